@@ -1,7 +1,7 @@
 """The one error that the sandbox shows to a person.
 
-Owns the shape: what happened, what to do about it, the exit code of the command. Leaves out how it is printed: commands do
-that, so that nothing here needs a console and no traceback reaches a person.
+Owns the shape: what happened, what to do about it, the exit code of the command. Leaves out how it is printed:
+commands do that, so that nothing here needs a console and no traceback reaches a person.
 """
 
 from __future__ import annotations
