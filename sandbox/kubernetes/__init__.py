@@ -1,0 +1,1 @@
+"""Kubernetes on one machine: the real control plane, and small loops for what EKS Auto Mode and kubelets do."""

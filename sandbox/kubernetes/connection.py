@@ -1,0 +1,212 @@
+"""How a client reaches an API server: TLS, client certificate or token, and what a kubeconfig says about them.
+
+Leaves out requests and their answers (`transport.py`). Kept apart so that the sandbox's own loops (admin certificate) and
+the stand-in provider (a kubeconfig with an exec command) share one reading of kubeconfigs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests import PreparedRequest
+
+EXEC_TIMEOUT_SECONDS = 330.0
+"""A credential command may wait 5 minutes for a fresh access entry; the rest is its own start."""
+
+_EXPIRY_MARGIN = timedelta(seconds=60)
+
+
+class KubeconfigError(ValueError):
+    """A kubeconfig, or the credential command in it, cannot be used."""
+
+
+class TlsAdapter(HTTPAdapter):
+    """Uses exactly one SSL context, so that a cluster's own authority is trusted and no public one is."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(pool_maxsize=16)
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: bool | str, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """Replace the TLS settings that requests would derive from `verify` by the context."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._context} if host["scheme"] == "https" else {}
+
+    def cert_verify(self, conn: Any, url: str | bytes, verify: Any, cert: Any) -> None:
+        """Do nothing: the context decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Everything needed to open a session with one API server."""
+
+    server: str
+    """Base URL, without a trailing slash."""
+    ca_pem: str | None = None
+    """Authorities to trust, PEM; None means the system's."""
+    certificate: tuple[str, str] | None = None
+    """Client certificate and key, PEM."""
+    token: Callable[[], str] | None = None
+    """Gives the bearer token; asked for every request."""
+    namespace: str | None = None
+    """Namespace of the kubeconfig's context."""
+    verify: bool = True
+    """False only where the kubeconfig says insecure-skip-tls-verify."""
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Build the context: given authorities only, client certificate loaded.
+
+        Raises:
+            KubeconfigError: The authority or the certificate is not valid PEM.
+        """
+        try:
+            context = ssl.create_default_context(cadata=self.ca_pem)
+            if not self.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.certificate is not None:
+                _load_certificate(context, *self.certificate)
+        except (ssl.SSLError, ValueError) as error:
+            raise KubeconfigError(f"the TLS data for {self.server} is not valid PEM: {error}") from error
+        return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    # OpenSSL takes a client certificate from a file only; the file is gone before anybody else could look.
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(certificate.rstrip() + "\n" + key)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+class ExecToken:
+    """A token made by a kubeconfig's exec command (client.authentication.k8s.io), kept until shortly before it expires.
+
+    Args:
+        spec: The `exec` object of the kubeconfig's user.
+        environment: Variables the command sees; the caller's own by default.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
+        self._spec = spec
+        self._environment = environment
+        self._lock = threading.Lock()
+        self._token: str | None = None
+        self._expires: datetime | None = None
+
+    def __call__(self) -> str:
+        """Return a token that is valid for at least a minute, running the command if needed."""
+        with self._lock:
+            if self._token is None or (
+                self._expires is not None and datetime.now(UTC) > self._expires - _EXPIRY_MARGIN
+            ):
+                self._run()
+            if self._token is None:
+                raise KubeconfigError(f"{self._spec.get('command')} printed no token")
+            return self._token
+
+    def invalidate(self) -> None:
+        """Forget the token: the API server refused it."""
+        with self._lock:
+            self._token = None
+
+    def _run(self) -> None:
+        environment = dict(os.environ if self._environment is None else self._environment)
+        environment |= {item["name"]: item["value"] for item in self._spec.get("env") or []}
+        information = {"apiVersion": self._spec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": False}}
+        environment["KUBERNETES_EXEC_INFO"] = json.dumps(information)
+        command = [self._spec["command"], *(self._spec.get("args") or [])]
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False, timeout=EXEC_TIMEOUT_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise KubeconfigError(f"the kubeconfig's credential command {command[0]!r} failed: {error}") from error
+        if done.returncode != 0:
+            problem = done.stderr.strip()
+            raise KubeconfigError(f"the credential command {command[0]!r} ended with {done.returncode}: {problem}")
+        try:
+            status = json.loads(done.stdout)["status"]
+            self._token = status["token"]
+            expiry = status.get("expirationTimestamp")
+        except (ValueError, KeyError, TypeError) as error:
+            raise KubeconfigError(f"{command[0]!r} did not print an ExecCredential with a token") from error
+        self._expires = datetime.fromisoformat(expiry) if expiry else None
+
+
+def read_kubeconfig(text: str, *, context: str | None = None, folder: Path | None = None) -> Connection:
+    """Read the current (or named) context of a kubeconfig, YAML or JSON.
+
+    Args:
+        text: The kubeconfig.
+        context: Name of the context; None means `current-context`.
+        folder: What relative file names in it are relative to; None means the working directory.
+
+    Raises:
+        KubeconfigError: A part that the context names is missing.
+    """
+    import yaml  # noqa: PLC0415  # the provider's start-up must not pay for it when it is given plain values
+
+    try:
+        document = yaml.safe_load(text)
+        chosen = _named(document, "contexts", context or document["current-context"])["context"]
+        cluster = _named(document, "clusters", chosen["cluster"])["cluster"]
+        user = _named(document, "users", chosen["user"])["user"] if chosen.get("user") else {}
+        server = str(cluster["server"]).rstrip("/")
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise KubeconfigError(f"the kubeconfig is not usable: {error!r} is missing or malformed") from error
+    base = folder or Path()
+    certificate = _material(user, "client-certificate", base)
+    key = _material(user, "client-key", base)
+    return Connection(
+        server=server,
+        ca_pem=_material(cluster, "certificate-authority", base),
+        certificate=(certificate, key) if certificate and key else None,
+        token=_token_source(user, base),
+        namespace=chosen.get("namespace"),
+        verify=not cluster.get("insecure-skip-tls-verify", False),
+    )
+
+
+def _named(document: dict[str, Any], section: str, name: str) -> dict[str, Any]:
+    for entry in document.get(section) or []:
+        if entry.get("name") == name:
+            return dict(entry)
+    raise KeyError(f"{section}[{name}]")
+
+
+def _material(entry: dict[str, Any], key: str, folder: Path) -> str | None:
+    data = entry.get(f"{key}-data")
+    if data:
+        return base64.b64decode(data).decode()
+    file = entry.get(key)
+    return (folder / file).read_text() if file else None
+
+
+def _token_source(user: dict[str, Any], folder: Path) -> Callable[[], str] | None:
+    if user.get("exec"):
+        return ExecToken(user["exec"])
+    if user.get("tokenFile"):
+        file = folder / user["tokenFile"]
+        return lambda: file.read_text().strip()
+    if user.get("token"):
+        token = str(user["token"])
+        return lambda: token
+    return None
