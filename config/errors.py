@@ -1,0 +1,81 @@
+"""Errors of configuration: every problem at once, each with its path, its value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a stack file."""
+
+    path: str
+    """Where, as a dotted path below the project's namespace: `runners.small.memory`."""
+    message: str
+    """What is wrong, with the value, and how to mend it."""
+
+    def __str__(self) -> str:
+        """`path: message`."""
+        return f"{self.path}: {self.message}"
+
+
+class SettingsError(Exception):
+    """The configuration of a stack cannot be used; nothing was touched."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        super().__init__("\n".join([f"{source} has {count}; nothing was touched:", *(f"  - {p}" for p in problems)]))
+
+
+class ClassifiedError(ValueError):
+    """Raised by validators: the text is the whole message, remedy included."""
+
+
+def problems_of(details: Iterable[ErrorDetails], prefix: str, fields: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """Turn pydantic's error details into problems.
+
+    Args:
+        details: what `ValidationError.errors()` returns.
+        prefix: path of the validated object.
+        fields: known keys per path below the object, for "did you mean".
+    """
+    return [_problem(detail, prefix, fields) for detail in details]
+
+
+def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]]) -> Problem:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join([prefix, *location])
+    value = shown(detail.get("input"))
+    kind = detail["type"]
+    if kind == "missing":
+        return Problem(path=path, message="is missing; add it")
+    if kind == "extra_forbidden":
+        known = fields.get(".".join(location[:-1]), ())
+        return Problem(path=path, message=unknown_key(location[-1], known))
+    if kind == "value_error":
+        return Problem(path=path, message=str(detail["ctx"]["error"]))
+    text = detail["msg"]
+    return Problem(path=path, message=f"{value} does not fit: {text[0].lower()}{text[1:]}")
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that a key is unknown, with the nearest known one or the list of all."""
+    candidates = sorted(known)
+    near = difflib.get_close_matches(key, candidates, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(candidates)}"
+    return f"is not a setting; {hint}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

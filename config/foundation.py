@@ -1,0 +1,81 @@
+"""Settings of the stack `foundation`: what exists once per account, whatever stacks of the platform there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from config import checks
+from config.sections import Organization, RoleArn, Section, Tags, _pattern
+from config.settings import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT = "runner-platform-foundation"
+STACK = "foundation"
+
+
+class FoundationAccount(Section):
+    """One AWS account."""
+
+    id: Annotated[str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')]
+
+    def capabilities(self, _level: object) -> tuple[()]:
+        """The foundation grants nothing to runner classes."""
+        return ()
+
+
+class FoundationGitLab(Section):
+    """The GitLab instance whose ID tokens the platform's own pipeline brings."""
+
+    url: Annotated[str, _pattern(r"https://[a-z0-9.-]+(:\d+)?", "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end")]
+
+
+class FoundationPlatform(Section):
+    """Who may deploy the platform."""
+
+    account: str
+    protect: bool
+    project: Annotated[str, _pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards")]
+    """Full path of the GitLab project that holds this program."""
+    ref: Annotated[str, _pattern(r"[\w./-]+", "is not a branch; name exactly one, without wildcards")] = "main"
+    """The protected branch that deploys."""
+    operators: tuple[RoleArn, ...] = Field(default=(), strict=False)
+    """Roles of people who may deploy from outside the pipeline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundationSettings:
+    """Settings of the foundation."""
+
+    organization: Organization
+    accounts: Mapping[str, FoundationAccount]
+    gitlab: FoundationGitLab
+    platform: FoundationPlatform
+    tags: Tags
+
+
+def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
+    """Parse the foundation's configuration.
+
+    Raises:
+        SettingsError: with every problem that was found.
+    """
+    parser = Parser(raw)
+    parser.refuse_unknown(["organization", "accounts", "gitlab", "platform", "tags"])
+    organization = parser.object("organization", Organization)
+    gitlab = parser.object("gitlab", FoundationGitLab)
+    platform = parser.object("platform", FoundationPlatform)
+    tags = parser.object("tags", Tags, required=False)
+    accounts = parser.mapping("accounts", FoundationAccount)
+    parser.problems += checks.account_ids(accounts)  # type: ignore[arg-type]  # ids and names are all it reads
+    if platform and accounts:
+        parser.problems += checks.platform_account(platform.account, accounts)  # type: ignore[arg-type]  # same
+    if organization:
+        parser.problems += checks.bucket_names(organization, accounts, STACK)  # type: ignore[arg-type]  # same
+    parser.finish(source)
+    assert organization and gitlab and platform and tags  # noqa: S101, PT018  # finish() has raised otherwise
+    return FoundationSettings(organization=organization, accounts=accounts, gitlab=gitlab, platform=platform, tags=tags)

@@ -1,0 +1,159 @@
+"""Every name of the platform, in one place.
+
+IAM names are unique per account whatever their path, and so are ECR repositories, cluster names and a group's runner tags;
+so the stack is in every name, except for the stack `prod`, which everybody uses and which gets the short ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.sections import Level
+
+if TYPE_CHECKING:
+    from config.sections import Organization
+
+PLATFORM_ROLE_PATH = "/cicd-platform/"
+"""Path of the foundation's own roles and policies."""
+DEPLOY_ROLE_PATH = "/deploy/"
+"""Path of what deployments create."""
+DEPLOYER_ROLE = "platform-deployer"
+READER_ROLE = "platform-reader"
+BOUNDARY_POLICY = "delegated-boundary"
+STATE_KEY_ALIAS = "alias/cicd-platform/state"
+MANAGER_SERVICE_ACCOUNT = "manager"
+JOB_SERVICE_ACCOUNT = "job"
+AWS_CONFIG_MAP = "aws-config"
+IDENTITY_VOLUME = "runner-platform-aws"
+IDENTITY_FOLDER = "/etc/runner-platform/aws"
+MANAGERS_POOL = "managers"
+
+LIMITS = {"role": 64, "policy": 128, "bucket": 63, "cluster": 100, "alias": 256, "repository": 256, "release": 53, "namespace": 63}
+"""Longest name per kind, in characters. Sources: the API references of IAM, S3, EKS, KMS, ECR; Helm; RFC 1123."""
+
+
+def state_bucket(organization: Organization, account_id: str) -> str:
+    """The state bucket of an account; one per account, for all stacks."""
+    return f"{organization.id}-state-{account_id}-{organization.region}"
+
+
+def namespace_manager(runner_class: str) -> str:
+    """Namespace of a class's manager."""
+    return f"runner-{runner_class}"
+
+
+def namespace_jobs(runner_class: str) -> str:
+    """Namespace of a class's job pods."""
+    return f"jobs-{runner_class}"
+
+
+def release(runner_class: str) -> str:
+    """Helm release and the chart's full name."""
+    return f"gitlab-runner-{runner_class}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """Names of one stack of the platform."""
+
+    organization: Organization
+    stack: str
+
+    @property
+    def suffix(self) -> str:
+        """`-<stack>`, empty for prod."""
+        return "" if self.stack == "prod" else f"-{self.stack}"
+
+    @property
+    def prefix(self) -> str:
+        """`<stack>/`, empty for prod; leads repositories and state keys."""
+        return "" if self.stack == "prod" else f"{self.stack}/"
+
+    @property
+    def role_path(self) -> str:
+        """IAM path of the stack's roles and policies."""
+        return f"/cicd{self.suffix}/"
+
+    @property
+    def cluster(self) -> str:
+        """The EKS cluster."""
+        return f"runner-platform{self.suffix}"
+
+    def key_alias(self, use: str) -> str:
+        """Alias of the stack's KMS key for a use, such as `cluster`."""
+        return f"alias/cicd{self.suffix}/{use}"
+
+    def cache_bucket(self, account_id: str) -> str:
+        """The job cache's bucket."""
+        return f"{self.organization.id}-cache-{account_id}-{self.organization.region}{self.suffix}"
+
+    def delegated_role(self, level: Level) -> str:
+        """The role that a level's jobs assume in a target account."""
+        return f"delegated-role{self.suffix}" if level is Level.PROTECTED else f"delegated-role-open{self.suffix}"
+
+    def job_role(self, runner_class: str) -> str:
+        """The role of a class's job pods."""
+        return f"runner-{runner_class}{self.suffix}"
+
+    def manager_role(self, runner_class: str) -> str:
+        """The role of a class's manager."""
+        return f"runner-manager-{runner_class}{self.suffix}"
+
+    def gitlab_role(self, name: str) -> str:
+        """A role that GitLab's ID tokens assume."""
+        return f"gitlab-{name}{self.suffix}"
+
+    def cluster_role(self) -> str:
+        """The EKS control plane's role."""
+        return f"cluster{self.suffix}"
+
+    def node_role(self) -> str:
+        """The nodes' role."""
+        return f"node{self.suffix}"
+
+    def flow_log_role(self) -> str:
+        """The role that writes the network's flow logs."""
+        return f"flow-log{self.suffix}"
+
+    def tag(self, runner_class: str) -> str:
+        """The GitLab tag that picks a class."""
+        return f"{runner_class}{self.suffix}"
+
+    def repository_prefix(self, level: Level) -> str:
+        """Prefix of the ECR repositories that a level may push to."""
+        return f"{self.prefix}{level.value}/"
+
+    def runner_image(self) -> str:
+        """Repository of the runner image."""
+        return f"{self.repository_prefix(Level.PROTECTED)}runner"
+
+    def state_prefix(self, level: Level) -> str:
+        """Prefix of the state keys that a level may read and write."""
+        return f"{self.prefix}{level.value}/"
+
+    def role_arn(self, account_id: str, name: str) -> str:
+        """ARN of one of the stack's roles."""
+        return role_arn(self.organization.partition, account_id, self.role_path, name)
+
+    def boundary_arn(self, account_id: str) -> str:
+        """ARN of an account's permissions boundary."""
+        return boundary_arn(self.organization.partition, account_id)
+
+
+def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
+    """ARN of a role: `arn:<partition>:iam::<account>:role<path><name>`."""
+    return f"arn:{partition}:iam::{account_id}:role{path}{name}"
+
+
+def boundary_arn(partition: str, account_id: str) -> str:
+    """ARN of the permissions boundary that the foundation keeps in an account."""
+    return f"arn:{partition}:iam::{account_id}:policy{PLATFORM_ROLE_PATH}{BOUNDARY_POLICY}"
+
+
+def problems_of_length(kind: str, name: str) -> str | None:
+    """What is wrong with a name's length, or None; `kind` is a key of `LIMITS`."""
+    limit = LIMITS[kind]
+    if len(name) <= limit:
+        return None
+    return f"makes the {kind} name {name!r} of {len(name)} characters; the limit is {limit}: shorten it"

@@ -1,0 +1,95 @@
+"""Quantities in settings: CPU, memory and durations, as Kubernetes and GitLab write them.
+
+Parsed once into integers (millicores, bytes, seconds); text is made from them where an API wants text.
+Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from config.errors import ClassifiedError, shown
+
+_MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
+
+
+def parse_cpu(value: Any) -> int:
+    """Millicores of a CPU quantity: `"500m"` is 500, `"4"` is 4000.
+
+    Raises:
+        ClassifiedError: not a CPU quantity, or not above zero.
+    """
+    text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
+    match = re.fullmatch(r"(\d+)m|(\d+)(?:\.(\d{1,3}))?", text)
+    if match is None:
+        raise ClassifiedError(f'{shown(value)} is not a CPU quantity; write cores or millicores, such as "4" or "500m"')
+    millis, whole, fraction = match.groups()
+    result = int(millis) if millis else int(whole) * 1000 + int((fraction or "0").ljust(3, "0"))
+    if result == 0:
+        raise ClassifiedError(f'{shown(value)} is no CPU at all; write cores or millicores, such as "4" or "500m"')
+    return result
+
+
+def parse_memory(value: Any) -> int:
+    """Bytes of a memory or disk quantity: `"2Gi"` is 2147483648.
+
+    Raises:
+        ClassifiedError: not a quantity with a unit, or not above zero.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)", text)
+    if match is None or int(match[1]) == 0:
+        raise ClassifiedError(f"{shown(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi")
+    return int(match[1]) * _MEMORY_UNITS[match[2]]
+
+
+def parse_duration(value: Any) -> int:
+    """Seconds of a duration such as `90m`, `1h30m` or `4h`.
+
+    Raises:
+        ClassifiedError: not a duration, or not above zero.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ClassifiedError(f"{shown(value)} is not a duration; write hours and minutes, such as 4h, 90m or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if total == 0:
+        raise ClassifiedError(f"{shown(value)} is no time at all; write hours and minutes, such as 4h, 90m or 1h30m")
+    return total
+
+
+def cpu_text(millicores: int) -> str:
+    """A CPU quantity as Kubernetes prints it: whole cores without a unit."""
+    return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
+
+
+def memory_text(size: int) -> str:
+    """A quantity of bytes in the largest binary unit that keeps it whole."""
+    for unit in ("Gi", "Mi", "Ki"):
+        if size % _MEMORY_UNITS[unit] == 0:
+            return f"{size // _MEMORY_UNITS[unit]}{unit}"
+    return str(size)
+
+
+def duration_text(seconds: int) -> str:
+    """A duration in Go's form, as Karpenter and GitLab read it: `4h10m`."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{left}s" if left else ""]
+    return "".join(parts) or "0s"
+
+
+Cpu = Annotated[int, BeforeValidator(parse_cpu)]
+"""Millicores."""
+Bytes = Annotated[int, BeforeValidator(parse_memory)]
+"""Bytes of memory or disk."""
+Seconds = Annotated[int, BeforeValidator(parse_duration)]
+"""Seconds."""

@@ -1,0 +1,290 @@
+"""The objects of a stack file, one pydantic model each.
+
+Owns: types, shapes and what one object can check by itself. Left out: what two objects must agree on (`config/checks.py`).
+Each model refuses unknown keys and is frozen.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from config.errors import ClassifiedError, shown
+from config.quantities import Bytes, Cpu, Seconds
+
+CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
+RESERVED_NAMES = frozenset({"open", "manager", "managers", "foundation", "platform"})
+OLDEST_CHART = (0, 86, 0)
+
+
+class Level(StrEnum):
+    """Trust level: the unit of security."""
+
+    OPEN = "open"
+    """Any branch of any project."""
+    PROTECTED = "protected"
+    """Protected branches and tags of listed projects."""
+
+
+class Capability(StrEnum):
+    """What a trust level may do in an account."""
+
+    ECS = "ecs"
+    ECR_PUSH = "ecr-push"
+    API_GATEWAY = "api-gateway"
+    STATE = "state"
+    PULUMI = "pulumi"
+
+
+def _capability(value: Any) -> Any:
+    if value == "cdk":
+        raise ClassifiedError(
+            "'cdk' is refused: CDK's execution role would escape the permissions boundary; "
+            "deploy with OpenTofu, Pulumi or the CLI, or bootstrap CDK with a boundary of its own first"
+        )
+    return value
+
+
+def _pattern(regex: str, remedy: str) -> AfterValidator:
+    compiled = re.compile(regex)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ClassifiedError(f"{shown(value)} {remedy}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError as error:
+        raise ClassifiedError(f"{shown(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16") from None
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+"""An IPv4 network in CIDR notation."""
+RoleArn = Annotated[
+    str,
+    _pattern(
+        r"arn:aws(-us-gov|-cn)?:iam::\d{12}:role/[\w+=,.@/-]+",
+        "is not the ARN of an IAM role; write arn:aws:iam::<account id>:role/<name>",
+    ),
+]
+"""The ARN of an IAM role."""
+
+
+class Section(BaseModel):
+    """What every object of a stack file is: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Organization(Section):
+    """The AWS organisation."""
+
+    id: Annotated[str, _pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it")]
+    region: Annotated[str, _pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
+    partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
+
+
+class Account(Section):
+    """One AWS account, and what each trust level may do in it."""
+
+    id: Annotated[str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')]
+    open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
+    protected: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_cdk(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            for level in Level:
+                for capability in value.get(level.value) or ():
+                    _capability(capability)
+        return value
+
+    def capabilities(self, level: Level) -> tuple[Capability, ...]:
+        """What the level may do here; empty where it has no role."""
+        return self.open if level is Level.OPEN else self.protected
+
+
+class Platform(Section):
+    """Where the platform lives."""
+
+    account: str
+    protect: bool
+    """Guards cluster, keys and buckets against deletion."""
+
+
+class GitLab(Section):
+    """The GitLab instance that sends the jobs."""
+
+    url: Annotated[str, _pattern(r"https://[a-z0-9.-]+(:\d+)?", "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end")]
+    runners: Literal["managed", "external"] = "managed"
+    group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    ca_bundle: str | None = None
+    """PEM of a private certificate authority that signed the instance's certificate."""
+
+    @model_validator(mode="after")
+    def _group_for_managed(self) -> Self:
+        if self.runners == "managed" and self.group is None:
+            raise ClassifiedError("has no group: with `runners: managed` write group: \"<numeric id>\", the group whose projects may use the open classes")
+        return self
+
+
+class Chart(Section):
+    """Where the gitlab-runner chart comes from: a repository with a version, or a packaged chart."""
+
+    repository: Annotated[str, _pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None = None
+    version: Annotated[str, _pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = None
+    path: Annotated[str, _pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.repository is None):
+            raise ClassifiedError("needs one source: either {repository: …, version: …} or {path: ….tgz}")
+        if self.repository is not None and self.version is None:
+            raise ClassifiedError("has a repository but no version; pin one, such as version: 0.93.0")
+        if self.path is not None and self.version is not None:
+            raise ClassifiedError("has a version beside a path; the packaged chart has its own: drop one of them")
+        if self.version is not None and tuple(int(part) for part in self.version.split(".")) < OLDEST_CHART:
+            raise ClassifiedError(f"version {self.version} is older than 0.86.0, the oldest whose values this program writes; raise it")
+        return self
+
+
+class Limits(Section):
+    """The most that a class's nodes may add up to: its cost ceiling."""
+
+    cpu: Cpu
+    memory: Bytes
+
+
+class Runner(Section):
+    """One runner class: a size within a trust level."""
+
+    level: Annotated[Level, Field(strict=False)]
+    cpu: Cpu
+    memory: Bytes
+    disk: Bytes
+    concurrent: int = Field(ge=1, le=1000)
+    longest_job: Seconds
+    spot: bool = False
+    builder: Literal["plain"] | None = None
+    arch: Literal["amd64", "arm64"] = "amd64"
+    pod_security: Literal["baseline", "restricted"] = "baseline"
+    accounts: tuple[str, ...] | None = Field(default=None, strict=False)
+    """Narrows the accounts of the level; None takes all that the level has."""
+    project: Annotated[str, _pattern(r"\d+", "is not a numeric project id; the project's page shows it")] | None = None
+    group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    limits: Limits | None = None
+    tag: Annotated[str, _pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes")] | None = None
+    token: int = Field(default=1, ge=1)
+    """Generation of the runner authentication token; raise it by one to rotate."""
+    token_created: Annotated[str, _pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
+
+
+class ExistingNetwork(Section):
+    """Subnets that somebody else owns; verified, never changed."""
+
+    vpc: Annotated[str, _pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
+    private: tuple[Annotated[str, _pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(min_length=2, max_length=3, strict=False)
+
+
+class Network(Section):
+    """The platform's network: one of its own, or existing subnets."""
+
+    cidr: Cidr | None = None
+    zones: Literal[2, 3] | None = None
+    nat: Literal["single", "per-zone"] | None = None
+    existing: ExistingNetwork | None = None
+
+    @model_validator(mode="after")
+    def _own_or_existing(self) -> Self:
+        own = (self.cidr, self.zones, self.nat)
+        if self.existing is not None and any(part is not None for part in own):
+            raise ClassifiedError("has both a network of its own and an existing one; keep {cidr, zones, nat} or {existing}")
+        if self.existing is None and None in own:
+            raise ClassifiedError("is incomplete; write {cidr: …, zones: 2 or 3, nat: single or per-zone} or {existing: {vpc: …, private: […]}}")
+        return self
+
+
+class PrivateAccess(Section):
+    """The API endpoint is reachable only from inside the network."""
+
+    reached_from: Literal["vpn", "peering", "transit-gateway", "runner"]
+    """How the deployer gets in; a statement of the operator, shown in exports."""
+
+
+class ClusterAccess(Section):
+    """The way into the cluster's API."""
+
+    public_cidrs: tuple[Cidr, ...] | None = Field(default=None, strict=False)
+    private: PrivateAccess | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (not self.public_cidrs) == (self.private is None):
+            raise ClassifiedError(
+                "needs one way into the cluster's API, else nothing could create the first Kubernetes resource: "
+                "{public_cidrs: [203.0.113.0/24]} or {private: {reached_from: vpn}}"
+            )
+        return self
+
+
+class Cluster(Section):
+    """The EKS cluster."""
+
+    version: Annotated[str, _pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')]
+    administrators: tuple[RoleArn, ...] = Field(strict=False)
+    access: ClusterAccess
+    service_cidr: Cidr = "172.20.0.0/16"
+
+    @model_validator(mode="after")
+    def _two_administrators(self) -> Self:
+        if len(set(self.administrators)) < 2:
+            raise ClassifiedError(f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out")
+        return self
+
+
+class Cache(Section):
+    """The job cache."""
+
+    expire_days: int = Field(ge=0, le=3650)
+    """0 keeps for ever."""
+
+
+class Tags(Section):
+    """Values of the tags that every resource carries."""
+
+    owner: Annotated[str, _pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "platform"
+    cost: Annotated[str, _pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "cicd"
+
+
+class GitLabOidc(Section):
+    """A role that GitLab's own ID tokens may assume, without a runner class."""
+
+    account: str
+    level: Annotated[Level, Field(strict=False)]
+    project: Annotated[str, _pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
+    ref: str | None = None
+    tag: str | None = None
+    environment: str | None = None
+    session: Seconds = 3600
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        given = [name for name in ("ref", "tag", "environment") if getattr(self, name)]
+        if len(given) != 1:
+            raise ClassifiedError(f"names {' and '.join(given) or 'no'} condition; name exactly one of ref, tag, environment")
+        wild = [name for name in ("project", *given) if "*" in getattr(self, name)]
+        if wild and self.level is Level.PROTECTED:
+            raise ClassifiedError(f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}")
+        if not 3600 <= self.session <= 12 * 3600:
+            raise ClassifiedError("has a session outside 1h to 12h; IAM allows no longer one")
+        return self

@@ -1,0 +1,185 @@
+"""Settings of the platform's stacks: the only reader of their configuration.
+
+Parses every object once, reports all problems at once, and returns a frozen value that holds plain Python types. Secrets are
+not part of it: `components` ask for them as outputs where they are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from config import checks
+from config.errors import Problem, SettingsError, problems_of, shown, unknown_key
+from config.names import Names
+from config.sections import (
+    Account,
+    Cache,
+    Chart,
+    Cluster,
+    GitLab,
+    GitLabOidc,
+    Level,
+    Network,
+    Organization,
+    Platform,
+    Runner,
+    Tags,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PROJECT = "runner-platform"
+SECRET_KEYS = ("tokens",)
+"""Keys that hold secrets; read as outputs by `config.secrets`, never here."""
+SINGLE: dict[str, type[BaseModel]] = {
+    "organization": Organization,
+    "platform": Platform,
+    "gitlab": GitLab,
+    "chart": Chart,
+    "network": Network,
+    "cluster": Cluster,
+    "cache": Cache,
+    "tags": Tags,
+}
+MAPPINGS: dict[str, type[BaseModel]] = {"accounts": Account, "runners": Runner, "gitlab_oidc": GitLabOidc}
+OPTIONAL = frozenset({"tags", "gitlab_oidc"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of one stack of the platform."""
+
+    stack: str
+    organization: Organization
+    accounts: Mapping[str, Account]
+    platform: Platform
+    gitlab: GitLab
+    chart: Chart
+    runners: Mapping[str, Runner]
+    network: Network
+    cluster: Cluster
+    cache: Cache
+    tags: Tags
+    gitlab_oidc: Mapping[str, GitLabOidc]
+
+    @property
+    def names(self) -> Names:
+        """Names of this stack."""
+        return Names(organization=self.organization, stack=self.stack)
+
+    @property
+    def platform_account(self) -> Account:
+        """The account that the platform lives in."""
+        return self.accounts[self.platform.account]
+
+    def accounts_of(self, runner_class: str) -> dict[str, Account]:
+        """Accounts that a class's jobs may enter, by name: those of its level, narrowed by the class."""
+        runner = self.runners[runner_class]
+        reachable = {name: a for name, a in self.accounts.items() if a.capabilities(runner.level)}
+        return reachable if runner.accounts is None else {n: a for n, a in reachable.items() if n in runner.accounts}
+
+    def classes_of(self, account: str, level: Level) -> list[str]:
+        """Classes of a level that may enter an account, sorted."""
+        return sorted(n for n, r in self.runners.items() if r.level is level and account in self.accounts_of(n))
+
+
+@dataclass
+class Parser:
+    """Parses the objects of one configuration and collects what is wrong with them."""
+
+    raw: Mapping[str, Any]
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse_unknown(self, known: Iterable[str]) -> None:
+        """Report top-level keys that no program reads."""
+        keys = list(known)
+        self.problems += [Problem(path=key, message=unknown_key(key, keys)) for key in self.raw if key not in keys]
+
+    def object(self, path: str, model: type[Model], *, required: bool = True) -> Model | None:
+        """Parse one top-level object; None where it is absent or wrong."""
+        if path not in self.raw and required:
+            self.problems.append(Problem(path=path, message=f"is missing; add it with {', '.join(required_fields(model))}"))
+            return None
+        return self.value(path, self.raw.get(path, {}), model)
+
+    def value(self, path: str, value: Any, model: type[Model]) -> Model | None:
+        """Parse a value as a model; None where it is wrong."""
+        if not isinstance(value, dict):
+            self.problems.append(Problem(path=path, message=f"{shown(value)} is not an object; write {{{', '.join(required_fields(model))}}}"))
+            return None
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            self.problems += problems_of(error.errors(), path, known_fields(model))
+            return None
+
+    def mapping(self, path: str, model: type[Model], *, required: bool = True) -> dict[str, Model]:
+        """Parse an object of named objects, each on its own; what is wrong is left out of the result."""
+        raw = self.raw.get(path, {})
+        if not isinstance(raw, dict) or (required and not raw):
+            self.problems.append(Problem(path=path, message=f"{'is missing or empty' if not raw else shown(raw) + ' is not an object'}; write at least one <name>: {{{', '.join(required_fields(model))}}}"))
+            return {}
+        parsed = {str(name): self.value(f"{path}.{name}", value, model) for name, value in raw.items()}
+        return {name: value for name, value in parsed.items() if value is not None}
+
+    def finish(self, source: str) -> None:
+        """Raise all problems at once, if there are any."""
+        if self.problems:
+            raise SettingsError(source, self.problems)
+
+
+def required_fields(model: type[BaseModel]) -> list[str]:
+    """Names of the fields that must be given."""
+    return [name for name, info in model.model_fields.items() if info.is_required()] or list(model.model_fields)
+
+
+def known_fields(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
+    """Field names by dotted path, for "did you mean"."""
+    fields = {prefix: list(model.model_fields)}
+    for name, info in model.model_fields.items():
+        for part in (info.annotation, *getattr(info.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                fields |= known_fields(part, f"{prefix}.{name}".strip("."))
+    return fields
+
+
+def parse(raw: Mapping[str, Any], stack: str, source: str) -> Settings:
+    """Parse a stack's configuration.
+
+    Args:
+        raw: values by key, without the project's namespace; secrets may be anything.
+        stack: the stack's name.
+        source: what the error calls it, such as `Pulumi.dev.yaml`.
+
+    Raises:
+        SettingsError: with every problem that was found.
+    """
+    parser = Parser(raw)
+    parser.refuse_unknown([*SINGLE, *MAPPINGS, *SECRET_KEYS])
+    single = {key: parser.object(key, model, required=key not in OPTIONAL) for key, model in SINGLE.items()}
+    mappings: dict[str, dict[str, Any]] = {key: parser.mapping(key, model, required=key not in OPTIONAL) for key, model in MAPPINGS.items()}
+    parser.problems += _cross_checks(stack, single, mappings)
+    parser.finish(source)
+    return Settings(stack=stack, **single, **mappings)  # type: ignore[arg-type]  # every value was parsed by the model of its key
+
+
+def _cross_checks(stack: str, single: Mapping[str, Any], mappings: Mapping[str, Mapping[str, Any]]) -> Iterable[Problem]:
+    accounts = mappings["accounts"]
+    yield from checks.stack_name(stack)
+    yield from checks.account_ids(accounts)
+    if single["platform"] and accounts:
+        yield from checks.platform_account(single["platform"].account, accounts)
+    if single["organization"]:
+        yield from checks.bucket_names(single["organization"], accounts, stack)
+    for name, settings in mappings["runners"].items():
+        yield from checks.runner(name, settings, accounts)
+    for name, role in mappings["gitlab_oidc"].items():
+        yield from checks.gitlab_oidc(name, role, accounts)
+    if single["network"] and single["cluster"]:
+        yield from checks.networks(single["network"], single["cluster"])
