@@ -1,7 +1,7 @@
 """How a client reaches an API server: TLS, client certificate or token, and what a kubeconfig says about them.
 
-Leaves out requests and their answers (`transport.py`). Kept apart so that the sandbox's own loops (admin certificate) and
-the stand-in provider (a kubeconfig with an exec command) share one reading of kubeconfigs.
+Leaves out requests and their answers (`transport.py`). Kept apart so that the sandbox's own loops (an administrator's
+certificate) and the stand-in provider (a kubeconfig with an exec command) share one reading of kubeconfigs.
 """
 
 from __future__ import annotations

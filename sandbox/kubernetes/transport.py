@@ -64,7 +64,7 @@ class Transport:
         """
         response = self.send(method, path, query=query, body=body, content_type=content_type)
         try:
-            if response.headers.get("Content-Type", "").startswith("application/json"):
+            if response.headers.get("Content-Type", "").split(";")[0].endswith("json"):
                 return dict(response.json())
             return {"text": response.text}
         finally:
@@ -99,7 +99,7 @@ class Transport:
         content_type: str = "application/json",
         stream: bool = False,
     ) -> requests.Response:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json, */*;q=0.5"}  # the key document has a media type of its own
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
