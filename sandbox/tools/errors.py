@@ -1,0 +1,26 @@
+"""The one error of this package, and the words for a cache folder that cannot be written."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ToolsError(Exception):
+    """A tool cannot be had; the message says which, why and what a person can do about it."""
+
+
+def cache_error(folder: Path, error: OSError) -> ToolsError:
+    """Explain a failed write below the cache folder.
+
+    Args:
+        folder: The folder that was to be made or written.
+        error: What the operating system said.
+    """
+    remedy = "set RUNNER_PLATFORM_CACHE to a folder that you may write to"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        remedy = "free some space there, or set RUNNER_PLATFORM_CACHE to a folder on another disk"
+    return ToolsError(f"the cache folder {folder} cannot be written: {error.strerror or error}; {remedy}")

@@ -1,0 +1,90 @@
+"""Builds one Go tool into a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.tools import processes
+from sandbox.tools.cache import BUILD_ARGUMENTS, make
+from sandbox.tools.catalogue import SOURCES
+from sandbox.tools.errors import ToolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.paths import Paths
+    from sandbox.tools.catalogue import GoTool, ModuleFiles
+    from sandbox.tools.go_toolchain import Toolchain
+
+
+def build(
+    paths: Paths,
+    tool: GoTool,
+    folder: Path,
+    *,
+    toolchain: Toolchain,
+    tick: Callable[[float], None],
+) -> None:
+    """Build a tool.
+
+    Args:
+        paths: Where the cache is; the log goes there.
+        tool: What to build.
+        folder: Empty folder that gets `bin/` and `share/`.
+        toolchain: What builds it.
+        tick: Called while the build runs, with the seconds since its start.
+
+    Raises:
+        ToolsError: The build failed; the message ends with its last lines.
+    """
+    log = make(paths.tools / "logs") / f"{tool.name}.log"
+    log.write_bytes(b"")
+    if tool.package is not None:
+        make(folder / "bin")
+        arguments = ["build", *BUILD_ARGUMENTS, "-ldflags", tool.linker_flags, "-o", str(folder / "bin" / tool.name)]
+        code = processes.run(
+            [str(toolchain.go), *arguments, tool.package],
+            log=log,
+            cwd=SOURCES / tool.source,
+            environment=toolchain.environment,
+            tick=tick,
+        )
+        if code != 0:
+            raise _failure(tool, log, code)
+    for entry in tool.files:
+        _copy(entry, folder, toolchain)
+
+
+def _copy(entry: ModuleFiles, folder: Path, toolchain: Toolchain) -> None:
+    """Copy plain files out of a module; Go checks the module against go.sum as it downloads it."""
+    answer = subprocess.run(
+        [str(toolchain.go), "mod", "download", "-json", entry.module],
+        cwd=SOURCES / entry.source,
+        env=dict(toolchain.environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise ToolsError(f"module {entry.module} cannot be downloaded: {(answer.stderr or answer.stdout).strip()}")
+    source = Path(json.loads(answer.stdout)["Dir"])
+    target = make(folder / entry.destination)
+    for file in entry.files:
+        copied = target / Path(file).name
+        shutil.copyfile(source / file, copied)
+        copied.chmod(0o755 if entry.destination == "bin" else 0o644)
+
+
+def _failure(tool: GoTool, log: Path, code: int) -> ToolsError:
+    lines = processes.tail(log)
+    remedy = "run the same command again: what was compiled so far is kept"
+    if "no space left on device" in lines:
+        remedy = "free some space, or set RUNNER_PLATFORM_CACHE to a folder on another disk"
+    elif "signal: killed" in lines:
+        remedy = "the machine ran out of memory: close other programs and run the same command again"
+    return ToolsError(f"building {tool.name} failed with exit code {code}; {remedy}; whole log: {log}\n{lines}")
