@@ -26,7 +26,10 @@ SMALLEST_NETWORK, LARGEST_NETWORK = 20, 16
 def stack_name(stack: str) -> Iterator[Problem]:
     """The stack's name is part of every other name."""
     if not CLASS_NAME.fullmatch(stack) or stack in RESERVED_NAMES - {"foundation"}:
-        yield Problem(path="stack", message=f"{stack!r} is not a stack of this platform; use small letters and digits, 2 to 16, and none of {_reserved()}")
+        yield Problem(
+            path="stack",
+            message=f"{stack!r} is not a stack of this platform; use small letters and digits, 2 to 16, and none of {_reserved()}",
+        )
 
 
 def _reserved() -> str:
@@ -38,9 +41,15 @@ def account_ids(accounts: Mapping[str, Account]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, account in accounts.items():
         if not CLASS_NAME.fullmatch(name):
-            yield Problem(path=f"accounts.{name}", message="is not a name for an account; use small letters and digits, 2 to 16, beginning with a letter")
+            yield Problem(
+                path=f"accounts.{name}",
+                message="is not a name for an account; use small letters and digits, 2 to 16, beginning with a letter",
+            )
         if account.id in seen:
-            yield Problem(path=f"accounts.{name}.id", message=f"{account.id} is also the id of {seen[account.id]!r}; give each account its own")
+            yield Problem(
+                path=f"accounts.{name}.id",
+                message=f"{account.id} is also the id of {seen[account.id]!r}; give each account its own",
+            )
         seen.setdefault(account.id, name)
 
 
@@ -57,7 +66,10 @@ def bucket_names(organization: Organization, accounts: Mapping[str, Account], st
         for bucket in (names.state_bucket(organization, account.id), composed.cache_bucket(account.id)):
             text = names.problems_of_length("bucket", bucket)
             if text:
-                yield Problem(path=f"accounts.{name}", message=text + " (organization.id, organization.region or the stack's name)")
+                yield Problem(
+                    path=f"accounts.{name}",
+                    message=text + " (organization.id, organization.region or the stack's name)",
+                )
                 break
 
 
@@ -65,7 +77,10 @@ def runner(name: str, settings: Runner, accounts: Mapping[str, Account]) -> Iter
     """A class stays within its level, its project and its disruption contract."""
     path = f"runners.{name}"
     if not CLASS_NAME.fullmatch(name) or name in RESERVED_NAMES:
-        yield Problem(path=path, message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}")
+        yield Problem(
+            path=path,
+            message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}",
+        )
     yield from _runner_accounts(path, settings, accounts)
     yield from _runner_object(path, settings)
     yield from _runner_job(path, settings)
@@ -86,29 +101,49 @@ def _runner_accounts(path: str, settings: Runner, accounts: Mapping[str, Account
 def _runner_object(path: str, settings: Runner) -> Iterator[Problem]:
     owners = [key for key in ("project", "group") if getattr(settings, key)]
     if settings.level is Level.OPEN and owners:
-        yield Problem(path=f"{path}.{owners[0]}", message="belongs to a protected class; an open class is a runner of gitlab.group: drop it, or write level: protected")
+        yield Problem(
+            path=f"{path}.{owners[0]}",
+            message="belongs to a protected class; an open class is a runner of gitlab.group: drop it, or write level: protected",
+        )
     if settings.level is Level.PROTECTED and len(owners) != 1:
-        yield Problem(path=path, message=f"names {' and '.join(owners) or 'neither project nor group'}; a protected class serves exactly one project, or one group made for deploying projects")
+        yield Problem(
+            path=path,
+            message=f"names {' and '.join(owners) or 'neither project nor group'}; a protected class serves exactly one project, or one group made for deploying projects",
+        )
 
 
 def _runner_job(path: str, settings: Runner) -> Iterator[Problem]:
     if not SHORTEST_JOB <= settings.longest_job <= LONGEST_JOB:
-        yield Problem(path=f"{path}.longest_job", message=f"is {settings.longest_job} s; write a time from 10m (GitLab's shortest timeout) to 24h")
+        yield Problem(
+            path=f"{path}.longest_job",
+            message=f"is {settings.longest_job} s; write a time from 10m (GitLab's shortest timeout) to 24h",
+        )
     if settings.spot and settings.longest_job > SPOT_LIMIT:
-        yield Problem(path=f"{path}.spot", message=f"spot nodes may go at any time, and longest_job is {settings.longest_job // 60} min; lower it to 1h or less, or drop spot")
+        yield Problem(
+            path=f"{path}.spot",
+            message=f"spot nodes may go at any time, and longest_job is {settings.longest_job // 60} min; lower it to 1h or less, or drop spot",
+        )
     if settings.builder and settings.pod_security == "restricted":
-        yield Problem(path=f"{path}.builder", message="the plain builder is root in its container, which pod_security: restricted refuses; use baseline")
+        yield Problem(
+            path=f"{path}.builder",
+            message="the plain builder is root in its container, which pod_security: restricted refuses; use baseline",
+        )
 
 
 def gitlab_oidc(name: str, role: GitLabOidc, accounts: Mapping[str, Account]) -> Iterator[Problem]:
     """A GitLab role stands in a listed account that has its level."""
     path = f"gitlab_oidc.{name}"
     if not CLASS_NAME.fullmatch(name):
-        yield Problem(path=path, message="is not a name for a role; use small letters and digits, 2 to 16, beginning with a letter")
+        yield Problem(
+            path=path,
+            message="is not a name for a role; use small letters and digits, 2 to 16, beginning with a letter",
+        )
     if role.account not in accounts:
         yield Problem(path=f"{path}.account", message=f"{role.account!r} is not in accounts ({', '.join(accounts)})")
     elif not accounts[role.account].capabilities(role.level):
-        yield Problem(path=f"{path}.level", message=f"account {role.account!r} has nothing for level {role.level.value}")
+        yield Problem(
+            path=f"{path}.level", message=f"account {role.account!r} has nothing for level {role.level.value}"
+        )
 
 
 def networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
@@ -120,6 +155,11 @@ def networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
         return
     own = ipaddress.IPv4Network(network.cidr)
     if not LARGEST_NETWORK <= own.prefixlen <= SMALLEST_NETWORK:
-        yield Problem(path="network.cidr", message=f"{own} is a /{own.prefixlen}; a VPC of this platform is a /16 to a /20")
+        yield Problem(
+            path="network.cidr", message=f"{own} is a /{own.prefixlen}; a VPC of this platform is a /16 to a /20"
+        )
     if own.overlaps(services):
-        yield Problem(path="network.cidr", message=f"{own} overlaps cluster.service_cidr {services}; choose networks that are apart")
+        yield Problem(
+            path="network.cidr",
+            message=f"{own} overlaps cluster.service_cidr {services}; choose networks that are apart",
+        )

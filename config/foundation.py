@@ -21,7 +21,9 @@ STACK = "foundation"
 class FoundationAccount(Section):
     """One AWS account."""
 
-    id: Annotated[str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')]
+    id: Annotated[
+        str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+    ]
 
     def capabilities(self, _level: object) -> tuple[()]:
         """The foundation grants nothing to runner classes."""
@@ -31,7 +33,13 @@ class FoundationAccount(Section):
 class FoundationGitLab(Section):
     """The GitLab instance whose ID tokens the platform's own pipeline brings."""
 
-    url: Annotated[str, _pattern(r"https://[a-z0-9.-]+(:\d+)?", "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end")]
+    url: Annotated[
+        str,
+        _pattern(
+            r"https://[a-z0-9.-]+(:\d+)?",
+            "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
+        ),
+    ]
 
 
 class FoundationPlatform(Section):
@@ -39,7 +47,10 @@ class FoundationPlatform(Section):
 
     account: str
     protect: bool
-    project: Annotated[str, _pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards")]
+    project: Annotated[
+        str,
+        _pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),
+    ]
     """Full path of the GitLab project that holds this program."""
     ref: Annotated[str, _pattern(r"[\w./-]+", "is not a branch; name exactly one, without wildcards")] = "main"
     """The protected branch that deploys."""

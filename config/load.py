@@ -86,11 +86,17 @@ def raw_of(path: Path, project: str) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError:
         known = ", ".join(sorted(p.name for p in path.parent.glob("Pulumi.*.yaml"))) or "none"
-        raise SettingsError(path.name, [Problem(path="stack", message=f"there is no {path.name}; stack files here: {known}")]) from None
+        raise SettingsError(
+            path.name, [Problem(path="stack", message=f"there is no {path.name}; stack files here: {known}")]
+        ) from None
     except yaml.YAMLError as error:
         raise SettingsError(path.name, [Problem(path="file", message=f"is not YAML: {error}")]) from None
     prefix = f"{project}:"
-    return {key.removeprefix(prefix): value for key, value in (document.get("config") or {}).items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value
+        for key, value in (document.get("config") or {}).items()
+        if key.startswith(prefix)
+    }
 
 
 def stacks() -> list[str]:

@@ -29,7 +29,16 @@ IDENTITY_VOLUME = "runner-platform-aws"
 IDENTITY_FOLDER = "/etc/runner-platform/aws"
 MANAGERS_POOL = "managers"
 
-LIMITS = {"role": 64, "policy": 128, "bucket": 63, "cluster": 100, "alias": 256, "repository": 256, "release": 53, "namespace": 63}
+LIMITS = {
+    "role": 64,
+    "policy": 128,
+    "bucket": 63,
+    "cluster": 100,
+    "alias": 256,
+    "repository": 256,
+    "release": 53,
+    "namespace": 63,
+}
 """Longest name per kind, in characters. Sources: the API references of IAM, S3, EKS, KMS, ECR; Helm; RFC 1123."""
 
 

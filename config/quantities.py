@@ -13,7 +13,17 @@ from pydantic import BeforeValidator
 
 from config.errors import ClassifiedError, shown
 
-_MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_MEMORY_UNITS = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+}
 _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -45,7 +55,9 @@ def parse_memory(value: Any) -> int:
     text = value.strip() if isinstance(value, str) else ""
     match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)", text)
     if match is None or int(match[1]) == 0:
-        raise ClassifiedError(f"{shown(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi")
+        raise ClassifiedError(
+            f"{shown(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi"
+        )
     return int(match[1]) * _MEMORY_UNITS[match[2]]
 
 

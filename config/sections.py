@@ -64,7 +64,9 @@ def _network(value: str) -> str:
     try:
         return str(ipaddress.IPv4Network(value))
     except ValueError as error:
-        raise ClassifiedError(f"{shown(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16") from None
+        raise ClassifiedError(
+            f"{shown(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16"
+        ) from None
 
 
 Cidr = Annotated[str, AfterValidator(_network)]
@@ -88,7 +90,10 @@ class Section(BaseModel):
 class Organization(Section):
     """The AWS organisation."""
 
-    id: Annotated[str, _pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it")]
+    id: Annotated[
+        str,
+        _pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
+    ]
     region: Annotated[str, _pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
     partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
 
@@ -96,7 +101,9 @@ class Organization(Section):
 class Account(Section):
     """One AWS account, and what each trust level may do in it."""
 
-    id: Annotated[str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')]
+    id: Annotated[
+        str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+    ]
     open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
     protected: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
 
@@ -125,7 +132,13 @@ class Platform(Section):
 class GitLab(Section):
     """The GitLab instance that sends the jobs."""
 
-    url: Annotated[str, _pattern(r"https://[a-z0-9.-]+(:\d+)?", "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end")]
+    url: Annotated[
+        str,
+        _pattern(
+            r"https://[a-z0-9.-]+(:\d+)?",
+            "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
+        ),
+    ]
     runners: Literal["managed", "external"] = "managed"
     group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
     ca_bundle: str | None = None
@@ -134,15 +147,21 @@ class GitLab(Section):
     @model_validator(mode="after")
     def _group_for_managed(self) -> Self:
         if self.runners == "managed" and self.group is None:
-            raise ClassifiedError("has no group: with `runners: managed` write group: \"<numeric id>\", the group whose projects may use the open classes")
+            raise ClassifiedError(
+                'has no group: with `runners: managed` write group: "<numeric id>", the group whose projects may use the open classes'
+            )
         return self
 
 
 class Chart(Section):
     """Where the gitlab-runner chart comes from: a repository with a version, or a packaged chart."""
 
-    repository: Annotated[str, _pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None = None
-    version: Annotated[str, _pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = None
+    repository: (
+        Annotated[str, _pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
+    ) = None
+    version: Annotated[str, _pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = (
+        None
+    )
     path: Annotated[str, _pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
 
     @model_validator(mode="after")
@@ -154,7 +173,9 @@ class Chart(Section):
         if self.path is not None and self.version is not None:
             raise ClassifiedError("has a version beside a path; the packaged chart has its own: drop one of them")
         if self.version is not None and tuple(int(part) for part in self.version.split(".")) < OLDEST_CHART:
-            raise ClassifiedError(f"version {self.version} is older than 0.86.0, the oldest whose values this program writes; raise it")
+            raise ClassifiedError(
+                f"version {self.version} is older than 0.86.0, the oldest whose values this program writes; raise it"
+            )
         return self
 
 
@@ -183,7 +204,13 @@ class Runner(Section):
     project: Annotated[str, _pattern(r"\d+", "is not a numeric project id; the project's page shows it")] | None = None
     group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
     limits: Limits | None = None
-    tag: Annotated[str, _pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes")] | None = None
+    tag: (
+        Annotated[
+            str,
+            _pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
+        ]
+        | None
+    ) = None
     token: int = Field(default=1, ge=1)
     """Generation of the runner authentication token; raise it by one to rotate."""
     token_created: Annotated[str, _pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
@@ -193,7 +220,9 @@ class ExistingNetwork(Section):
     """Subnets that somebody else owns; verified, never changed."""
 
     vpc: Annotated[str, _pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
-    private: tuple[Annotated[str, _pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(min_length=2, max_length=3, strict=False)
+    private: tuple[Annotated[str, _pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
+        min_length=2, max_length=3, strict=False
+    )
 
 
 class Network(Section):
@@ -208,9 +237,13 @@ class Network(Section):
     def _own_or_existing(self) -> Self:
         own = (self.cidr, self.zones, self.nat)
         if self.existing is not None and any(part is not None for part in own):
-            raise ClassifiedError("has both a network of its own and an existing one; keep {cidr, zones, nat} or {existing}")
+            raise ClassifiedError(
+                "has both a network of its own and an existing one; keep {cidr, zones, nat} or {existing}"
+            )
         if self.existing is None and None in own:
-            raise ClassifiedError("is incomplete; write {cidr: …, zones: 2 or 3, nat: single or per-zone} or {existing: {vpc: …, private: […]}}")
+            raise ClassifiedError(
+                "is incomplete; write {cidr: …, zones: 2 or 3, nat: single or per-zone} or {existing: {vpc: …, private: […]}}"
+            )
         return self
 
 
@@ -240,7 +273,9 @@ class ClusterAccess(Section):
 class Cluster(Section):
     """The EKS cluster."""
 
-    version: Annotated[str, _pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')]
+    version: Annotated[
+        str, _pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
+    ]
     administrators: tuple[RoleArn, ...] = Field(strict=False)
     access: ClusterAccess
     service_cidr: Cidr = "172.20.0.0/16"
@@ -248,7 +283,9 @@ class Cluster(Section):
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
         if len(set(self.administrators)) < 2:
-            raise ClassifiedError(f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out")
+            raise ClassifiedError(
+                f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"
+            )
         return self
 
 
@@ -274,17 +311,22 @@ class GitLabOidc(Section):
     project: Annotated[str, _pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
     ref: str | None = None
     tag: str | None = None
-    environment: str | None = None
+    environment: Literal["production", "staging", "testing", "development", "other"] | None = None
+    """Deployment tier of a protected environment; the project's `sub` must hold it (`components/documents/trust.py`)."""
     session: Seconds = 3600
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
         given = [name for name in ("ref", "tag", "environment") if getattr(self, name)]
         if len(given) != 1:
-            raise ClassifiedError(f"names {' and '.join(given) or 'no'} condition; name exactly one of ref, tag, environment")
+            raise ClassifiedError(
+                f"names {' and '.join(given) or 'no'} condition; name exactly one of ref, tag, environment"
+            )
         wild = [name for name in ("project", *given) if "*" in getattr(self, name)]
         if wild and self.level is Level.PROTECTED:
-            raise ClassifiedError(f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}")
+            raise ClassifiedError(
+                f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}"
+            )
         if not 3600 <= self.session <= 12 * 3600:
             raise ClassifiedError("has a session outside 1h to 12h; IAM allows no longer one")
         return self

@@ -104,14 +104,20 @@ class Parser:
     def object(self, path: str, model: type[Model], *, required: bool = True) -> Model | None:
         """Parse one top-level object; None where it is absent or wrong."""
         if path not in self.raw and required:
-            self.problems.append(Problem(path=path, message=f"is missing; add it with {', '.join(required_fields(model))}"))
+            self.problems.append(
+                Problem(path=path, message=f"is missing; add it with {', '.join(required_fields(model))}")
+            )
             return None
         return self.value(path, self.raw.get(path, {}), model)
 
     def value(self, path: str, value: Any, model: type[Model]) -> Model | None:
         """Parse a value as a model; None where it is wrong."""
         if not isinstance(value, dict):
-            self.problems.append(Problem(path=path, message=f"{shown(value)} is not an object; write {{{', '.join(required_fields(model))}}}"))
+            self.problems.append(
+                Problem(
+                    path=path, message=f"{shown(value)} is not an object; write {{{', '.join(required_fields(model))}}}"
+                )
+            )
             return None
         try:
             return model.model_validate(value)
@@ -123,7 +129,12 @@ class Parser:
         """Parse an object of named objects, each on its own; what is wrong is left out of the result."""
         raw = self.raw.get(path, {})
         if not isinstance(raw, dict) or (required and not raw):
-            self.problems.append(Problem(path=path, message=f"{'is missing or empty' if not raw else shown(raw) + ' is not an object'}; write at least one <name>: {{{', '.join(required_fields(model))}}}"))
+            self.problems.append(
+                Problem(
+                    path=path,
+                    message=f"{'is missing or empty' if not raw else shown(raw) + ' is not an object'}; write at least one <name>: {{{', '.join(required_fields(model))}}}",
+                )
+            )
             return {}
         parsed = {str(name): self.value(f"{path}.{name}", value, model) for name, value in raw.items()}
         return {name: value for name, value in parsed.items() if value is not None}
@@ -163,13 +174,17 @@ def parse(raw: Mapping[str, Any], stack: str, source: str) -> Settings:
     parser = Parser(raw)
     parser.refuse_unknown([*SINGLE, *MAPPINGS, *SECRET_KEYS])
     single = {key: parser.object(key, model, required=key not in OPTIONAL) for key, model in SINGLE.items()}
-    mappings: dict[str, dict[str, Any]] = {key: parser.mapping(key, model, required=key not in OPTIONAL) for key, model in MAPPINGS.items()}
+    mappings: dict[str, dict[str, Any]] = {
+        key: parser.mapping(key, model, required=key not in OPTIONAL) for key, model in MAPPINGS.items()
+    }
     parser.problems += _cross_checks(stack, single, mappings)
     parser.finish(source)
     return Settings(stack=stack, **single, **mappings)  # type: ignore[arg-type]  # every value was parsed by the model of its key
 
 
-def _cross_checks(stack: str, single: Mapping[str, Any], mappings: Mapping[str, Mapping[str, Any]]) -> Iterable[Problem]:
+def _cross_checks(
+    stack: str, single: Mapping[str, Any], mappings: Mapping[str, Mapping[str, Any]]
+) -> Iterable[Problem]:
     accounts = mappings["accounts"]
     yield from checks.stack_name(stack)
     yield from checks.account_ids(accounts)

@@ -1,0 +1,64 @@
+"""The disruption contract: what may end a job, derived once from `longest_job`.
+
+GitLab's timeout is the only thing that should ever end a job. Everything else that could (a manager's shutdown, a pod's deadline,
+a node's drain, its expiry) is set so that it comes later. Sources: https://docs.gitlab.com/runner/executors/kubernetes/ and
+https://karpenter.sh/docs/concepts/disruption/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+NODE_LIFE = 21 * DAY
+"""Auto Mode's ceiling for a node's life, drain included."""
+MANAGER_SLACK = 10 * MINUTE
+POD_GRACE = 30
+NODE_SLACK = 30 * MINUTE
+NODE_STARTS_WITHIN = 10 * MINUTE
+"""Node start plus image pull: the pod's wait before the runner gives the job up."""
+LONGEST_EXPIRY = 14 * DAY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disruption:
+    """All times of one class, in seconds."""
+
+    gitlab_timeout: int
+    """`maximum_timeout` of the runner object."""
+    manager_grace: int
+    """`terminationGracePeriodSeconds` of the manager: it waits for running jobs."""
+    pod_grace: int
+    """`pod_termination_grace_period_seconds` of job pods."""
+    poll_timeout: int
+    """How long the runner waits for a job's pod to start."""
+    node_grace: int
+    """`terminationGracePeriod` of the class's NodePool."""
+    expire_after: int
+    """`expireAfter` of the NodePool; with the grace it stays within a node's life."""
+    consolidate_after: int
+    """`consolidateAfter`: an empty node is kept this long, so that a pod in its first seconds is never taken for none."""
+    delete_timeout: int
+    """`custom_timeouts.delete` of what must outlast running jobs."""
+
+
+def disruption(longest_job: int) -> Disruption:
+    """Derive a class's times from its longest job in seconds."""
+    node_grace = longest_job + POD_GRACE + NODE_SLACK
+    return Disruption(
+        gitlab_timeout=longest_job,
+        manager_grace=longest_job + MANAGER_SLACK,
+        pod_grace=POD_GRACE,
+        poll_timeout=NODE_STARTS_WITHIN,
+        node_grace=node_grace,
+        expire_after=min(LONGEST_EXPIRY, NODE_LIFE - node_grace),
+        consolidate_after=5 * MINUTE,
+        delete_timeout=node_grace + 15 * MINUTE,
+    )
+
+
+def managers(longest_jobs: list[int]) -> Disruption:
+    """Times of the managers' pool: it outlasts the longest class, and is never on spot."""
+    return disruption(max(longest_jobs, default=HOUR) + MANAGER_SLACK)

@@ -1,0 +1,81 @@
+"""Values of the official gitlab-runner chart for one class.
+
+Never set, because `register` refuses or the chart drops them with a `glrt-` token: `runners.tags`, `locked`, `protected`,
+`runUntagged`, `maximumTimeout`, and any registration token. Service accounts, roles and the token's Secret are made beside the
+release, so that an upgrade or an uninstall never takes rights from a draining manager.
+Source: https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from components.documents import pods
+from components.documents.config_toml import config_toml
+from components.documents.disruption import disruption
+from config.names import MANAGER_SERVICE_ACCOUNT, MANAGERS_POOL, release
+from config.quantities import cpu_text, memory_text
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+TOKEN_SECRET = "runner-token"  # noqa: S105  # the Secret's name, not a token
+CA_SECRET = "gitlab-ca"  # noqa: S105  # the Secret's name
+TOKEN_ANNOTATION = "runner-platform/token-sha256"  # noqa: S105  # an annotation's key
+RUNNER_USER, RUNNER_GROUP = 100, 65533
+"""User and group of the alpine runner image, the chart's default."""
+
+
+def helm_values(settings: Settings, runner_class: str) -> dict[str, Any]:
+    """The values of a class, without token and without the token's hash."""
+    runner = settings.runners[runner_class]
+    times = disruption(runner.longest_job)
+    return {
+        "gitlabUrl": settings.gitlab.url,
+        "fullnameOverride": release(runner_class),
+        "replicas": 1,
+        "concurrent": runner.concurrent,
+        "checkInterval": 3,
+        "unregisterRunners": True,
+        "terminationGracePeriodSeconds": times.manager_grace,
+        "runners": {
+            "name": settings.names.tag(runner_class),
+            "executor": "kubernetes",
+            "secret": TOKEN_SECRET,
+            "config": config_toml(settings, runner_class),
+        },
+        "rbac": {"create": False},
+        "serviceAccount": {"create": False, "name": MANAGER_SERVICE_ACCOUNT},
+        "metrics": {"enabled": True},
+        # The default probe asks GitLab every ten seconds on older charts; a large fleet would hit its rate limit.
+        "livenessProbe": {"initialDelaySeconds": 60, "periodSeconds": 60},
+        "probeTimeoutSeconds": 8,
+        **_pod(runner_class),
+        **({"certsSecretName": CA_SECRET} if settings.gitlab.ca_bundle else {}),
+    }
+
+
+def _pod(runner_class: str) -> dict[str, Any]:
+    request = pods.MANAGER
+    return {
+        "podLabels": {pods.CLASS_LABEL: runner_class},
+        "podAnnotations": {"karpenter.sh/do-not-disrupt": "true", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+        "podSecurityContext": {
+            "runAsUser": RUNNER_USER,
+            "fsGroup": RUNNER_GROUP,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": False,
+            "runAsNonRoot": True,
+            "privileged": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": cpu_text(request.cpu), "memory": memory_text(request.memory)},
+            "limits": {"memory": memory_text(request.memory)},
+        },
+        "nodeSelector": {pods.CLASS_LABEL: MANAGERS_POOL},
+        "tolerations": [{"key": pods.CLASS_LABEL, "operator": "Equal", "value": MANAGERS_POOL, "effect": "NoSchedule"}],
+    }

@@ -1,0 +1,48 @@
+"""How a job pod gets its AWS identity: one patch of the pod's specification.
+
+The job's service account carries no role annotation, so no webhook acts. The patch gives container `build`, and nothing else in
+the pod, a projected token and the class's AWS config. The rule pack, `prove`, the runner image and the reasoner use this text.
+Source: https://docs.gitlab.com/runner/executors/kubernetes/#overwrite-generated-pod-specifications
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.documents.trust import WEB_IDENTITY_AUDIENCE
+from config.names import AWS_CONFIG_MAP, IDENTITY_FOLDER, IDENTITY_VOLUME
+
+FEATURE_FLAG = "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"
+PATCH_NAME = "aws-identity"
+TOKEN_SECONDS = 3600
+READABLE_BY_ALL = 0o444
+
+
+def job_environment() -> dict[str, str]:
+    """Variables of container `build`; no web-identity variable, on purpose."""
+    return {"AWS_CONFIG_FILE": f"{IDENTITY_FOLDER}/config", "AWS_SDK_LOAD_CONFIG": "1"}
+
+
+def pod_patch() -> dict[str, Any]:
+    """The strategic merge patch. No `subPath`: a renewed token would never arrive through one."""
+    return {
+        "containers": [
+            {
+                "name": "build",
+                "env": [{"name": name, "value": value} for name, value in job_environment().items()],
+                "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}],
+            }
+        ],
+        "volumes": [
+            {
+                "name": IDENTITY_VOLUME,
+                "projected": {
+                    "defaultMode": READABLE_BY_ALL,
+                    "sources": [
+                        {"serviceAccountToken": {"audience": WEB_IDENTITY_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                        {"configMap": {"name": AWS_CONFIG_MAP, "items": [{"key": "config", "path": "config"}]}},
+                    ],
+                },
+            }
+        ],
+    }

@@ -1,0 +1,128 @@
+"""Node arithmetic: which instance types a class may use, how many whole pods each holds, and what full load costs in vCPU.
+
+Pure numbers over the catalogue in `config/instance_types.py`; overheads are part of a type's allocatable resources there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.documents import pods
+from config.instance_types import INSTANCE_TYPES, InstanceType
+from config.quantities import GIBIBYTE, MEBIBYTE
+
+if TYPE_CHECKING:
+    from config.sections import Runner
+
+LARGEST_NODE_VCPUS = 32
+MOST_PODS = 8
+"""Above these, losing one node is an incident, and its disk must hold more than most nodes ever use."""
+USEFUL_SHARE = 0.5
+"""A type is worth starting when whole pods use at least half of its vCPUs or of its memory."""
+SYSTEM_DISK = 20 * GIBIBYTE
+"""What a node keeps for images and itself; a class's disk comes on top, per pod."""
+SMALLEST_DISK = 80 * GIBIBYTE
+"""Auto Mode's default."""
+
+
+class NoInstanceTypeError(ValueError):
+    """No instance type holds one pod of the class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """What a class's nodes may be."""
+
+    types: tuple[str, ...]
+    """Instance types, smallest first."""
+    pods_per_node: int
+    """Most whole pods that one node of these types holds."""
+    disk_gib: int
+    """Data volume of a node: room for all its pods."""
+    limit_cpu: int
+    """vCPUs that the class may use at once: its cost ceiling, and the quota that full load needs."""
+    limit_memory_gib: int
+    """Memory of the same nodes."""
+
+
+def whole_pods(instance: InstanceType, request: pods.Request) -> int:
+    """Whole pods of this size on one node of this type."""
+    by_cpu = instance.allocatable_millicpu // request.cpu
+    by_memory = instance.allocatable_mib * MEBIBYTE // request.memory
+    return min(by_cpu, by_memory, instance.pods)
+
+
+def fitting_types(request: pods.Request, arch: str) -> list[InstanceType]:
+    """Types of an architecture that hold whole pods without wasting most of a node.
+
+    Raises:
+        NoInstanceTypeError: not even the largest type holds one pod.
+    """
+    candidates = [each for each in INSTANCE_TYPES if each.arch == arch and whole_pods(each, request) > 0]
+    if not candidates:
+        raise NoInstanceTypeError(
+            f"a pod needs {request.cpu / 1000:g} CPU and {request.memory / GIBIBYTE:g}Gi with its helper and a service, "
+            f"more than any {arch} type of the catalogue offers; lower cpu or memory"
+        )
+    small_enough = [e for e in candidates if e.vcpus <= LARGEST_NODE_VCPUS and whole_pods(e, request) <= MOST_PODS] or candidates
+    useful = [each for each in small_enough if _used_share(each, request) >= USEFUL_SHARE]
+    return useful or small_enough[:1]
+
+
+def _used_share(instance: InstanceType, request: pods.Request) -> float:
+    count = whole_pods(instance, request)
+    return min(1.0, max(count * request.cpu / (instance.vcpus * 1000), count * request.memory / (instance.memory_mib * MEBIBYTE)))
+
+
+def node_plan(runner: Runner) -> NodePlan:
+    """Plan a class's nodes.
+
+    Raises:
+        NoInstanceTypeError: no type holds one pod of the class.
+        ValueError: the class's `limits` cannot hold `concurrent` pods; the message names the numbers.
+    """
+    request = pods.pod(runner)
+    types = fitting_types(request, runner.arch)
+    need = {each.name: math.ceil(runner.concurrent / whole_pods(each, request)) for each in types}
+    limit_cpu = max(need[each.name] * each.vcpus for each in types)
+    limit_memory = max(math.ceil(need[each.name] * each.memory_mib / 1024) for each in types)
+    if runner.limits is not None:
+        least = min(types, key=lambda each: need[each.name] * each.vcpus)
+        _refuse_small_limits(runner, least, need[least.name])
+        limit_cpu, limit_memory = runner.limits.cpu // 1000, runner.limits.memory // GIBIBYTE
+    most = max(whole_pods(each, request) for each in types)
+    return NodePlan(
+        types=tuple(each.name for each in types),
+        pods_per_node=most,
+        disk_gib=max(SMALLEST_DISK, SYSTEM_DISK + most * request.disk) // GIBIBYTE,
+        limit_cpu=limit_cpu,
+        limit_memory_gib=limit_memory,
+    )
+
+
+def _refuse_small_limits(runner: Runner, least: InstanceType, nodes: int) -> None:
+    limits = runner.limits
+    if limits is None:
+        return
+    cpu, memory = nodes * least.vcpus, nodes * least.memory_mib * MEBIBYTE
+    if limits.cpu < cpu * 1000 or limits.memory < memory:
+        raise ValueError(
+            f"limits of {limits.cpu / 1000:g} CPU and {limits.memory / GIBIBYTE:g}Gi cannot hold {runner.concurrent} jobs at once: "
+            f"that takes {nodes} × {least.name}, {cpu} CPU and {memory / GIBIBYTE:g}Gi; raise limits or lower concurrent"
+        )
+
+
+def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
+    """Plan the managers' pool: room for every manager twice, since a rolling update starts the new one first."""
+    types = [each for each in INSTANCE_TYPES if each.arch == arch and each.category in "cm" and each.vcpus == 2]
+    held = min(whole_pods(each, pods.MANAGER) for each in types)
+    nodes = max(2, math.ceil(2 * classes / held))
+    return NodePlan(
+        types=tuple(each.name for each in types),
+        pods_per_node=held,
+        disk_gib=SMALLEST_DISK // GIBIBYTE,
+        limit_cpu=nodes * 2,
+        limit_memory_gib=math.ceil(nodes * max(each.memory_mib for each in types) / 1024),
+    )

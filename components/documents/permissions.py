@@ -1,0 +1,193 @@
+"""Permission documents, one per capability, and those of the platform's own roles.
+
+Every ARN is composed from settings, so that a first preview shows and judges whole documents. Least privilege: a document
+names the actions that the deployment tools really send. Where an API has no resource-level permission the reason stands beside
+the `*`. Source: https://docs.aws.amazon.com/service-authorization/latest/reference/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.documents.boundary import PASSABLE_TO
+from components.documents.trust import Document, document
+from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
+from config.sections import Capability, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from config.names import Names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grantee:
+    """For whom a capability is written: a level of a stack in an account."""
+
+    names: Names
+    account_id: str
+    level: Level
+
+    def arn(self, service: str, resource: str) -> str:
+        """ARN of a regional resource of the account."""
+        organization = self.names.organization
+        return f"arn:{organization.partition}:{service}:{organization.region}:{self.account_id}:{resource}"
+
+    def iam(self, resource: str) -> str:
+        """ARN of an IAM resource of the account."""
+        return f"arn:{self.names.organization.partition}:iam::{self.account_id}:{resource}"
+
+
+def assume_roles(role_arns: Sequence[str]) -> Document:
+    """Permission to assume exactly these roles: the other side of `trust.roles_of_account`."""
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)})
+
+
+def of_capability(capability: Capability, grantee: Grantee) -> Document:
+    """The document of one capability."""
+    return _BUILDERS[capability](grantee)
+
+
+def _ecs(to: Grantee) -> Document:
+    return document(
+        {
+            "Sid": "Services",
+            "Effect": "Allow",
+            "Action": [
+                *("ecs:CreateService", "ecs:UpdateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:RunTask", "ecs:StopTask"),
+                *("ecs:DescribeTasks", "ecs:CreateCluster", "ecs:DescribeClusters", "ecs:TagResource", "ecs:UntagResource", "ecs:ListTagsForResource"),
+            ],
+            "Resource": [to.arn("ecs", kind + "/*") for kind in ("cluster", "service", "task", "task-definition")],
+        },
+        {
+            "Sid": "TaskDefinitions",  # these have no resource-level permission
+            "Effect": "Allow",
+            "Action": ["ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTasks", "ecs:ListServices", "ecs:ListTaskDefinitions"],
+            "Resource": "*",
+        },
+        {
+            "Sid": "Logs",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:ListTagsForResource", "logs:GetLogEvents", "logs:FilterLogEvents"],
+            "Resource": to.arn("logs", "log-group:/ecs/*"),
+        },
+        _pass_role(to, "ecs-tasks.amazonaws.com"),
+    )
+
+
+def _ecr_push(to: Grantee) -> Document:
+    return document(
+        {"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},  # has no resource
+        {
+            "Sid": "Push",
+            "Effect": "Allow",
+            "Action": [
+                *("ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+                *("ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages", "ecr:DescribeRepositories"),
+            ],
+            "Resource": to.arn("ecr", f"repository/{to.names.repository_prefix(to.level)}*"),
+        },
+    )
+
+
+def _api_gateway(to: Grantee) -> Document:
+    organization = to.names.organization
+    paths = ("/apis", "/apis/*", "/restapis", "/restapis/*", "/vpclinks", "/vpclinks/*", "/tags/*")
+    return document(
+        {
+            "Sid": "Apis",
+            "Effect": "Allow",
+            "Action": [f"apigateway:{verb}" for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")],
+            "Resource": [f"arn:{organization.partition}:apigateway:{organization.region}::{path}" for path in paths],
+        },
+        _pass_role(to, "apigateway.amazonaws.com"),
+    )
+
+
+def _state(to: Grantee) -> Document:
+    organization = to.names.organization
+    bucket = f"arn:{organization.partition}:s3:::{state_bucket(organization, to.account_id)}"
+    prefix = to.names.state_prefix(to.level)
+    return document(
+        {
+            "Sid": "List",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket,
+            "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
+        },
+        {"Sid": "State", "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{bucket}/{prefix}*"},
+        {
+            "Sid": "Locks",  # OpenTofu's lock files and all that Pulumi keeps; a deleted object stays as a version
+            "Effect": "Allow",
+            "Action": "s3:DeleteObject",
+            "Resource": [f"{bucket}/{prefix}*.tflock", f"{bucket}/{prefix}*/.pulumi/*"],
+        },
+        key_use(to, STATE_KEY_ALIAS),
+    )
+
+
+def _pulumi(to: Grantee) -> Document:
+    boundary = boundary_arn(to.names.organization.partition, to.account_id)
+    role, policy = to.iam(f"role{DEPLOY_ROLE_PATH}*"), to.iam(f"policy{DEPLOY_ROLE_PATH}*")
+    return document(
+        {
+            "Sid": "RolesWithTheBoundary",
+            "Effect": "Allow",
+            "Action": ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"],
+            "Resource": role,
+            "Condition": {"StringEquals": {"iam:PermissionsBoundary": boundary}},
+        },
+        {
+            "Sid": "RolesAndPolicies",
+            "Effect": "Allow",
+            "Action": [
+                *("iam:GetRole", "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"),
+                *("iam:GetRolePolicy", "iam:ListInstanceProfilesForRole", "iam:CreatePolicy", "iam:DeletePolicy", "iam:GetPolicy"),
+                *("iam:GetPolicyVersion", "iam:ListPolicyVersions", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion"),
+                *("iam:SetDefaultPolicyVersion", "iam:TagPolicy", "iam:UntagPolicy"),
+            ],
+            "Resource": [role, policy],
+        },
+        *(_pass_role(to, service) for service in PASSABLE_TO),
+    )
+
+
+_BUILDERS: dict[Capability, Callable[[Grantee], Document]] = {
+    Capability.ECS: _ecs,
+    Capability.ECR_PUSH: _ecr_push,
+    Capability.API_GATEWAY: _api_gateway,
+    Capability.STATE: _state,
+    Capability.PULUMI: _pulumi,
+}
+
+
+def _pass_role(to: Grantee, service: str) -> Document:
+    name = service.split(".")[0].replace("-", " ").title().replace(" ", "")
+    return {
+        "Sid": f"PassRoleTo{name}",
+        "Effect": "Allow",
+        "Action": "iam:PassRole",
+        "Resource": to.iam(f"role{DEPLOY_ROLE_PATH}*"),
+        "Condition": {"StringEquals": {"iam:PassedToService": service}},
+    }
+
+
+def key_use(to: Grantee, alias: str) -> Document:
+    """Statement: use a bucket's key, found by its alias because key ids are not known beforehand, and only through S3.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+    """
+    organization = to.names.organization
+    domain = "amazonaws.com.cn" if organization.partition == "aws-cn" else "amazonaws.com"
+    return {
+        "Sid": "Key",
+        "Effect": "Allow",
+        "Action": ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
+        "Resource": to.arn("kms", "key/*"),
+        "Condition": {
+            "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
+            "StringEquals": {"kms:ViaService": f"s3.{organization.region}.{domain}"},
+        },
+    }

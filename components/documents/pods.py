@@ -1,0 +1,51 @@
+"""What one job pod asks for: its containers' requests, and where it may run.
+
+A class's `cpu`, `memory` and `disk` are those of the build container. The helper and one service come on top; node arithmetic
+and quotas count the whole pod.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.quantities import GIBIBYTE, MEBIBYTE
+
+if TYPE_CHECKING:
+    from config.sections import Runner
+
+CLASS_LABEL = "runner-platform/class"
+"""Label and taint of a class's nodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Resources that a container or a pod asks for."""
+
+    cpu: int
+    """Millicores."""
+    memory: int
+    """Bytes."""
+    disk: int
+    """Bytes of ephemeral storage."""
+
+    def __add__(self, other: Request) -> Request:
+        return Request(cpu=self.cpu + other.cpu, memory=self.memory + other.memory, disk=self.disk + other.disk)
+
+
+HELPER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
+"""The helper container clones, caches and uploads; GitLab asks for 250 MiB at least."""
+SERVICE = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
+"""Each service container; one is counted per pod."""
+MANAGER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
+"""A manager pod."""
+
+
+def build(runner: Runner) -> Request:
+    """The build container's request."""
+    return Request(cpu=runner.cpu, memory=runner.memory, disk=runner.disk)
+
+
+def pod(runner: Runner) -> Request:
+    """The whole job pod: build, helper and one service."""
+    return build(runner) + HELPER + SERVICE

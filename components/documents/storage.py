@@ -1,0 +1,84 @@
+"""Policies of buckets and keys.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies.html and
+https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.documents.trust import Document, document
+
+if TYPE_CHECKING:
+    from config.sections import Organization
+
+
+def bucket_policy(organization: Organization, bucket: str) -> Document:
+    """Refuse everything that comes without TLS, and everybody from outside the organisation but AWS's own services."""
+    arn = f"arn:{organization.partition}:s3:::{bucket}"
+    everything = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [arn, f"{arn}/*"]}
+    return document(
+        {"Sid": "OnlyWithTls", **everything, "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {
+            "Sid": "OnlyOurOrganization",
+            **everything,
+            "Condition": {
+                "StringNotEqualsIfExists": {"aws:PrincipalOrgID": organization.id},
+                "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+            },
+        },
+    )
+
+
+def key_policy(organization: Organization, account_id: str) -> Document:
+    """Leave the key to the account's own IAM policies; nobody else."""
+    return document(
+        {
+            "Sid": "Account",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:{organization.partition}:iam::{account_id}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    )
+
+
+def log_key_policy(organization: Organization, account_id: str, log_group: str) -> Document:
+    """As `key_policy`, and CloudWatch Logs may use the key for one log group.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    """
+    own = key_policy(organization, account_id)["Statement"]
+    arn = f"arn:{organization.partition}:logs:{organization.region}:{account_id}:log-group:{log_group}"
+    return document(
+        *own,
+        {
+            "Sid": "Logs",
+            "Effect": "Allow",
+            "Principal": {"Service": f"logs.{organization.region}.amazonaws.com"},
+            "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+            "Resource": "*",
+            "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": arn}},
+        },
+    )
+
+
+def cache_access(organization: Organization, bucket: str, prefix: str) -> Document:
+    """The five S3 actions of a class's manager on its own prefix of the cache, and the bucket's key through S3."""
+    arn = f"arn:{organization.partition}:s3:::{bucket}"
+    return document(
+        {
+            "Sid": "List",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": arn,
+            "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*"]}},
+        },
+        {
+            "Sid": "Objects",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"],
+            "Resource": f"{arn}/{prefix}/*",
+        },
+    )

@@ -1,0 +1,58 @@
+"""Subnet arithmetic: cutting a VPC into public and private subnets, and what Auto Mode's /28 blocks make of them.
+
+Auto Mode gives each node prefixes of 16 addresses; a subnet that has no whole /28 left refuses nodes although single addresses
+are free. So the unit here is the block. Source: https://docs.aws.amazon.com/eks/latest/userguide/auto-networking.html
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+
+BLOCK = 16
+RESERVED_ADDRESSES = 5
+"""AWS keeps the first four addresses and the last one of each subnet."""
+PUBLIC_PREFIX = 26
+"""Public subnets hold NAT gateways and load balancers only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subnets:
+    """One public and one private subnet per zone, in zone order."""
+
+    public: tuple[str, ...]
+    private: tuple[str, ...]
+
+
+def cut(cidr: str, zones: int) -> Subnets:
+    """Cut a VPC: a quarter of it per zone is private, and small public subnets come from the last quarter.
+
+    Args:
+        cidr: the VPC's IPv4 network.
+        zones: 2 or 3.
+
+    Raises:
+        ValueError: the network is too small for it.
+    """
+    network = ipaddress.IPv4Network(cidr)
+    if network.prefixlen > PUBLIC_PREFIX - 4:
+        raise ValueError(f"network.cidr {cidr} is too small for {zones} zones; use a /16 to a /20")
+    quarters = list(network.subnets(prefixlen_diff=2))
+    public = list(quarters[-1].subnets(new_prefix=PUBLIC_PREFIX))
+    return Subnets(public=tuple(str(net) for net in public[:zones]), private=tuple(str(net) for net in quarters[:zones]))
+
+
+def blocks(cidr: str) -> int:
+    """Whole /28 blocks that a subnet can hand to nodes; the first and the last hold AWS's reserved addresses."""
+    return max(ipaddress.IPv4Network(cidr).num_addresses // BLOCK - 2, 0)
+
+
+def blocks_of_node(pods: int) -> int:
+    """Blocks that a node with so many pods takes, one of which is warm beyond those in use."""
+    return math.ceil(pods / BLOCK) + 1
+
+
+def nodes_that_fit(private: tuple[str, ...], pods_per_node: int) -> int:
+    """Nodes that the private subnets can feed when the zones fill evenly."""
+    return sum(blocks(cidr) // blocks_of_node(pods_per_node) for cidr in private)

@@ -1,0 +1,19 @@
+"""Pinned versions, and until when they are supported.
+
+The chart's version and the cluster's are settings (stack files); here stands what the program itself fixes.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+RUNNER_IMAGE_TAG = "1.0.0"
+"""Tag of the runner image that classes use by default; tags in the registry are immutable."""
+KUBERNETES_SUPPORT_ENDS = {
+    "1.33": date(2026, 7, 29),
+    "1.34": date(2026, 12, 2),
+    "1.35": date(2027, 3, 27),
+}
+"""End of EKS standard support per minor version. Source: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html"""
+CHART_WITH_NATIVE_SECCOMP = (0, 88, 0)
+"""Runner 18.11: `seccomp_profile` in `pod_security_context`."""
