@@ -32,7 +32,7 @@ class Steps:
 
     def say(self, text: str) -> None:
         """Write one line that stays."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, verb: str, name: str, usual_seconds: int) -> Iterator[Callable[[float], None]]:
