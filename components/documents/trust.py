@@ -59,7 +59,7 @@ def roles_of_account(*, partition: str, account_id: str, role_arns: Sequence[str
     """Trust in exactly these roles of one account, as long as it belongs to the organisation.
 
     The principal is the account and the condition names the roles, so that a role which is deleted and made again is still
-    trusted, and both sides can be created in any order. An empty list trusts nobody.
+    trusted, and both sides can be created in any order.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """

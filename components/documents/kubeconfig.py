@@ -1,0 +1,42 @@
+"""The kubeconfig of the deployer: an exec user, so that no token is ever in state.
+
+Its command is the program's own, which asks `aws eks get-token` and waits until the API server accepts the token: access entries
+take effect some seconds after they are made. Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+COMMAND = "runner-platform"
+INSTALL_HINT = "activate the project's environment (. .venv/bin/activate) so that runner-platform is on PATH"
+
+
+def kubeconfig(*, name: Any, endpoint: Any, certificate_authority: Any, region: str, profile: str) -> dict[str, Any]:
+    """A kubeconfig document of one cluster.
+
+    Args:
+        name: the cluster's name.
+        endpoint: `https://…` of the API server.
+        certificate_authority: base64 of its certificate authority's PEM.
+        region: the cluster's region.
+        profile: the AWS profile that acts.
+    """
+    user = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1beta1",
+            "command": COMMAND,
+            "args": ["kube-token", "--cluster", name, "--region", region, "--profile", profile],
+            "installHint": INSTALL_HINT,
+            "interactiveMode": "Never",
+            "provideClusterInfo": True,
+        }
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "cluster", "cluster": {"server": endpoint, "certificate-authority-data": certificate_authority}}],
+        "users": [{"name": "deployer", "user": user}],
+        "contexts": [{"name": "deployer", "context": {"cluster": "cluster", "user": "deployer"}}],
+        "current-context": "deployer",
+    }

@@ -1,0 +1,99 @@
+"""What the platform's own roles may do: the deployer that changes it, and the reader that looks at it.
+
+The deployer is powerful in each account, because it makes clusters, networks and roles. It cannot touch what the foundation owns
+(its own role, the boundary, the GitLab provider, the trail, the organisation's roles), so a reviewed program that is wrong can be
+mended and cannot lift itself. The reader sees everything, and opens one secret: the key of the platform's own stacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.documents.trust import Document, document
+from config.names import PLATFORM_ROLE_PATH
+
+if TYPE_CHECKING:
+    from config.sections import Organization
+
+SECRETS_KEY_ALIAS = "alias/cicd-platform/secrets"
+"""Key of the platform's own stack secrets, in the account of the common state."""
+READ_ONLY_POLICIES = ("SecurityAudit", "job-function/ViewOnlyAccess")
+"""AWS managed policies of the reader: metadata of everything, data of nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformRoleOf:
+    """The account that a document is written for."""
+
+    organization: Organization
+    account_id: str
+    state_bucket: str
+    """Bucket with the platform's own state."""
+
+    def iam(self, resource: str) -> str:
+        """ARN of an IAM resource of the account."""
+        return f"arn:{self.organization.partition}:iam::{self.account_id}:{resource}"
+
+
+def deployer(of: PlatformRoleOf) -> Document:
+    """Everything but the organisation, people's access, and what the foundation owns."""
+    return document(
+        {"Sid": "Services", "Effect": "Allow", "NotAction": ["iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*"], "Resource": "*"},
+        {"Sid": "Look", "Effect": "Allow", "Action": ["iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"], "Resource": "*"},
+        {
+            "Sid": "OwnRolesAndPolicies",
+            "Effect": "Allow",
+            "Action": "iam:*",
+            "Resource": [of.iam("role/cicd/*"), of.iam("role/cicd-*/*"), of.iam("policy/cicd/*"), of.iam("policy/cicd-*/*"), of.iam("oidc-provider/oidc.eks.*")],
+        },
+        {
+            "Sid": "ServiceLinkedRoles",
+            "Effect": "Allow",
+            "Action": "iam:CreateServiceLinkedRole",
+            "Resource": of.iam("role/aws-service-role/*"),
+            "Condition": {"StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}},
+        },
+        {
+            "Sid": "NothingOfTheFoundation",
+            "Effect": "Deny",
+            "NotAction": ["iam:Get*", "iam:List*"],
+            "Resource": [of.iam(f"role{PLATFORM_ROLE_PATH}*"), of.iam(f"policy{PLATFORM_ROLE_PATH}*")],
+        },
+        {"Sid": "NotTheTrail", "Effect": "Deny", "Action": ["cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*"], "Resource": "*"},
+        _bucket_guard(of),
+    )
+
+
+def _bucket_guard(of: PlatformRoleOf) -> Document:
+    return {
+        "Sid": "StateBucketsStayAsTheyAre",
+        "Effect": "Deny",
+        "Action": ["s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:DeleteObjectVersion"],
+        "Resource": f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*",
+    }
+
+
+def reader(of: PlatformRoleOf) -> Document:
+    """The platform's own state, and the one key that opens its stacks' secrets."""
+    bucket = f"arn:{of.organization.partition}:s3:::{of.state_bucket}"
+    keys = f"arn:{of.organization.partition}:kms:{of.organization.region}:{of.account_id}:key/*"
+    return document(
+        {"Sid": "List", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": {"StringLike": {"s3:prefix": ["platform/*"]}}},
+        {"Sid": "OwnState", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/platform/*"},
+        {
+            "Sid": "OwnSecrets",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:DescribeKey"],
+            "Resource": keys,
+            "Condition": {"ForAnyValue:StringEquals": {"kms:ResourceAliases": [SECRETS_KEY_ALIAS, "alias/cicd-platform/state"]}},
+        },
+        {
+            # What the engine reads when it compares resources, and the managed policies leave out.
+            "Sid": "Compare",
+            "Effect": "Allow",
+            "Action": ["kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags", "eks:Describe*", "eks:List*", "ecr:Describe*", "ecr:Get*", "logs:ListTagsForResource", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"],
+            "Resource": "*",
+        },
+    )
+

@@ -1,0 +1,53 @@
+"""StateStore: where an account's deployments, and in the common account the platform itself, keep their state.
+
+Owns one versioned bucket with its key. Prefixes per stack and level are enforced by the delegated roles' documents, not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from components.private_bucket import PrivateBucket, PrivateBucketArgs
+from config.names import STATE_KEY_ALIAS, state_bucket
+
+if TYPE_CHECKING:
+    from config.sections import Organization
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateStoreArgs:
+    """Inputs of `StateStore`."""
+
+    organization: Organization
+    """Its id and region stand in the bucket's name."""
+    account_id: str
+    """Account that the store belongs to."""
+    protect: bool
+    """Guard state against deletion."""
+
+
+class StateStore(pulumi.ComponentResource):
+    """The state bucket of one account."""
+
+    bucket: pulumi.Output[str]
+    """Physical name of the bucket."""
+
+    def __init__(self, name: str, args: StateStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:StateStore", name, None, opts)
+        store = PrivateBucket(
+            name,
+            PrivateBucketArgs(
+                organization=args.organization,
+                account_id=args.account_id,
+                bucket=state_bucket(args.organization, args.account_id),
+                key_alias=STATE_KEY_ALIAS,
+                versioned=True,
+                protect=args.protect,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.bucket = store.name
+        self.register_outputs({"bucket": self.bucket})
