@@ -53,10 +53,10 @@ def account_ids(accounts: Mapping[str, Account]) -> Iterator[Problem]:
         seen.setdefault(account.id, name)
 
 
-def platform_account(account: str, accounts: Mapping[str, Account]) -> Iterator[Problem]:
-    """The platform lives in a listed account."""
+def platform_account(account: str, accounts: Mapping[str, Account], key: str = "account") -> Iterator[Problem]:
+    """The platform, and its state, live in listed accounts."""
     if account not in accounts:
-        yield Problem(path="platform.account", message=f"{account!r} is not in accounts ({', '.join(accounts)})")
+        yield Problem(path=f"platform.{key}", message=f"{account!r} is not in accounts ({', '.join(accounts)})")
 
 
 def bucket_names(organization: Organization, accounts: Mapping[str, Account], stack: str) -> Iterator[Problem]:

@@ -46,6 +46,9 @@ class FoundationPlatform(Section):
     """Who may deploy the platform."""
 
     account: str
+    """The account that the platform lives in."""
+    state_account: str = "admin"
+    """The account that keeps the platform's own state."""
     protect: bool
     project: Annotated[
         str,
@@ -85,6 +88,7 @@ def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
     parser.problems += checks.account_ids(accounts)  # type: ignore[arg-type]  # ids and names are all it reads
     if platform and accounts:
         parser.problems += checks.platform_account(platform.account, accounts)  # type: ignore[arg-type]  # same
+        parser.problems += checks.platform_account(platform.state_account, accounts, "state_account")  # type: ignore[arg-type]  # same
     if organization:
         parser.problems += checks.bucket_names(organization, accounts, STACK)  # type: ignore[arg-type]  # same
     parser.finish(source)

@@ -1,9 +1,9 @@
 """The EC2 instance types that a node pool may use: size, memory, architecture, pods.
 
-Owns a frozen excerpt of Amazon's catalogue: families c, m and r, generations 6 to 8, Intel, AMD and Graviton, sizes `large` to
-`16xlarge`. Leaves out prices, local disks, accelerators, burstable types and regional availability: a class asks for vCPU and
-memory, and these families hold every ratio it can ask for. The figures are exact because the families are regular:
-`large` has 2 vCPU and each size step multiplies; c has 2 GiB per vCPU, m 4, r 8.
+Owns a frozen excerpt of Amazon's catalogue: families c, m and r, generations 6 to 8, Intel, AMD and Graviton, sizes
+`large` to `16xlarge`. Leaves out prices, local disks, accelerators, burstable types and regional availability: a class
+asks for vCPU and memory, and these families hold every ratio it can ask for. The figures are exact because the families
+are regular: `large` has 2 vCPU and each size multiplies it; c has 2 GiB per vCPU, m 4, r 8.
 Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
 """
 

@@ -13,8 +13,7 @@ from config import load
 from config.names import state_bucket
 
 settings = load.current_foundation()
-common = next(iter(settings.accounts))
-"""The first account keeps the state of the platform itself."""
+common = settings.platform.state_account
 common_bucket = state_bucket(settings.organization, settings.accounts[common].id)
 
 stores: dict[str, pulumi.Output[str]] = {}

@@ -82,3 +82,18 @@ def cache_access(organization: Organization, bucket: str, prefix: str) -> Docume
             "Resource": f"{arn}/{prefix}/*",
         },
     )
+
+
+def flow_log_writer(organization: Organization, account_id: str, log_group: str) -> Document:
+    """What VPC flow logs need to write to one log group.
+
+    Source: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+    """
+    arn = f"arn:{organization.partition}:logs:{organization.region}:{account_id}:log-group:{log_group}"
+    return document(
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+            "Resource": [arn, f"{arn}:*"],
+        }
+    )

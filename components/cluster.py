@@ -1,0 +1,172 @@
+"""Cluster: EKS Auto Mode with node pools of our own, and the few who may enter it.
+
+Owns the control plane with its role, key and logs, the nodes' role, access entries, the OIDC provider of its issuer, the Kubernetes
+provider, and the switch of network policies. Leaves out nodes (`node_pool`) and workloads (`runner_class`).
+Source: https://docs.aws.amazon.com/eks/latest/userguide/automode.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from components.cluster_access import ClusterAccess, ClusterAccessArgs
+from components.cluster_roles import ClusterRoles, ClusterRolesArgs
+from components.documents.storage import key_policy
+from components.providers import cluster_provider
+
+if TYPE_CHECKING:
+    from config.names import Names
+    from config.sections import Cluster as ClusterSettings
+
+LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
+LOG_DAYS = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterArgs:
+    """Inputs of `Cluster`."""
+
+    names: Names
+    """Names of the stack."""
+    account_id: str
+    """Account of the cluster."""
+    settings: ClusterSettings
+    """Version, administrators and the way in."""
+    private_subnet_ids: pulumi.Input[list[str]]
+    """Subnets of control plane and nodes."""
+    profile: str
+    """AWS profile with which the Kubernetes provider acts."""
+    protect: bool
+    """Guard cluster and key against deletion."""
+
+
+class Cluster(pulumi.ComponentResource):
+    """The EKS cluster."""
+
+    name: pulumi.Output[str]
+    """Physical name."""
+    issuer: pulumi.Output[str]
+    """Issuer of its service accounts' tokens, with `https://`."""
+    oidc_provider_arn: pulumi.Output[str]
+    """The issuer's provider in the platform's account."""
+    security_group_id: pulumi.Output[str]
+    """Security group of control plane and nodes."""
+    node_role_name: pulumi.Output[str]
+    """Role of the nodes."""
+    kubernetes: kubernetes.Provider
+    """Provider of everything inside; it waits until the deployer is let in."""
+    ready: list[pulumi.Resource]
+    """What nodes need before they can join."""
+
+    def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:Cluster", name, None, opts)
+        self._name, self._args = name, args
+        names = args.names
+        roles = ClusterRoles(f"{name}-roles", ClusterRolesArgs(names=names), pulumi.ResourceOptions(parent=self))
+        cluster = self._control_plane(roles)
+        self.issuer = cluster.identities[0].oidcs[0].issuer.apply(str)
+        provider = aws.iam.OpenIdConnectProvider(
+            f"{name}-issuer",
+            url=self.issuer,
+            client_id_lists=["sts.amazonaws.com"],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        access = ClusterAccess(
+            f"{name}-access",
+            ClusterAccessArgs(
+                names=names,
+                account_id=args.account_id,
+                cluster_name=cluster.name,
+                administrators=args.settings.administrators,
+                node_role_arn=roles.node_role_arn,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.kubernetes = cluster_provider(
+            f"{name}-kubernetes",
+            cluster=cluster,
+            profile=args.profile,
+            region=names.organization.region,
+            opts=pulumi.ResourceOptions(parent=self),
+            wait_for=access.deployer,
+        )
+        switch = self._network_policies()
+        self.name, self.oidc_provider_arn = cluster.name, provider.arn
+        self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
+        self.node_role_name, self.ready = roles.node_role_name, [*access.nodes, switch]
+        self.register_outputs(
+            {"name": self.name, "issuer": self.issuer, "oidc_provider_arn": self.oidc_provider_arn}
+        )
+
+    def _control_plane(self, roles: ClusterRoles) -> aws.eks.Cluster:
+        name, args, names = self._name, self._args, self._args.names
+        guarded = pulumi.ResourceOptions(parent=self, protect=args.protect)
+        key = aws.kms.Key(
+            f"{name}-key",
+            description=f"Kubernetes secrets of {names.cluster}",
+            enable_key_rotation=True,
+            deletion_window_in_days=30 if args.protect else 7,
+            policy=pulumi.Output.json_dumps(key_policy(names.organization, args.account_id)),
+            opts=guarded,
+        )
+        alias = aws.kms.Alias(
+            f"{name}-alias", name=names.key_alias("cluster"), target_key_id=key.key_id, opts=pulumi.ResourceOptions(parent=self)
+        )
+        # Made first, else EKS makes it, without retention.
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-logs",
+            name=f"/aws/eks/{names.cluster}/cluster",  # fixed: EKS writes to this name
+            retention_in_days=LOG_DAYS,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return aws.eks.Cluster(
+            f"{name}-cluster",
+            name=names.cluster,  # fixed: people and log groups name it
+            role_arn=roles.cluster_role_arn,
+            version=args.settings.version,
+            vpc_config=self._vpc_config(),
+            access_config={"authentication_mode": "API", "bootstrap_cluster_creator_admin_permissions": False},
+            bootstrap_self_managed_addons=False,
+            # Auto Mode: all three or none. No built-in pools, and then no node role either.
+            compute_config={"enabled": True, "node_pools": []},
+            storage_config={"block_storage": {"enabled": True}},
+            kubernetes_network_config={
+                "elastic_load_balancing": {"enabled": True},
+                "service_ipv4_cidr": args.settings.service_cidr,
+            },
+            encryption_config={"provider": {"key_arn": key.arn}, "resources": ["secrets"]},
+            enabled_cluster_log_types=list(LOG_TYPES),
+            upgrade_policy={"support_type": "STANDARD"},
+            deletion_protection=args.protect,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=args.protect,
+                depends_on=[alias, logs, *roles.attachments],
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="30m"),
+            ),
+        )
+
+    def _vpc_config(self) -> aws.eks.ClusterVpcConfigArgsDict:
+        access = self._args.settings.access
+        config: aws.eks.ClusterVpcConfigArgsDict = {
+            "subnet_ids": self._args.private_subnet_ids,
+            "endpoint_private_access": True,
+            "endpoint_public_access": access.private is None,
+        }
+        if access.public_cidrs:
+            config["public_access_cidrs"] = list(access.public_cidrs)
+        return config
+
+    def _network_policies(self) -> kubernetes.core.v1.ConfigMap:
+        # Off until this object says otherwise: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
+        return kubernetes.core.v1.ConfigMap(
+            f"{self._name}-network-policies",
+            metadata={"name": "amazon-vpc-cni", "namespace": "kube-system"},
+            data={"enable-network-policy-controller": "true"},
+            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+        )

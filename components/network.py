@@ -1,0 +1,208 @@
+"""Network: the platform's VPC, or existing subnets that are verified and never changed.
+
+Owns, for a network of its own: VPC, one public and one private subnet per zone, NAT (one, or one per zone), S3 gateway endpoint,
+flow logs, and a default security group that lets nothing through. Cutting is arithmetic in `documents/subnets.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.documents import subnets, trust
+from components.documents.storage import flow_log_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.names import Names
+    from config.sections import ExistingNetwork, Network as NetworkSettings
+
+FLOW_LOG_DAYS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    """Inputs of `Network`."""
+
+    names: Names
+    """Names of the stack."""
+    account_id: str
+    """Account that the network is in."""
+    settings: NetworkSettings
+    """A network of its own, or an existing one."""
+
+
+class Network(pulumi.ComponentResource):
+    """Where the cluster's nodes live."""
+
+    vpc_id: pulumi.Output[str]
+    """The VPC."""
+    vpc_cidrs: pulumi.Output[list[str]]
+    """Its IPv4 networks."""
+    private_subnet_ids: pulumi.Output[list[str]]
+    """Subnets of the nodes, in zone order."""
+    routes: Sequence[pulumi.Resource]
+    """What must outlive the last node: routes, NAT gateways, endpoints."""
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:Network", name, None, opts)
+        self._name, self._names, self._account_id = name, args.names, args.account_id
+        self._child = pulumi.ResourceOptions(parent=self)
+        if args.settings.existing is not None:
+            self._verify(args.settings.existing)
+        else:
+            self._build(args.settings)
+        self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
+
+    def _verify(self, existing: ExistingNetwork) -> None:
+        look_up = pulumi.InvokeOptions(parent=self)
+        vpc = aws.ec2.get_vpc_output(id=existing.vpc, opts=look_up)
+        found = [aws.ec2.get_subnet_output(id=subnet, opts=look_up) for subnet in existing.private]
+        self.vpc_id = vpc.id
+        self.vpc_cidrs = vpc.cidr_block_associations.apply(lambda each: [one.cidr_block for one in each])
+        self.private_subnet_ids = pulumi.Output.all(*found).apply(lambda values: verified(existing, values))
+        self.routes = ()
+
+    def _build(self, settings: NetworkSettings) -> None:
+        name, child = self._name, self._child
+        if settings.cidr is None or settings.zones is None:
+            raise ValueError("settings has neither a network of its own nor an existing one; write {cidr, zones, nat} or {existing}")
+        cut = subnets.cut(settings.cidr, settings.zones)
+        vpc = aws.ec2.Vpc(
+            f"{name}-vpc",
+            cidr_block=settings.cidr,
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            tags={"Name": self._names.cluster},
+            opts=child,
+        )
+        zones = aws.get_availability_zones_output(
+            state="available",
+            filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
+            opts=pulumi.InvokeOptions(parent=self),
+        ).names
+        aws.ec2.DefaultSecurityGroup(f"{name}-default-security-group", vpc_id=vpc.id, opts=child)  # no rules: closed
+        public = self._subnets(vpc, "public", cut.public, zones)
+        private = self._subnets(vpc, "private", cut.private, zones)
+        gateway = aws.ec2.InternetGateway(f"{name}-internet-gateway", vpc_id=vpc.id, opts=child)
+        public_routes = self._table(vpc, "public", public, [("gateway_id", gateway.id)])
+        nats = self._nats(public[: 1 if settings.nat == "single" else None], public_routes)
+        tables: list[pulumi.Resource] = []
+        for index, subnet in enumerate(private):
+            nat = nats[index % len(nats)]
+            tables += self._table(vpc, f"private-{index}", [subnet], [("nat_gateway_id", nat.id)])
+        endpoint = self._s3_endpoint(vpc, tables)
+        self._flow_logs(vpc)
+        self.vpc_id = vpc.id
+        self.vpc_cidrs = pulumi.Output.from_input([settings.cidr])
+        self.private_subnet_ids = pulumi.Output.all(*(subnet.id for subnet in private))
+        self.routes = [*public_routes, *nats, *tables, endpoint]
+
+    def _subnets(self, vpc: aws.ec2.Vpc, kind: str, cidrs: Sequence[str], zones: pulumi.Output[Any]) -> list[aws.ec2.Subnet]:
+        role = "elb" if kind == "public" else "internal-elb"
+        return [
+            aws.ec2.Subnet(
+                f"{self._name}-{kind}-{index}",
+                vpc_id=vpc.id,
+                cidr_block=cidr,
+                availability_zone=zones[index],
+                tags={"Name": f"{self._names.cluster}-{kind}-{index}", f"kubernetes.io/role/{role}": "1"},
+                opts=self._child,
+            )
+            for index, cidr in enumerate(cidrs)
+        ]
+
+    def _table(
+        self, vpc: aws.ec2.Vpc, kind: str, members: Sequence[aws.ec2.Subnet], targets: Sequence[tuple[str, pulumi.Output[str]]]
+    ) -> list[pulumi.Resource]:
+        name = f"{self._name}-{kind}"
+        table = aws.ec2.RouteTable(
+            f"{name}-routes", vpc_id=vpc.id, tags={"Name": f"{self._names.cluster}-{kind}"}, opts=self._child
+        )
+        made: list[pulumi.Resource] = [table]
+        for key, target in targets:
+            destination: dict[str, Any] = {"destination_cidr_block": "0.0.0.0/0", key: target}
+            made.append(aws.ec2.Route(f"{name}-default", route_table_id=table.id, **destination, opts=self._child))
+        for index, subnet in enumerate(members):
+            made.append(
+                aws.ec2.RouteTableAssociation(
+                    f"{name}-{index}-association", route_table_id=table.id, subnet_id=subnet.id, opts=self._child
+                )
+            )
+        return made
+
+    def _nats(self, public: Sequence[aws.ec2.Subnet], routes: Sequence[pulumi.Resource]) -> list[aws.ec2.NatGateway]:
+        made = []
+        for index, subnet in enumerate(public):
+            address = aws.ec2.Eip(f"{self._name}-nat-{index}-address", domain="vpc", opts=self._child)
+            made.append(
+                aws.ec2.NatGateway(
+                    f"{self._name}-nat-{index}",
+                    subnet_id=subnet.id,
+                    allocation_id=address.id,
+                    tags={"Name": f"{self._names.cluster}-{index}"},
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=list(routes)),
+                )
+            )
+        return made
+
+    def _s3_endpoint(self, vpc: aws.ec2.Vpc, tables: Sequence[pulumi.Resource]) -> aws.ec2.VpcEndpoint:
+        # Free, and most of what jobs pull is in S3: image layers, caches, state.
+        return aws.ec2.VpcEndpoint(
+            f"{self._name}-s3",
+            vpc_id=vpc.id,
+            service_name=f"com.amazonaws.{self._names.organization.region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[table.id for table in tables if isinstance(table, aws.ec2.RouteTable)],
+            opts=self._child,
+        )
+
+    def _flow_logs(self, vpc: aws.ec2.Vpc) -> None:
+        name, names = f"{self._name}-flow-log", self._names
+        log_group = f"/aws/vpc/{names.cluster}/flow-logs"
+        group = aws.cloudwatch.LogGroup(
+            f"{name}-group",
+            name=log_group,  # fixed: the role's document names it before it exists
+            retention_in_days=FLOW_LOG_DAYS,
+            opts=self._child,
+        )
+        role = aws.iam.Role(
+            f"{name}-role",
+            name=names.flow_log_role(),  # fixed: the deployer may make roles on the stack's path only, by names it knows
+            path=names.role_path,
+            assume_role_policy=pulumi.Output.json_dumps(trust.service("vpc-flow-logs.amazonaws.com")),
+            opts=self._child,
+        )
+        document = flow_log_writer(names.organization, self._account_id, log_group)
+        policy = aws.iam.RolePolicy(
+            f"{name}-policy", role=role.name, policy=pulumi.Output.json_dumps(document), opts=self._child
+        )
+        aws.ec2.FlowLog(
+            name,
+            vpc_id=vpc.id,
+            traffic_type="ALL",
+            log_destination=group.arn,
+            iam_role_arn=role.arn,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+
+
+def verified(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
+    """The ids of existing subnets, if nodes can live in them.
+
+    Raises:
+        ValueError: a subnet is of another VPC, gives public addresses, or all are in one zone.
+    """
+    for subnet in found:
+        if subnet.vpc_id != existing.vpc:
+            raise ValueError(f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC")
+        if subnet.map_public_ip_on_launch:
+            raise ValueError(f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets")
+    zones = {subnet.availability_zone for subnet in found}
+    if len(zones) < min(2, len(existing.private)):
+        raise ValueError(f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones")
+    return [subnet.id for subnet in found]

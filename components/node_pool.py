@@ -1,0 +1,84 @@
+"""NodePool: the nodes of one runner class, or of the managers.
+
+Owns a NodeClass and a NodePool of the same name. On deletion the pool waits until its last node is gone, and the class until the pool
+is; the network and the nodes' access entry outlive both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.documents import auto_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.documents.disruption import Disruption
+    from components.documents.nodes import NodePlan
+
+FOREGROUND = {"pulumi.com/deletionPropagationPolicy": "foreground"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePoolArgs:
+    """Inputs of `NodePool`."""
+
+    pool: str
+    """The class, or `managers`: name of both objects, label and taint of the nodes."""
+    plan: NodePlan
+    """Instance types, disk and ceiling."""
+    times: Disruption
+    """The disruption contract."""
+    arch: str = "amd64"
+    """Architecture of the nodes."""
+    spot: bool = False
+    """Whether spot capacity may be used; never for managers."""
+    node_role_name: pulumi.Input[str]
+    """Role of the nodes."""
+    subnet_ids: pulumi.Input[list[str]]
+    """Private subnets."""
+    security_group_id: pulumi.Input[str]
+    """Security group of the nodes."""
+    tags: Mapping[str, str]
+    """Tags of instances and volumes."""
+
+    def __post_init__(self) -> None:
+        """Refuse spot where losing a node loses running jobs."""
+        if self.spot and self.times.gitlab_timeout > 3600:
+            raise ValueError(f"spot for pool {self.pool!r} with jobs of {self.times.gitlab_timeout} s; spot nodes are for jobs of an hour or less")
+
+
+class NodePool(pulumi.ComponentResource):
+    """Nodes of one class."""
+
+    def __init__(self, name: str, args: NodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:NodePool", name, None, opts)
+        terms = pulumi.Output.from_input(args.subnet_ids).apply(lambda ids: [{"id": each} for each in ids])
+        slow = pulumi.CustomTimeouts(delete=f"{args.times.delete_timeout}s")
+        node_class = kubernetes.apiextensions.CustomResource(
+            f"{name}-class",
+            api_version="eks.amazonaws.com/v1",
+            kind="NodeClass",
+            metadata={"name": args.pool, "annotations": FOREGROUND},
+            spec=auto_mode.node_class(
+                role=args.node_role_name,
+                subnet_ids=terms,
+                security_group_id=args.security_group_id,
+                plan=args.plan,
+                tags=args.tags,
+            ),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=slow),
+        )
+        kubernetes.apiextensions.CustomResource(
+            f"{name}-pool",
+            api_version="karpenter.sh/v1",
+            kind="NodePool",
+            metadata={"name": args.pool, "annotations": FOREGROUND},
+            spec=auto_mode.node_pool(name=args.pool, plan=args.plan, times=args.times, arch=args.arch, spot=args.spot),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[node_class], custom_timeouts=slow),
+        )
+        self.register_outputs({})
