@@ -1,0 +1,127 @@
+"""The two listeners in front of MiniStack.
+
+The deployer's listener takes everything. The listener that jobs see takes no root key (MiniStack trusts any 12-digit id
+with any secret), no control route, and so can only be used with credentials that STS gave out. Answers to changes wait
+until the change is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.core import iam_evaluator, router
+
+from sandbox_aws import routes
+from sandbox_aws.answers import json_error, query_error, s3_error
+from sandbox_aws.dispatch import CHANGE, Change
+from sandbox_aws.patching import replace
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+    from sandbox_aws.persist import Saver
+
+_JOBS: contextvars.ContextVar[bool] = contextvars.ContextVar("sandbox_jobs", default=False)
+_ROOT_KEY = re.compile(r"\d{12}|test")
+_JSON_SERVICES = {"eks", "ecr", "lambda", "logs", "kms", "secretsmanager", "organizations", "ecs"}
+
+
+class Application:
+    """The ASGI application of both listeners."""
+
+    def __init__(self, *, jobs_port: int, saver: Saver) -> None:
+        self._jobs_port = jobs_port
+        self._saver = saver
+        self._settling: asyncio.Task[None] | None = None
+        replace("core.iam_evaluator", "is_root_access_key", _never_root_for_jobs)
+        replace("services.sts", "is_root_access_key", lambda _original: iam_evaluator.is_root_access_key)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve one connection event."""
+        if scope["type"] == "lifespan":
+            self._settling = asyncio.create_task(self._saver.settle())
+            await app.app(scope, receive, send)
+            self._settling.cancel()
+            self._saver.save_all()
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        path = scope["path"]
+        from_jobs = scope["server"][1] == self._jobs_port
+        _JOBS.set(from_jobs)
+        if from_jobs and (refusal := _job_refusal(scope)) is not None:
+            await _send(send, refusal)
+        elif path.startswith("/_sandbox/"):
+            body = await _read(receive)
+            answer = routes.handle(scope["method"], path, scope["query_string"].decode(), body, self._saver)
+            await _send(send, answer)
+        else:
+            await app.app(scope, receive, self._saving(scope["method"], send))
+
+    def _saving(self, method: str, send: Any) -> Any:
+        """Return a `send` that writes what the request changed before the answer begins."""
+        change = Change(reads_only=method in {"GET", "HEAD", "OPTIONS"})
+        CHANGE.set(change)
+
+        async def saving(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start" and not change.reads_only and message["status"] < 400:  # noqa: PLR2004 - HTTP
+                self._saver.save(change.service)
+            await send(message)
+
+        return saving
+
+
+def _never_root_for_jobs(original: Any) -> Any:
+    """Second line: even where a key hides in a form field, nothing is root on the jobs' listener."""
+
+    def is_root(access_key_id: str) -> bool:
+        return not _JOBS.get() and bool(original(access_key_id))
+
+    return is_root
+
+
+def _job_refusal(scope: dict[str, Any]) -> Answer | None:
+    """Return why the jobs' listener does not take a request, or None."""
+    if scope["path"].startswith("/_"):
+        return json_error(403, "AccessDeniedException", "Control routes are not served on the listener of jobs.")
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    keys = {router.extract_access_key_id(headers, query), router.extract_access_key_id({}, query)}
+    if not any(key and _ROOT_KEY.fullmatch(key) for key in keys):
+        return None
+    message = "The security token included in the request is invalid."
+    content_type = headers.get("content-type", "")
+    if (
+        "json" in content_type
+        or "x-amz-target" in headers
+        or re.search(rf"/({'|'.join(_JSON_SERVICES)})/aws4_request", headers.get("authorization", ""))
+    ):
+        return json_error(403, "UnrecognizedClientException", message)
+    if "x-www-form-urlencoded" in content_type or "Action" in query:
+        return query_error(403, "InvalidClientTokenId", message)
+    return s3_error(403, "InvalidAccessKeyId", message)
+
+
+async def _read(receive: Any) -> bytes:
+    """Return the whole body of a request."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _send(send: Any, answer: Answer) -> None:
+    status, headers, body = answer
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    pairs.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,124 @@
+"""Condition keys and resource names of IAM policies, where MiniStack differs from AWS.
+
+`aws:PrincipalArn` of a session is the role's ARN with its path; a list-valued claim matches a plain operator if any
+member does; calls with a web identity carry no principal keys; IAM's own resources carry their path, the boundary and
+the policy. Not here: policy variables, tag conditions on EC2 (docs/sandbox-aws.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.services import iam
+
+from sandbox_aws.patching import replace
+
+_PRINCIPAL_KEYS = ("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principaltype", "aws:userid")
+_WITH_BOUNDARY_OF_ROLE = {
+    "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePolicy",
+    "iam:DeleteRolePolicy",
+    "iam:DeleteRolePermissionsBoundary",
+}
+_WITH_BOUNDARY_OF_REQUEST = {"iam:CreateRole", "iam:CreateUser", "iam:PutRolePermissionsBoundary"}
+
+
+def install() -> None:
+    """Replace the evaluation of condition keys and the resource names of IAM."""
+    replace("core.iam_evaluator", "_resolve_condition_key", _principal_keys)
+    replace("core.iam_evaluator", "_evaluate_single_condition", _lists)
+    replace("core.iam_actions", "extract_resource_arn", _iam_resources)
+    replace("core.iam_actions", "request_tag_context", _iam_keys)
+
+
+def role_of_session(arn: str) -> dict[str, Any] | None:
+    """Return the stored role behind an assumed-role ARN, None for any other principal or a deleted role."""
+    if ":assumed-role/" not in arn:
+        return None
+    account, name = arn.split(":")[4], arn.split("/")[1]
+    role: dict[str, Any] | None = iam._roles.get_scoped(account, None, name)
+    return role
+
+
+def _principal_keys(original: Any) -> Any:
+    def resolve(key: str, context: iam_evaluator.EvalContext) -> Any:
+        lower = key.lower()
+        if context.principal_type == "WebIdentityUser" and lower in _PRINCIPAL_KEYS:
+            return None  # the call is not signed: there is no principal yet
+        if lower == "aws:principalarn":
+            role = role_of_session(context.principal_arn)
+            return role["Arn"] if role else original(key, context)
+        return original(key, context)
+
+    return resolve
+
+
+def _lists(original: Any) -> Any:
+    def evaluate(operator: str, actual: Any, expected: list[str]) -> bool:
+        lower = operator.lower()
+        if not isinstance(actual, list) or not actual or lower == "null" or lower.startswith("for"):
+            return bool(original(operator, actual, expected))
+        negated = lower.removesuffix("ifexists") in iam_evaluator._NEGATED_OPS
+        return (all if negated else any)(original(operator, member, expected) for member in actual)
+
+    return evaluate
+
+
+def _iam_resources(original: Any) -> Any:
+    def extract(  # noqa: PLR0913 - MiniStack's own signature
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        parameters: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        named = _iam_resource(parameters, account) if service == "iam" else None
+        return named or str(original(service, method, path, headers, body, parameters, region, account))
+
+    return extract
+
+
+def _iam_resource(parameters: dict[str, Any], account: str) -> str | None:
+    """Return the ARN that IAM checks, path included; None where MiniStack's own answer is right."""
+    action, role, policy, provider, url, profile = (
+        iam._p(parameters, name)
+        for name in ("Action", "RoleName", "PolicyName", "OpenIDConnectProviderArn", "Url", "InstanceProfileName")
+    )
+    path = iam._p(parameters, "Path") or "/"
+    base = f"arn:aws:iam::{account}"
+    if action == "CreateRole":
+        return f"{base}:role{path}{role}"
+    if action == "CreatePolicy":
+        return f"{base}:policy{path}{policy}"
+    if action == "CreateOpenIDConnectProvider":
+        return f"{base}:oidc-provider/{url.removeprefix('https://')}"
+    if provider:
+        return str(provider)
+    if action == "CreateInstanceProfile":
+        return f"{base}:instance-profile{path}{profile}"
+    stored = iam._roles.get(role) if role else None
+    return stored["Arn"] if stored else None
+
+
+def _iam_keys(original: Any) -> Any:
+    def context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        keys = dict(original(service, action, body, parameters))
+        if service != "iam":
+            return keys
+        boundary = None
+        if action in _WITH_BOUNDARY_OF_REQUEST:
+            boundary = iam._p(parameters, "PermissionsBoundary")
+        elif action in _WITH_BOUNDARY_OF_ROLE:
+            boundary = (iam._roles.get(iam._p(parameters, "RoleName")) or {}).get("PermissionsBoundary")
+        if boundary:
+            keys["iam:PermissionsBoundary"] = boundary
+        if action.startswith(("iam:Attach", "iam:Detach")) and iam._p(parameters, "PolicyArn"):
+            keys["iam:PolicyARN"] = iam._p(parameters, "PolicyArn")
+        return keys
+
+    return context

@@ -1,0 +1,131 @@
+"""What happens between MiniStack's routing and its handlers: which service a request may change, and PassRole.
+
+Notes for the listener whether a request only reads, so that only changes are saved, and asks for `iam:PassRole` where
+AWS does, which MiniStack never does.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator, router
+from ministack.core.responses import get_region
+
+from sandbox_aws import unsupported
+from sandbox_aws.patching import handlers, replace
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+
+_READS = ("Get", "List", "Describe", "Head", "Batch", "Simulate", "Lookup", "Filter")
+_READS_EXACT = {"GetCallerIdentity", "BatchGetImage", "BatchCheckLayerAvailability"}
+
+
+@dataclass
+class Change:
+    """What one request may have changed."""
+
+    service: str | None = None
+    """Key of the service's state file; None when not known, which means any."""
+    reads_only: bool = False
+
+
+CHANGE: contextvars.ContextVar[Change] = contextvars.ContextVar("sandbox_change")
+
+_PASSED_IN_BODY = {
+    "eks:CreateCluster": (("roleArn",), "eks.amazonaws.com"),
+    "eks:CreateNodegroup": (("nodeRole",), "ec2.amazonaws.com"),
+    "eks:CreatePodIdentityAssociation": (("roleArn",), "pods.eks.amazonaws.com"),
+    "ecs:RegisterTaskDefinition": (("taskRoleArn", "executionRoleArn"), "ecs-tasks.amazonaws.com"),
+    "lambda:CreateFunction": (("Role",), "lambda.amazonaws.com"),
+}
+_PASSED_IN_FORM = {"ec2:CreateFlowLogs": (("DeliverLogsPermissionArn",), "vpc-flow-logs.amazonaws.com")}
+
+
+def install(_saver: object) -> None:
+    """Wrap the dispatch of requests and the handlers that take a role."""
+    replace("app", "_dispatch_service_request", _noting)
+    table = handlers("app", "SERVICE_HANDLERS")
+    for service in ("eks", "ecs", "lambda", "ec2"):
+        table[service] = _asking_pass_role(service, table[service])
+
+
+def _noting(original: Any) -> Any:
+    async def dispatch(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
+    ) -> Answer:
+        parameters = app._routing_params(method, path, headers, body, query)
+        service = router.detect_service(method, path, headers, parameters)
+        if (refusal := unsupported.refusal(service, headers)) is not None:
+            return refusal
+        change = CHANGE.get(None)
+        if change is not None and service in app.SERVICE_REGISTRY:
+            registered = app.SERVICE_REGISTRY[service]
+            change.service = registered.get("state_key", registered["module"])
+            change.reads_only = _reads_only(method, headers, parameters)
+        answer: Answer = await original(method, path, headers, body, query, request_id)
+        return answer
+
+    return dispatch
+
+
+def _reads_only(method: str, headers: dict[str, str], parameters: dict[str, Any]) -> bool:
+    """Whether the operation's name says that it changes nothing; unknown means it may."""
+    if method in {"GET", "HEAD", "OPTIONS"} and "Action" not in parameters:
+        return True
+    action = (parameters.get("Action") or [""])[0] or headers.get("x-amz-target", "").rpartition(".")[2]
+    if action.startswith("Batch"):
+        return action in _READS_EXACT
+    return action.startswith(_READS)
+
+
+def _asking_pass_role(service: str, original: Any) -> Any:
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
+        parameters = app._routing_params(method, path, headers, body, query)
+        action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters)
+        for role, passed_to in _passed_roles(action, body):
+            denied = _pass_role_denied(role, passed_to, headers, query)
+            if denied is not None:
+                return denied
+        answer: Answer = await original(method, path, headers, body, query)
+        return answer
+
+    return handle
+
+
+def _passed_roles(action: str | None, body: bytes) -> list[tuple[str, str]]:
+    """Return the roles that a request hands to a service, each with the service."""
+    if action in _PASSED_IN_BODY:
+        fields, passed_to = _PASSED_IN_BODY[action]
+        document = json.loads(body or b"{}")
+        return [(document[field], passed_to) for field in fields if document.get(field)]
+    if action in _PASSED_IN_FORM:
+        fields, passed_to = _PASSED_IN_FORM[action]
+        form = parse_qs(body.decode(errors="replace"))
+        return [(form[field][0], passed_to) for field in fields if field in form]
+    return []
+
+
+def _pass_role_denied(role: str, passed_to: str, headers: dict[str, str], query: dict[str, Any]) -> Answer | None:
+    key = router.extract_access_key_id(headers, query) or ""
+    denied = iam_evaluator.enforce(
+        key, "iam:PassRole", "iam", get_region(), resource_arn=role, service_context={"iam:PassedToService": passed_to}
+    )
+    if denied is None or isinstance(denied, iam_evaluator.AuthError):
+        return None  # a failed authentication was refused before this
+    answer: Answer = iam_actions.access_denied_response(
+        router.detect_service("POST", "/", headers, query),
+        "iam:PassRole",
+        denied.principal_arn,
+        "",
+        headers=headers,
+        resource_arn=role,
+        explicit_deny=denied.decision == "Deny",
+        resource_policy_arn="",
+    )
+    return answer

@@ -1,0 +1,256 @@
+"""A cluster's record: created with what the caller asked for, ACTIVE once the control plane answers, protected.
+
+MiniStack starts a container and drops half of the request. Here the record waits in CREATING until the part that runs
+control planes reports one (`report`), and keeps every field. Not modelled: node groups' instances, add-ons that run,
+the minutes that AWS takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import ec2, eks, iam
+
+from sandbox_aws import dispatch, eks_versions
+from sandbox_aws.answers import as_json, json_error
+from sandbox_aws.records import RECORDS
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+
+_NAME = re.compile(r"[0-9A-Za-z][A-Za-z0-9_-]{0,99}")
+_STATUS = ("CREATING", "ACTIVE", "FAILED")
+_KEPT = (
+    "computeConfig",
+    "storageConfig",
+    "upgradePolicy",
+    "zonalShiftConfig",
+    "remoteNetworkConfig",
+    "controlPlaneScalingConfig",
+)
+_LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
+AUTO_MODE_WRONG = (
+    "For EKS Auto Mode, please ensure that all required configs, including computeConfig, kubernetesNetworkConfig, and "
+    "blockStorage are all either fully enabled or fully disabled."
+)
+
+
+def create(request: dict[str, Any], creator: str) -> Answer:
+    """CreateCluster: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html."""
+    name = request.get("name", "")
+    if not _NAME.fullmatch(name):
+        return _invalid("The cluster name must start with a letter or number and hold letters, numbers, - and _ only.")
+    if name in eks._clusters:
+        return json_error(409, "ResourceInUseException", f"Cluster already exists with name: {name}")
+    wrong = _wrong(request)
+    if wrong is not None:
+        return _invalid(wrong)
+    cluster = _record(request, creator)
+    eks._clusters[name] = cluster
+    if cluster["tags"]:
+        eks._tags[cluster["arn"]] = dict(cluster["tags"])
+    eks._bootstrap_creator_access_entry(name, cluster, creator)
+    dispatch.CHANGE.get().service = None  # the security group is EC2's
+    return as_json({"cluster": eks._sanitize(cluster)})
+
+
+def _wrong(request: dict[str, Any]) -> str | None:
+    """Return why EKS refuses the request, or None."""
+    role = request.get("roleArn", "")
+    stored = iam._roles.get(role.rpartition("/")[2])
+    if stored is None or stored["Arn"] != role:
+        return f"Role with arn: {role}, could not be assumed because it does not exist or the trusted entity is not correct"
+    version = request.get("version")
+    if version is not None and not eks_versions.offered(version):
+        return f"unsupported Kubernetes version {version}"
+    network = request.get("resourcesVpcConfig", {})
+    subnets = [ec2._subnets.get(one) for one in network.get("subnetIds", [])]
+    if None in subnets:
+        missing = [one for one in network["subnetIds"] if one not in ec2._subnets]
+        return f"The subnet ID '{missing[0]}' does not exist"
+    if len({one["AvailabilityZone"] for one in subnets if one}) < 2:  # noqa: PLR2004 - AWS's rule
+        return "Subnets specified must be in at least two different AZs"
+    if len({one["VpcId"] for one in subnets if one}) > 1:
+        return "Subnets specified must belong to the same VPC"
+    if not (network.get("endpointPublicAccess", True) or network.get("endpointPrivateAccess", False)):
+        return "Private and public endpoint access cannot both be disabled"
+    if not auto_mode_consistent(request):
+        return AUTO_MODE_WRONG
+    if auto_mode(request) and request.get("bootstrapSelfManagedAddons", True):
+        return "bootstrapSelfManagedAddons must be false when EKS Auto Mode is enabled"
+    return None
+
+
+def auto_mode(cluster: dict[str, Any]) -> bool:
+    """Whether a record or a request has Auto Mode's nodes on."""
+    return bool(cluster.get("computeConfig", {}).get("enabled", False))
+
+
+def auto_mode_consistent(cluster: dict[str, Any]) -> bool:
+    """Whether the three switches of Auto Mode agree."""
+    balancing = cluster.get("kubernetesNetworkConfig", {}).get("elasticLoadBalancing", {}).get("enabled", False)
+    storage = cluster.get("storageConfig", {}).get("blockStorage", {}).get("enabled", False)
+    return auto_mode(cluster) == balancing == storage
+
+
+def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:
+    name, account = request["name"], get_account_id()
+    network = request["resourcesVpcConfig"]
+    vpc = ec2._subnets[network["subnetIds"][0]]["VpcId"]
+    access = request.get("accessConfig", {})
+    kubernetes = request.get("kubernetesNetworkConfig", {})
+    record = {
+        "name": name,
+        "arn": f"arn:aws:eks:{get_region()}:{account}:cluster/{name}",
+        "createdAt": int(time.time()),
+        "version": request.get("version") or eks_versions.default(),
+        "roleArn": request["roleArn"],
+        "resourcesVpcConfig": {
+            "subnetIds": network["subnetIds"],
+            "securityGroupIds": network.get("securityGroupIds", []),
+            "clusterSecurityGroupId": _security_group(name, vpc),
+            "vpcId": vpc,
+            "endpointPublicAccess": network.get("endpointPublicAccess", True),
+            "endpointPrivateAccess": network.get("endpointPrivateAccess", False),
+            "publicAccessCidrs": network.get("publicAccessCidrs") or ["0.0.0.0/0"],
+        },
+        "kubernetesNetworkConfig": {
+            "serviceIpv4Cidr": kubernetes.get("serviceIpv4Cidr", "10.100.0.0/16"),
+            "ipFamily": kubernetes.get("ipFamily", "ipv4"),
+            "elasticLoadBalancing": kubernetes.get("elasticLoadBalancing", {"enabled": False}),
+        },
+        "logging": logging_of(request.get("logging", {}), []),
+        "identity": {"oidc": {"issuer": eks._issuer_url(eks._new_oidc_id())}},
+        "status": "CREATING",
+        "certificateAuthority": {},
+        "platformVersion": "eks.1",
+        "tags": request.get("tags", {}),
+        "encryptionConfig": request.get("encryptionConfig", []),
+        "accessConfig": {
+            "authenticationMode": access.get("authenticationMode", "CONFIG_MAP"),
+            "bootstrapClusterCreatorAdminPermissions": access.get("bootstrapClusterCreatorAdminPermissions", True),
+        },
+        "deletionProtection": request.get("deletionProtection", False),
+        "health": {"issues": []},
+        "_creator_arn": creator,
+        "_auth_token": secrets.token_urlsafe(32),
+        "_docker_id": None,
+    }
+    defaults = {"upgradePolicy": {"supportType": "EXTENDED"}}
+    return record | defaults | {field: request[field] for field in _KEPT if field in request}
+
+
+def logging_of(request: dict[str, Any], enabled: list[str]) -> dict[str, Any]:
+    """Return the record's log set-up after a request, as AWS shows it: the types that are on, then those that are off."""
+    on = set(enabled)
+    for group in request.get("clusterLogging", []):
+        (on.update if group.get("enabled") else on.difference_update)(group.get("types", []))
+    groups = [{"types": [one for one in _LOGS if (one in on) is state], "enabled": state} for state in (True, False)]
+    return {"clusterLogging": [group for group in groups if group["types"]]}
+
+
+def _security_group(name: str, vpc: str) -> str:
+    """Make the group that EKS makes for a cluster, open within itself."""
+    group = f"eks-cluster-sg-{name}-{secrets.randbelow(10**9)}"
+    description = "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any managed workloads."
+    ec2._ensure_defaults_initialized()
+    ec2._create_security_group({"GroupName": [group], "GroupDescription": [description], "VpcId": [vpc]})
+    identifier = next(one for one, stored in ec2._security_groups.items() if stored["GroupName"] == group)
+    within = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": identifier, "UserId": get_account_id()}]}
+    ec2._security_groups[identifier]["IpPermissions"] = [
+        {**within, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
+    ]
+    ec2._tags[identifier] = [{"Key": "aws:eks:cluster-name", "Value": name}, {"Key": "Name", "Value": group}]
+    return str(identifier)
+
+
+def protected(original: Any) -> Any:
+    """DeleteCluster: refused under deletion protection and with node groups; takes the security group along."""
+
+    def delete(name: str) -> Answer:
+        cluster = eks._clusters.get(name)
+        if cluster is not None and cluster.get("deletionProtection"):
+            message = f"Cluster {name} has deletion protection enabled. Disable deletion protection before deleting it."
+            return json_error(400, "InvalidRequestException", message)
+        if cluster is not None and any(key.startswith(f"{name}/") for key in eks._nodegroups):
+            return json_error(409, "ResourceInUseException", f"Cluster has nodegroups attached: {name}")
+        answer: Answer = original(name)
+        if cluster is not None:
+            group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
+            ec2._security_groups.pop(group, None)
+            ec2._tags.pop(group, None)
+            RECORDS.issuers.pop(cluster["identity"]["oidc"]["issuer"], None)
+            dispatch.CHANGE.get().service = None
+        return answer
+
+    return delete
+
+
+def listing() -> list[dict[str, Any]]:
+    """Return every cluster of every account, for those who run the control planes."""
+    return [
+        {
+            "account": account,
+            "region": region,
+            "name": name,
+            "arn": cluster["arn"],
+            "version": cluster["version"],
+            "status": cluster["status"],
+            "issuer": cluster["identity"]["oidc"]["issuer"],
+            "service_cidr": cluster["kubernetesNetworkConfig"]["serviceIpv4Cidr"],
+            "auth_token": cluster["_auth_token"],
+            "endpoint": cluster.get("endpoint", ""),
+            "access_version": _access_version(account, region, name),
+        }
+        for (account, region, name), cluster in sorted(eks._clusters.all_items(), key=lambda item: str(item[0]))
+    ]
+
+
+def _access_version(account: str, region: str, name: str) -> str:
+    """Return a fingerprint of the cluster's access entries and their policies."""
+    parts = [
+        (str(key), {field: value for field, value in stored.items() if not field.endswith("At")})
+        for store in (eks._access_entries, eks._access_policies)
+        for (owner, where, key), stored in store.all_items()
+        if (owner, where) == (account, region) and str(key).startswith(f"{name}\x00")
+    ]
+    return hashlib.sha256(json.dumps(sorted(parts, key=lambda part: part[0]), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def rbac(account: str, region: str, name: str, namespaces: list[str]) -> list[dict[str, Any]]:
+    """Return the Kubernetes objects that give the cluster's access policies their rights in these namespaces."""
+    objects = eks._access_policy_rbac_objects(name, account, region, namespaces)
+    for one in objects:
+        one["metadata"]["labels"] = {**one["metadata"]["labels"], eks._ACCESS_POLICY_BINDING_LABEL: "true"}
+    return list(objects)
+
+
+def report(account: str, region: str, name: str, said: dict[str, Any]) -> bool:
+    """Take what the control plane's keeper says about a cluster; False when there is no such cluster.
+
+    Raises:
+        ValueError: for a status that is none.
+    """
+    cluster = eks._clusters.get_scoped(account, region, name)
+    if cluster is None:
+        return False
+    if said["status"] not in _STATUS:
+        raise ValueError(f"status {said['status']!r} is none of {', '.join(_STATUS)}")
+    with request_scope(account, region):
+        cluster["status"] = said["status"]
+        cluster["endpoint"] = said.get("endpoint", cluster.get("endpoint", ""))
+        if "certificate_authority" in said:
+            cluster["certificateAuthority"] = {"data": said["certificate_authority"]}
+        if "jwks" in said:
+            RECORDS.issuers[cluster["identity"]["oidc"]["issuer"]] = said["jwks"]
+    return True
+
+
+def _invalid(message: str) -> Answer:
+    return json_error(400, "InvalidParameterException", message)

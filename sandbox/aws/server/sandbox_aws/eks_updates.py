@@ -1,0 +1,174 @@
+"""Changes of a cluster: UpdateClusterConfig, UpdateClusterVersion and the updates that they leave behind.
+
+An update is applied at once and Successful at the first look; in AWS it takes minutes. One kind of change a call, and no
+change that changes nothing: both are refused as EKS refuses them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from ministack.services import eks
+
+from sandbox_aws import eks_clusters, eks_versions
+from sandbox_aws.answers import as_json, json_error
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+
+_UPDATES = "_updates"
+_AUTO_MODE = frozenset({"computeConfig", "kubernetesNetworkConfig", "storageConfig"})
+_TYPES = {
+    "logging": "LoggingUpdate",
+    "accessConfig": "AccessConfigUpdate",
+    "upgradePolicy": "UpgradePolicyUpdate",
+    "zonalShiftConfig": "ZonalShiftConfigUpdate",
+    "remoteNetworkConfig": "RemoteNetworkConfigUpdate",
+    "deletionProtection": "DeletionProtectionUpdate",
+    "controlPlaneScalingConfig": "ControlPlaneScalingConfigUpdate",
+}
+_ENDPOINT_FIELDS = frozenset({"endpointPublicAccess", "endpointPrivateAccess", "publicAccessCidrs"})
+_MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")
+
+
+def update_config(name: str, request: dict[str, Any]) -> Answer:
+    """UpdateClusterConfig: https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateClusterConfig.html."""
+    cluster = eks._clusters.get(name)
+    if cluster is None:
+        return _no_cluster(name)
+    if cluster["status"] != "ACTIVE":
+        return json_error(
+            409, "ResourceInUseException", f"Cannot update cluster {name}: its status is {cluster['status']}"
+        )
+    asked = {field: value for field, value in request.items() if field not in {"clientRequestToken", "name"}}
+    kinds = {"autoMode" if field in _AUTO_MODE else field for field in asked}
+    if len(kinds) != 1:
+        return _invalid("Only one type of update can be allowed." if kinds else "No changes needed for the cluster")
+    kind = kinds.pop()
+    changed = _changed(cluster, kind, asked)
+    if isinstance(changed, str):
+        return _invalid(changed)
+    if all(cluster.get(field) == value for field, value in changed.items()):
+        return _invalid(f"Cluster is already at the desired configuration with {_said(asked)}")
+    cluster.update(changed)
+    return _recorded(cluster, _type(kind, asked), asked)
+
+
+def _type(kind: str, asked: dict[str, Any]) -> str:
+    if kind == "autoMode":
+        return "AutoModeUpdate"
+    if kind == "resourcesVpcConfig":
+        return "EndpointAccessUpdate" if asked[kind].keys() <= _ENDPOINT_FIELDS else "VpcConfigUpdate"
+    return _TYPES[kind]
+
+
+def _changed(cluster: dict[str, Any], kind: str, asked: dict[str, Any]) -> dict[str, Any] | str:
+    """Return the fields of the record after the change, or why it cannot be made."""
+    if kind == "autoMode":
+        changed = {field: {**cluster.get(field, {}), **value} for field, value in asked.items()}
+        return changed if eks_clusters.auto_mode_consistent(cluster | changed) else eks_clusters.AUTO_MODE_WRONG
+    if kind == "resourcesVpcConfig":
+        network = cluster[kind] | asked[kind]
+        if not (network["endpointPublicAccess"] or network["endpointPrivateAccess"]):
+            return "Private and public endpoint access cannot both be disabled"
+        return {kind: network}
+    if kind == "logging":
+        enabled = [one for group in cluster[kind]["clusterLogging"] if group["enabled"] for one in group["types"]]
+        return {kind: eks_clusters.logging_of(asked[kind], enabled)}
+    if kind == "accessConfig":
+        return _access_mode(cluster, asked[kind])
+    if kind in _TYPES:
+        return {kind: asked[kind]}
+    return f"Unknown field {kind}"
+
+
+def _access_mode(cluster: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | str:
+    before, after = cluster["accessConfig"]["authenticationMode"], asked.get("authenticationMode", "")
+    if after not in _MODES:
+        return f"Invalid authentication mode {after}"
+    if _MODES.index(after) < _MODES.index(before):
+        return f"Unsupported authentication mode update from {before} to {after}"
+    return {"accessConfig": cluster["accessConfig"] | {"authenticationMode": after}}
+
+
+def update_version(name: str, request: dict[str, Any]) -> Answer:
+    """UpdateClusterVersion: one minor version up."""
+    cluster = eks._clusters.get(name)
+    if cluster is None:
+        return _no_cluster(name)
+    before, after = cluster["version"], request.get("version", next_version(cluster["version"]))
+    if before == after:
+        return _invalid(f"Cluster is already at the desired version {after}")
+    if not eks_versions.offered(after):
+        return _invalid(f"unsupported Kubernetes version {after}")
+    if eks_versions.minor(after) != eks_versions.minor(before) + 1:
+        return _invalid(f"Unsupported Kubernetes minor version update from {before} to {after}")
+    cluster["version"] = after
+    return _recorded(cluster, "VersionUpdate", {"version": after, "platformVersion": cluster["platformVersion"]})
+
+
+def next_version(version: str) -> str:
+    """Return the version that follows, which is what a call without a version asks for."""
+    return f"1.{eks_versions.minor(version) + 1}"
+
+
+def list_updates(name: str) -> Answer:
+    """ListUpdates, newest last."""
+    cluster = eks._clusters.get(name)
+    if cluster is None:
+        return _no_cluster(name)
+    return as_json({"updateIds": [update["id"] for update in cluster.get(_UPDATES, [])]})
+
+
+def describe(name: str, identifier: str) -> Answer:
+    """DescribeUpdate: every update has ended by the time somebody looks."""
+    cluster = eks._clusters.get(name)
+    if cluster is None:
+        return _no_cluster(name)
+    for update in cluster.get(_UPDATES, []):
+        if update["id"] == identifier:
+            update["status"] = "Successful"
+            return as_json({"update": update})
+    return json_error(404, "ResourceNotFoundException", f"No update found for ID: {identifier}")
+
+
+def _recorded(cluster: dict[str, Any], kind: str, asked: dict[str, Any]) -> Answer:
+    update = {
+        "id": str(uuid.uuid4()),
+        "status": "InProgress",
+        "type": kind,
+        "params": [{"type": _parameter(field), "value": _text(value)} for field, value in _flat(asked).items()],
+        "createdAt": time.time(),
+        "errors": [],
+    }
+    cluster.setdefault(_UPDATES, []).append(update)
+    return as_json({"update": update})
+
+
+def _flat(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the network's configuration as parameters of their own, as AWS lists them."""
+    network = asked.get("resourcesVpcConfig")
+    return dict(network) if network is not None else asked
+
+
+def _parameter(field: str) -> str:
+    return "ClusterLogging" if field == "logging" else field[0].upper() + field[1:]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _said(asked: dict[str, Any]) -> str:
+    return ", ".join(f"{field}: {_text(value)}" for field, value in _flat(asked).items())
+
+
+def _no_cluster(name: str) -> Answer:
+    return json_error(404, "ResourceNotFoundException", f"No cluster found for name: {name}.")
+
+
+def _invalid(message: str) -> Answer:
+    return json_error(400, "InvalidParameterException", message)

@@ -1,0 +1,77 @@
+"""Log groups: encryption keys that are set and taken away later, and keys that do not exist.
+
+MiniStack keeps the key of CreateLogGroup and has no operation that changes it. Whether the key's policy lets the Logs
+service use it is not checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import cloudwatch_logs, kms
+
+from sandbox_aws.answers import as_json, json_error
+from sandbox_aws.patching import handlers
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+
+_PREFIX = "Logs_20140328."
+_KEY = re.compile(r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):key/(?P<id>[0-9a-f-]+)")
+
+
+def install() -> None:
+    """Put the operations in front of MiniStack's."""
+    table = handlers("app", "SERVICE_HANDLERS")
+    table["logs"] = _with_keys(table["logs"])
+
+
+def _with_keys(original: Any) -> Any:
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
+        operation = headers.get("x-amz-target", "").removeprefix(_PREFIX)
+        answer = _answer(operation, body)
+        if answer is None:
+            answer = await original(method, path, headers, body, query)
+        return answer
+
+    return handle
+
+
+def _answer(operation: str, body: bytes) -> Answer | None:
+    """Return our answer to an operation about keys, or None to let MiniStack answer."""
+    if operation not in {"CreateLogGroup", "AssociateKmsKey", "DisassociateKmsKey"}:
+        return None
+    request = json.loads(body or b"{}")
+    key = request.get("kmsKeyId", "")
+    if key and not _exists(key):
+        return json_error(
+            400,
+            "InvalidParameterException",
+            f"The specified KMS key does not exist or is not allowed to "
+            f"be used with LogGroup '{request.get('logGroupName', '')}'",
+        )
+    if operation == "CreateLogGroup":
+        return None
+    group = cloudwatch_logs._log_groups.get(_group_name(request))
+    if group is None:
+        return json_error(400, "ResourceNotFoundException", "The specified log group does not exist.")
+    group["kmsKeyId"] = key if operation == "AssociateKmsKey" else None
+    return as_json({})
+
+
+def _group_name(request: dict[str, Any]) -> str:
+    """Return the group that a request names, by name or by ARN."""
+    name: str = request.get("logGroupName") or request.get("resourceIdentifier", "").partition(":log-group:")[2]
+    return name.removesuffix(":*")
+
+
+def _exists(key: str) -> bool:
+    """Whether this is the ARN of an enabled key of this account and region."""
+    found = _KEY.fullmatch(key)
+    if found is None or (found["account"], found["region"]) != (get_account_id(), get_region()):
+        return False
+    stored = kms._keys.get(found["id"])
+    return stored is not None and stored.get("KeyState") == "Enabled"

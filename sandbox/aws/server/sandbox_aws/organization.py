@@ -1,0 +1,93 @@
+"""The organisation: fixed accounts, and the roles that AWS puts into each.
+
+MiniStack makes an organisation of its own for every account that asks and knows no members. Here the accounts of the
+configuration are members, the management account included, as `aws:PrincipalOrgID` and DescribeOrganization then say.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ministack.core.responses import request_scope
+from ministack.services import iam, organizations
+
+from sandbox_aws.patching import replace
+from sandbox_aws.records import RECORDS, Organization
+
+ACCESS_ROLE = "OrganizationAccountAccessRole"
+OPERATOR_ROLE = "platform-operator"
+_ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+def install() -> None:
+    """Replace MiniStack's idea of who belongs to which organisation."""
+    replace("core.iam_evaluator", "_principal_org_id", lambda _original: organization_of)
+    replace("services.organizations", "_ensure_org", _from_records)
+
+
+def organization_of(account: str) -> str | None:
+    """Return the id of the organisation that the account is in."""
+    found = RECORDS.organization
+    return found.id if found is not None and found.has(account) else None
+
+
+def declare(document: dict[str, Any]) -> None:
+    """Take the organisation as it is declared, and make the roles that every account has.
+
+    Raises:
+        ValueError: when the partition is not `aws`; MiniStack writes that one into every ARN.
+        KeyError: when a field is missing.
+    """
+    if document.get("partition", "aws") != "aws":
+        raise ValueError(f"partition {document['partition']!r}: the sandbox only has the partition aws")
+    accounts = {str(name): str(account) for name, account in document["accounts"].items()}
+    declared = Organization(
+        id=document["id"], region=document["region"], management=document["management"], accounts=accounts
+    )
+    RECORDS.organization = declared
+    for account in accounts.values():
+        with request_scope(account, declared.region):
+            _role(ACCESS_ROLE, declared.management, None)
+            iam.attach_managed_policy(iam._roles[ACCESS_ROLE], _ADMINISTRATOR)
+    operator_home = accounts.get("admin") or next(iter(accounts.values()))
+    with request_scope(operator_home, declared.region):
+        _role(OPERATOR_ROLE, declared.management, _operator_permissions())
+
+
+def _operator_permissions() -> dict[str, Any]:
+    """Return what a person who operates the platform may do: become one of its roles, nothing else."""
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:*:iam::*:role/cicd-platform/*"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _role(name: str, management: str, permissions: dict[str, Any] | None) -> None:
+    """Make a role of the current account that the management account may assume, or put an existing one right."""
+    principal = {"AWS": f"arn:aws:iam::{management}:root"}
+    trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
+    document = json.dumps({"Version": "2012-10-17", **trust})
+    if name not in iam._roles:
+        iam._create_role({"RoleName": [name], "AssumeRolePolicyDocument": [document], "MaxSessionDuration": ["43200"]})
+    iam._roles[name]["AssumeRolePolicyDocument"] = document
+    if permissions is not None:
+        iam._roles[name]["InlinePolicies"] = {name: json.dumps(permissions)}
+
+
+def _from_records(original: Any) -> Any:
+    """Make DescribeOrganization say the same in every member account."""
+
+    def ensure() -> None:
+        original()
+        found = RECORDS.organization
+        account = organizations.get_account_id()
+        if found is None or not found.has(account):
+            return
+        base = f"arn:aws:organizations::{found.management}"
+        organizations._orgs["self"].update(
+            Id=found.id,
+            Arn=f"{base}:organization/{found.id}",
+            MasterAccountArn=f"{base}:account/{found.id}/{found.management}",
+            MasterAccountId=found.management,
+        )
+
+    return ensure

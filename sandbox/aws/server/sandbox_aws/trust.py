@@ -1,0 +1,146 @@
+"""Trust policies of roles: whether a document may be stored, and whether it admits a caller.
+
+MiniStack stores any text, looks a role up by the last part of its ARN, and lets every root into a role that trusts a
+service. Here a document is checked as IAM checks it, the whole ARN counts, and a role that is named as principal is
+remembered by its unique id: made again under the same name it is a stranger, as in AWS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.services import iam
+
+from sandbox_aws.conditions import role_of_session
+from sandbox_aws.patching import replace
+
+TRUSTED_IDS = "_trusted_ids"
+"""Field of a stored role: ARN of each role or user that its trust names, to its unique id when that was written."""
+_ACCOUNT = re.compile(r"(?:arn:aws[a-z-]*:iam::)?(\d{12})(?::root)?")
+_ENTITY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):(role|user)/(?:.*/)?([\w+=,.@-]+)")
+_KINDS = {"AWS", "Service", "Federated", "CanonicalUser"}
+
+
+def install() -> None:
+    """Replace how trust policies and principals are evaluated."""
+    replace("core.iam_evaluator", "evaluate_trust_policy", _whole_arn)
+    replace("core.iam_evaluator", "_principal_matches", lambda _original: principal_matches)
+
+
+def problem(document: str) -> str | None:
+    """Return IAM's message when a trust document may not be stored, else None."""
+    try:
+        parsed = json.loads(document)
+    except ValueError:
+        return "This policy contains invalid Json"
+    statements = parsed.get("Statement") if isinstance(parsed, dict) else None
+    statements = [statements] if isinstance(statements, dict) else statements
+    if not isinstance(statements, list) or not statements:
+        return "Syntax errors in policy."
+    for statement in statements:
+        found = _statement_problem(statement)
+        if found is not None:
+            return found
+    return None
+
+
+def _statement_problem(statement: Any) -> str | None:
+    if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+        return "Syntax errors in policy."
+    if "Resource" in statement or "NotResource" in statement:
+        return "Has prohibited field Resource"
+    if not ({"Action", "NotAction"} & statement.keys()):
+        return "Missing required field Action"
+    principal = statement.get("Principal")
+    if principal is None:
+        return "Missing required field Principal"
+    if principal == "*":
+        return None
+    if not isinstance(principal, dict) or not principal or principal.keys() - _KINDS:
+        return "Syntax errors in policy."
+    for action in _listed(statement.get("Action")):
+        if action != "*" and not action.lower().startswith("sts:"):
+            return "AssumeRole policy may only specify STS AssumeRole actions."
+    for one in _listed(principal.get("AWS")):
+        if one != "*" and not _ACCOUNT.fullmatch(one) and _entity_id(one) is None:
+            return f'Invalid principal in policy: "AWS":"{one}"'
+    return None
+
+
+def trusted_ids(document: str) -> dict[str, str]:
+    """Return the unique ids of the roles and users that a document names."""
+    statements = json.loads(document)["Statement"]
+    statements = [statements] if isinstance(statements, dict) else statements
+    named = [
+        one
+        for each in statements
+        if isinstance(each.get("Principal"), dict)
+        for one in _listed(each["Principal"].get("AWS"))
+    ]
+    return {one: identifier for one in named if (identifier := _entity_id(one)) is not None}
+
+
+def principal_matches(principal: Any, caller: str) -> bool:
+    """Whether a Principal element names the caller (an ARN): everybody, its account, its role or itself."""
+    if principal == "*":
+        return True
+    if not isinstance(principal, dict):
+        return False
+    role = role_of_session(caller)
+    for one in _listed(principal.get("AWS")):
+        account = _ACCOUNT.fullmatch(one)
+        if one in {"*", caller} or (role is not None and one == role["Arn"]):
+            return True
+        if account is not None and caller.count(":") > 4 and caller.split(":")[4] == account[1]:  # noqa: PLR2004 - fields of an ARN
+            return True
+    return False
+
+
+def _whole_arn(original: Any) -> Any:
+    def evaluate(document: Any, caller: str, context: iam_evaluator.EvalContext | None = None) -> bool:
+        if context is None or not context.action.startswith("sts:"):
+            return bool(original(document, caller, context))
+        account, name = context.resource_arn.split(":")[4], context.resource_arn.rpartition("/")[2]
+        role = iam._roles.get_scoped(account, None, name)
+        if role is None or role["Arn"] != context.resource_arn:
+            return False
+        return bool(original(_without_strangers(document, role), caller, context))
+
+    return evaluate
+
+
+def _without_strangers(document: Any, role: dict[str, Any]) -> Any:
+    """Take out each principal that was deleted, or deleted and made again: its unique id matches nobody any more."""
+    gone = {arn for arn, identifier in role.get(TRUSTED_IDS, {}).items() if _entity_id(arn) != identifier}
+    if not gone:
+        return document
+    parsed = json.loads(document) if isinstance(document, str) else document
+    statements = parsed["Statement"] if isinstance(parsed["Statement"], list) else [parsed["Statement"]]
+    kept = []
+    for statement in statements:
+        principal = statement["Principal"]
+        if isinstance(principal, dict) and "AWS" in principal:
+            principal = principal | {"AWS": [one for one in _listed(principal["AWS"]) if one not in gone]}
+        kept.append(statement | {"Principal": principal})
+    return parsed | {"Statement": kept}
+
+
+def _entity_id(arn: str) -> str | None:
+    """Return the unique id of the role or user with exactly this ARN."""
+    found = _ENTITY.fullmatch(arn)
+    if found is None:
+        return None
+    account, kind, name = found.groups()
+    stored = (iam._roles if kind == "role" else iam._users).get_scoped(account, None, name)
+    if stored is None or stored["Arn"] != arn:
+        return None
+    return str(stored["RoleId" if kind == "role" else "UserId"])
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
