@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BUILD_ARGUMENTS = ("-trimpath", "-buildvcs=false")
 """Arguments of every `go build`; part of the key."""
 _KEY_LENGTH = 12
-_WAIT_SECONDS = 0.5
+_WAIT_SECONDS = 0.2
 _SPARE_MEGABYTES = 300
 _MEGABYTE = 1024 * 1024
 
@@ -116,18 +116,24 @@ def _acquire(file: Path, on_wait: Callable[[str], None]) -> IO[str]:
             handle = file.open("a+", encoding="utf-8")
         except OSError as error:
             raise cache_error(file.parent, error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # `make distclean` may have removed the file while we waited: then the lock is on nothing.
-            if file.exists() and os.fstat(handle.fileno()).st_ino == file.stat().st_ino:
-                return handle
-        except BlockingIOError:
-            if not told:
-                handle.seek(0)
-                on_wait(handle.read().strip() or "unknown")
-                told = True
-            time.sleep(_WAIT_SECONDS)
-        handle.close()
+        if _takes(handle, file):
+            return handle
+        with handle:
+            handle.seek(0)
+            holder = handle.read().strip()
+        if holder and not told:
+            on_wait(holder)
+            told = True
+        time.sleep(_WAIT_SECONDS)
+
+
+def _takes(handle: IO[str], file: Path) -> bool:
+    """Try to lock an open file; one that `make distclean` removed meanwhile locks nothing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle.fileno()).st_ino == file.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 @contextmanager
