@@ -6,6 +6,7 @@ Owns the choice and the sentence about a port that somebody else took. Leaves ou
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 
 import psutil
@@ -14,18 +15,14 @@ from sandbox.errors import SandboxError
 from sandbox.state import Ports
 
 HOST = "127.0.0.1"
+RANGE = range(20_000, 32_000)
+"""Below the kernel's range for outgoing connections: one of those could hold a kept port at a restart."""
 
 
 def choose() -> Ports:
     """Three different free ports of this moment."""
-    with contextlib.ExitStack() as stack:
-        taken = []
-        for _ in range(3):
-            listener = stack.enter_context(socket.socket())
-            listener.bind((HOST, 0))
-            taken.append(int(listener.getsockname()[1]))
-    aws, aws_jobs, gitlab = taken
-    return Ports(aws=aws, aws_jobs=aws_jobs, gitlab=gitlab)
+    free = (port for port in random.SystemRandom().sample(RANGE, len(RANGE)) if is_free(port))
+    return Ports(aws=next(free), aws_jobs=next(free), gitlab=next(free))
 
 
 def require_free(ports: Ports) -> None:

@@ -69,6 +69,8 @@ class ClusterState(_Model):
     served: str = ""
     """Version of the API server that answers."""
     endpoint: str = ""
+    certificate_authority: str = ""
+    """Base64 of the PEM."""
     kubeconfig: str = ""
     """Path of the administrator's kubeconfig."""
     message: str = ""

@@ -1,0 +1,95 @@
+"""`runner-platform sandbox`: start, stop, status, env, reset.
+
+Owns arguments, output and exit codes. Leaves out what the words mean (`sandbox`); this is the only module outside
+that package that imports it. Standard output carries what was asked for (export lines, the table, JSON), everything
+else goes to standard error, so that `eval "$(runner-platform sandbox env)"` is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sandbox import environment, lifecycle, lock, status
+from sandbox.errors import INTERRUPTED, SandboxError
+from sandbox.paths import Paths
+from sandbox.prepare import prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(name="sandbox", help="The cloud on this machine.", no_args_is_help=True)
+
+
+@app.command()
+def start() -> None:
+    """Start the sandbox, or find it running; what it kept is used."""
+    with _reported() as console, lock.held(Paths.from_environment()):
+        current = prepared(Paths.from_environment(), console)
+        count = len(current.processes) + 1
+        console.print(f"the sandbox runs: {count} processes, AWS on 127.0.0.1:{current.ports.aws}")
+        console.print('use it with: eval "$(runner-platform sandbox env)"', markup=False)
+
+
+@app.command()
+def stop() -> None:
+    """End every process that the sandbox started; what it keeps on disk stays."""
+    paths = Paths.from_environment()
+    with _reported() as console, lock.held(paths):
+        ended = lifecycle.stop(paths, console.print)
+        console.print(f"{ended} processes ended; `runner-platform sandbox start` goes on" if ended else "nothing ran")
+
+
+@app.command("status")
+def show_status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
+) -> None:
+    """Show every process, port and its memory, and every cluster. Exit code 1 when something is not fine."""
+    with _reported():
+        found = status.report(Paths.from_environment())
+        if as_json:
+            typer.echo(json.dumps(found.document(), indent=2))
+        else:
+            Console().print(status.render(found))
+        if not found.fine:
+            raise typer.Exit(1)
+
+
+@app.command()
+def env() -> None:
+    """Print export lines for `eval`: with them pulumi, aws, kubectl and helm talk to the sandbox."""
+    with _reported():
+        typer.echo(environment.shell(environment.variables(Paths.from_environment())), nl=False)
+
+
+@app.command()
+def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop and start clean: AWS, clusters and the states of all stacks are removed. Built tools stay."""
+    paths = Paths.from_environment()
+    with _reported() as console, lock.held(paths):
+        console.print(f"everything in {paths.root} goes, the states of the stacks deployed into it too", markup=False)
+        if not yes:
+            typer.confirm("Remove it?", abort=True, err=True)
+        lifecycle.reset(paths, console.print)
+        console.print("the sandbox is empty")
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[Console]:
+    """Turn errors into a sentence on standard error and the right exit code."""
+    console = Console(stderr=True)
+    try:
+        yield console
+    except SandboxError as error:
+        console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        if error.remedy:
+            console.print(escape(error.remedy), highlight=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,67 @@
+"""How `make up` shows a deployment: one live line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from sandbox.engine_log import UNCHANGED, Progress, label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+PLAIN_EVERY_SECONDS: Final = 10.0
+SHOWN: Final = 3
+_VERBS: Final = {
+    "create": "creating",
+    "update": "changing",
+    "delete": "deleting",
+    "replace": "replacing",
+    "read": "reading",
+}
+
+
+def describe(progress: Progress) -> str:
+    """What the engine is doing, in one line."""
+    unchanged = progress.done.get(UNCHANGED, 0)
+    counts = [f"{progress.changed} done"] + ([f"{unchanged} unchanged"] if unchanged else [])
+    current = [f"{_VERBS.get(operation, operation)} {label(urn)}" for urn, operation in progress.running.items()]
+    more = f" and {len(current) - SHOWN} more" if len(current) > SHOWN else ""
+    return ", ".join(counts) + (": " + ", ".join(current[:SHOWN]) + more if current else "")
+
+
+@contextlib.contextmanager
+def following(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
+    """Show one deployment; yields what to call with the engine's progress, as often as one likes."""
+    show = _live if console.is_terminal else _plain
+    with show(console, title) as watch:
+        yield watch
+
+
+@contextlib.contextmanager
+def _live(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda progress: bar.update(task, description=f"{title}: {describe(progress)}")
+
+
+@contextlib.contextmanager
+def _plain(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
+    began = time.monotonic()
+    told = began
+
+    def watch(progress: Progress) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= PLAIN_EVERY_SECONDS:
+            told = now
+            console.print(f"  {title} ({now - began:.0f} s): {describe(progress)}", markup=False, highlight=False)
+
+    yield watch

@@ -1,0 +1,160 @@
+"""Looks in AWS for resources whose creation was begun and never written down.
+
+Owns, for each type that a second creation would double or be refused for, how to find what exists: by the name in its
+inputs, or by its tags where AWS chose the id. Types that are put in place (bucket settings, attachments, Kubernetes
+objects by server-side apply, Helm releases) are left out on purpose: making them again is the same as finding them.
+Runs as `python -m sandbox.finders` with the environment of a deployment: a JSON list in, a JSON list of ids out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+BY_NAME: Final[dict[str, str]] = {
+    "aws:cloudwatch/logGroup:LogGroup": "{name}",
+    "aws:ecr/repository:Repository": "{name}",
+    "aws:eks/accessEntry:AccessEntry": "{clusterName}:{principalArn}",
+    "aws:eks/cluster:Cluster": "{name}",
+    "aws:iam/role:Role": "{name}",
+    "aws:kms/alias:Alias": "{name}",
+    "aws:s3/bucket:Bucket": "{bucket}",
+}
+"""Types whose id is made of inputs. The engine reads each afterwards, so one that does not exist is noticed there."""
+
+BY_TAGS: Final[dict[str, str]] = {
+    "aws:ec2/eip:Eip": "elastic-ip",
+    "aws:ec2/flowLog:FlowLog": "vpc-flow-log",
+    "aws:ec2/internetGateway:InternetGateway": "internet-gateway",
+    "aws:ec2/natGateway:NatGateway": "natgateway",
+    "aws:ec2/routeTable:RouteTable": "route-table",
+    "aws:ec2/securityGroup:SecurityGroup": "security-group",
+    "aws:ec2/subnet:Subnet": "subnet",
+    "aws:ec2/vpc:Vpc": "vpc",
+    "aws:ec2/vpcEndpoint:VpcEndpoint": "vpc-endpoint",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "security-group-rule",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "security-group-rule",
+}
+"""Types whose id AWS chose, with EC2's word for them. They are tagged in the same request that makes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A resource that is looked for."""
+
+    token: str
+    inputs: dict[str, Any]
+    """Checked inputs in wire names, with tags and a made-up name, as the engine wrote them down."""
+    profile: str | None
+    """AWS profile of its provider."""
+    region: str | None
+    known: list[str]
+    """Ids of that type that are in the state already, and so belong to somebody else."""
+
+
+def find(wanted: Wanted) -> str | None:
+    """The id of what exists, None when nothing does or the type needs no search.
+
+    Raises:
+        LookupError: Several fit, so that none can be chosen.
+    """
+    if wanted.token in BY_NAME:
+        return BY_NAME[wanted.token].format_map(wanted.inputs)
+    region = wanted.inputs.get("region") or wanted.region
+    session = boto3.Session(profile_name=wanted.profile, region_name=region)
+    search = _SEARCHES.get(wanted.token)
+    if wanted.token in BY_TAGS:
+        candidates = _tagged(session, BY_TAGS[wanted.token], wanted.inputs)
+    elif search is not None:
+        candidates = search(session, wanted.inputs)
+    else:
+        return None
+    left = sorted(set(candidates) - set(wanted.known))
+    if len(left) > 1:
+        raise LookupError(f"{wanted.token}: {', '.join(left)} all look like what was being made")
+    return left[0] if left else None
+
+
+def _tagged(session: boto3.Session, kind: str, inputs: dict[str, Any]) -> Iterable[str]:
+    tags = inputs.get("tags") or {}
+    if not tags:
+        return []
+    found: dict[str, dict[str, str]] = {}
+    pages = (
+        session.client("ec2")
+        .get_paginator("describe_tags")
+        .paginate(Filters=[{"Name": "resource-type", "Values": [kind]}])
+    )
+    for page in pages:
+        for tag in page["Tags"]:
+            found.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
+    return [resource for resource, present in found.items() if _has(present, tags)]
+
+
+def _has(present: dict[str, str], tags: dict[str, str]) -> bool:
+    return {key: value for key, value in present.items() if not key.startswith("aws:")} == tags
+
+
+def _keys(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    client = session.client("kms")
+    tags = inputs.get("tags") or {}
+    for page in client.get_paginator("list_keys").paginate():
+        for key in page["Keys"]:
+            state = client.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            if state["KeyState"] == "PendingDeletion" or state.get("KeyManager") == "AWS":
+                continue
+            present = {tag["TagKey"]: tag["TagValue"] for tag in client.list_resource_tags(KeyId=key["KeyId"])["Tags"]}
+            if tags and _has(present, tags):
+                yield key["KeyId"]
+
+
+def _policies(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    for page in session.client("iam").get_paginator("list_policies").paginate(Scope="Local"):
+        yield from (policy["Arn"] for policy in page["Policies"] if policy["PolicyName"] == inputs.get("name"))
+
+
+def _oidc_providers(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    host = str(inputs.get("url", "")).removeprefix("https://")
+    for provider in session.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+        if provider["Arn"].partition("/")[2] == host:
+            yield provider["Arn"]
+
+
+def _associations(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    tables = session.client("ec2").describe_route_tables(RouteTableIds=[inputs["routeTableId"]])["RouteTables"]
+    for table in tables:
+        for association in table.get("Associations", []):
+            if association.get("SubnetId") == inputs.get("subnetId"):
+                yield association["RouteTableAssociationId"]
+
+
+_SEARCHES: Final[dict[str, Callable[[boto3.Session, dict[str, Any]], Iterable[str]]]] = {
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": _associations,
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _oidc_providers,
+    "aws:iam/policy:Policy": _policies,
+    "aws:kms/key:Key": _keys,
+}
+
+
+def main() -> int:
+    """Answer a list of `Wanted` on standard input with a list of `{"id": ... or null, "error": ... or ""}`."""
+    answers = []
+    for entry in json.load(sys.stdin):
+        try:
+            answers.append({"id": find(Wanted(**entry)), "error": ""})
+        except (BotoCoreError, ClientError, LookupError) as error:
+            answers.append({"id": None, "error": str(error)})
+    json.dump(answers, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""What a killed deployment left in a stack: its lock, and resources that were being made.
+
+Owns the proof that a lock is dead and the mending of pending creates. An engine that is killed while a provider makes
+something cannot write down the result: the state only says that a creation was begun. Running on would make a second
+one, and forgetting it would lose the first. So each such resource is looked for in the cloud (`sandbox.finders`):
+what exists goes into the state under its id and is read back by its provider, what does not is crossed out and made
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox import engine_locks
+from sandbox.engine_log import label
+from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sandbox.engine_run import Engine
+
+CREATING: Final = "creating"
+Resource = dict[str, Any]
+
+
+def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Make a stack usable after a run that was killed; does nothing to one that ended in order.
+
+    Args:
+        engine: How the engine is called.
+        stack: Name of the stack; it exists.
+        folder: Its project.
+        say: Takes a sentence for each thing found.
+
+    Raises:
+        SandboxError: A live run holds the stack (exit code 4), or the state cannot be mended.
+    """
+    engine_locks.release_dead(engine.paths.backend, engine_locks.project_name(folder), stack, say)
+    exported = json.loads(engine.query(["stack", "export", "--stack", stack], folder))
+    deployment = exported.get("deployment") or {}
+    pending = [entry["resource"] for entry in deployment.get("pending_operations") or [] if entry["type"] == CREATING]
+    if not pending:
+        return
+    found = _look(engine, pending, deployment.get("resources") or [])
+    for resource, identifier in zip(pending, found, strict=True):
+        ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
+        say(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
+    deployment["resources"] = settle(deployment.get("resources") or [], pending, found)
+    deployment["pending_operations"] = []
+    engine.query(["stack", "import", "--stack", stack], folder, stdin=json.dumps(exported))
+    targets = [resource["urn"] for resource, identifier in zip(pending, found, strict=True) if identifier]
+    if targets:
+        arguments = ["refresh", "--stack", stack, "--yes", "--skip-preview", "--suppress-progress"]
+        engine.query([*arguments, *(f"--target={urn}" for urn in targets)], folder)
+
+
+def settle(resources: Sequence[Resource], pending: Sequence[Resource], found: Sequence[str | None]) -> list[Resource]:
+    """The state's resources with those that were found added.
+
+    A creation may have been the first half of a replacement: then the state still holds the old resource under the same
+    URN, which the engine would have deleted next, so it is marked for deletion.
+    """
+    added = {
+        resource["urn"]: {**resource, "id": identifier, "outputs": resource.get("inputs", {})}
+        for resource, identifier in zip(pending, found, strict=True)
+        if identifier
+    }
+    kept = [
+        {**resource, "delete": True} if resource["urn"] in added and resource.get("custom") else resource
+        for resource in resources
+    ]
+    return [*kept, *added.values()]
+
+
+def _look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
+    """The id of each pending resource that exists."""
+    questions = [_question(resource, resources) for resource in pending]
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox.finders"],
+        env=dict(engine.environment),
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SandboxError(
+            f"cannot look for what the killed run was making: {done.stderr.strip()[-500:]}",
+            "`runner-platform sandbox status` shows whether AWS runs",
+        )
+    answers = json.loads(done.stdout)
+    errors = [answer["error"] for answer in answers if answer["error"]]
+    if errors:
+        raise SandboxError(
+            "cannot tell what the killed run has made: " + "; ".join(errors),
+            "mend the state with `pulumi import`, or start clean with `runner-platform sandbox reset`",
+        )
+    return [answer["id"] for answer in answers]
+
+
+def _question(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:
+    provider_urn = str(resource.get("provider", "")).rpartition("::")[0]
+    provider = next((entry for entry in resources if entry["urn"] == provider_urn), {}).get("inputs", {})
+    return {
+        "token": resource["type"],
+        "inputs": resource.get("inputs", {}),
+        "profile": provider.get("profile"),
+        "region": provider.get("region"),
+        "known": [entry["id"] for entry in resources if entry["type"] == resource["type"] and entry.get("id")],
+    }

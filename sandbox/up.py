@@ -1,0 +1,108 @@
+"""`make up`: from a clone to three deployed stacks, in one command that can be repeated and interrupted.
+
+Owns the order of the phases, what is printed, and the exit code: 0 all deployed, 1 failed, 3 interrupted with the state
+saved, 4 another command holds the sandbox. Run as `python -m sandbox.up`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from sandbox import display, environment, lock, organization, state, summary
+from sandbox.deploy import Deployed, Stack, deploy, stacks
+from sandbox.engine_run import Engine, end_leftovers
+from sandbox.errors import INTERRUPTED, SandboxError
+from sandbox.meter import Meter
+from sandbox.paths import Paths
+from sandbox.prepare import prepared
+from sandbox.tools.result import Tools
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def main() -> int:
+    """Run `make up`; returns its exit code."""
+    console = Console()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        paths = Paths.from_environment()
+        with lock.held(paths), Meter(paths) as meter:
+            _up(paths, console, meter)
+    except SandboxError as error:
+        console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        if error.remedy:
+            console.print(escape(error.remedy), highlight=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("interrupted; `make up` goes on from here")
+        return INTERRUPTED
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _up(paths: Paths, console: Console, meter: Meter) -> None:
+    left = end_leftovers(paths)
+    if left:
+        console.print(f"ended {len(left)} processes of a deployment that was killed")
+    prepared(paths, console, meter.phase)
+    engine = connect(paths)
+    deployed, accounts = [], {}
+    for stack in stacks():
+        with meter.phase(stack.name):
+            deployed.append(_deploy(engine, stack, console))
+        accounts[stack.name] = used_accounts(engine, stack)
+    current = state.read(paths)
+    if current is not None:
+        console.print(summary.render(current, organization.read(), deployed, accounts, meter))
+
+
+def connect(paths: Paths) -> Engine:
+    """The engine of a running sandbox.
+
+    Raises:
+        SandboxError: The sandbox does not run.
+    """
+    surroundings = {**environment.inherited(), **environment.variables(paths)}
+    return Engine(paths=paths, program=str(Tools.find(paths).pulumi), environment=surroundings)
+
+
+def used_accounts(engine: Engine, stack: Stack) -> list[str]:
+    """Ids of the AWS accounts that a stack has resources in: those of its providers."""
+    exported = json.loads(engine.query(["stack", "export", "--stack", stack.name], stack.folder))
+    providers = [
+        resource["inputs"]
+        for resource in exported["deployment"].get("resources", [])
+        if resource["type"] == "pulumi:providers:aws"
+    ]
+    found: list[str] = []
+    for inputs in providers:
+        allowed = inputs.get("allowedAccountIds", [])
+        found += json.loads(allowed) if isinstance(allowed, str) else allowed
+    return sorted(set(found))
+
+
+def _deploy(engine: Engine, stack: Stack, console: Console) -> Deployed:
+    console.print(f"deploying {stack.name}", highlight=False)
+
+    def say(text: str) -> None:
+        console.print(f"  {text}", markup=False, highlight=False)
+
+    with display.following(console, stack.name) as watch:
+        done = deploy(engine, stack, watch, say)
+    changes = ", ".join(f"{count} {operation}" for operation, count in done.changes.items()) or "no changes"
+    say(f"{stack.name}: {done.resources} resources, {changes}, {done.seconds:.0f} s")
+    return done
+
+
+if __name__ == "__main__":
+    sys.exit(main())
