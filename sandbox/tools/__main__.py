@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown tool {unknown[0]!r}; known are {', '.join(BY_NAME)}")
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         return _run(options.command, names)
     except ToolsError as error:

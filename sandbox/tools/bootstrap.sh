@@ -15,14 +15,14 @@ new_enough() {
 }
 
 python=
-for candidate in "${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do
+for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
     if new_enough "$candidate"; then
         python=$candidate
         break
     fi
 done
 if [ -z "$python" ]; then
-    found=$(python3 --version 2>&1) || found="no python3 on PATH"
+    found=$("${PYTHON:-python3}" --version 2>&1) || found="no ${PYTHON:-python3}"
     echo "error: Python 3.11 or newer is needed, found: $found; install one (Debian and Ubuntu: apt-get install python3" \
         "python3-venv), or name it: make PYTHON=/path/to/python3.12 up" >&2
     exit 1

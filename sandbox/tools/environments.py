@@ -84,12 +84,17 @@ def uv_environment(paths: Paths) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"}
     }
     variables.setdefault("UV_CACHE_DIR", str(paths.cache / "uv"))
-    if ssl.get_default_verify_paths().cafile is not None:
+    if machine_authorities() is not None:
         # Go and pip trust what the machine trusts, a company's own authority included; uv only does when told (the
         # second name is that of releases before 0.11).
         variables.setdefault("UV_SYSTEM_CERTS", "1")
         variables.setdefault("UV_NATIVE_TLS", "1")
     return variables | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+
+
+def machine_authorities() -> str | None:
+    """Return the file of certificate authorities that this machine trusts; None on a machine without one."""
+    return ssl.get_default_verify_paths().cafile
 
 
 def install(paths: Paths, tool: PythonTool, folder: Path, *, uv: Path, tick: Callable[[float], None]) -> None:
