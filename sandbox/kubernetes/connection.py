@@ -162,7 +162,7 @@ def read_kubeconfig(text: str, *, context: str | None = None, folder: Path | Non
     Raises:
         KubeconfigError: A part that the context names is missing.
     """
-    import yaml  # noqa: PLC0415  # the provider's start-up must not pay for it when it is given plain values
+    import yaml  # noqa: PLC0415 - the provider's start-up must not pay for it when it is given plain values
 
     try:
         document = yaml.safe_load(text)

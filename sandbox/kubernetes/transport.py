@@ -45,7 +45,7 @@ class Transport:
         self._closing.set()
         self._session.close()
 
-    def request(
+    def request(  # noqa: PLR0913 - the parts of one HTTP request
         self,
         method: str,
         path: str,
@@ -53,16 +53,17 @@ class Transport:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        patient: bool = True,
     ) -> dict[str, Any]:
         """Send one request and return the JSON answer; text answers come as `{"text": ...}`.
 
-        A 429 or 503 that names a time is waited for, up to 30 times.
+        With `patient`, a 429 or 503 that names a time is waited for, up to 30 times.
 
         Raises:
             ApiError: The server refused; the subclass says how.
             UnreachableError: No connection.
         """
-        response = self.send(method, path, query=query, body=body, content_type=content_type)
+        response = self.send(method, path, query=query, body=body, content_type=content_type, patient=patient)
         try:
             if response.headers.get("Content-Type", "").split(";")[0].endswith("json"):
                 return dict(response.json())
@@ -70,7 +71,7 @@ class Transport:
         finally:
             response.close()
 
-    def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+    def send(self, method: str, path: str, *, patient: bool = True, **arguments: Any) -> requests.Response:
         """Send one request, as `request`, and return the open response; `stream=True` leaves its body unread."""
         renewed = False
         for attempt in range(_MAX_WAITS):
@@ -83,13 +84,14 @@ class Transport:
                 invalidate()
                 renewed = True
             except ApiError as error:
-                if error.status not in _PATIENT or error.retry_after is None or attempt == _MAX_WAITS - 1:
+                named = error.status in _PATIENT and error.retry_after is not None
+                if not patient or not named or attempt == _MAX_WAITS - 1:
                     raise
-                if self._closing.wait(float(error.retry_after)):
+                if self._closing.wait(float(error.retry_after or 0)):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _send_once(  # noqa: PLR0913  # the parts of one HTTP request
+    def _send_once(  # noqa: PLR0913 - the parts of one HTTP request
         self,
         method: str,
         path: str,
