@@ -5,3 +5,8 @@ until a person asks for a display, because `make up` calls it before the project
 
 Start at `sandbox.tools.result.Tools` (what is there) and `sandbox.tools.ensure.ensure` (build what is not).
 """
+
+from sandbox.tools.errors import ToolsError
+from sandbox.tools.result import Tools
+
+__all__ = ["Tools", "ToolsError"]
