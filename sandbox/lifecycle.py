@@ -41,7 +41,7 @@ def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> sta
         progress: Takes a phrase for each step.
 
     Returns:
-        The state once AWS and GitLab answer; clusters that exist may still be starting.
+        The state once AWS answers and each cluster that it knows is up, or has failed.
 
     Raises:
         SandboxError: A port is taken, a part does not start; names it.
@@ -139,7 +139,7 @@ def _wait_ready(paths: Paths, log: Path, supervisor: ProcessId | None = None) ->
         current = state.read(paths)
         if current is not None and current.failure:
             raise SandboxError(f"the sandbox did not start: {current.failure}", f"its log is {log}")
-        if current is not None and current.ready:
+        if current is not None and current.ready and all(one.status != "CREATING" for one in current.clusters):
             return current
         known = supervisor or (current.supervisor.identity if current and current.supervisor else None)
         if known is not None and not known.alive:

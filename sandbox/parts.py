@@ -64,13 +64,5 @@ class Cloud(Protocol):
     def clusters(self) -> Sequence[EksCluster]:
         """Every cluster of every account."""
 
-    def report(
-        self,
-        cluster: EksCluster,
-        *,
-        status: str,
-        endpoint: str | None = None,
-        certificate_authority: str | None = None,
-        jwks: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Say how a cluster's control plane is."""
+    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
+        """Say how a cluster's control plane is: `status` and, where known, where it answers and its keys."""

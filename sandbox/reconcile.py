@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox.restarts import Restarts
 from sandbox.state import ClusterState
@@ -132,17 +132,15 @@ class Reconciler:
         self._report(managed)
 
     def _report(self, managed: _Managed) -> None:
+        said: dict[str, Any] = {"status": managed.status}
         if managed.status == "ACTIVE":
             plane = managed.plane
-            self._cloud.report(
-                managed.record,
-                status=managed.status,
-                endpoint=plane.endpoint,
-                certificate_authority=plane.certificate_authority,
-                jwks=plane.jwks(),
-            )
-        else:
-            self._cloud.report(managed.record, status=managed.status)
+            said |= {
+                "endpoint": plane.endpoint,
+                "certificate_authority": plane.certificate_authority,
+                "jwks": plane.jwks(),
+            }
+        self._cloud.report(managed.record, said)
         managed.reported = True
 
     def failures(self) -> list[str]:

@@ -80,6 +80,12 @@ class Report:
         return sum(process.memory for process in self.processes)
 
     @property
+    def recent(self) -> list[dict[str, Any]]:
+        """Events since the supervisor started; all when it is gone, since they may tell why."""
+        began = next((process.since for process in self.processes if process.name == "supervisor"), 0.0)
+        return [event for event in self.events if event["time"] >= began]
+
+    @property
     def fine(self) -> bool:
         """Whether it runs and nothing was given up."""
         return self.running and not self.failure and all(cluster.status != "FAILED" for cluster in self.clusters)
@@ -123,7 +129,7 @@ def render(found: Report) -> RenderableType:
     )
     parts.extend(
         Text(f"{time.strftime('%H:%M:%S', time.localtime(event['time']))} {event['text']}", style="dim")
-        for event in found.events[-SHOWN_EVENTS:]
+        for event in found.recent[-SHOWN_EVENTS:]
     )
     if found.failure:
         parts.append(Text(found.failure, style="bold red"))
@@ -177,7 +183,7 @@ def _process_table(found: Report) -> Table:
         caption_justify="left",
         show_footer=True,
     )
-    table.add_column("process", footer="together")
+    table.add_column("process", footer="together", no_wrap=True)
     table.add_column("pid", justify="right")
     table.add_column("ports")
     table.add_column("memory", justify="right", footer=mebibytes(found.memory))

@@ -13,7 +13,7 @@ from sandbox.reconcile import Reconciler
 from sandbox.state import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sandbox.state import ClusterState
 
@@ -85,9 +85,9 @@ class FakeCloud:
     def clusters(self) -> list[EksCluster]:
         return list(self.records)
 
-    def report(self, cluster: EksCluster, *, status: str, **said: Any) -> None:
-        self.reports.append({"name": cluster.name, "status": status, **said})
-        self.change(cluster.name, status=status)
+    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
+        self.reports.append({"name": cluster.name, **said})
+        self.change(cluster.name, status=str(said["status"]))
 
     def change(self, name: str, **fields: str) -> None:
         self.records = [dataclasses.replace(one, **fields) if one.name == name else one for one in self.records]

@@ -1,0 +1,189 @@
+"""Puts the parts of one sandbox together.
+
+Owns the choice of what runs and with which ports and programs, and the small differences between the parts and what the
+supervisor expects (`sandbox.parts`). Leaves out when they run (`sandbox.supervisor`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sandbox import organization as organizations
+from sandbox.aws.client import AwsAdmin
+from sandbox.aws.process import AwsServer, AwsServerError
+from sandbox.errors import SandboxError
+from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.commands import Binaries, ClusterSpec
+from sandbox.processes import ProcessId
+from sandbox.state import Process
+from sandbox.tools.errors import ToolsError
+from sandbox.tools.result import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sandbox.aws.client import EksCluster
+    from sandbox.organization import Organization
+    from sandbox.parts import Cloud, ControlPlane, Part
+    from sandbox.paths import Paths
+    from sandbox.state import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What the supervisor runs."""
+
+    organization: Organization
+    servers: Mapping[str, Part]
+    """Parts that always run, by name, in the order in which they start; AWS first."""
+    cloud: Cloud
+    """Where clusters are asked for and reported to."""
+    control_plane: Callable[[EksCluster], ControlPlane]
+    """Makes the control plane of a cluster without starting it."""
+    introduce: Callable[[], None]
+    """Tells the AWS server what it must know of the others; called after each start of one of them."""
+
+
+def assemble(paths: Paths, current: State) -> Assembly:
+    """Put a sandbox together from what is installed.
+
+    Raises:
+        SandboxError: A tool or the organisation's file is missing.
+    """
+    members = organizations.read()
+    try:
+        tools = Tools.find(paths)
+        binaries, python = _binaries(tools), tools.ministack_python
+    except ToolsError as error:
+        raise SandboxError(str(error)) from error
+    base = f"http://127.0.0.1:{current.ports.aws}"
+    admin = AwsAdmin(base)
+
+    return Assembly(
+        organization=members,
+        servers={"aws": AwsPart(paths, python, current, members.region)},
+        cloud=admin,
+        control_plane=partial(KubernetesPart, paths.clusters, admin, base, binaries),
+        introduce=partial(admin.organization, members.request()),
+    )
+
+
+class AwsPart:
+    """The AWS server as a part of the sandbox."""
+
+    def __init__(self, paths: Paths, python: Path, current: State, region: str) -> None:
+        self._server = AwsServer()
+        self._start = partial(self._server.start, paths, python, current.ports.aws, current.ports.aws_jobs, region)
+        self._ports = {"deployer": current.ports.aws, "jobs": current.ports.aws_jobs}
+        self._wanted = False
+
+    def start(self) -> None:
+        """Start the server with its kept state and wait until it answers."""
+        self._wanted = True
+        try:
+            self._start()
+        except AwsServerError as error:
+            raise SandboxError(str(error)) from error
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._wanted = False
+        self._server.stop()
+
+    def processes(self) -> list[Process]:
+        """The server's process, nothing while it does not run."""
+        known = ProcessId.of(self._server.pid) if self._server.pid and self._server.alive() else None
+        return [Process(name="aws", pid=known.pid, started=known.started, ports=self._ports)] if known else []
+
+    def dead(self) -> list[str]:
+        """Name the server when it should run and does not."""
+        return ["the AWS server"] if self._wanted and not self._server.alive() else []
+
+
+class KubernetesPart:
+    """A control plane as a part of the sandbox.
+
+    Args:
+        clusters: Folder of all clusters.
+        admin: Gives the RBAC objects of the cluster's access entries.
+        base: URL of the AWS server, which also answers the API server's questions about tokens.
+        binaries: The programs.
+        record: The EKS cluster.
+    """
+
+    def __init__(self, clusters: Path, admin: AwsAdmin, base: str, binaries: Binaries, record: EksCluster) -> None:
+        webhook = f"{base}/_ministack/eks-auth/{record.account}/{record.region}/{record.name}/{record.auth_token}"
+        spec = ClusterSpec(
+            account=record.account,
+            region=record.region,
+            name=record.name,
+            version=record.version,
+            issuer=record.issuer,
+            service_cidr=record.service_cidr,
+            webhook_url=webhook,
+        )
+        self._name = record.name
+        self._cluster = Cluster(clusters / record.id, spec, binaries, partial(admin.rbac, record))
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the API server."""
+        return self._cluster.endpoint
+
+    @property
+    def certificate_authority(self) -> str:
+        """PEM of what signs the API server's certificate, in base64."""
+        return self._cluster.certificate_authority
+
+    def jwks(self) -> dict[str, Any]:
+        """Public keys of the cluster's service-account tokens."""
+        return self._cluster.jwks
+
+    def version(self) -> str:
+        """Version of the API server that answers."""
+        return self._cluster.served_version
+
+    def kubeconfig(self) -> str:
+        """Path of the administrator's kubeconfig."""
+        return str(self._cluster.admin_kubeconfig)
+
+    def start(self) -> None:
+        """Start what does not run."""
+        self._cluster.start()
+
+    def stop(self) -> None:
+        """Stop everything, clients of the API server first."""
+        self._cluster.stop()
+
+    def remove(self) -> None:
+        """Stop it and remove its folder."""
+        self._cluster.remove()
+
+    def access_changed(self) -> None:
+        """Make the RBAC objects of the access entries anew."""
+        self._cluster.access_changed()
+
+    def dead(self) -> list[str]:
+        """Name the processes that should run and do not."""
+        return self._cluster.control_plane.dead()
+
+    def processes(self) -> list[Process]:
+        """Live processes, named after the cluster."""
+        return [
+            Process(name=f"{self._name} {one.name}", pid=one.pid, started=one.started, ports=one.ports)
+            for one in self._cluster.processes()
+        ]
+
+
+def _binaries(tools: Tools) -> Binaries:
+    return Binaries(
+        etcd=tools.etcd,
+        kube_apiserver=tools.kube_apiserver,
+        kube_controller_manager=tools.kube_controller_manager,
+        kube_scheduler=tools.kube_scheduler,
+        kwok=tools.kwok,
+        kwok_stages=tools.kwok_stages[0].parent,
+    )
