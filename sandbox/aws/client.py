@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from sandbox.errors import SandboxError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _SECONDS = 10.0
 
 
-class AwsAdminError(RuntimeError):
+class AwsAdminError(SandboxError):
     """The AWS server refused a control request, or is not there."""
 
 
@@ -65,26 +67,14 @@ class AwsAdmin:
         except (requests.RequestException, ValueError):
             return False
 
-    def organization(  # noqa: PLR0913 - the fields of an organisation
-        self,
-        *,
-        organization: str,
-        region: str,
-        management: str,
-        accounts: Mapping[str, str],
-        partition: str = "aws",
-    ) -> None:
+    def organization(self, declared: Mapping[str, Any]) -> None:
         """Declare the organisation: who is a member, and the roles that every account has. Idempotent.
 
         Args:
-            organization: id, such as o-example1234.
-            region: home region.
-            management: id of the management account.
-            accounts: account names to 12-digit ids.
-            partition: only `aws` exists in the sandbox.
+            declared: `id` (such as o-example1234), `region`, `partition` (only `aws` exists in the sandbox),
+                `management` (id of the management account), `accounts` (names to 12-digit ids).
         """
-        body = {"id": organization, "region": region, "partition": partition, "management": management}
-        self._call("PUT", "/_sandbox/organization", body | {"accounts": dict(accounts)})
+        self._call("PUT", "/_sandbox/organization", declared)
 
     def issuer(self, issuer: str, jwks: Mapping[str, Any]) -> None:
         """Declare the keys that web-identity tokens of an issuer are checked against."""
@@ -96,30 +86,18 @@ class AwsAdmin:
         found = self._call("GET", "/_sandbox/clusters")
         return [EksCluster(**{name: one[name] for name in names}) for one in found]
 
-    def report(  # noqa: PLR0913 - what there is to say about a control plane
-        self,
-        cluster: EksCluster,
-        *,
-        status: str,
-        endpoint: str | None = None,
-        certificate_authority: str | None = None,
-        jwks: Mapping[str, Any] | None = None,
-    ) -> None:
+    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
         """Say how a cluster's control plane is.
 
         Args:
             cluster: which one.
-            status: ACTIVE, CREATING or FAILED.
-            endpoint: URL of its API server.
-            certificate_authority: the PEM that signs the API server, base64.
-            jwks: keys of its service-account tokens.
+            said: `status` (ACTIVE, CREATING or FAILED) and, where they are known, `endpoint` (URL of the API server),
+                `certificate_authority` (the PEM that signs it, base64), `jwks` (keys of service-account tokens).
 
         Raises:
             AwsAdminError: also when the cluster is gone.
         """
-        said = {"endpoint": endpoint, "certificate_authority": certificate_authority, "jwks": jwks}
-        body = {"status": status} | {name: value for name, value in said.items() if value is not None}
-        self._call("PUT", _route(cluster), body)
+        self._call("PUT", _route(cluster), said)
 
     def rbac(self, cluster: EksCluster, namespaces: Iterable[str]) -> list[dict[str, Any]]:
         """Return the RBAC manifests that give the cluster's access policies their rights in these namespaces."""
@@ -133,7 +111,9 @@ class AwsAdmin:
         try:
             answer = self._session.request(method, self._base + route, json=body, timeout=_SECONDS)
         except requests.RequestException as error:
-            raise AwsAdminError(f"No AWS server at {self._base}: {error}. Is the sandbox running?") from error
+            raise AwsAdminError(
+                f"No AWS server at {self._base}: {error}", "Start the sandbox: `runner-platform sandbox start`"
+            ) from error
         if answer.status_code != HTTPStatus.OK:
             raise AwsAdminError(f"{method} {route}: {answer.status_code} {answer.text}")
         return answer.json()

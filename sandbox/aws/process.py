@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.aws.client import AwsAdmin
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from sandbox.paths import Paths
@@ -22,7 +23,7 @@ _STOP_SECONDS = 10.0
 _SHOWN_LINES = 8
 
 
-class AwsServerError(RuntimeError):
+class AwsServerError(SandboxError):
     """The AWS server did not start; the message names its log file and shows its end."""
 
 
@@ -36,6 +37,11 @@ class AwsServer:
     def pid(self) -> int | None:
         """Process id, None when the server was not started by this object."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """Exit status, minus the number of the signal that ended it; None while it runs or was never started."""
+        return None if self._process is None else self._process.poll()
 
     def start(self, paths: Paths, python: Path, aws_port: int, jobs_port: int, region: str = "eu-central-1") -> None:
         """Start the server and wait until it answers.
