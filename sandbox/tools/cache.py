@@ -110,7 +110,7 @@ def locked(paths: Paths, name: str, on_wait: Callable[[str], None]) -> Iterator[
 
 
 def _acquire(file: Path, on_wait: Callable[[str], None]) -> IO[str]:
-    told = False
+    told = waited = False
     while True:
         try:
             handle = file.open("a+", encoding="utf-8")
@@ -121,9 +121,11 @@ def _acquire(file: Path, on_wait: Callable[[str], None]) -> IO[str]:
         with handle:
             handle.seek(0)
             holder = handle.read().strip()
-        if holder and not told:
-            on_wait(holder)
+        # A holder writes its number just after it got the lock, so an empty file means nothing the first time.
+        if not told and (holder or waited):
+            on_wait(holder or "unknown")
             told = True
+        waited = True
         time.sleep(_WAIT_SECONDS)
 
 

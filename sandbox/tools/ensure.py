@@ -49,8 +49,8 @@ def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | 
         if len(found) < len(wanted):
             broken = ", ".join(tool.name for tool in wanted if tool.name not in found)
             raise ToolsError(f"{broken} was made but cannot be used; run `make distclean` and try again")
-        if len(discover(paths)) == len(TOOLS):
-            go_toolchain.remove_build_files(paths)
+    if names is None:
+        go_toolchain.remove_build_files(paths)
     return Tools(paths=paths, found=found)
 
 
@@ -77,13 +77,12 @@ def _make_all(paths: Paths, missing: list[Tool], console: Console) -> None:
         maker.make(tool, steps)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Maker:
-    """Makes one tool at a time, and remembers the compiler between them."""
+    """Makes one tool at a time."""
 
     paths: Paths
     search: str
-    _toolchain: go_toolchain.Toolchain | None = None
 
     def go(self) -> Path | None:
         """Return the Go to build with; None when it must be installed first."""
@@ -111,9 +110,10 @@ class _Maker:
         environments.install(self.paths, tool, staging, uv=uv, tick=tick)
 
     def _build(self, tool: GoTool, staging: Path, tick: Callable[[float], None]) -> None:
-        if self._toolchain is None:
-            go = self.go()
-            if go is None:
-                raise ToolsError("no Go that is new enough was found after it had been installed; run `make distclean`")
-            self._toolchain = go_toolchain.toolchain(self.paths, go)
-        go_build.build(self.paths, tool, staging, toolchain=self._toolchain, tick=tick)
+        go = self.go()
+        if go is None:
+            raise ToolsError("no Go that is new enough was found after it had been installed; run `make distclean`")
+        with go_toolchain.in_use(self.paths):
+            # Prepared for each tool: between two builds another clone may have removed the compiler's files.
+            toolchain = go_toolchain.toolchain(self.paths, go)
+            go_build.build(self.paths, tool, staging, toolchain=toolchain, tick=tick)

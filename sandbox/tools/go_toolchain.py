@@ -7,10 +7,12 @@ is not.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +23,13 @@ from sandbox.tools.catalogue import GO, go_minimum
 from sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sandbox.paths import Paths
 
 _PERSONAL = ("GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOINSECURE", "GOVCS", "GOAUTH")
-_DROPPED = ("GOROOT", "GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT", "GOENV")
+_LOCK = "go-files.lock"
+_DROPPED = ("GOROOT", "GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT")
 
 
 def on_path(search: str) -> Path | None:
@@ -80,19 +83,32 @@ def toolchain(paths: Paths, go: Path) -> Toolchain:
         "GOFLAGS": "-mod=readonly -modcacherw",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        "GOTELEMETRY": "off",
+        "GOENV": "off",
         "CGO_ENABLED": "0",
     }
     return Toolchain(go=go, environment=variables)
+
+
+@contextmanager
+def in_use(paths: Paths) -> Iterator[None]:
+    """Hold `<cache>/go` against removal while something is built with it."""
+    with (make(paths.tools / "locks") / _LOCK).open("a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
 
 
 def remove_build_files(paths: Paths) -> None:
     """Remove what only a build needs: downloaded modules and compiled packages, several GiB.
 
     Called when every tool is there. Keeping the modules would save a download only for the one source whose go.sum
-    changes next, at the price of more than half of that room.
+    changes next, at the price of about half of that room. Nothing is removed while another clone builds.
     """
-    shutil.rmtree(paths.cache / "go", ignore_errors=True)
+    folder = paths.cache / "go"
+    if not folder.exists():
+        return
+    with (make(paths.tools / "locks") / _LOCK).open("a", encoding="utf-8") as handle, suppress(BlockingIOError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _personal(go: Path) -> dict[str, str]:

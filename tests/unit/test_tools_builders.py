@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sandbox.tools import catalogue, clean, ensure
+from sandbox.tools import catalogue, clean, ensure, go_toolchain
 from sandbox.tools.cache import is_complete, locked, staged, tool_folder
 from sandbox.tools.errors import ToolsError
 from tests.unit.tools_bench import HANGS, Bench, alive, make, wait_for
@@ -116,6 +116,19 @@ def test_clean_removes_what_was_built_and_keeps_the_sandbox(bench: Bench) -> Non
     assert not (bench.paths.cache / "go").exists()
     assert bench.paths.root.exists()
     assert said[-1].startswith("kept: the sandbox")
+
+
+def test_the_compilers_files_go_when_every_tool_is_there_and_nobody_builds(bench: Bench) -> None:
+    ensure.ensure(bench.paths, ["etcd"], quiet())
+    compiled = bench.paths.cache / "go"
+    assert compiled.exists(), "the next tool needs them"
+    with go_toolchain.in_use(bench.paths):
+        go_toolchain.remove_build_files(bench.paths)
+        assert compiled.exists(), "another clone is building"
+        with pytest.raises(ToolsError, match="is being built by process"):
+            clean.clean(bench.paths, print)
+    go_toolchain.remove_build_files(bench.paths)
+    assert not compiled.exists()
 
 
 def test_clean_refuses_while_somebody_builds(bench: Bench) -> None:
