@@ -1,0 +1,1 @@
+"""Who can assume what: reads the generated documents and answers with the chain."""

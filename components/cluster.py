@@ -99,9 +99,7 @@ class Cluster(pulumi.ComponentResource):
         self.name, self.oidc_provider_arn = cluster.name, provider.arn
         self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
         self.node_role_name, self.ready = roles.node_role_name, [*access.nodes, switch]
-        self.register_outputs(
-            {"name": self.name, "issuer": self.issuer, "oidc_provider_arn": self.oidc_provider_arn}
-        )
+        self.register_outputs({"name": self.name, "issuer": self.issuer, "oidc_provider_arn": self.oidc_provider_arn})
 
     def _control_plane(self, roles: ClusterRoles) -> aws.eks.Cluster:
         name, args, names = self._name, self._args, self._args.names
@@ -115,7 +113,10 @@ class Cluster(pulumi.ComponentResource):
             opts=guarded,
         )
         alias = aws.kms.Alias(
-            f"{name}-alias", name=names.key_alias("cluster"), target_key_id=key.key_id, opts=pulumi.ResourceOptions(parent=self)
+            f"{name}-alias",
+            name=names.key_alias("cluster"),
+            target_key_id=key.key_id,
+            opts=pulumi.ResourceOptions(parent=self),
         )
         # Made first, else EKS makes it, without retention.
         logs = aws.cloudwatch.LogGroup(

@@ -60,10 +60,16 @@ class ClusterAccess(pulumi.ComponentResource):
             self._let_in(arn.partition(":role/")[2].replace("/", "-"), arn, ADMIN)
         self.register_outputs({})
 
-    def _let_in(self, who: str, principal_arn: pulumi.Input[str], policy: str, kind: str = "STANDARD") -> list[pulumi.Resource]:
+    def _let_in(
+        self, who: str, principal_arn: pulumi.Input[str], policy: str, kind: str = "STANDARD"
+    ) -> list[pulumi.Resource]:
         child = pulumi.ResourceOptions(parent=self)
         entry = aws.eks.AccessEntry(
-            f"{self._name}-{who}", cluster_name=self._args.cluster_name, principal_arn=principal_arn, type=kind, opts=child
+            f"{self._name}-{who}",
+            cluster_name=self._args.cluster_name,
+            principal_arn=principal_arn,
+            type=kind,
+            opts=child,
         )
         association = aws.eks.AccessPolicyAssociation(
             f"{self._name}-{who}-policy",

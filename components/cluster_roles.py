@@ -53,7 +53,9 @@ class ClusterRoles(pulumi.ComponentResource):
         super().__init__("runnerplatform:index:ClusterRoles", name, None, opts)
         self._name, self._names = name, args.names
         control_plane = self._role(
-            "cluster", args.names.cluster_role(), trust.service("eks.amazonaws.com", actions=("sts:AssumeRole", "sts:TagSession"))
+            "cluster",
+            args.names.cluster_role(),
+            trust.service("eks.amazonaws.com", actions=("sts:AssumeRole", "sts:TagSession")),
         )
         node = self._role("node", args.names.node_role(), trust.service("ec2.amazonaws.com"))
         self.attachments = [

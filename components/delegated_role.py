@@ -18,8 +18,8 @@ from components.documents.trust import roles_of_account
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from config.model import Capability, Level
     from config.names import Names
-    from config.sections import Capability, Level
 
 SESSION_SECONDS = 3600
 """A chained session lasts one hour at most, whatever the role says; SDKs renew it."""
@@ -45,9 +45,13 @@ class DelegatedRoleArgs:
     def __post_init__(self) -> None:
         """Refuse a role that could do nothing, and one that nobody may assume."""
         if not self.job_roles:
-            raise ValueError(f"job_roles is empty for level {self.level.value} in {self.account_id}; make no role where no class may enter")
+            raise ValueError(
+                f"job_roles is empty for level {self.level.value} in {self.account_id}; make no role where no class may enter"
+            )
         if not self.capabilities:
-            raise ValueError(f"capabilities is empty for level {self.level.value} in {self.account_id}; give the level something to do, or no role")
+            raise ValueError(
+                f"capabilities is empty for level {self.level.value} in {self.account_id}; give the level something to do, or no role"
+            )
 
 
 class DelegatedRole(pulumi.ComponentResource):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from config.names import Names
-    from config.sections import ExistingNetwork, Network as NetworkSettings
+    from config.sections import ExistingNetwork
+    from config.sections import Network as NetworkSettings
 
 FLOW_LOG_DAYS = 30
 
@@ -70,7 +71,9 @@ class Network(pulumi.ComponentResource):
     def _build(self, settings: NetworkSettings) -> None:
         name, child = self._name, self._child
         if settings.cidr is None or settings.zones is None:
-            raise ValueError("settings has neither a network of its own nor an existing one; write {cidr, zones, nat} or {existing}")
+            raise ValueError(
+                "settings has neither a network of its own nor an existing one; write {cidr, zones, nat} or {existing}"
+            )
         cut = subnets.cut(settings.cidr, settings.zones)
         vpc = aws.ec2.Vpc(
             f"{name}-vpc",
@@ -102,7 +105,9 @@ class Network(pulumi.ComponentResource):
         self.private_subnet_ids = pulumi.Output.all(*(subnet.id for subnet in private))
         self.routes = [*public_routes, *nats, *tables, endpoint]
 
-    def _subnets(self, vpc: aws.ec2.Vpc, kind: str, cidrs: Sequence[str], zones: pulumi.Output[Any]) -> list[aws.ec2.Subnet]:
+    def _subnets(
+        self, vpc: aws.ec2.Vpc, kind: str, cidrs: Sequence[str], zones: pulumi.Output[Any]
+    ) -> list[aws.ec2.Subnet]:
         role = "elb" if kind == "public" else "internal-elb"
         return [
             aws.ec2.Subnet(
@@ -117,7 +122,11 @@ class Network(pulumi.ComponentResource):
         ]
 
     def _table(
-        self, vpc: aws.ec2.Vpc, kind: str, members: Sequence[aws.ec2.Subnet], targets: Sequence[tuple[str, pulumi.Output[str]]]
+        self,
+        vpc: aws.ec2.Vpc,
+        kind: str,
+        members: Sequence[aws.ec2.Subnet],
+        targets: Sequence[tuple[str, pulumi.Output[str]]],
     ) -> list[pulumi.Resource]:
         name = f"{self._name}-{kind}"
         table = aws.ec2.RouteTable(
@@ -199,9 +208,13 @@ def verified(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
     """
     for subnet in found:
         if subnet.vpc_id != existing.vpc:
-            raise ValueError(f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC")
+            raise ValueError(
+                f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
+            )
         if subnet.map_public_ip_on_launch:
-            raise ValueError(f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets")
+            raise ValueError(
+                f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets"
+            )
     zones = {subnet.availability_zone for subnet in found}
     if len(zones) < min(2, len(existing.private)):
         raise ValueError(f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones")

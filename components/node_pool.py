@@ -13,12 +13,20 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.documents import auto_mode
+from components.documents.disruption import managers
+from components.documents.nodes import managers_plan
+from config.checks import SPOT_LIMIT
+from config.names import MANAGERS_POOL
+from config.tags import default_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from components.cluster import Cluster
     from components.documents.disruption import Disruption
     from components.documents.nodes import NodePlan
+    from components.network import Network
+    from config.settings import Settings
 
 FOREGROUND = {"pulumi.com/deletionPropagationPolicy": "foreground"}
 
@@ -48,8 +56,10 @@ class NodePoolArgs:
 
     def __post_init__(self) -> None:
         """Refuse spot where losing a node loses running jobs."""
-        if self.spot and self.times.gitlab_timeout > 3600:
-            raise ValueError(f"spot for pool {self.pool!r} with jobs of {self.times.gitlab_timeout} s; spot nodes are for jobs of an hour or less")
+        if self.spot and self.times.gitlab_timeout > SPOT_LIMIT:
+            raise ValueError(
+                f"spot for pool {self.pool!r} with jobs of {self.times.gitlab_timeout} s; spot nodes are for jobs of an hour or less"
+            )
 
 
 class NodePool(pulumi.ComponentResource):
@@ -82,3 +92,20 @@ class NodePool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[node_class], custom_timeouts=slow),
         )
         self.register_outputs({})
+
+
+def manager_nodes(name: str, *, settings: Settings, cluster: Cluster, network: Network) -> NodePool:
+    """Nodes of the managers: on demand, with a grace above the longest class."""
+    return NodePool(
+        name,
+        NodePoolArgs(
+            pool=MANAGERS_POOL,
+            plan=managers_plan(len(settings.runners)),
+            times=managers([each.longest_job for each in settings.runners.values()]),
+            node_role_name=cluster.node_role_name,
+            subnet_ids=network.private_subnet_ids,
+            security_group_id=cluster.security_group_id,
+            tags=default_tags(settings.stack, settings.tags),
+        ),
+        pulumi.ResourceOptions(provider=cluster.kubernetes, depends_on=[*cluster.ready, *network.routes]),
+    )

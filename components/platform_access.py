@@ -50,7 +50,9 @@ class PlatformAccessArgs:
         """Refuse a subject that names more than one project or branch."""
         for field, value in (("project", self.project), ("ref", self.ref)):
             if "*" in value or "?" in value:
-                raise ValueError(f"{field} {value!r} has a wildcard; the deployer trusts exactly one project and branch")
+                raise ValueError(
+                    f"{field} {value!r} has a wildcard; the deployer trusts exactly one project and branch"
+                )
 
 
 class PlatformAccess(pulumi.ComponentResource):
@@ -72,7 +74,9 @@ class PlatformAccess(pulumi.ComponentResource):
             name=BOUNDARY_POLICY,  # fixed: every role that a deployment creates names it
             path=PLATFORM_ROLE_PATH,
             description="The most that a delegated role, or a role that a deployment creates, can do",
-            policy=pulumi.Output.json_dumps(boundary(BoundaryOf(organization=args.organization, account_id=args.account_id))),
+            policy=pulumi.Output.json_dumps(
+                boundary(BoundaryOf(organization=args.organization, account_id=args.account_id))
+            ),
             opts=self._child,
         )
         provider = aws.iam.OpenIdConnectProvider(
@@ -83,7 +87,9 @@ class PlatformAccess(pulumi.ComponentResource):
         )
         # Roles wait for the provider: IAM refuses a trust in one that does not exist.
         self.deployer_arn = self._role("deployer", DEPLOYER_ROLE, platform_roles.deployer(of), provider)
-        self.reader_arn = self._role("reader", READER_ROLE, platform_roles.reader(of), provider, platform_roles.READ_ONLY_POLICIES)
+        self.reader_arn = self._role(
+            "reader", READER_ROLE, platform_roles.reader(of), provider, platform_roles.READ_ONLY_POLICIES
+        )
         self.boundary_arn = policy.arn
         self.register_outputs(
             {"deployer_arn": self.deployer_arn, "reader_arn": self.reader_arn, "boundary_arn": self.boundary_arn}
@@ -119,7 +125,9 @@ class PlatformAccess(pulumi.ComponentResource):
             )
             for policy in managed
         ]
-        return pulumi.Output.all(made.arn, inline.id, *(each.id for each in attached)).apply(lambda values: str(values[0]))
+        return pulumi.Output.all(made.arn, inline.id, *(each.id for each in attached)).apply(
+            lambda values: str(values[0])
+        )
 
     def _trust(self) -> trust.Document:
         args = self._args
@@ -135,7 +143,10 @@ class PlatformAccess(pulumi.ComponentResource):
             by_account.setdefault(arn.split(":")[4], []).append(arn)
         people = [
             trust.roles_of_account(
-                partition=args.organization.partition, account_id=account, role_arns=arns, organization_id=args.organization.id
+                partition=args.organization.partition,
+                account_id=account,
+                role_arns=arns,
+                organization_id=args.organization.id,
             )
             for account, arns in sorted(by_account.items())
         ]

@@ -67,7 +67,9 @@ class PrivateBucket(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(f"{name}-bucket", bucket=args.bucket, force_destroy=args.force_destroy, opts=guarded)
         settled = self._settle(bucket, key)
         # A name that waits for the bucket's guards: nothing is written before they stand.
-        self.name = pulumi.Output.all(bucket.bucket, *(each.id for each in settled)).apply(lambda values: str(values[0]))
+        self.name = pulumi.Output.all(bucket.bucket, *(each.id for each in settled)).apply(
+            lambda values: str(values[0])
+        )
         self.key_arn = key.arn
         self.register_outputs({"name": self.name, "key_arn": self.key_arn})
 
@@ -88,7 +90,10 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=bucket.bucket,
             rules=[
                 {
-                    "apply_server_side_encryption_by_default": {"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn},
+                    "apply_server_side_encryption_by_default": {
+                        "sse_algorithm": "aws:kms",
+                        "kms_master_key_id": key.arn,
+                    },
                     "bucket_key_enabled": True,
                 }
             ],
@@ -128,7 +133,12 @@ class PrivateBucket(pulumi.ComponentResource):
     def _lifecycle_rules(self) -> list[aws.s3.BucketLifecycleConfigurationRuleArgsDict]:
         args = self._args
         rules: list[aws.s3.BucketLifecycleConfigurationRuleArgsDict] = [
-            {"id": "unfinished", "status": "Enabled", "filter": {}, "abort_incomplete_multipart_upload": {"days_after_initiation": 7}}
+            {
+                "id": "unfinished",
+                "status": "Enabled",
+                "filter": {},
+                "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
+            }
         ]
         if args.versioned:
             rules.append(

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from config.sections import Organization, Tags
 
 
-def account_provider(name: str, *, account_id: str, organization: Organization, stack: str, tags: Tags, profile: str) -> aws.Provider:
+def account_provider(
+    name: str, *, account_id: str, organization: Organization, stack: str, tags: Tags, profile: str
+) -> aws.Provider:
     """The provider of one account: its profile, and the only account id that it may act in."""
     return aws.Provider(
         name,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from config import names
 from config.errors import Problem
-from config.sections import CLASS_NAME, RESERVED_NAMES, Account, Level
+from config.model import Level
+from config.sections import CLASS_NAME, RESERVED_NAMES, Account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SPOT_LIMIT = 3600
 SHORTEST_JOB, LONGEST_JOB = 600, 24 * 3600
 """GitLab refuses timeouts below ten minutes; above a day, a node's life of 21 days leaves too little room."""
+LARGEST_SERVICES, SMALLEST_SERVICES = 12, 24
 SMALLEST_NETWORK, LARGEST_NETWORK = 20, 16
 
 
@@ -149,7 +151,7 @@ def gitlab_oidc(name: str, role: GitLabOidc, accounts: Mapping[str, Account]) ->
 def networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
     """The pods' network and the services' network are apart and large enough."""
     services = ipaddress.IPv4Network(cluster.service_cidr)
-    if not 12 <= services.prefixlen <= 24:
+    if not LARGEST_SERVICES <= services.prefixlen <= SMALLEST_SERVICES:
         yield Problem(path="cluster.service_cidr", message=f"{services} is outside /12 to /24, which EKS demands")
     if network.cidr is None:
         return

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+SHOWN = 60
+"""Longest value that a message repeats, in characters."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One thing that is wrong in a stack file."""
@@ -78,4 +82,4 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 def shown(value: Any) -> str:
     """A value as a message shows it: short, on one line."""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from config import checks
-from config.sections import Organization, RoleArn, Section, Tags, _pattern
+from config.model import RoleArn, Section, pattern
+from config.sections import Organization, Tags
 from config.settings import Parser
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class FoundationAccount(Section):
     """One AWS account."""
 
     id: Annotated[
-        str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+        str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
     ]
 
     def capabilities(self, _level: object) -> tuple[()]:
@@ -35,7 +36,7 @@ class FoundationGitLab(Section):
 
     url: Annotated[
         str,
-        _pattern(
+        pattern(
             r"https://[a-z0-9.-]+(:\d+)?",
             "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
         ),
@@ -52,10 +53,10 @@ class FoundationPlatform(Section):
     protect: bool
     project: Annotated[
         str,
-        _pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),
+        pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),
     ]
     """Full path of the GitLab project that holds this program."""
-    ref: Annotated[str, _pattern(r"[\w./-]+", "is not a branch; name exactly one, without wildcards")] = "main"
+    ref: Annotated[str, pattern(r"[\w./-]+", "is not a branch; name exactly one, without wildcards")] = "main"
     """The protected branch that deploys."""
     operators: tuple[RoleArn, ...] = Field(default=(), strict=False)
     """Roles of people who may deploy from outside the pipeline."""

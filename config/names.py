@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.sections import Level
+from config.model import Level
 
 if TYPE_CHECKING:
     from config.sections import Organization

@@ -1,90 +1,24 @@
 """The objects of a stack file, one pydantic model each.
 
-Owns: types, shapes and what one object can check by itself. Left out: what two objects must agree on (`config/checks.py`).
-Each model refuses unknown keys and is frozen.
+Owns: shapes, and what one object can check by itself. Left out: what two objects must agree on (`config/checks.py`).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from config.errors import ClassifiedError, shown
-from config.quantities import Bytes, Cpu, Seconds
+from config.errors import ClassifiedError
+from config.model import Capability, Cidr, Level, RoleArn, Section, pattern, refuse_cdk
+from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
 RESERVED_NAMES = frozenset({"open", "manager", "managers", "foundation", "platform"})
+FEWEST_ADMINISTRATORS = 2
+SHORTEST_SESSION, LONGEST_SESSION = 3600, 12 * 3600
 OLDEST_CHART = (0, 86, 0)
-
-
-class Level(StrEnum):
-    """Trust level: the unit of security."""
-
-    OPEN = "open"
-    """Any branch of any project."""
-    PROTECTED = "protected"
-    """Protected branches and tags of listed projects."""
-
-
-class Capability(StrEnum):
-    """What a trust level may do in an account."""
-
-    ECS = "ecs"
-    ECR_PUSH = "ecr-push"
-    API_GATEWAY = "api-gateway"
-    STATE = "state"
-    PULUMI = "pulumi"
-
-
-def _capability(value: Any) -> Any:
-    if value == "cdk":
-        raise ClassifiedError(
-            "'cdk' is refused: CDK's execution role would escape the permissions boundary; "
-            "deploy with OpenTofu, Pulumi or the CLI, or bootstrap CDK with a boundary of its own first"
-        )
-    return value
-
-
-def _pattern(regex: str, remedy: str) -> AfterValidator:
-    compiled = re.compile(regex)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ClassifiedError(f"{shown(value)} {remedy}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(value))
-    except ValueError as error:
-        raise ClassifiedError(
-            f"{shown(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16"
-        ) from None
-
-
-Cidr = Annotated[str, AfterValidator(_network)]
-"""An IPv4 network in CIDR notation."""
-RoleArn = Annotated[
-    str,
-    _pattern(
-        r"arn:aws(-us-gov|-cn)?:iam::\d{12}:role/[\w+=,.@/-]+",
-        "is not the ARN of an IAM role; write arn:aws:iam::<account id>:role/<name>",
-    ),
-]
-"""The ARN of an IAM role."""
-
-
-class Section(BaseModel):
-    """What every object of a stack file is: frozen, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Organization(Section):
@@ -92,9 +26,9 @@ class Organization(Section):
 
     id: Annotated[
         str,
-        _pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
+        pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
     ]
-    region: Annotated[str, _pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
+    region: Annotated[str, pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
     partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
 
 
@@ -102,7 +36,7 @@ class Account(Section):
     """One AWS account, and what each trust level may do in it."""
 
     id: Annotated[
-        str, _pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+        str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
     ]
     open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
     protected: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
@@ -113,7 +47,7 @@ class Account(Section):
         if isinstance(value, dict):
             for level in Level:
                 for capability in value.get(level.value) or ():
-                    _capability(capability)
+                    refuse_cdk(capability)
         return value
 
     def capabilities(self, level: Level) -> tuple[Capability, ...]:
@@ -134,13 +68,13 @@ class GitLab(Section):
 
     url: Annotated[
         str,
-        _pattern(
+        pattern(
             r"https://[a-z0-9.-]+(:\d+)?",
             "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
         ),
     ]
     runners: Literal["managed", "external"] = "managed"
-    group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    group: Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
     ca_bundle: str | None = None
     """PEM of a private certificate authority that signed the instance's certificate."""
 
@@ -157,12 +91,10 @@ class Chart(Section):
     """Where the gitlab-runner chart comes from: a repository with a version, or a packaged chart."""
 
     repository: (
-        Annotated[str, _pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
+        Annotated[str, pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
     ) = None
-    version: Annotated[str, _pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = (
-        None
-    )
-    path: Annotated[str, _pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
+    version: Annotated[str, pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = None
+    path: Annotated[str, pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -201,26 +133,26 @@ class Runner(Section):
     pod_security: Literal["baseline", "restricted"] = "baseline"
     accounts: tuple[str, ...] | None = Field(default=None, strict=False)
     """Narrows the accounts of the level; None takes all that the level has."""
-    project: Annotated[str, _pattern(r"\d+", "is not a numeric project id; the project's page shows it")] | None = None
-    group: Annotated[str, _pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    project: Annotated[str, pattern(r"\d+", "is not a numeric project id; the project's page shows it")] | None = None
+    group: Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
     limits: Limits | None = None
     tag: (
         Annotated[
             str,
-            _pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
+            pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
         ]
         | None
     ) = None
     token: int = Field(default=1, ge=1)
     """Generation of the runner authentication token; raise it by one to rotate."""
-    token_created: Annotated[str, _pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
+    token_created: Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
 
 
 class ExistingNetwork(Section):
     """Subnets that somebody else owns; verified, never changed."""
 
-    vpc: Annotated[str, _pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
-    private: tuple[Annotated[str, _pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
+    vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
+    private: tuple[Annotated[str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
         min_length=2, max_length=3, strict=False
     )
 
@@ -274,7 +206,7 @@ class Cluster(Section):
     """The EKS cluster."""
 
     version: Annotated[
-        str, _pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
+        str, pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
     ]
     administrators: tuple[RoleArn, ...] = Field(strict=False)
     access: ClusterAccess
@@ -282,7 +214,7 @@ class Cluster(Section):
 
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
-        if len(set(self.administrators)) < 2:
+        if len(set(self.administrators)) < FEWEST_ADMINISTRATORS:
             raise ClassifiedError(
                 f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"
             )
@@ -296,11 +228,34 @@ class Cache(Section):
     """0 keeps for ever."""
 
 
+class Registry(Section):
+    """Container repositories by trust level, beside the runner image's own."""
+
+    open: tuple[
+        Annotated[
+            str,
+            pattern(
+                r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"
+            ),
+        ],
+        ...,
+    ] = Field(default=(), strict=False)
+    protected: tuple[
+        Annotated[
+            str,
+            pattern(
+                r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"
+            ),
+        ],
+        ...,
+    ] = Field(default=(), strict=False)
+
+
 class Tags(Section):
     """Values of the tags that every resource carries."""
 
-    owner: Annotated[str, _pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "platform"
-    cost: Annotated[str, _pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "cicd"
+    owner: Annotated[str, pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "platform"
+    cost: Annotated[str, pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "cicd"
 
 
 class GitLabOidc(Section):
@@ -308,7 +263,7 @@ class GitLabOidc(Section):
 
     account: str
     level: Annotated[Level, Field(strict=False)]
-    project: Annotated[str, _pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
+    project: Annotated[str, pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
     ref: str | None = None
     tag: str | None = None
     environment: Literal["production", "staging", "testing", "development", "other"] | None = None
@@ -327,6 +282,6 @@ class GitLabOidc(Section):
             raise ClassifiedError(
                 f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}"
             )
-        if not 3600 <= self.session <= 12 * 3600:
+        if not SHORTEST_SESSION <= self.session <= LONGEST_SESSION:
             raise ClassifiedError("has a session outside 1h to 12h; IAM allows no longer one")
         return self

@@ -25,6 +25,7 @@ from config.sections import (
     Network,
     Organization,
     Platform,
+    Registry,
     Runner,
     Tags,
 )
@@ -43,10 +44,11 @@ SINGLE: dict[str, type[BaseModel]] = {
     "network": Network,
     "cluster": Cluster,
     "cache": Cache,
+    "registry": Registry,
     "tags": Tags,
 }
 MAPPINGS: dict[str, type[BaseModel]] = {"accounts": Account, "runners": Runner, "gitlab_oidc": GitLabOidc}
-OPTIONAL = frozenset({"tags", "gitlab_oidc"})
+OPTIONAL = frozenset({"registry", "tags", "gitlab_oidc"})
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -65,6 +67,7 @@ class Settings:
     network: Network
     cluster: Cluster
     cache: Cache
+    registry: Registry
     tags: Tags
     gitlab_oidc: Mapping[str, GitLabOidc]
 
@@ -83,6 +86,21 @@ class Settings:
         runner = self.runners[runner_class]
         reachable = {name: a for name, a in self.accounts.items() if a.capabilities(runner.level)}
         return reachable if runner.accounts is None else {n: a for n, a in reachable.items() if n in runner.accounts}
+
+    def repositories(self) -> list[str]:
+        """Names of all container repositories, the runner image's first."""
+        listed = {Level.OPEN: self.registry.open, Level.PROTECTED: self.registry.protected}
+        own = [f"{self.names.repository_prefix(level)}{name}" for level, names in listed.items() for name in names]
+        return list(dict.fromkeys([self.names.runner_image(), *own]))
+
+    def roles_needed(self) -> list[tuple[str, Level]]:
+        """Accounts and levels that need a delegated role: the account has something for the level, and a class may enter."""
+        return [
+            (name, level)
+            for name, a in self.accounts.items()
+            for level in Level
+            if a.capabilities(level) and self.classes_of(name, level)
+        ]
 
     def classes_of(self, account: str, level: Level) -> list[str]:
         """Classes of a level that may enter an account, sorted."""

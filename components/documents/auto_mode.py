@@ -25,7 +25,10 @@ def tagging(partition: str) -> Document:
     cluster = "${aws:PrincipalTag/eks:eks-cluster-name}"
     condition = {
         "StringEquals": {"aws:RequestTag/eks:eks-cluster-name": cluster},
-        "StringLike": {"aws:RequestTag/eks:kubernetes-node-class-name": "*", "aws:RequestTag/eks:kubernetes-node-pool-name": "*"},
+        "StringLike": {
+            "aws:RequestTag/eks:kubernetes-node-class-name": "*",
+            "aws:RequestTag/eks:kubernetes-node-pool-name": "*",
+        },
     }
     ec2 = f"arn:{partition}:ec2:*:*:"
     return document(
@@ -56,7 +59,9 @@ def tagging(partition: str) -> Document:
     )
 
 
-def node_class(*, role: Any, subnet_ids: Any, security_group_id: Any, plan: NodePlan, tags: Mapping[str, str]) -> dict[str, Any]:
+def node_class(
+    *, role: Any, subnet_ids: Any, security_group_id: Any, plan: NodePlan, tags: Mapping[str, str]
+) -> dict[str, Any]:
     """Specification of a NodeClass.
 
     Args:
@@ -107,7 +112,9 @@ def node_pool(*, name: str, plan: NodePlan, times: Disruption, arch: str, spot: 
             "spec": {
                 "nodeClassRef": {"group": NODE_CLASS_GROUP, "kind": NODE_CLASS_KIND, "name": name},
                 "taints": [{"key": pods.CLASS_LABEL, "value": name, "effect": "NoSchedule"}],
-                "requirements": [{"key": key, "operator": "In", "values": values} for key, values in requirements.items()],
+                "requirements": [
+                    {"key": key, "operator": "In", "values": values} for key, values in requirements.items()
+                ],
                 "expireAfter": duration_text(times.expire_after),
                 "terminationGracePeriod": duration_text(times.node_grace),
             },

@@ -14,9 +14,9 @@ import yaml
 
 from components.documents import identity, pods
 from components.documents.disruption import disruption
+from config.model import Level
 from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
 from config.quantities import cpu_text, memory_text
-from config.sections import Level
 from config.versions import RUNNER_IMAGE_TAG
 
 if TYPE_CHECKING:
@@ -137,7 +137,12 @@ def _security(runner: Runner) -> dict[str, Any]:
     pod_context: dict[str, Any] = {"seccomp_profile": {"type": "RuntimeDefault"}}
     if runner.pod_security == "restricted":
         # The token's mode depends on both: never one without the other.
-        pod_context |= {"run_as_non_root": True, "run_as_user": JOB_USER, "run_as_group": JOB_USER, "fs_group": JOB_USER}
+        pod_context |= {
+            "run_as_non_root": True,
+            "run_as_user": JOB_USER,
+            "run_as_group": JOB_USER,
+            "fs_group": JOB_USER,
+        }
     return {
         "privileged": False,
         "allow_privilege_escalation": False,

@@ -59,7 +59,10 @@ def _pod(runner_class: str) -> dict[str, Any]:
     request = pods.MANAGER
     return {
         "podLabels": {pods.CLASS_LABEL: runner_class},
-        "podAnnotations": {"karpenter.sh/do-not-disrupt": "true", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+        "podAnnotations": {
+            "karpenter.sh/do-not-disrupt": "true",
+            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        },
         "podSecurityContext": {
             "runAsUser": RUNNER_USER,
             "fsGroup": RUNNER_GROUP,

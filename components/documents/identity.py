@@ -39,7 +39,13 @@ def pod_patch() -> dict[str, Any]:
                 "projected": {
                     "defaultMode": READABLE_BY_ALL,
                     "sources": [
-                        {"serviceAccountToken": {"audience": WEB_IDENTITY_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                        {
+                            "serviceAccountToken": {
+                                "audience": WEB_IDENTITY_AUDIENCE,
+                                "expirationSeconds": TOKEN_SECONDS,
+                                "path": "token",
+                            }
+                        },
                         {"configMap": {"name": AWS_CONFIG_MAP, "items": [{"key": "config", "path": "config"}]}},
                     ],
                 },

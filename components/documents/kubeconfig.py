@@ -35,7 +35,9 @@ def kubeconfig(*, name: Any, endpoint: Any, certificate_authority: Any, region: 
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "cluster", "cluster": {"server": endpoint, "certificate-authority-data": certificate_authority}}],
+        "clusters": [
+            {"name": "cluster", "cluster": {"server": endpoint, "certificate-authority-data": certificate_authority}}
+        ],
         "users": [{"name": "deployer", "user": user}],
         "contexts": [{"name": "deployer", "context": {"cluster": "cluster", "user": "deployer"}}],
         "current-context": "deployer",

@@ -18,6 +18,7 @@ EVERYWHERE = "0.0.0.0/0"
 METADATA = ("169.254.169.254/32", "169.254.170.23/32")
 """Instance metadata, and the Pod Identity agent."""
 METRICS_PORT = 9252
+HTTPS_PORT = 443
 
 
 def dns_address(service_cidr: str) -> str:
@@ -52,7 +53,7 @@ def manager(*, service_cidr: str, gitlab_port: int) -> dict[str, Any]:
         service_cidr: network of the cluster's services.
         gitlab_port: port of the GitLab instance.
     """
-    ports = [_https()] if gitlab_port == 443 else [_https(), {"protocol": "TCP", "port": gitlab_port}]
+    ports = [_https()] if gitlab_port == HTTPS_PORT else [_https(), {"protocol": "TCP", "port": gitlab_port}]
     api_and_internet = {"ipBlock": {"cidr": EVERYWHERE, "except": list(METADATA)}}
     return {
         "podSelector": {},
@@ -63,4 +64,4 @@ def manager(*, service_cidr: str, gitlab_port: int) -> dict[str, Any]:
 
 
 def _https() -> dict[str, Any]:
-    return {"protocol": "TCP", "port": 443}
+    return {"protocol": "TCP", "port": HTTPS_PORT}

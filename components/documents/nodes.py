@@ -21,6 +21,7 @@ MOST_PODS = 8
 """Above these, losing one node is an incident, and its disk must hold more than most nodes ever use."""
 USEFUL_SHARE = 0.5
 """A type is worth starting when whole pods use at least half of its vCPUs or of its memory."""
+MANAGER_NODE_VCPUS = 2
 SYSTEM_DISK = 20 * GIBIBYTE
 """What a node keeps for images and itself; a class's disk comes on top, per pod."""
 SMALLEST_DISK = 80 * GIBIBYTE
@@ -66,14 +67,19 @@ def fitting_types(request: pods.Request, arch: str) -> list[InstanceType]:
             f"a pod needs {request.cpu / 1000:g} CPU and {request.memory / GIBIBYTE:g}Gi with its helper and a service, "
             f"more than any {arch} type of the catalogue offers; lower cpu or memory"
         )
-    small_enough = [e for e in candidates if e.vcpus <= LARGEST_NODE_VCPUS and whole_pods(e, request) <= MOST_PODS] or candidates
+    small_enough = [
+        e for e in candidates if e.vcpus <= LARGEST_NODE_VCPUS and whole_pods(e, request) <= MOST_PODS
+    ] or candidates
     useful = [each for each in small_enough if _used_share(each, request) >= USEFUL_SHARE]
     return useful or small_enough[:1]
 
 
 def _used_share(instance: InstanceType, request: pods.Request) -> float:
     count = whole_pods(instance, request)
-    return min(1.0, max(count * request.cpu / (instance.vcpus * 1000), count * request.memory / (instance.memory_mib * MEBIBYTE)))
+    return min(
+        1.0,
+        max(count * request.cpu / (instance.vcpus * 1000), count * request.memory / (instance.memory_mib * MEBIBYTE)),
+    )
 
 
 def node_plan(runner: Runner) -> NodePlan:
@@ -110,19 +116,23 @@ def _refuse_small_limits(runner: Runner, least: InstanceType, nodes: int) -> Non
     if limits.cpu < cpu * 1000 or limits.memory < memory:
         raise ValueError(
             f"limits of {limits.cpu / 1000:g} CPU and {limits.memory / GIBIBYTE:g}Gi cannot hold {runner.concurrent} jobs at once: "
-            f"that takes {nodes} × {least.name}, {cpu} CPU and {memory / GIBIBYTE:g}Gi; raise limits or lower concurrent"
+            f"that takes {nodes} nodes of {least.name}, {cpu} CPU and {memory / GIBIBYTE:g}Gi; raise limits or lower concurrent"
         )
 
 
 def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
     """Plan the managers' pool: room for every manager twice, since a rolling update starts the new one first."""
-    types = [each for each in INSTANCE_TYPES if each.arch == arch and each.category in "cm" and each.vcpus == 2]
+    types = [
+        each
+        for each in INSTANCE_TYPES
+        if each.arch == arch and each.category in "cm" and each.vcpus == MANAGER_NODE_VCPUS
+    ]
     held = min(whole_pods(each, pods.MANAGER) for each in types)
     nodes = max(2, math.ceil(2 * classes / held))
     return NodePlan(
         types=tuple(each.name for each in types),
         pods_per_node=held,
         disk_gib=SMALLEST_DISK // GIBIBYTE,
-        limit_cpu=nodes * 2,
+        limit_cpu=nodes * MANAGER_NODE_VCPUS,
         limit_memory_gib=math.ceil(nodes * max(each.memory_mib for each in types) / 1024),
     )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from components.documents.boundary import PASSABLE_TO
 from components.documents.trust import Document, document
+from config.model import Capability, Level
 from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
-from config.sections import Capability, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,21 +55,50 @@ def _ecs(to: Grantee) -> Document:
             "Sid": "Services",
             "Effect": "Allow",
             "Action": [
-                *("ecs:CreateService", "ecs:UpdateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:RunTask", "ecs:StopTask"),
-                *("ecs:DescribeTasks", "ecs:CreateCluster", "ecs:DescribeClusters", "ecs:TagResource", "ecs:UntagResource", "ecs:ListTagsForResource"),
+                *(
+                    "ecs:CreateService",
+                    "ecs:UpdateService",
+                    "ecs:DeleteService",
+                    "ecs:DescribeServices",
+                    "ecs:RunTask",
+                    "ecs:StopTask",
+                ),
+                *(
+                    "ecs:DescribeTasks",
+                    "ecs:CreateCluster",
+                    "ecs:DescribeClusters",
+                    "ecs:TagResource",
+                    "ecs:UntagResource",
+                    "ecs:ListTagsForResource",
+                ),
             ],
             "Resource": [to.arn("ecs", kind + "/*") for kind in ("cluster", "service", "task", "task-definition")],
         },
         {
             "Sid": "TaskDefinitions",  # these have no resource-level permission
             "Effect": "Allow",
-            "Action": ["ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTasks", "ecs:ListServices", "ecs:ListTaskDefinitions"],
+            "Action": [
+                "ecs:RegisterTaskDefinition",
+                "ecs:DeregisterTaskDefinition",
+                "ecs:DescribeTaskDefinition",
+                "ecs:ListTasks",
+                "ecs:ListServices",
+                "ecs:ListTaskDefinitions",
+            ],
             "Resource": "*",
         },
         {
             "Sid": "Logs",
             "Effect": "Allow",
-            "Action": ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:ListTagsForResource", "logs:GetLogEvents", "logs:FilterLogEvents"],
+            "Action": [
+                "logs:CreateLogGroup",
+                "logs:DeleteLogGroup",
+                "logs:PutRetentionPolicy",
+                "logs:TagResource",
+                "logs:ListTagsForResource",
+                "logs:GetLogEvents",
+                "logs:FilterLogEvents",
+            ],
             "Resource": to.arn("logs", "log-group:/ecs/*"),
         },
         _pass_role(to, "ecs-tasks.amazonaws.com"),
@@ -83,8 +112,19 @@ def _ecr_push(to: Grantee) -> Document:
             "Sid": "Push",
             "Effect": "Allow",
             "Action": [
-                *("ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
-                *("ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages", "ecr:DescribeRepositories"),
+                *(
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:InitiateLayerUpload",
+                    "ecr:UploadLayerPart",
+                    "ecr:CompleteLayerUpload",
+                ),
+                *(
+                    "ecr:PutImage",
+                    "ecr:BatchGetImage",
+                    "ecr:GetDownloadUrlForLayer",
+                    "ecr:DescribeImages",
+                    "ecr:DescribeRepositories",
+                ),
             ],
             "Resource": to.arn("ecr", f"repository/{to.names.repository_prefix(to.level)}*"),
         },
@@ -117,7 +157,12 @@ def _state(to: Grantee) -> Document:
             "Resource": bucket,
             "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
         },
-        {"Sid": "State", "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{bucket}/{prefix}*"},
+        {
+            "Sid": "State",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": f"{bucket}/{prefix}*",
+        },
         {
             "Sid": "Locks",  # OpenTofu's lock files and all that Pulumi keeps; a deleted object stays as a version
             "Effect": "Allow",
@@ -135,7 +180,13 @@ def _pulumi(to: Grantee) -> Document:
         {
             "Sid": "RolesWithTheBoundary",
             "Effect": "Allow",
-            "Action": ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"],
+            "Action": [
+                "iam:CreateRole",
+                "iam:PutRolePolicy",
+                "iam:DeleteRolePolicy",
+                "iam:AttachRolePolicy",
+                "iam:DetachRolePolicy",
+            ],
             "Resource": role,
             "Condition": {"StringEquals": {"iam:PermissionsBoundary": boundary}},
         },
@@ -143,9 +194,27 @@ def _pulumi(to: Grantee) -> Document:
             "Sid": "RolesAndPolicies",
             "Effect": "Allow",
             "Action": [
-                *("iam:GetRole", "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"),
-                *("iam:GetRolePolicy", "iam:ListInstanceProfilesForRole", "iam:CreatePolicy", "iam:DeletePolicy", "iam:GetPolicy"),
-                *("iam:GetPolicyVersion", "iam:ListPolicyVersions", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion"),
+                *(
+                    "iam:GetRole",
+                    "iam:DeleteRole",
+                    "iam:TagRole",
+                    "iam:UntagRole",
+                    "iam:ListRolePolicies",
+                    "iam:ListAttachedRolePolicies",
+                ),
+                *(
+                    "iam:GetRolePolicy",
+                    "iam:ListInstanceProfilesForRole",
+                    "iam:CreatePolicy",
+                    "iam:DeletePolicy",
+                    "iam:GetPolicy",
+                ),
+                *(
+                    "iam:GetPolicyVersion",
+                    "iam:ListPolicyVersions",
+                    "iam:CreatePolicyVersion",
+                    "iam:DeletePolicyVersion",
+                ),
                 *("iam:SetDefaultPolicyVersion", "iam:TagPolicy", "iam:UntagPolicy"),
             ],
             "Resource": [role, policy],
@@ -164,7 +233,7 @@ _BUILDERS: dict[Capability, Callable[[Grantee], Document]] = {
 
 
 def _pass_role(to: Grantee, service: str) -> Document:
-    name = service.split(".")[0].replace("-", " ").title().replace(" ", "")
+    name = service.partition(".")[0].replace("-", " ").title().replace(" ", "")
     return {
         "Sid": f"PassRoleTo{name}",
         "Effect": "Allow",

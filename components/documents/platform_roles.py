@@ -39,20 +39,38 @@ class PlatformRoleOf:
 def deployer(of: PlatformRoleOf) -> Document:
     """Everything but the organisation, people's access, and what the foundation owns."""
     return document(
-        {"Sid": "Services", "Effect": "Allow", "NotAction": ["iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*"], "Resource": "*"},
-        {"Sid": "Look", "Effect": "Allow", "Action": ["iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"], "Resource": "*"},
+        {
+            "Sid": "Services",
+            "Effect": "Allow",
+            "NotAction": ["iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*"],
+            "Resource": "*",
+        },
+        {
+            "Sid": "Look",
+            "Effect": "Allow",
+            "Action": ["iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"],
+            "Resource": "*",
+        },
         {
             "Sid": "OwnRolesAndPolicies",
             "Effect": "Allow",
             "Action": "iam:*",
-            "Resource": [of.iam("role/cicd/*"), of.iam("role/cicd-*/*"), of.iam("policy/cicd/*"), of.iam("policy/cicd-*/*"), of.iam("oidc-provider/oidc.eks.*")],
+            "Resource": [
+                of.iam("role/cicd/*"),
+                of.iam("role/cicd-*/*"),
+                of.iam("policy/cicd/*"),
+                of.iam("policy/cicd-*/*"),
+                of.iam("oidc-provider/oidc.eks.*"),
+            ],
         },
         {
             "Sid": "ServiceLinkedRoles",
             "Effect": "Allow",
             "Action": "iam:CreateServiceLinkedRole",
             "Resource": of.iam("role/aws-service-role/*"),
-            "Condition": {"StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}},
+            "Condition": {
+                "StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}
+            },
         },
         {
             "Sid": "NothingOfTheFoundation",
@@ -60,7 +78,12 @@ def deployer(of: PlatformRoleOf) -> Document:
             "NotAction": ["iam:Get*", "iam:List*"],
             "Resource": [of.iam(f"role{PLATFORM_ROLE_PATH}*"), of.iam(f"policy{PLATFORM_ROLE_PATH}*")],
         },
-        {"Sid": "NotTheTrail", "Effect": "Deny", "Action": ["cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*"], "Resource": "*"},
+        {
+            "Sid": "NotTheTrail",
+            "Effect": "Deny",
+            "Action": ["cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*"],
+            "Resource": "*",
+        },
         _bucket_guard(of),
     )
 
@@ -69,7 +92,13 @@ def _bucket_guard(of: PlatformRoleOf) -> Document:
     return {
         "Sid": "StateBucketsStayAsTheyAre",
         "Effect": "Deny",
-        "Action": ["s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:DeleteObjectVersion"],
+        "Action": [
+            "s3:DeleteBucket*",
+            "s3:PutBucket*",
+            "s3:PutEncryptionConfiguration",
+            "s3:PutLifecycleConfiguration",
+            "s3:DeleteObjectVersion",
+        ],
         "Resource": f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*",
     }
 
@@ -79,21 +108,41 @@ def reader(of: PlatformRoleOf) -> Document:
     bucket = f"arn:{of.organization.partition}:s3:::{of.state_bucket}"
     keys = f"arn:{of.organization.partition}:kms:{of.organization.region}:{of.account_id}:key/*"
     return document(
-        {"Sid": "List", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": {"StringLike": {"s3:prefix": ["platform/*"]}}},
+        {
+            "Sid": "List",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket,
+            "Condition": {"StringLike": {"s3:prefix": ["platform/*"]}},
+        },
         {"Sid": "OwnState", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/platform/*"},
         {
             "Sid": "OwnSecrets",
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:DescribeKey"],
             "Resource": keys,
-            "Condition": {"ForAnyValue:StringEquals": {"kms:ResourceAliases": [SECRETS_KEY_ALIAS, "alias/cicd-platform/state"]}},
+            "Condition": {
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": [SECRETS_KEY_ALIAS, "alias/cicd-platform/state"]}
+            },
         },
         {
             # What the engine reads when it compares resources, and the managed policies leave out.
             "Sid": "Compare",
             "Effect": "Allow",
-            "Action": ["kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags", "eks:Describe*", "eks:List*", "ecr:Describe*", "ecr:Get*", "logs:ListTagsForResource", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"],
+            "Action": [
+                "kms:GetKeyPolicy",
+                "kms:GetKeyRotationStatus",
+                "kms:ListAliases",
+                "kms:ListResourceTags",
+                "eks:Describe*",
+                "eks:List*",
+                "ecr:Describe*",
+                "ecr:Get*",
+                "logs:ListTagsForResource",
+                "s3:GetBucket*",
+                "s3:GetEncryptionConfiguration",
+                "s3:GetLifecycleConfiguration",
+            ],
             "Resource": "*",
         },
     )
-

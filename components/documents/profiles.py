@@ -74,12 +74,16 @@ def platform_profiles(
     )
 
 
-PIPELINE_TOKEN_FILE = "/tmp/runner-platform-id-token"  # noqa: S108  # a job's own file system; the template writes it there
+PIPELINE_TOKEN_FILE = "/tmp/runner-platform-id-token"  # noqa: S105, S108  # a job's own file system; the template writes it there
 """Where the pipeline's template leaves the job's GitLab ID token."""
 
 
 def foundation_profiles(
-    organization: Organization, accounts: Mapping[str, FoundationAccount], *, source_profile: str, session: str = "runner-platform-foundation"
+    organization: Organization,
+    accounts: Mapping[str, FoundationAccount],
+    *,
+    source_profile: str,
+    session: str = "runner-platform-foundation",
 ) -> str:
     """Profiles `foundation-<account>` for the one who brings up the foundation with the management account's role."""
     return rendered(
@@ -100,4 +104,6 @@ def _common(region: str, session: str) -> dict[str, str]:
 
 def rendered(sections: Mapping[str, Mapping[str, str]]) -> str:
     """An AWS config file: sections in order, keys in order."""
-    return "\n".join(f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in sections.items())
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in sections.items()
+    )

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.documents.trust import Document, document
 
@@ -64,8 +64,12 @@ def log_key_policy(organization: Organization, account_id: str, log_group: str) 
     )
 
 
-def cache_access(organization: Organization, bucket: str, prefix: str) -> Document:
-    """The five S3 actions of a class's manager on its own prefix of the cache, and the bucket's key through S3."""
+def cache_access(organization: Organization, *, bucket: str, prefix: str, key_arn: Any) -> Document:
+    """What a class's manager may do in the cache: five S3 actions on its own prefix, and the bucket's key.
+
+    `ListBucket` is among them because without it a missing object reads as forbidden. The manager signs the URLs that jobs use, so
+    jobs need no right of their own. Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
+    """
     arn = f"arn:{organization.partition}:s3:::{bucket}"
     return document(
         {
@@ -81,6 +85,7 @@ def cache_access(organization: Organization, bucket: str, prefix: str) -> Docume
             "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"],
             "Resource": f"{arn}/{prefix}/*",
         },
+        {"Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key_arn},
     )
 
 

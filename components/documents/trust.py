@@ -25,7 +25,9 @@ def document(*statements: Document) -> Document:
 
 def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",)) -> Document:
     """Trust in AWS services, such as `ecs-tasks.amazonaws.com`."""
-    return document({"Effect": "Allow", "Principal": {"Service": _one_or_list(principals)}, "Action": _one_or_list(actions)})
+    return document(
+        {"Effect": "Allow", "Principal": {"Service": _one_or_list(principals)}, "Action": _one_or_list(actions)}
+    )
 
 
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:
@@ -76,7 +78,9 @@ def roles_of_account(*, partition: str, account_id: str, role_arns: Sequence[str
     )
 
 
-def gitlab_subject(project: str, *, ref: str | None = None, tag: str | None = None, environment: str | None = None) -> str:
+def gitlab_subject(
+    project: str, *, ref: str | None = None, tag: str | None = None, environment: str | None = None
+) -> str:
     """The `sub` of GitLab's ID tokens for a branch, a tag, or a protected environment of a deployment tier.
 
     For an environment the project's `ci_id_token_sub_claim_components` must be

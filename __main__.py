@@ -1,0 +1,83 @@
+"""The platform: GitLab runners in one account, and the roles with which their jobs deploy to every account."""
+
+import pulumi
+
+from components.cluster import Cluster, ClusterArgs
+from components.delegated_role import DelegatedRole, DelegatedRoleArgs
+from components.job_cache import JobCache, JobCacheArgs
+from components.network import Network, NetworkArgs
+from components.node_pool import manager_nodes
+from components.providers import account_provider, gitlab_provider
+from components.registry import Registry, RegistryArgs
+from components.runner import Runner, RunnerArgs
+from config import load
+
+settings = load.current()
+names, home = settings.names, settings.platform_account
+profile = f"platform-{settings.platform.account}"
+providers = {
+    name: account_provider(
+        name,
+        account_id=account.id,
+        organization=settings.organization,
+        stack=settings.stack,
+        tags=settings.tags,
+        profile=f"platform-{name}",
+    )
+    for name, account in settings.accounts.items()
+}
+in_home = pulumi.ResourceOptions(provider=providers[settings.platform.account])
+
+delegated = {
+    f"{account}/{level.value}": DelegatedRole(
+        f"delegated-{account}-{level.value}",
+        DelegatedRoleArgs(
+            names=names,
+            account_id=settings.accounts[account].id,
+            level=level,
+            capabilities=settings.accounts[account].capabilities(level),
+            platform_account_id=home.id,
+            job_roles=[names.job_role(each) for each in settings.classes_of(account, level)],
+        ),
+        pulumi.ResourceOptions(provider=providers[account]),
+    ).arn
+    for account, level in settings.roles_needed()
+}
+registry = Registry("registry", RegistryArgs(settings=settings), in_home)
+cache = JobCache("cache", JobCacheArgs(settings=settings), in_home)
+network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
+cluster = Cluster(
+    "cluster",
+    ClusterArgs(
+        names=names,
+        account_id=home.id,
+        settings=settings.cluster,
+        private_subnet_ids=network.private_subnet_ids,
+        profile=profile,
+        protect=settings.platform.protect,
+    ),
+    pulumi.ResourceOptions(provider=in_home.provider, depends_on=list(network.routes)),
+)
+inside = [providers[settings.platform.account], cluster.kubernetes, gitlab_provider("gitlab", url=settings.gitlab.url)]
+managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)
+runners = {
+    name: Runner(
+        name,
+        RunnerArgs(settings=settings, cluster=cluster, network=network, cache=cache, managers=managers),
+        pulumi.ResourceOptions(providers=inside),
+    )
+    for name in settings.runners
+}
+
+pulumi.export("cluster", cluster.name)
+pulumi.export(
+    "update_kubeconfig",
+    cluster.name.apply(
+        lambda it: f"aws eks update-kubeconfig --name {it} --region {settings.organization.region} --profile {profile}"
+    ),
+)
+pulumi.export("runner_image", registry.runner_image)
+pulumi.export("cache_bucket", cache.bucket)
+pulumi.export("delegated_roles", delegated)
+pulumi.export("runner_tags", {name: names.tag(name) for name in settings.runners})
+pulumi.export("job_roles", {name: runner.job_role_arn for name, runner in runners.items()})

@@ -1,0 +1,43 @@
+"""Labels and quota of a class's namespaces.
+
+Managers run under `restricted`. Jobs run under `baseline` and are warned about `restricted`, unless the class enforces it.
+Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.documents import pods
+from config.quantities import cpu_text, memory_text
+
+if TYPE_CHECKING:
+    from config.sections import Runner
+
+SPARE_PODS = 2
+"""Pods that are still ending while the next jobs start."""
+
+
+def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, str]:
+    """Labels of a namespace; `kind` is `manager` or `jobs`."""
+    enforced = "restricted" if kind == "manager" else runner.pod_security
+    prefix = "pod-security.kubernetes.io/"
+    return {
+        pods.CLASS_LABEL: runner_class,
+        f"{prefix}enforce": enforced,
+        f"{prefix}warn": "restricted",
+        f"{prefix}audit": "restricted",
+    }
+
+
+def jobs_quota(runner: Runner) -> dict[str, str]:
+    """Hard limits of a jobs' namespace: `concurrent` whole pods, and a few that are still ending."""
+    count, request = runner.concurrent + SPARE_PODS, pods.pod(runner)
+    return {
+        "pods": str(count),
+        "requests.cpu": cpu_text(count * request.cpu),
+        "requests.memory": memory_text(count * request.memory),
+        "services.loadbalancers": "0",
+        "services.nodeports": "0",
+        "persistentvolumeclaims": "0",
+    }

@@ -1,0 +1,64 @@
+"""Registry: the container repositories of a stack, one prefix per trust level.
+
+Owns the repositories that the settings name (the runner image among them), immutable tags, scanning, expiry, and the organisation's
+right to pull. Who may push is the delegated roles' business, by prefix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from components.documents.registry import lifecycle, pull_policy
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryArgs:
+    """Inputs of `Registry`."""
+
+    settings: Settings
+    """Settings of the stack."""
+
+
+class Registry(pulumi.ComponentResource):
+    """Repositories for images."""
+
+    runner_image: pulumi.Output[str]
+    """URL of the runner image's repository."""
+
+    def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:Registry", name, None, opts)
+        self._name, self._settings = name, args.settings
+        urls = {repository: self._repository(repository) for repository in args.settings.repositories()}
+        self.runner_image = urls[args.settings.names.runner_image()]
+        self.register_outputs({"runner_image": self.runner_image})
+
+    def _repository(self, physical_name: str) -> pulumi.Output[str]:
+        settings = self._settings
+        # The stack's prefix stays out of the logical name.
+        name = f"{self._name}-{physical_name.removeprefix(settings.names.prefix).replace('/', '-')}"
+        child = pulumi.ResourceOptions(parent=self)
+        repository = aws.ecr.Repository(
+            f"{name}",
+            name=physical_name,  # fixed: rights go by prefix, and pipelines name it
+            image_tag_mutability="IMMUTABLE",
+            image_scanning_configuration={"scan_on_push": True},
+            force_delete=not settings.platform.protect,
+            opts=pulumi.ResourceOptions(parent=self, protect=settings.platform.protect),
+        )
+        aws.ecr.RepositoryPolicy(
+            f"{name}-pull",
+            repository=repository.name,
+            policy=pulumi.Output.json_dumps(pull_policy(settings.organization)),
+            opts=child,
+        )
+        aws.ecr.LifecyclePolicy(
+            f"{name}-expiry", repository=repository.name, policy=pulumi.Output.json_dumps(lifecycle()), opts=child
+        )
+        return repository.repository_url

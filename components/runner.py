@@ -1,0 +1,103 @@
+"""Runner: one runner class from end to end.
+
+Composes what a class is made of: its nodes, its two AWS roles, its GitLab runner, and what runs in the cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from components.documents.disruption import disruption
+from components.documents.nodes import node_plan
+from components.node_pool import NodePool, NodePoolArgs
+from components.runner_class import RunnerClass, RunnerClassArgs
+from components.runner_identity import RunnerIdentity, RunnerIdentityArgs
+from components.runner_object import RunnerObject, RunnerObjectArgs
+from config.secrets import runner_token
+from config.tags import CLASS, default_tags
+
+if TYPE_CHECKING:
+    from components.cluster import Cluster
+    from components.job_cache import JobCache
+    from components.network import Network
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerArgs:
+    """Inputs of `Runner`; the component's name is the class."""
+
+    settings: Settings
+    """Settings of the stack."""
+    cluster: Cluster
+    """Where it runs."""
+    network: Network
+    """What its nodes are in, and its jobs may not reach."""
+    cache: JobCache
+    """Where its jobs leave things for each other."""
+    managers: NodePool
+    """Nodes of the managers."""
+
+
+class Runner(pulumi.ComponentResource):
+    """A runner class."""
+
+    job_role_arn: pulumi.Output[str]
+    """Role of its job pods."""
+
+    def __init__(self, name: str, args: RunnerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:Runner", name, None, opts)
+        settings, runner = args.settings, args.settings.runners[name]
+        child = pulumi.ResourceOptions(parent=self)
+        pool = NodePool(
+            f"{name}-nodes",
+            NodePoolArgs(
+                pool=name,
+                plan=node_plan(runner),
+                times=disruption(runner.longest_job),
+                arch=runner.arch,
+                spot=runner.spot,
+                node_role_name=args.cluster.node_role_name,
+                subnet_ids=args.network.private_subnet_ids,
+                security_group_id=args.cluster.security_group_id,
+                tags={**default_tags(settings.stack, settings.tags), CLASS: name},
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[*args.cluster.ready, *args.network.routes]),
+        )
+        identity = RunnerIdentity(
+            f"{name}-identity",
+            RunnerIdentityArgs(
+                settings=settings,
+                runner_class=name,
+                issuer=args.cluster.issuer,
+                oidc_provider_arn=args.cluster.oidc_provider_arn,
+                cache_key_arn=args.cache.key_arn,
+            ),
+            child,
+        )
+        RunnerClass(
+            f"{name}-runner",
+            RunnerClassArgs(
+                settings=settings,
+                runner_class=name,
+                token=self._token(name, settings),
+                manager_role_arn=identity.manager_role_arn,
+                vpc_cidrs=args.network.vpc_cidrs,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[pool, args.managers]),
+        )
+        self.job_role_arn = identity.job_role_arn
+        self.register_outputs({"job_role_arn": self.job_role_arn})
+
+    def _token(self, name: str, settings: Settings) -> pulumi.Output[str]:
+        if settings.gitlab.runners == "external":
+            return runner_token(name, settings.stack)
+        made = RunnerObject(
+            f"{name}-object",
+            RunnerObjectArgs(settings=settings, runner_class=name),
+            pulumi.ResourceOptions(parent=self),
+        )
+        return made.token

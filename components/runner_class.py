@@ -1,0 +1,200 @@
+"""RunnerClass: one runner class inside the cluster.
+
+Owns both namespaces with their pod security, the service accounts, the manager's rights, the token's Secret, network policies,
+quota, the AWS config, and the Helm release. Leaves out AWS roles (`runner_identity`), the GitLab runner (`runner_object`) and nodes
+(`node_pool`). Rights and accounts are made beside the release, so that no upgrade takes them from a draining manager.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.documents import rbac
+from components.documents.disruption import disruption
+from components.documents.helm_values import CA_SECRET, TOKEN_ANNOTATION, TOKEN_SECRET, helm_values
+from components.documents.namespaces import jobs_quota, namespace_labels
+from components.documents.network_policies import jobs as jobs_policy
+from components.documents.network_policies import manager as manager_policy
+from components.documents.profiles import class_profiles
+from config.names import (
+    AWS_CONFIG_MAP,
+    JOB_SERVICE_ACCOUNT,
+    MANAGER_SERVICE_ACCOUNT,
+    namespace_jobs,
+    namespace_manager,
+    release,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerClassArgs:
+    """Inputs of `RunnerClass`."""
+
+    settings: Settings
+    """Settings of the stack."""
+    runner_class: str
+    """The class."""
+    token: pulumi.Input[str]
+    """Runner authentication token; secret."""
+    manager_role_arn: pulumi.Input[str]
+    """Role that the manager's service account is annotated with."""
+    vpc_cidrs: pulumi.Input[Sequence[str]]
+    """Networks that jobs may not reach."""
+
+
+class RunnerClass(pulumi.ComponentResource):
+    """A runner class."""
+
+    release: pulumi.Output[str]
+    """Name of the Helm release."""
+
+    def __init__(self, name: str, args: RunnerClassArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:RunnerClass", name, None, opts)
+        self._name, self._args = name, args
+        self._runner = args.settings.runners[args.runner_class]
+        # Namespaces go before the nodes do: what the component waits for, its namespaces wait for.
+        self._manager = self._namespace("manager", namespace_manager(args.runner_class), opts)
+        self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class), opts)
+        needed = [*self._accounts(), *self._jobs_guards(), *self._manager_objects()]
+        self.release = self._release(needed).name
+        self.register_outputs({"release": self.release})
+
+    def _options(self, *depends_on: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
+
+    def _namespace(
+        self, kind: str, physical_name: str, opts: pulumi.ResourceOptions | None
+    ) -> kubernetes.core.v1.Namespace:
+        slow = pulumi.CustomTimeouts(delete=f"{disruption(self._runner.longest_job).delete_timeout}s")
+        return kubernetes.core.v1.Namespace(
+            f"{self._name}-{kind}",
+            metadata={"name": physical_name, "labels": namespace_labels(kind, self._args.runner_class, self._runner)},
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=opts.depends_on if opts is not None else None, custom_timeouts=slow
+            ),
+        )
+
+    def _accounts(self) -> list[pulumi.Resource]:
+        name = self._name
+        manager = kubernetes.core.v1.ServiceAccount(
+            f"{name}-manager-account",
+            metadata={
+                "name": MANAGER_SERVICE_ACCOUNT,
+                "namespace": self._manager.metadata.name,
+                "annotations": {"eks.amazonaws.com/role-arn": self._args.manager_role_arn},
+            },
+            opts=self._options(),
+        )
+        job = kubernetes.core.v1.ServiceAccount(
+            f"{name}-job-account",
+            metadata={"name": JOB_SERVICE_ACCOUNT, "namespace": self._jobs.metadata.name},
+            automount_service_account_token=False,
+            opts=self._options(),
+        )
+        role = kubernetes.rbac.v1.Role(
+            f"{name}-executor",
+            metadata={"name": "executor", "namespace": self._jobs.metadata.name},
+            rules=rbac.EXECUTOR_RULES,
+            opts=self._options(),
+        )
+        binding = kubernetes.rbac.v1.RoleBinding(
+            f"{name}-executor-binding",
+            metadata={"name": "executor", "namespace": self._jobs.metadata.name},
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": role.metadata.name},
+            subjects=[
+                {"kind": "ServiceAccount", "name": manager.metadata.name, "namespace": self._manager.metadata.name}
+            ],
+            opts=self._options(),
+        )
+        return [manager, job, binding]
+
+    def _jobs_guards(self) -> list[pulumi.Resource]:
+        name, args = self._name, self._args
+        policy = pulumi.Output.from_input(args.vpc_cidrs).apply(
+            lambda cidrs: jobs_policy(service_cidr=args.settings.cluster.service_cidr, vpc_cidrs=cidrs)
+        )
+        return [
+            kubernetes.networking.v1.NetworkPolicy(
+                f"{name}-jobs-network",
+                metadata={"name": "jobs", "namespace": self._jobs.metadata.name},
+                spec=policy,
+                opts=self._options(),
+            ),
+            kubernetes.core.v1.ResourceQuota(
+                f"{name}-quota",
+                metadata={"name": "jobs", "namespace": self._jobs.metadata.name},
+                spec={"hard": jobs_quota(self._runner)},
+                opts=self._options(),
+            ),
+            kubernetes.core.v1.ConfigMap(
+                f"{name}-aws-config",
+                metadata={"name": AWS_CONFIG_MAP, "namespace": self._jobs.metadata.name},
+                data={"config": class_profiles(args.settings, args.runner_class)},
+                opts=self._options(),
+            ),
+        ]
+
+    def _manager_objects(self) -> list[pulumi.Resource]:
+        name, settings = self._name, self._args.settings
+        namespace = self._manager.metadata.name
+        port = int(settings.gitlab.url.rpartition(":")[2]) if settings.gitlab.url.count(":") > 1 else 443
+        made: list[pulumi.Resource] = [
+            kubernetes.networking.v1.NetworkPolicy(
+                f"{name}-manager-network",
+                metadata={"name": "manager", "namespace": namespace},
+                spec=manager_policy(service_cidr=settings.cluster.service_cidr, gitlab_port=port),
+                opts=self._options(),
+            ),
+            kubernetes.core.v1.Secret(
+                f"{name}-token",
+                metadata={"name": TOKEN_SECRET, "namespace": namespace},
+                # The chart mounts both keys, and neither is optional.
+                string_data={"runner-token": self._args.token, "runner-registration-token": ""},
+                opts=self._options(),
+            ),
+        ]
+        if settings.gitlab.ca_bundle:
+            host = settings.gitlab.url.removeprefix("https://").partition(":")[0]
+            made.append(
+                kubernetes.core.v1.Secret(
+                    f"{name}-ca",
+                    metadata={"name": CA_SECRET, "namespace": namespace},
+                    string_data={f"{host}.crt": settings.gitlab.ca_bundle},
+                    opts=self._options(),
+                )
+            )
+        return made
+
+    def _release(self, needed: Sequence[pulumi.Resource]) -> kubernetes.helm.v3.Release:
+        args, chart = self._args, self._args.settings.chart
+        times = disruption(self._runner.longest_job)
+        values = helm_values(args.settings, args.runner_class)
+        # The chart's own checksum does not see an external Secret: the token's hash rolls the manager.
+        values["podAnnotations"][TOKEN_ANNOTATION] = pulumi.Output.unsecret(
+            pulumi.Output.from_input(args.token).apply(lambda token: hashlib.sha256(token.encode()).hexdigest())
+        )
+        in_registry = chart.repository is not None and chart.repository.startswith("oci://")
+        return kubernetes.helm.v3.Release(
+            f"{self._name}-release",
+            name=release(args.runner_class),  # fixed: with autonaming every replacement would be a second runner
+            namespace=self._manager.metadata.name,
+            chart=chart.path or (f"{chart.repository}/gitlab-runner" if in_registry else "gitlab-runner"),
+            version=chart.version,
+            repository_opts={"repo": chart.repository} if chart.repository and not in_registry else None,
+            values=values,
+            atomic=True,
+            cleanup_on_fail=True,
+            timeout=15 * 60,
+            max_history=5,
+            opts=self._options(*needed, custom_timeouts=pulumi.CustomTimeouts(delete=f"{times.delete_timeout}s")),
+        )
