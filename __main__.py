@@ -58,7 +58,7 @@ cluster = Cluster(
     ),
     pulumi.ResourceOptions(provider=in_home.provider, depends_on=list(network.routes)),
 )
-inside = [providers[settings.platform.account], cluster.kubernetes, gitlab_provider("gitlab", url=settings.gitlab.url)]
+inside = [providers[settings.platform.account], cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)]
 managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)
 runners = {
     name: Runner(

@@ -150,7 +150,7 @@ class Mocks(mocks.Mocks):
             "vpcConfig": {**inputs["vpcConfig"], "clusterSecurityGroupId": "sg-0000000000000000"},
         }
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]  # the SDK takes a plain answer too
         """Answers of the functions that the programs call."""
         function = args.token
         if function == "aws:index/getAvailabilityZones:getAvailabilityZones":
@@ -179,7 +179,7 @@ class Monitor(mocks.MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  # the protocol's name
         """Note the request, then let the SDK's own mock answer it."""
-        response = super().RegisterResource(request)
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's mock is untyped
         if request.type != "pulumi:pulumi:Stack":
             self.rehearsal.registrations.append(_registration(request, response.urn))
         return response

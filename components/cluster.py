@@ -58,7 +58,7 @@ class Cluster(pulumi.ComponentResource):
     """Security group of control plane and nodes."""
     node_role_name: pulumi.Output[str]
     """Role of the nodes."""
-    kubernetes: kubernetes.Provider
+    inside: kubernetes.Provider
     """Provider of everything inside; it waits until the deployer is let in."""
     ready: list[pulumi.Resource]
     """What nodes need before they can join."""
@@ -87,7 +87,7 @@ class Cluster(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.kubernetes = cluster_provider(
+        self.inside = cluster_provider(
             f"{name}-kubernetes",
             cluster=cluster,
             profile=args.profile,
@@ -169,5 +169,5 @@ class Cluster(pulumi.ComponentResource):
             f"{self._name}-network-policies",
             metadata={"name": "amazon-vpc-cni", "namespace": "kube-system"},
             data={"enable-network-policy-controller": "true"},
-            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+            opts=pulumi.ResourceOptions(parent=self, provider=self.inside),
         )

@@ -107,5 +107,5 @@ def manager_nodes(name: str, *, settings: Settings, cluster: Cluster, network: N
             security_group_id=cluster.security_group_id,
             tags=default_tags(settings.stack, settings.tags),
         ),
-        pulumi.ResourceOptions(provider=cluster.kubernetes, depends_on=[*cluster.ready, *network.routes]),
+        pulumi.ResourceOptions(provider=cluster.inside, depends_on=[*cluster.ready, *network.routes]),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -66,7 +66,7 @@ class RunnerClass(pulumi.ComponentResource):
         self._manager = self._namespace("manager", namespace_manager(args.runner_class), opts)
         self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class), opts)
         needed = [*self._accounts(), *self._jobs_guards(), *self._manager_objects()]
-        self.release = self._release(needed).name
+        self.release = self._release(needed).name.apply(str)
         self.register_outputs({"release": self.release})
 
     def _options(self, *depends_on: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
@@ -104,7 +104,7 @@ class RunnerClass(pulumi.ComponentResource):
         role = kubernetes.rbac.v1.Role(
             f"{name}-executor",
             metadata={"name": "executor", "namespace": self._jobs.metadata.name},
-            rules=rbac.EXECUTOR_RULES,
+            rules=cast("Any", rbac.EXECUTOR_RULES),
             opts=self._options(),
         )
         binding = kubernetes.rbac.v1.RoleBinding(
@@ -127,7 +127,7 @@ class RunnerClass(pulumi.ComponentResource):
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-jobs-network",
                 metadata={"name": "jobs", "namespace": self._jobs.metadata.name},
-                spec=policy,
+                spec=cast("Any", policy),
                 opts=self._options(),
             ),
             kubernetes.core.v1.ResourceQuota(
@@ -152,7 +152,7 @@ class RunnerClass(pulumi.ComponentResource):
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-manager-network",
                 metadata={"name": "manager", "namespace": namespace},
-                spec=manager_policy(service_cidr=settings.cluster.service_cidr, gitlab_port=port),
+                spec=cast("Any", manager_policy(service_cidr=settings.cluster.service_cidr, gitlab_port=port)),
                 opts=self._options(),
             ),
             kubernetes.core.v1.Secret(

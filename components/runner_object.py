@@ -14,7 +14,7 @@ import pulumi
 import pulumi_gitlab as gitlab
 
 from components.documents.disruption import disruption
-from config.sections import Level
+from config.model import Level
 
 if TYPE_CHECKING:
     from config.settings import Settings

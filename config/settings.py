@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from config import checks
 from config.errors import Problem, SettingsError, problems_of, shown, unknown_key
+from config.model import Level
 from config.names import Names
 from config.sections import (
     Account,
@@ -21,7 +22,6 @@ from config.sections import (
     Cluster,
     GitLab,
     GitLabOidc,
-    Level,
     Network,
     Organization,
     Platform,
