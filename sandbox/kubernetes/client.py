@@ -41,7 +41,7 @@ class KubeClient:
         field_manager: Owner of the fields that this client writes.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one independent part of a connection; keyword-only
+    def __init__(
         self,
         server: str = "",
         *,
@@ -191,7 +191,7 @@ class KubeClient:
         path = self._path_of(body, subresource)
         return self.request("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
-    def patch(  # noqa: PLR0913 - the coordinates of an object and what to do to it
+    def patch(
         self,
         api_version: str,
         kind: str,
@@ -207,7 +207,7 @@ class KubeClient:
         query = {"fieldManager": self.field_manager}
         return self.request("PATCH", path, query=query, body=body, content_type=content_type)
 
-    def delete(  # noqa: PLR0913 - the coordinates of an object and the three ways to delete
+    def delete(
         self,
         api_version: str,
         kind: str,
@@ -241,7 +241,7 @@ class KubeClient:
             return False
         return True
 
-    def watch(  # noqa: PLR0913 - what to watch, from where, for how long
+    def watch(
         self,
         api_version: str,
         kind: str,

@@ -182,7 +182,9 @@ def kwok(binaries: Binaries, layout: Layout) -> list[str]:
         f"--kubeconfig={layout.kubeconfig('kwok')}",
         f"--config={layout.folder / 'kwok.yaml'}",
         "--manage-all-nodes=true",
-        "--node-lease-duration-seconds=40",
+        # Without leases: kwok ignores a pod's changes until it holds its node's lease, which costs seconds, or the change.
+        "--node-lease-duration-seconds=0",
+        "--cidr=10.244.0.0/16",
         "--v=WARN",
     ]
 

@@ -169,10 +169,12 @@ class NodeLoop:
             claims = snapshot.claims_of(pool.name)
             disrupted = sum(1 for claim in claims if claim["metadata"].get("deletionTimestamp"))
             for claim in claims:
-                if claim["metadata"].get("deletionTimestamp") or node_name(claim) not in snapshot.nodes:
+                node = snapshot.nodes.get(node_name(claim))
+                if claim["metadata"].get("deletionTimestamp") or node is None:
                     continue
                 if pool.expire_after is not None and _age(claim) > pool.expire_after:
-                    self._remove(claim, "expired")  # budgets do not govern expiry
+                    _LOG.info("removing %s: expired", claim["metadata"]["name"])  # budgets do not govern expiry
+                    self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
                     continue
                 busy = node_name(claim) in nominated or bool(snapshot.work_on(node_name(claim)))
                 left = self._empty_for(claim, pool, busy=busy, now=now)
@@ -181,8 +183,10 @@ class NodeLoop:
                 if left > 0:
                     pause = min(pause, left)
                 elif pool.disruptable(len(claims), disrupted, "Empty"):
-                    disrupted += 1
-                    self._remove(claim, "empty")
+                    self._empty_since.pop(claim["metadata"]["uid"], None)
+                    if self._terminator.remove_if_empty(claim, node):
+                        _LOG.info("removing %s: empty", claim["metadata"]["name"])
+                        disrupted += 1
         return pause
 
     def _empty_for(self, claim: Body, pool: Pool, *, busy: bool, now: float) -> float | None:
@@ -192,11 +196,6 @@ class NodeLoop:
             self._empty_since.pop(uid, None)
             return None
         return self._empty_since.setdefault(uid, now) + pool.consolidate_after - now
-
-    def _remove(self, claim: Body, reason: str) -> None:
-        _LOG.info("removing %s: %s", claim["metadata"]["name"], reason)
-        self._empty_since.pop(claim["metadata"]["uid"], None)
-        self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
 
     # -- pools --------------------------------------------------------------------------------------------------------
 

@@ -21,11 +21,11 @@ from sandbox.kubernetes.node_objects import (
     node_name,
     uses_class,
 )
-from sandbox.kubernetes.placement import DISRUPTED_TAINT, DO_NOT_DISRUPT, tolerates
+from sandbox.kubernetes.placement import DISRUPTED_TAINT, DO_NOT_DISRUPT, is_active, is_daemon, tolerates
 from sandbox.kubernetes.quantities import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sandbox.kubernetes.client import KubeClient
     from sandbox.kubernetes.snapshot import Snapshot
@@ -49,23 +49,57 @@ class Terminator:
         claimed = {node_name(claim) for claim in snapshot.claims}
         for claim in snapshot.claims:
             if claim["metadata"].get("deletionTimestamp"):
-                waiting |= not self._finish(claim, snapshot)
+                waiting |= not self._step(self._finish, claim, snapshot)
         for node in snapshot.nodes.values():
             if node["metadata"].get("deletionTimestamp"):
-                self._follow_deleted_node(node, snapshot, claimed)
+                waiting |= not self._step(self._follow_deleted_node, node, snapshot, claimed)
         for node_class in snapshot.classes.values():
-            self._finish_class(node_class, snapshot)
+            waiting |= not self._step(self._finish_class, node_class, snapshot)
+        for pod in snapshot.pods:
+            name = pod["spec"].get("nodeName")
+            if name and name not in snapshot.nodes and is_active(pod):
+                self._follow_gone_node(pod)
         return waiting
 
-    def _follow_deleted_node(self, node: Body, snapshot: Snapshot, claimed: set[str]) -> None:
+    def remove_if_empty(self, claim: Body, node: Body) -> bool:
+        """Keep new pods away from a node, look again, and delete its claim if it is still empty; False if it is not.
+
+        The copy that the decision was made on may be older than a binding by the scheduler.
+        """
+        name = node["metadata"]["name"]
+        try:
+            self._taint(node)
+        except ConflictError:
+            return False
+        bound = self._client.list("v1", "Pod", field_selector=f"spec.nodeName={name}")
+        if any(is_active(pod) and not is_daemon(pod) for pod in bound):
+            self._untaint(name)
+            return False
+        self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
+        return True
+
+    def _follow_gone_node(self, pod: Body) -> None:
+        """A pod that was bound while its node went would stay for 40 s more, until the pod garbage collector comes."""
+        if self._client.find("v1", "Node", pod["spec"]["nodeName"]) is None:
+            self._delete_pod(pod)
+
+    def _step(self, step: Callable[..., bool], *arguments: Any) -> bool:
+        """Take one step; False if it has to be tried again, also because somebody else wrote the object meanwhile."""
+        try:
+            return step(*arguments)
+        except ConflictError:
+            return False
+
+    def _follow_deleted_node(self, node: Body, snapshot: Snapshot, claimed: set[str]) -> bool:
         """Whoever deletes the Node means the machine: its claim goes too, and the drain happens there."""
         name = node["metadata"]["name"]
         if name not in claimed:
             self._drop_finalizer("v1", node, TERMINATION_FINALIZER)
-            return
+            return True
         claim = snapshot.claim_of(name)
         if claim is not None and not claim["metadata"].get("deletionTimestamp"):
             self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
+        return True
 
     def _finish(self, claim: Body, snapshot: Snapshot) -> bool:
         node = snapshot.nodes.get(node_name(claim))
@@ -85,6 +119,12 @@ class Terminator:
         # With the version: another writer of taints (the node lifecycle controller) must not be overwritten.
         body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints}}
         self._client.patch("v1", "Node", node["metadata"]["name"], None, body)
+
+    def _untaint(self, name: str) -> None:
+        node = self._client.get("v1", "Node", name)
+        taints = [taint for taint in node["spec"].get("taints") or [] if taint["key"] != DISRUPTED_TAINT["key"]]
+        body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints}}
+        self._client.patch("v1", "Node", name, None, body)
 
     def _drained(self, claim: Body, snapshot: Snapshot) -> bool:
         over = _grace_is_over(claim)
@@ -122,7 +162,7 @@ class Terminator:
             if error.status != HTTPStatus.TOO_MANY_REQUESTS:  # a disruption budget: the next round asks again
                 raise
 
-    def _finish_class(self, node_class: Body, snapshot: Snapshot) -> None:
+    def _finish_class(self, node_class: Body, snapshot: Snapshot) -> bool:
         metadata = node_class["metadata"]
         if not metadata.get("deletionTimestamp"):
             if CLASS_FINALIZER not in (metadata.get("finalizers") or []):
@@ -135,6 +175,7 @@ class Terminator:
                 self._client.patch(EKS, "NodeClass", metadata["name"], None, body)
         elif not any(uses_class(claim, metadata["name"]) for claim in snapshot.claims):
             self._drop_finalizer(EKS, node_class, CLASS_FINALIZER)
+        return True
 
     def _drop_finalizer(self, api_version: str, body: Body, finalizer: str) -> None:
         metadata = body["metadata"]

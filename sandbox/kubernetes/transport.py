@@ -45,7 +45,7 @@ class Transport:
         self._closing.set()
         self._session.close()
 
-    def request(  # noqa: PLR0913 - the parts of one HTTP request
+    def request(
         self,
         method: str,
         path: str,
@@ -91,7 +91,7 @@ class Transport:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _send_once(  # noqa: PLR0913 - the parts of one HTTP request
+    def _send_once(
         self,
         method: str,
         path: str,
