@@ -41,7 +41,12 @@ ORGANIZATION = {
 }
 _SESSION = boto3.session.Session(region_name=REGION)
 """Keeps the models of the services, which are slow to load."""
-_CONFIG = botocore.config.Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"})
+_CONFIG = botocore.config.Config(
+    retries={"total_max_attempts": 1},
+    proxies={},
+    parameter_validation=False,  # the server is to judge, not the client
+    s3={"addressing_style": "path"},
+)
 
 
 @dataclass(frozen=True, kw_only=True)

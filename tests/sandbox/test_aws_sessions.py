@@ -155,9 +155,7 @@ def test_a_session_lasts_as_long_as_the_role_allows_and_an_hour_in_a_chain(aws: 
     short = role(aws, CICD, trusting(CICD))
     assert refusal(root.assume, short, DurationSeconds=3601) == (400, "ValidationError")
     for seconds in (899, 43201):
-        assert refusal(root.client("sts").assume_role, RoleArn=long, RoleSessionName="s1", DurationSeconds=seconds)[1] in {
-            "ValidationError"
-        }
+        assert refusal(root.assume, long, DurationSeconds=seconds) == (400, "ValidationError")
 
 
 def test_a_session_name_has_a_form(aws: Cloud) -> None:

@@ -81,18 +81,21 @@ class Application:
 def _never_root_for_jobs(original: Any) -> Any:
     """Second line: even where a key hides in a form field, nothing is root on the jobs' listener.
 
-    No key at all stays what MiniStack makes of it: the few calls that AWS serves unsigned.
+    No key at all is MiniStack's sign for the few calls that AWS serves unsigned, but also what it reads out of a header
+    that it does not understand: that one must not count.
     """
 
     def is_root(access_key_id: str) -> bool:
-        return bool(original(access_key_id)) and not (access_key_id and _JOBS.get())
+        if not _JOBS.get():
+            return bool(original(access_key_id))
+        return not access_key_id and iam_evaluator._anonymous.get()
 
     return is_root
 
 
 def _job_refusal(scope: dict[str, Any]) -> Answer | None:
     """Return why the jobs' listener does not take a request, or None."""
-    if scope["path"].startswith("/_"):
+    if scope["path"].lstrip("/").startswith("_"):
         return json_error(403, "AccessDeniedException", "Control routes are not served on the listener of jobs.")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
