@@ -47,6 +47,8 @@ def _principal_keys(original: Any) -> Any:
         lower = key.lower()
         if context.principal_type == "WebIdentityUser" and lower in _PRINCIPAL_KEYS:
             return None  # the call is not signed: there is no principal yet
+        if lower == "aws:securetransport":
+            return "true"  # loopback stands for TLS: a policy that asks for it must let the platform work
         if lower == "aws:principalarn":
             role = role_of_session(context.principal_arn)
             return role["Arn"] if role else original(key, context)
