@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sandbox.tools.catalogue import SOURCES, GoTool, PythonTool, Tool
+from sandbox.tools.catalogue import SOURCES, PythonTool, Tool
 from sandbox.tools.errors import ToolsError, cache_error
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from sandbox.paths import Paths
 
-BUILD_ARGUMENTS = ("-trimpath", "-buildvcs=false")
-"""Arguments of every `go build`; part of the key."""
+BUILD_ARGUMENTS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
+"""Arguments of every `go build`; part of the key. The binaries are stripped, so debug information would only cost: an
+eighth of the time and a fifth of the compiler's cache.
+"""
 _KEY_LENGTH = 12
 _WAIT_SECONDS = 0.2
 _SPARE_MEGABYTES = 300
@@ -54,7 +56,7 @@ def tool_folder(paths: Paths, tool: Tool) -> Path:
         parts += [(SOURCES / tool.source / "uv.lock").read_bytes(), repr(sys.version_info[:2]).encode()]
     else:
         parts += [(SOURCES / source / name).read_bytes() for source in tool.sources for name in ("go.mod", "go.sum")]
-        parts += [repr((BUILD_ARGUMENTS, tool.package, tool.linker_flags, tool.files)).encode()]
+        parts += [repr((BUILD_ARGUMENTS, tool.programs, tool.files)).encode()]
     return paths.tools / f"{tool.name}-{digest(parts)}"
 
 
@@ -63,9 +65,7 @@ def expected_files(tool: Tool, folder: Path) -> list[Path]:
     if isinstance(tool, PythonTool):
         return [next(iter(folder.glob(tool.executable)), folder / tool.executable)]
     files = [folder / entry.destination / Path(file).name for entry in tool.files for file in entry.files]
-    if isinstance(tool, GoTool) and tool.package is not None:
-        files.append(folder / "bin" / tool.name)
-    return files
+    return files + [folder / "bin" / program.name for program in tool.programs]
 
 
 def is_complete(tool: Tool, folder: Path) -> bool:

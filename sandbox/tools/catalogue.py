@@ -45,6 +45,20 @@ class ModuleFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GoProgram:
+    """A program that belongs into the folder of another, from a module of its own."""
+
+    name: str
+    """Name of the executable."""
+    source: str
+    """Folder below SOURCES with go.mod and go.sum."""
+    package: str
+    """The main package."""
+    linker_flags: str = "-s -w"
+    """Symbols are stripped: half the size."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoTool:
     """A tool made from a Go module."""
 
@@ -58,6 +72,8 @@ class GoTool:
     """The main package; None for a tool that is files only."""
     variables: tuple[str, ...] = ()
     """`-X` assignments of the linker; `{version}`, `{major}` and `{minor}` are filled in."""
+    companions: tuple[GoProgram, ...] = ()
+    """Programs that it looks for in its own folder."""
     files: tuple[ModuleFiles, ...] = ()
     """Plain files that belong beside it."""
     on_path: PathRule | None = None
@@ -74,15 +90,24 @@ class GoTool:
 
     @property
     def linker_flags(self) -> str:
-        """Strip symbols (half the size), and set the version that a release build would carry."""
+        """Strip symbols, and set the version that a release build would carry."""
         version = self.version
         fill = {"version": version, "major": version.major, "minor": version.minor}
-        return " ".join(["-s -w", *(f"-X {variable.format(**fill)}" for variable in self.variables)])
+        return " ".join([GoProgram.linker_flags, *(f"-X {variable.format(**fill)}" for variable in self.variables)])
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Every source folder that decides what this tool is."""
-        return tuple(dict.fromkeys([self.source, *(entry.source for entry in self.files)]))
+        others = [program.source for program in self.companions] + [entry.source for entry in self.files]
+        return tuple(dict.fromkeys([self.source, *others]))
+
+    @property
+    def programs(self) -> tuple[GoProgram, ...]:
+        """Everything that is compiled for it."""
+        if self.package is None:
+            return self.companions
+        own = GoProgram(name=self.name, source=self.source, package=self.package, linker_flags=self.linker_flags)
+        return (own, *self.companions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,14 +180,14 @@ PULUMI = GoTool(
         minimum=Version(3, 200),
         beside=("pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python"),
     ),
-    seconds=95,
-    megabytes=2500,
-)
-PULUMI_PYTHON = GoTool(
-    name="pulumi-language-python",
-    source="pulumi-python",
-    module="github.com/pulumi/pulumi/sdk/v3",
-    package="github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+    companions=(
+        # In the engine's own folder: from elsewhere on PATH it takes it too, but warns in every single run.
+        GoProgram(
+            name="pulumi-language-python",
+            source="pulumi-python",
+            package="github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+        ),
+    ),
     files=(
         # The host is of an older release than the engine; what it and the engine start must be of the engine's own.
         ModuleFiles(
@@ -176,8 +201,8 @@ PULUMI_PYTHON = GoTool(
             destination="bin",
         ),
     ),
-    seconds=20,
-    megabytes=500,
+    seconds=115,
+    megabytes=3000,
 )
 HELM = GoTool(
     name="helm",
@@ -233,7 +258,6 @@ TOOLS: tuple[Tool, ...] = (
     CONTROLLER_MANAGER,
     SCHEDULER,
     KUBECTL,
-    PULUMI_PYTHON,
     PULUMI,
     HELM,
     KWOK,

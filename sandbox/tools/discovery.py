@@ -19,8 +19,6 @@ from sandbox.tools.cache import expected_files, is_complete, tool_folder
 from sandbox.tools.catalogue import (
     API_SERVER,
     CONTROLLER_MANAGER,
-    PULUMI,
-    PULUMI_PYTHON,
     SCHEDULER,
     TOOLS,
     GoTool,
@@ -89,12 +87,6 @@ def _on_path(paths: Paths) -> dict[str, Found]:
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = pool.map(lambda tool: _probe(tool, search), candidates)
     found = {answer.name: answer for answer in answers if answer is not None}
-    if PULUMI.name in found:
-        engine = found[PULUMI.name]
-        host = engine.program.with_name("pulumi-language-python")
-        found[PULUMI_PYTHON.name] = Found(
-            name=PULUMI_PYTHON.name, program=host, version=engine.version, origin=Origin.PATH
-        )
     return _fitting_control_plane(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,18 +44,19 @@ def build(
     """
     log = make(paths.tools / "logs") / f"{tool.name}.log"
     log.write_bytes(b"")
-    if tool.package is not None:
-        make(folder / "bin")
-        arguments = ["build", *BUILD_ARGUMENTS, "-ldflags", tool.linker_flags, "-o", str(folder / "bin" / tool.name)]
+    started = time.monotonic()
+    for program in tool.programs:
+        target = make(folder / "bin") / program.name
+        arguments = ["build", *BUILD_ARGUMENTS, "-ldflags", program.linker_flags, "-o", str(target), program.package]
         code = processes.run(
-            [str(toolchain.go), *arguments, tool.package],
+            [str(toolchain.go), *arguments],
             log=log,
-            cwd=SOURCES / tool.source,
+            cwd=SOURCES / program.source,
             environment=toolchain.environment,
-            tick=tick,
+            tick=lambda _seconds: tick(time.monotonic() - started),
         )
         if code != 0:
-            raise _failure(tool, log, code)
+            raise _failure(program.name, log, code)
     for entry in tool.files:
         _copy(entry, folder, toolchain)
 
@@ -80,11 +82,11 @@ def _copy(entry: ModuleFiles, folder: Path, toolchain: Toolchain) -> None:
         copied.chmod(0o755 if entry.destination == "bin" else 0o644)
 
 
-def _failure(tool: GoTool, log: Path, code: int) -> ToolsError:
+def _failure(name: str, log: Path, code: int) -> ToolsError:
     lines = processes.tail(log)
     remedy = "run the same command again: what was compiled so far is kept"
     if "no space left on device" in lines:
         remedy = "free some space, or set RUNNER_PLATFORM_CACHE to a folder on another disk"
     elif "signal: killed" in lines:
         remedy = "the machine ran out of memory: close other programs and run the same command again"
-    return ToolsError(f"building {tool.name} failed with exit code {code}; {remedy}; whole log: {log}\n{lines}")
+    return ToolsError(f"building {name} failed with exit code {code}; {remedy}; whole log: {log}\n{lines}")

@@ -48,7 +48,7 @@ class Tools:
     @property
     def pulumi_language_python(self) -> Path:
         """Folder of the Python language host and of what it and the engine start: exec, analyzer, dynamic provider."""
-        return self._program(catalogue.PULUMI_PYTHON).parent
+        return self._program(catalogue.PULUMI).parent
 
     @property
     def helm(self) -> Path:

@@ -140,7 +140,7 @@ def test_the_caches_own_folders_do_not_count_as_path(paths: Paths, monkeypatch: 
 
 
 def test_pulumi_from_path_brings_its_own_language_host(paths: Paths, folder: Path) -> None:
-    build(paths, "pulumi", "pulumi-language-python")
+    build(paths, "pulumi")
     for name in LANGUAGE:
         fake(folder, name)
     fake(folder, "pulumi", "v3.272.0")
@@ -162,11 +162,11 @@ def test_pulumi_behind_a_link_finds_its_companions_beside_the_file(paths: Paths,
 
 
 def test_pulumi_without_its_python_host_is_not_used(paths: Paths, folder: Path) -> None:
-    build(paths, "pulumi", "pulumi-language-python")
+    build(paths, "pulumi")
     fake(folder, "pulumi", "v3.272.0")
     found = discover(paths)
     assert found["pulumi"].origin is Origin.CACHE
-    assert found["pulumi-language-python"].origin is Origin.CACHE
+    assert Tools(paths=paths, found=found).pulumi_language_python.is_relative_to(paths.tools)
 
 
 def origins(paths: Paths) -> str:

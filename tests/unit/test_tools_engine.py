@@ -23,8 +23,8 @@ def paths(tmp_path: Path) -> Paths:
 
 @pytest.fixture
 def tools(paths: Paths) -> Tools:
-    host = paths.tools / "pulumi-language-python-0" / "bin" / "pulumi-language-python"
-    found = Found(name="pulumi-language-python", program=host, version=None, origin=Origin.CACHE)
+    program = paths.tools / "pulumi-0" / "bin" / "pulumi"
+    found = Found(name="pulumi", program=program, version=None, origin=Origin.CACHE)
     return Tools(paths=paths, found={found.name: found})
 
 
