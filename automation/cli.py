@@ -1,0 +1,118 @@
+"""`runner-platform`: the command line.
+
+Exit codes: 0 fine; 1 the thing asked about is not fine; 2 wrong use; 3 interrupted, state saved; 4 locked by a live run.
+With `--json`, standard output is one JSON document and everything else goes to standard error. Commands import what they need when
+they run, so that the exec plugin, which starts often, starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="GitLab runners on EKS, and who may deploy where.",
+)
+Stack = Annotated[
+    str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
+]
+WRONG_USE = 2
+
+
+@app.command("kube-token", hidden=True)
+def kube_token(
+    cluster: Annotated[str, typer.Option()],
+    region: Annotated[str, typer.Option()],
+    profile: Annotated[str, typer.Option()],
+) -> None:
+    """Print a token that the cluster accepts: the exec plugin of the deployer's kubeconfig."""
+    from automation import kube_token as plugin  # noqa: PLC0415  # see the module's docstring
+
+    raise typer.Exit(plugin.main(cluster, region, profile))
+
+
+@app.command()
+def check(stack: Annotated[str | None, typer.Option("--stack", "-s", help="Only this stack.")] = None) -> None:
+    """Settings are valid and the programs run under mocks: no engine, no cloud, no credentials."""
+    from automation import inspect  # noqa: PLC0415  # see the module's docstring
+
+    for line in inspect.check([stack] if stack else None):
+        typer.echo(line)
+
+
+@app.command()
+def resources(
+    stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+) -> None:
+    """List what a stack's program registers, with all inputs."""
+    from automation import inspect  # noqa: PLC0415  # see the module's docstring
+
+    found = inspect.resources(stack)
+    if as_json:
+        _print_json(found)
+        return
+    for each in found:
+        typer.echo(f"{each['type']:60} {each['name']:45} {each['account'] or '-'}")
+
+
+@app.command()
+def values(runner_class: Annotated[str, typer.Argument(metavar="CLASS")], stack: Stack) -> None:
+    """Print a class's Helm values, for `helm template -f`; no token is in them."""
+    from automation import inspect  # noqa: PLC0415  # see the module's docstring
+
+    typer.echo(inspect.values(stack, runner_class), nl=False)
+
+
+@app.command()
+def profiles(
+    runner_class: Annotated[str | None, typer.Argument(metavar="CLASS")] = None,
+    stack: Annotated[str | None, typer.Option("--stack", "-s", help="The class's stack.")] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(help="deployer, reader or foundation: what the platform's own pipeline or operators bring."),
+    ] = None,
+    source_profile: Annotated[
+        str | None, typer.Option(help="With --platform: the profile of a person, whose credentials assume the roles.")
+    ] = None,
+) -> None:
+    """Print an AWS config: of a class's jobs, or of those who deploy the platform."""
+    from automation import inspect  # noqa: PLC0415  # see the module's docstring
+
+    if platform is not None and runner_class is None:
+        typer.echo(inspect.platform_profiles(platform, source_profile), nl=False)
+    elif platform is None and runner_class is not None and stack is not None:
+        typer.echo(inspect.class_profiles(stack, runner_class), nl=False)
+    else:
+        raise inspect.WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def main() -> None:
+    """Run the command line; no error that a person can mend ends in a traceback."""
+    from automation.inspect import WrongUseError  # noqa: PLC0415  # see the module's docstring
+    from config.errors import SettingsError  # noqa: PLC0415  # same
+
+    if sys.argv[1:2] == ["sandbox"]:
+        from automation.commands import sandbox  # noqa: PLC0415  # same
+
+        app.add_typer(sandbox.app, name="sandbox")
+    else:
+        app.add_typer(typer.Typer(help="The cloud on this machine: start, stop, status, env, reset."), name="sandbox")
+    try:
+        app()
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except WrongUseError as error:
+        typer.echo(f"runner-platform: {error}", err=True)
+        sys.exit(WRONG_USE)

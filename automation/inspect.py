@@ -1,0 +1,126 @@
+"""What can be said about a stack from its files alone: no engine, no cloud, no credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from components.documents import profiles as documents
+from components.documents.helm_values import helm_values
+from config import foundation, load
+from config.errors import Problem, SettingsError, unknown_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from config.settings import Settings
+
+OPERATOR_PROFILE = "management"
+
+
+class WrongUseError(Exception):
+    """The command line does not make sense; exit code 2."""
+
+
+def check(stacks: Sequence[str] | None) -> Iterator[str]:
+    """Check stacks, all that have a file where none is named; yields a line per stack.
+
+    Raises:
+        SettingsError: with every problem of the first stack that has some.
+    """
+    from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
+
+    names = list(stacks) if stacks else [foundation.STACK, *load.stacks()]
+    _same_ids(names)
+    for stack in names:
+        count = len(rehearse(stack).registrations)
+        yield f"{stack}: settings valid, the program runs and registers {count} resources"
+
+
+def _same_ids(names: Sequence[str]) -> None:
+    expected = {name: account.id for name, account in load.of_foundation().accounts.items()}
+    problems = [
+        Problem(
+            path=f"{stack}: accounts.{name}.id",
+            message=f"{account.id} is not what foundation/Pulumi.foundation.yaml says ({expected.get(name, 'no such account')}); make them agree",
+        )
+        for stack in names
+        if stack != foundation.STACK
+        for name, account in load.of_stack(stack).accounts.items()
+        if expected.get(name) != account.id
+    ]
+    if problems:
+        raise SettingsError("The stack files", problems)
+
+
+def resources(stack: str) -> list[dict[str, Any]]:
+    """What a stack's program registers: `{type, name, parent, provider, account, inputs}` each.
+
+    `account` is the account's name, null outside AWS; secrets are `[secret]`, unknowns `[unknown]`.
+    """
+    from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
+
+    rehearsal = rehearse(stack)
+    accounts = {each.urn: each.name for each in rehearsal.of_type("pulumi:providers:aws")}
+    return [
+        {
+            "type": each.type,
+            "name": each.name,
+            "parent": each.parent or None,
+            "provider": each.provider or None,
+            "account": accounts.get(each.provider.rpartition("::")[0]) if each.type.startswith("aws:") else None,
+            "inputs": dict(each.inputs),
+        }
+        for each in rehearsal.registrations
+    ]
+
+
+def values(stack: str, runner_class: str) -> str:
+    """A class's Helm values as YAML; no token in it.
+
+    Raises:
+        WrongUseError: the stack has no such class.
+    """
+    settings = _settings_with(stack, runner_class)
+    return yaml.safe_dump(helm_values(settings, runner_class), sort_keys=False, width=120)
+
+
+def class_profiles(stack: str, runner_class: str) -> str:
+    """A class's AWS config.
+
+    Raises:
+        WrongUseError: the stack has no such class.
+    """
+    return documents.class_profiles(_settings_with(stack, runner_class), runner_class)
+
+
+def platform_profiles(role: str, source_profile: str | None) -> str:
+    """The AWS config of those who deploy: `deployer`, `reader` or `foundation`.
+
+    Raises:
+        WrongUseError: no such role.
+    """
+    settings = load.of_foundation()
+    if role == "foundation":
+        return documents.foundation_profiles(
+            settings.organization, settings.accounts, source_profile=source_profile or OPERATOR_PROFILE
+        )
+    if role not in documents.PLATFORM_ROLES:
+        raise WrongUseError(
+            f"--platform {role!r} {unknown_key(role, [*documents.PLATFORM_ROLES, 'foundation']).removeprefix('is not a setting; ')}"
+        )
+    return documents.platform_profiles(
+        settings.organization, settings.accounts, role=role, source_profile=source_profile
+    )
+
+
+def _settings_with(stack: str, runner_class: str) -> Settings:
+    if stack == foundation.STACK:
+        raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
+    settings = load.of_stack(stack)
+    if runner_class not in settings.runners:
+        raise WrongUseError(
+            f"{runner_class!r} is not a class of stack {stack}; its classes: {', '.join(settings.runners)}"
+        )
+    return settings
