@@ -1,0 +1,1 @@
+"""A small GitLab: the runner endpoints of its API and the keys of its ID tokens, on loopback."""
