@@ -57,7 +57,10 @@ def _run(command: str, names: list[str]) -> int:
         return 0
     if command == "list":
         return _list(paths)
-    from sandbox.tools.ensure import ensure  # noqa: PLC0415  # needs Rich, which `clean` must do without
+    try:
+        from sandbox.tools.ensure import ensure  # noqa: PLC0415  # needs Rich, which `clean` must do without
+    except ModuleNotFoundError as error:
+        raise ToolsError(f"this Python has no module {error.name}; run `make tools` instead") from error
 
     tools = ensure(paths, names or None)
     print(f"{len(tools.found)} tools are ready: `python -m sandbox.tools list` shows them")

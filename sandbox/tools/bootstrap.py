@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 """The project."""
 _INPUTS = ("pyproject.toml", "uv.lock")
 _STAMP = ".runner-platform"
-_MEGABYTES = 1500
+_MEGABYTES = 1000
 
 
 def main() -> int:
