@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +38,7 @@ from sandbox.providers.base import (
 # The engine runs a few operations per core, and waits occupy a thread each; Cancel must always find one free.
 _THREADS: Final = 48
 _ORPHAN_CHECK_SECONDS: Final = 1.0
+_LAST_CALLS_SECONDS: Final = 4.0
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -182,16 +182,22 @@ def start(stand_in: StandIn) -> tuple[grpc.Server, int]:
 def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
     """Run the provider process until its engine is gone. `arguments` are those of the command line (engine address)."""
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine gets Ctrl-C too, and sends Cancel
+    asked = threading.Event()
+    # An engine that is done sends SIGINT to the plugin's own process group, where Ctrl-C does not arrive, and waits
+    # five seconds for its end.
+    signal.signal(signal.SIGINT, lambda _number, _frame: asked.set())
     addresses = [
         argument for argument in (sys.argv[1:] if arguments is None else arguments) if not argument.startswith("-")
     ]
     if addresses:
         stand_in.report = _reporter(addresses[0])
-    _server, port = start(stand_in)
+    server, port = start(stand_in)
     print(port, flush=True)  # noqa: T201 - the engine reads the port from standard output
     while os.getppid() == parent:
-        time.sleep(_ORPHAN_CHECK_SECONDS)
+        if asked.wait(_ORPHAN_CHECK_SECONDS):
+            stand_in.cancel()
+            server.stop(_LAST_CALLS_SECONDS).wait()
+            os._exit(0)  # as below
     os._exit(1)  # the engine was killed; threads that wait would keep an orderly exit for minutes
 
 
