@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox import aws_config, state
 from sandbox.errors import SandboxError
 from sandbox.paths import PUBLIC_PASSPHRASE
+from sandbox.tools.errors import ToolsError
 from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
@@ -166,11 +167,11 @@ def _chosen(file: Path) -> str:
 
 def _path(paths: Paths) -> str:
     """The sandbox's folders, the virtual environment, the tools, then what the caller has; each once."""
-    ours = [
-        str(paths.bin),
-        str(Path(sys.prefix) / "bin"),
-        *(str(folder) for folder in Tools.find(paths).path_folders()),
-    ]
+    try:
+        folders = [str(folder) for folder in Tools.find(paths).path_folders()]
+    except ToolsError as error:
+        raise SandboxError(str(error)) from error
+    ours = [str(paths.bin), str(Path(sys.prefix) / "bin"), *folders]
     theirs = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder not in ours]
     return os.pathsep.join([*dict.fromkeys(ours), *theirs])
 

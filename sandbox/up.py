@@ -1,11 +1,12 @@
 """`make up`: from a clone to three deployed stacks, in one command that can be repeated and interrupted.
 
 Owns the order of the phases, what is printed, and the exit code: 0 all deployed, 1 failed, 3 interrupted with the state
-saved, 4 another command holds the sandbox. Run as `python -m sandbox.up`.
+saved, 4 another command holds the sandbox. Run as `python -m sandbox.up [STACK ...]`, all stacks by default.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import sys
@@ -24,17 +25,25 @@ from sandbox.prepare import prepared
 from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run `make up`; returns its exit code."""
+    known = stacks()
+    parser = argparse.ArgumentParser(prog="python -m sandbox.up", description="Start the sandbox and deploy into it.")
+    parser.add_argument("stacks", nargs="*", metavar="STACK", help=", ".join(stack.name for stack in known))
+    names = parser.parse_args(arguments).stacks
+    unknown = [name for name in names if name not in {stack.name for stack in known}]
+    if unknown:
+        parser.error(f"unknown stack {unknown[0]!r}; known are {', '.join(stack.name for stack in known)}")
     console = Console()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         paths = Paths.from_environment()
         with lock.held(paths), Meter(paths) as meter:
-            _up(paths, console, meter)
+            _up(paths, [stack for stack in known if not names or stack.name in names], console, meter)
     except SandboxError as error:
         console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
         if error.remedy:
@@ -50,14 +59,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _up(paths: Paths, console: Console, meter: Meter) -> None:
+def _up(paths: Paths, chosen: Sequence[Stack], console: Console, meter: Meter) -> None:
     left = end_leftovers(paths)
     if left:
         console.print(f"ended {len(left)} processes of a deployment that was killed")
     prepared(paths, console, meter.phase)
     engine = connect(paths)
     deployed, accounts = [], {}
-    for stack in stacks():
+    for stack in chosen:
         with meter.phase(stack.name):
             deployed.append(_deploy(engine, stack, console))
         accounts[stack.name] = used_accounts(engine, stack)
