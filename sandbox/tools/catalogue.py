@@ -2,6 +2,7 @@
 
 Versions are not written here: each comes from the tool's own `go.mod` or `uv.lock`, which are the only pins. The
 figures for time and disk are of one machine with two cores; they size the progress display and the check for space.
+To raise one: `go get -tool <package>@<version>` in its folder; Kubernetes names the same version in its replacements.
 """
 
 from __future__ import annotations

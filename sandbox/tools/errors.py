@@ -23,4 +23,5 @@ def cache_error(folder: Path, error: OSError) -> ToolsError:
     remedy = "set RUNNER_PLATFORM_CACHE to a folder that you may write to"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         remedy = "free some space there, or set RUNNER_PLATFORM_CACHE to a folder on another disk"
-    return ToolsError(f"the cache folder {folder} cannot be written: {error.strerror or error}; {remedy}")
+    place = f" ({error.filename})" if error.filename and str(error.filename) != str(folder) else ""
+    return ToolsError(f"the cache folder {folder} cannot be written: {error.strerror or error}{place}; {remedy}")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 OWNER, MAINTAINER, DEVELOPER = GITLAB_TOKEN, "glpat-sandbox-maintainer", "glpat-sandbox-developer"
 ISSUER = "https://gitlab.com"
-GROUP = {"runner_type": "group_type", "group_id": 1234, "tag_list": "small", "run_untagged": "false"}
-PROJECT = {"runner_type": "project_type", "project_id": 5678}
+GROUP: dict[str, Any] = {"runner_type": "group_type", "group_id": 1234, "tag_list": "small", "run_untagged": "false"}
+PROJECT: dict[str, Any] = {"runner_type": "project_type", "project_id": 5678}
 
 
 @pytest.fixture
@@ -178,7 +178,10 @@ def test_an_id_token_is_minted_for_no_stranger(gitlab: GitLab) -> None:
 
 
 def test_groups_projects_and_tokens_can_be_added(gitlab: GitLab) -> None:
-    seed = {"groups": {"77": {"path": "new"}}, "tokens": {"glpat-new": {"user": "x", "groups": {"77": "OWNER"}}}}
+    seed: dict[str, Any] = {
+        "groups": {"77": {"path": "new"}},
+        "tokens": {"glpat-new": {"user": "x", "groups": {"77": "OWNER"}}},
+    }
     assert call(gitlab, "PUT", "/_sandbox/seed", **seed)[0] == HTTPStatus.OK
     assert call(gitlab, "POST", "/user/runners", "glpat-new", runner_type="group_type", group_id=77)[0] == 201
 

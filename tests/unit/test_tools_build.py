@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_made_is_a_clear_error(bench: Bench, place: str) 
 def test_a_cache_that_cannot_be_made_ends_the_command_without_a_traceback(bench: Bench) -> None:
     bench.paths.cache.touch()
     builder = bench.start("etcd")
-    said, _ = builder.communicate(timeout=10)
+    said, _ = builder.communicate(timeout=30)
     assert builder.returncode == 1
     assert said.startswith(f"error: the cache folder {bench.paths.cache}")
     assert "Traceback" not in said

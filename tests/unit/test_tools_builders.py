@@ -39,7 +39,7 @@ def test_an_interrupted_build_leaves_nothing_half_built(bench: Bench, number: si
     builder = bench.start("etcd")
     compiler = int(bench.building()[0])
     builder.send_signal(number)
-    builder.communicate(timeout=10)
+    builder.communicate(timeout=30)
     wait_for(lambda: not alive(compiler))
     assert not tool_folder(bench.paths, catalogue.ETCD).exists()
     if number is not signal.SIGKILL:
@@ -93,8 +93,8 @@ def test_the_second_builder_says_who_builds_and_takes_the_result(bench: Bench) -
             break
     (bench.folder / "wait").unlink()
     assert f"etcd is being made by process {first.pid}" in said[-1]
-    first.communicate(timeout=10)
-    second.communicate(timeout=10)
+    first.communicate(timeout=30)
+    second.communicate(timeout=30)
     assert (first.returncode, second.returncode) == (0, 0)
     assert not (bench.folder / "building").exists(), "the second must not build again"
 
@@ -138,7 +138,7 @@ def test_clean_refuses_while_somebody_builds(bench: Bench) -> None:
     with pytest.raises(ToolsError, match=f"etcd is being built by process {builder.pid}"):
         clean.clean(bench.paths, print)
     builder.terminate()
-    builder.communicate(timeout=10)
+    builder.communicate(timeout=30)
 
 
 def test_clean_refuses_while_a_sandbox_runs_and_not_after_its_end(bench: Bench) -> None:
