@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 """The repository that this package belongs to."""
@@ -31,6 +34,8 @@ class Organization:
     partition: str
     accounts: dict[str, str]
     """Account ids by name."""
+    people: tuple[str, ...] = ()
+    """ARNs of roles of people that the stack files name: they exist before the platform does."""
 
     @property
     def home(self) -> str:
@@ -45,6 +50,7 @@ class Organization:
             "partition": self.partition,
             "management": MANAGEMENT_ACCOUNT,
             "accounts": self.accounts,
+            "people": list(self.people),
         }
 
     def name_of(self, account: str) -> str:
@@ -83,7 +89,18 @@ def read(project: Path = PROJECT) -> Organization:
         region=organization["region"],
         partition=organization.get("partition", "aws"),
         accounts=identifiers,
+        people=_people(project, config),
     )
+
+
+def _people(project: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Roles that may deploy, and roles that administer a cluster; what is wrong with them the program says better."""
+    found = list((config.get(_PREFIX + "platform") or {}).get("operators") or ())
+    for path in sorted(project.glob("Pulumi.*.yaml")):
+        document = yaml.safe_load(path.read_text()) or {}
+        cluster = (document.get("config") or {}).get("runner-platform:cluster") or {}
+        found += cluster.get("administrators") or ()
+    return tuple(dict.fromkeys(str(arn) for arn in found))
 
 
 def _mapping(path: Path, config: object, key: str) -> dict[str, Any]:

@@ -102,6 +102,10 @@ class Existing:
     outputs: Properties
 
 
+ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
+"""What the engine itself puts among a provider's inputs."""
+
+
 class StandIn(ABC):
     """A provider: one process, one configuration. Subclasses answer the operations, which run in parallel threads."""
 
@@ -128,7 +132,8 @@ class StandIn(ABC):
 
     def check_config(self, news: Properties) -> Properties:
         """Return the provider's own inputs, checked. Raises `InvalidInputsError`."""
-        _, failures = validation.validate(self.sdk.provider(), schema.decode_config(wire.reveal(news)))
+        own = {key: value for key, value in news.items() if key not in ENGINE_KEYS}
+        _, failures = validation.validate(self.sdk.provider(), schema.decode_config(wire.reveal(own), self.sdk.provider()))
         if failures:
             raise InvalidInputsError(failures)
         return news

@@ -122,7 +122,7 @@ class GitLab(StandIn):
     def check_config(self, news: Properties) -> Properties:
         """Refuse what the SDK does not know and what is not modelled."""
         checked = super().check_config(news)
-        config = decode_config(wire.reveal(news))
+        config = decode_config(wire.reveal(news), self.sdk.provider())
         failures = [Failure(key, "is not modelled by the sandbox") for key in _NOT_MODELLED if config.get(key)]
         url = config.get("baseUrl")
         if isinstance(url, str) and not url.endswith("/"):

@@ -15,6 +15,7 @@ import contextlib
 import importlib.util
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -208,11 +209,18 @@ class Package:
         return PropertyType(kind=Kind.ANY)
 
 
-def decode_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a provider's configuration with nested values decoded: the SDKs send all but strings as JSON text."""
+def decode_config(config: dict[str, Any], properties: Mapping[str, Property]) -> dict[str, Any]:
+    """Return a provider's configuration with nested values decoded: the SDKs send all but strings as JSON text.
+
+    Args:
+        config: Values by wire name.
+        properties: What the SDK declares; text that is declared as text stays it, even where it happens to be JSON.
+    """
     decoded = {}
     for key, value in config.items():
         decoded[key] = value
+        if key in properties and properties[key].type.kind is Kind.STRING:
+            continue
         if isinstance(value, str) and (value[:1] in ("[", "{") or value in ("true", "false")):
             with contextlib.suppress(ValueError):
                 decoded[key] = json.loads(value)

@@ -107,7 +107,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     @_answers
     def Configure(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """Take the configuration."""
-        self.stand_in.configure(schema.decode_config(wire.reveal(wire.decode(request.args))))
+        self.stand_in.configure(schema.decode_config(wire.reveal(wire.decode(request.args)), self.stand_in.sdk.provider()))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=self.stand_in.accept_secrets, supportsPreview=True, supports_autonaming_configuration=True
         )

@@ -123,7 +123,7 @@ def test_the_providers_own_configuration_is_known() -> None:
 
 def test_nested_configuration_is_decoded_from_json() -> None:
     config = {"allowedAccountIds": '["111111111111"]', "profile": "[odd", "insecure": "true", "region": "eu-central-1"}
-    decoded = schema.decode_config(config)
+    decoded = schema.decode_config(config, package("aws").provider())
     assert decoded == {
         "allowedAccountIds": ["111111111111"],
         "profile": "[odd",

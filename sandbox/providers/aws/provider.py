@@ -58,7 +58,7 @@ class AwsStandIn(StandIn):
     @override
     def check_config(self, news: Properties) -> Properties:
         checked = super().check_config({key: value for key, value in news.items() if key != "version"})
-        decoded = decode_config(wire.reveal(checked))
+        decoded = decode_config(wire.reveal(checked), self.sdk.provider())
         failures = [
             Failure(
                 name, "is a provider property that the sandbox's aws stand-in does not model; use a profile instead"

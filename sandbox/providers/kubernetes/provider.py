@@ -46,7 +46,7 @@ class Kubernetes(StandIn):
     def check_config(self, news: Properties) -> Properties:
         """Refuse what the SDK does not know and what the stand-in does not model."""
         checked = super().check_config(news)
-        failures = settings.refusals(decode_config(wire.reveal(news)))
+        failures = settings.refusals(decode_config(wire.reveal(news), self.sdk.provider()))
         if failures:
             raise InvalidInputsError(failures)
         return checked

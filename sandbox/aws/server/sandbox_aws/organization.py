@@ -53,6 +53,12 @@ def declare(document: dict[str, Any]) -> None:
     operator_home = accounts.get("admin") or next(iter(accounts.values()))
     with request_scope(operator_home, declared.region):
         _role(OPERATOR_ROLE, declared.management, _operator_permissions())
+    for arn in document.get("people", ()):
+        account, _, resource = arn.partition("::")[2].partition(":role")
+        path, _, name = resource.rpartition("/")
+        if account in accounts.values() and name not in {ACCESS_ROLE, OPERATOR_ROLE}:
+            with request_scope(account, declared.region):
+                _role(name, declared.management, None, path=f"{path}/")
 
 
 def _operator_permissions() -> dict[str, Any]:
@@ -61,13 +67,15 @@ def _operator_permissions() -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _role(name: str, management: str, permissions: dict[str, Any] | None) -> None:
+def _role(name: str, management: str, permissions: dict[str, Any] | None, path: str = "/") -> None:
     """Make a role of the current account that the management account may assume, or put an existing one right."""
     principal = {"AWS": f"arn:aws:iam::{management}:root"}
     trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
     document = json.dumps({"Version": "2012-10-17", **trust})
     if name not in iam._roles:
-        iam._create_role({"RoleName": [name], "AssumeRolePolicyDocument": [document], "MaxSessionDuration": ["43200"]})
+        iam._create_role(
+            {"RoleName": [name], "Path": [path], "AssumeRolePolicyDocument": [document], "MaxSessionDuration": ["43200"]}
+        )
     iam._roles[name]["AssumeRolePolicyDocument"] = document
     if permissions is not None:
         iam._roles[name]["InlinePolicies"] = {name: json.dumps(permissions)}
