@@ -59,13 +59,14 @@ class AwsAdmin:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy stands between here and loopback
 
-    def ready(self) -> bool:
-        """Whether the server answers."""
+    def ready(self, pid: int | None = None) -> bool:
+        """Whether the server answers and, where a process id is given, is that process: a port may have a stranger."""
         try:
             answer = self._session.get(f"{self._base}/_sandbox/health", timeout=_SECONDS)
-            return answer.status_code == HTTPStatus.OK and answer.json() == {"ready": True}
+            said = answer.json() if answer.status_code == HTTPStatus.OK else {}
         except (requests.RequestException, ValueError):
             return False
+        return said.get("ready") is True and pid in {None, said.get("pid")}
 
     def organization(self, declared: Mapping[str, Any]) -> None:
         """Declare the organisation: who is a member, and the roles that every account has. Idempotent.

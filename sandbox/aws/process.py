@@ -87,12 +87,12 @@ class AwsServer:
         self._process = None
 
     def _wait(self, admin: AwsAdmin, log: Path) -> None:
-        """Return once the server answers on its own behalf: a stranger on the port is not it."""
+        """Return once the server answers; a stranger on its port is not it."""
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             if not self.alive():
                 raise AwsServerError(f"The AWS server ended at once; its log {log} ends with:\n{_end_of(log)}")
-            if admin.ready():
+            if admin.ready(self.pid):
                 return
             time.sleep(0.05)
         self.stop()

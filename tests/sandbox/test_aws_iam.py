@@ -34,8 +34,14 @@ def make(iam: Any, path: str = "/", **fields: Any) -> str:
 @pytest.fixture(scope="module")
 def boundary(aws: Cloud) -> str:
     """A policy to bound roles with."""
-    made = aws.root(DEV).client("iam").create_policy(
-        PolicyName=unique("boundary"), Path="/cicd-platform/", PolicyDocument=policy({"Action": "s3:*", "Resource": "*"})
+    made = (
+        aws.root(DEV)
+        .client("iam")
+        .create_policy(
+            PolicyName=unique("boundary"),
+            Path="/cicd-platform/",
+            PolicyDocument=policy({"Action": "s3:*", "Resource": "*"}),
+        )
     )
     return str(made["Policy"]["Arn"])
 
@@ -104,9 +110,9 @@ def test_who_may_create_roles_only_with_the_boundary_cannot_leave_it_out(aws: Cl
 def test_a_boundary_limits_what_its_role_may_do(aws: Cloud, boundary: str) -> None:
     root, name = aws.root(DEV), unique("bound")
     iam = root.client("iam")
-    arn = iam.create_role(
-        RoleName=name, AssumeRolePolicyDocument=trusting(DEV), PermissionsBoundary=boundary
-    )["Role"]["Arn"]
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(DEV), PermissionsBoundary=boundary)["Role"][
+        "Arn"
+    ]
     iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy({"Action": "*", "Resource": "*"}))
     session = root.assume(arn)
     session.client("s3").list_buckets()
@@ -176,7 +182,10 @@ def test_policy_names_are_unique_whatever_the_path(aws: Cloud) -> None:
             "a principal that does not exist",
             policy({"Principal": {"AWS": f"arn:aws:iam::{DEV}:role/nobody"}, "Action": "sts:AssumeRole"}),
         ),
-        ("a wildcard in a principal", policy({"Principal": {"AWS": f"arn:aws:iam::{DEV}:role/*"}, "Action": "sts:AssumeRole"})),
+        (
+            "a wildcard in a principal",
+            policy({"Principal": {"AWS": f"arn:aws:iam::{DEV}:role/*"}, "Action": "sts:AssumeRole"}),
+        ),
     ],
 )
 def test_a_malformed_trust_is_refused_at_creation_and_at_change(aws: Cloud, why: str, document: str) -> None:

@@ -79,7 +79,14 @@ def test_a_root_key_in_a_form_does_not_upload(aws: Cloud) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["Bearer abc", "Basic dGVzdDp0ZXN0", "AWS4-HMAC-SHA256 Credential=", "AWS test:signature", "AWS 222222222222:x", ""],
+    [
+        "Bearer abc",
+        "Basic dGVzdDp0ZXN0",
+        "AWS4-HMAC-SHA256 Credential=",
+        "AWS test:signature",
+        "AWS 222222222222:x",
+        "",
+    ],
 )
 def test_other_ways_to_sign_lead_nowhere(aws: Cloud, authorization: str) -> None:
     form = {"Action": "ListRoles", "Version": "2010-05-08"}
@@ -133,7 +140,10 @@ LOGIN = {"Action": "ecr:GetAuthorizationToken", "Resource": "*"}
 def login(caller: Caller) -> dict[str, str]:
     """Return the header of a registry client that has logged in."""
     data = caller.client("ecr").get_authorization_token()["authorizationData"][0]
-    return {"authorization": f"Basic {data['authorizationToken']}", "host": f"{CICD}.dkr.ecr.eu-central-1.amazonaws.com"}
+    return {
+        "authorization": f"Basic {data['authorizationToken']}",
+        "host": f"{CICD}.dkr.ecr.eu-central-1.amazonaws.com",
+    }
 
 
 def test_the_registry_wants_a_login_and_the_permission(aws: Cloud) -> None:

@@ -76,7 +76,9 @@ def test_every_member_sees_the_same_organisation(aws: Cloud) -> None:
         assert (found["Id"], found["MasterAccountId"]) == ("o-example1234", MANAGEMENT)
 
 
-def test_the_management_account_reaches_every_member_and_the_operators_role_only_the_platforms_roles(aws: Cloud) -> None:
+def test_the_management_account_reaches_every_member_and_the_operators_role_only_the_platforms_roles(
+    aws: Cloud,
+) -> None:
     root = aws.root(MANAGEMENT)
     for account in (ADMIN, CICD, DEV, PROD):
         session = root.assume(f"arn:aws:iam::{account}:role/OrganizationAccountAccessRole")
@@ -124,9 +126,7 @@ def test_a_trusted_role_that_is_made_again_is_a_stranger(aws: Cloud) -> None:
     iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=ANY_ROLE)
     again = aws.root(CICD).assume(arn)
     assert refusal(again.assume, delegated) == DENIED
-    aws.root(DEV).client("iam").update_assume_role_policy(
-        RoleName=delegated.rpartition("/")[2], PolicyDocument=trust
-    )
+    aws.root(DEV).client("iam").update_assume_role_policy(RoleName=delegated.rpartition("/")[2], PolicyDocument=trust)
     assert again.assume(delegated).arn
 
 

@@ -52,9 +52,7 @@ def identity(aws: Cloud) -> None:
     aws.admin.issuer(ISSUER, jwks("issuer", "1"))
     iam = aws.root(CICD).client("iam")
     iam.create_open_id_connect_provider(Url=ISSUER, ClientIDList=["sts.amazonaws.com", "second.example"])
-    iam.create_role(
-        RoleName=NAME, Path="/cicd/", AssumeRolePolicyDocument=trust(sub=SUBJECT, aud="sts.amazonaws.com")
-    )
+    iam.create_role(RoleName=NAME, Path="/cicd/", AssumeRolePolicyDocument=trust(sub=SUBJECT, aud="sts.amazonaws.com"))
 
 
 def call(aws: Cloud, web_token: str, role: str = ROLE, **fields: Any) -> dict[str, Any]:

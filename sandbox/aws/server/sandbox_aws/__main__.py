@@ -67,7 +67,7 @@ async def _serve(state: Path, port: int, jobs_port: int) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}", f"127.0.0.1:{jobs_port}"]
     config.accesslog = None
-    config.graceful_timeout = 2.0
+    config.graceful_timeout = 0.5  # idle connections of clients are not worth waiting for
     config.keep_alive_timeout = 60.0
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

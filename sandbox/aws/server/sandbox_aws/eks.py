@@ -21,9 +21,7 @@ from sandbox_aws.patching import handlers, replace
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
 
-_ONE = re.compile(
-    r"/clusters/(?P<name>[A-Za-z0-9_-]+)(?P<rest>/updates|/updates/(?P<update>[0-9a-f-]+)|/update-config)?"
-)
+_ONE = re.compile(r"/clusters/(?P<name>[A-Za-z0-9_-]+)(?P<rest>/updates|/updates/(?P<update>[^/]+)|/update-config)?")
 
 
 def install() -> None:

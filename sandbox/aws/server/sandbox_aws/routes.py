@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -37,7 +38,7 @@ def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Ans
 def _route(method: str, path: str, query: dict[str, list[str]], document: dict[str, Any]) -> Answer | None:
     match method, path:
         case "GET", "/_sandbox/health":
-            return as_json({"ready": True})
+            return as_json({"ready": True, "pid": os.getpid()})
         case "POST", "/_sandbox/save":
             return as_json({})
         case "PUT", "/_sandbox/organization":
