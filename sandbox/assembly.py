@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox import organization as organizations
 from sandbox.aws.client import AwsAdmin
-from sandbox.aws.process import AwsServer, AwsServerError
+from sandbox.aws.process import AwsServer
 from sandbox.errors import SandboxError
+from sandbox.gitlab.process import GitlabServer
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.commands import Binaries, ClusterSpec
 from sandbox.processes import ProcessId
@@ -62,12 +63,19 @@ def assemble(paths: Paths, current: State) -> Assembly:
     base = f"http://127.0.0.1:{current.ports.aws}"
     admin = AwsAdmin(base)
 
+    gitlab = GitlabPart(paths, current)
+
+    def introduce() -> None:
+        admin.organization(members.request())
+        if gitlab.processes():
+            admin.issuer(organizations.GITLAB_ISSUER, gitlab.jwks())
+
     return Assembly(
         organization=members,
-        servers={"aws": AwsPart(paths, python, current, members.region)},
+        servers={"aws": AwsPart(paths, python, current, members.region), "gitlab": gitlab},
         cloud=admin,
         control_plane=partial(KubernetesPart, paths.clusters, admin, base, binaries),
-        introduce=partial(admin.organization, members.request()),
+        introduce=introduce,
     )
 
 
@@ -83,10 +91,7 @@ class AwsPart:
     def start(self) -> None:
         """Start the server with its kept state and wait until it answers."""
         self._wanted = True
-        try:
-            self._start()
-        except AwsServerError as error:
-            raise SandboxError(str(error)) from error
+        self._start()
 
     def stop(self) -> None:
         """Stop the server."""
@@ -95,12 +100,43 @@ class AwsPart:
 
     def processes(self) -> list[Process]:
         """The server's process, nothing while it does not run."""
-        known = ProcessId.of(self._server.pid) if self._server.pid and self._server.alive() else None
-        return [Process(name="aws", pid=known.pid, started=known.started, ports=self._ports)] if known else []
+        return _process("aws", self._server, self._ports)
 
     def dead(self) -> list[str]:
         """Name the server when it should run and does not."""
-        return ["the AWS server"] if self._wanted and not self._server.alive() else []
+        return [_ending("the AWS server", self._server.ended)] if self._wanted and not self._server.alive() else []
+
+
+class GitlabPart:
+    """The fake GitLab as a part of the sandbox."""
+
+    def __init__(self, paths: Paths, current: State) -> None:
+        self._server = GitlabServer()
+        self._start = partial(self._server.start, paths, current.ports.gitlab, organizations.GITLAB_ISSUER)
+        self._ports = {"http": current.ports.gitlab}
+        self._wanted = False
+
+    def start(self) -> None:
+        """Start the server with its kept state and wait until it answers."""
+        self._wanted = True
+        self._start()
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._wanted = False
+        self._server.stop()
+
+    def jwks(self) -> dict[str, Any]:
+        """Public keys of its ID tokens."""
+        return self._server.jwks()
+
+    def processes(self) -> list[Process]:
+        """The server's process, nothing while it does not run."""
+        return _process("gitlab", self._server, self._ports)
+
+    def dead(self) -> list[str]:
+        """Name the server when it should run and does not."""
+        return [_ending("the fake GitLab", self._server.ended)] if self._wanted and not self._server.alive() else []
 
 
 class KubernetesPart:
@@ -176,6 +212,18 @@ class KubernetesPart:
             Process(name=f"{self._name} {one.name}", pid=one.pid, started=one.started, ports=one.ports)
             for one in self._cluster.processes()
         ]
+
+
+def _process(name: str, server: AwsServer | GitlabServer, ports: dict[str, int]) -> list[Process]:
+    known = ProcessId.of(server.pid) if server.pid and server.alive() else None
+    return [Process(name=name, pid=known.pid, started=known.started, ports=ports)] if known else []
+
+
+def _ending(name: str, status: int | None) -> str:
+    """Name what ended, and how."""
+    if status is None:
+        return name
+    return f"{name} (signal {-status})" if status < 0 else f"{name} (exit code {status})"
 
 
 def _binaries(tools: Tools) -> Binaries:

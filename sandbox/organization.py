@@ -7,6 +7,7 @@ program runs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,9 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 """The repository that this package belongs to."""
 MANAGEMENT_ACCOUNT: Final = "999999999999"
 """Account id of the organisation's management account; exists in the sandbox only."""
+GITLAB_ISSUER: Final = "https://gitlab.com"
+"""Issuer of the fake GitLab's ID tokens: the one that the stack files trust."""
+_ROLE_ARN: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>\d{12}):role/.+")
 _PREFIX: Final = "runner-platform-foundation:"
 
 
@@ -65,12 +69,7 @@ def read(project: Path = PROJECT) -> Organization:
         SandboxError: Names the file and the key that is missing or not understood.
     """
     path = project / "foundation" / "Pulumi.foundation.yaml"
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
-        raise SandboxError(f"cannot read {path}: {reason}", "the sandbox takes its accounts from there") from error
-    config = document.get("config") if isinstance(document, dict) else None
+    config = _config(path)
     organization = _mapping(path, config, "organization")
     accounts = _mapping(path, config, "accounts")
     identifiers = {}
@@ -89,22 +88,39 @@ def read(project: Path = PROJECT) -> Organization:
         region=organization["region"],
         partition=organization.get("partition", "aws"),
         accounts=identifiers,
-        people=_people(project, config),
+        people=_people(project, config, set(identifiers.values())),
     )
 
 
-def _people(project: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Roles that may deploy, and roles that administer a cluster; what is wrong with them the program says better."""
-    found = list((config.get(_PREFIX + "platform") or {}).get("operators") or ())
+def _people(project: Path, config: Mapping[str, Any], members: set[str]) -> tuple[str, ...]:
+    """Roles that may deploy, and roles that administer a cluster.
+
+    What is not the ARN of a member's role is left to the program, which says what is wrong with it.
+    """
+    platform = config.get(_PREFIX + "platform")
+    named = [platform.get("operators") if isinstance(platform, dict) else None]
     for path in sorted(project.glob("Pulumi.*.yaml")):
-        document = yaml.safe_load(path.read_text()) or {}
-        cluster = (document.get("config") or {}).get("runner-platform:cluster") or {}
-        found += cluster.get("administrators") or ()
-    return tuple(dict.fromkeys(str(arn) for arn in found))
+        cluster = _config(path).get("runner-platform:cluster")
+        named.append(cluster.get("administrators") if isinstance(cluster, dict) else None)
+    found = [str(arn) for arns in named if isinstance(arns, list) for arn in arns]
+    return tuple(
+        arn for arn in dict.fromkeys(found) if (match := _ROLE_ARN.fullmatch(arn)) and match["account"] in members
+    )
 
 
-def _mapping(path: Path, config: object, key: str) -> dict[str, Any]:
-    found = config.get(_PREFIX + key) if isinstance(config, dict) else None
+def _config(path: Path) -> Mapping[str, Any]:
+    """The `config` of a stack file; empty when there is none."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        raise SandboxError(f"cannot read {path}: {reason}", "the sandbox takes its accounts from there") from error
+    config = document.get("config") if isinstance(document, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def _mapping(path: Path, config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = config.get(_PREFIX + key)
     if not isinstance(found, dict) or not found:
         raise SandboxError(
             f"{path}: {_PREFIX}{key} is missing or not a mapping", "see the other stack files for its shape"
