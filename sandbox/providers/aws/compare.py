@@ -8,7 +8,7 @@ differs from an existing value unless AWS computes it; an empty value and no val
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +28,16 @@ class Rules:
     """Values that AWS fills in when they are not given."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values that stand for "not given"."""
+    equal: Mapping[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
+    """Comparisons of values that have several forms for one meaning."""
 
 
 def same(rules: Rules, new: Any, old: Any, path: str = "") -> bool:
     """Tell whether what is wanted (`new`) is what there is (`old`)."""
     if has_unknown(new):
         return False
+    if path in rules.equal and new is not None and old is not None:
+        return rules.equal[path](new, old)
     if path in rules.documents and isinstance(new, str) and isinstance(old, str):
         return bool(canonical(new) == canonical(old))
     if isinstance(new, dict) and isinstance(old, dict):
@@ -99,6 +103,11 @@ def canonical(document: str) -> Any:
         return _canonical(json.loads(document))
     except ValueError:
         return document
+
+
+def same_last_part(new: Any, old: Any) -> bool:
+    """Tell whether an ARN and an id, or two of either, name the same thing."""
+    return str(new).rpartition("/")[2] == str(old).rpartition("/")[2]
 
 
 def is_empty(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from sandbox.providers.aws.ec2 import Ec2Handler
+from sandbox.providers.aws.ec2 import Ec2Handler, retag
 from sandbox.providers.aws.resource import Call, one_of
 from sandbox.providers.aws.tags import as_map
 from sandbox.providers.base import Properties, ProviderError
@@ -190,6 +190,10 @@ class FlowLog(Ec2Handler):
             reason = failed["Error"].get("Message") or failed["Error"].get("Code")
             raise ProviderError(f"no flow log for {failed.get('ResourceId')}: {reason}")
         return str(answer["FlowLogIds"][0])
+
+    @override
+    def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
+        retag(call, identifier, inputs)  # not every AWS server takes the tags with the creation
 
     @override
     def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:

@@ -37,13 +37,14 @@ def rule_records(call: Call, group: str) -> list[Properties]:
     return [record for record in found if record.get("GroupId") == group]
 
 
-def inline_rules(
-    group: str, records: list[Properties], given: list[Properties] | None, *, egress: bool
-) -> list[Properties]:
-    """Return the rules in one direction as blocks: `given`, if they mean the same."""
+def same_rules(new: list[Properties], old: list[Properties]) -> bool:
+    """Tell whether two lists of blocks mean the same rules; `old` names the group itself as `self`."""
+    return _from_blocks("self", new) == _from_blocks("self", old)
+
+
+def inline_rules(group: str, records: list[Properties], *, egress: bool) -> list[Properties]:
+    """Return the rules in one direction as blocks, one for each rule."""
     present = {_from_record(record) for record in records if bool(record.get("IsEgress")) == egress}
-    if given is not None and _from_blocks(group, given) == present:
-        return given
     return [_as_block(group, rule) for rule in sorted(present)]
 
 

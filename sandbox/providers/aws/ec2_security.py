@@ -4,13 +4,13 @@ Owns `SecurityGroup`, `DefaultSecurityGroup`, `SecurityGroupIngressRule` and `Se
 compare is in `ec2_rules`. Source: https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/ and vpc/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
 from sandbox.providers.aws.ec2 import Ec2Handler, is_gone, retag
-from sandbox.providers.aws.ec2_rules import apply_rules, inline_rules, rule_records
+from sandbox.providers.aws.ec2_rules import apply_rules, inline_rules, rule_records, same_rules
 from sandbox.providers.aws.naming import AutoName
 from sandbox.providers.aws.resource import Call, one_of
 from sandbox.providers.aws.session import AwsError
@@ -27,11 +27,7 @@ class _Group(Ec2Handler):
 
     kind = "security-group"
     computed = frozenset({"ingress", "egress", "vpcId"})
-    sets = frozenset(
-        f"{way}{part}"
-        for way in ("ingress", "egress")
-        for part in ("", ".cidrBlocks", ".ipv6CidrBlocks", ".prefixListIds", ".securityGroups")
-    )
+    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {"ingress": same_rules, "egress": same_rules}
     kept = frozenset({"namePrefix", "revokeRulesOnDelete"})
     defaults: ClassVar[Mapping[str, Any]] = {"revokeRulesOnDelete": False}
 
@@ -44,8 +40,8 @@ class _Group(Ec2Handler):
         return {
             "arn": call.arn("ec2", f"security-group/{identifier}"),
             "description": group["Description"],
-            "egress": inline_rules(identifier, records, known.get("egress"), egress=True),
-            "ingress": inline_rules(identifier, records, known.get("ingress"), egress=False),
+            "egress": inline_rules(identifier, records, egress=True),
+            "ingress": inline_rules(identifier, records, egress=False),
             "name": group["GroupName"],
             "ownerId": group.get("OwnerId", call.account),
             "tags": as_map(group.get("Tags")),

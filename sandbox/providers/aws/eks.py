@@ -140,7 +140,7 @@ class Cluster(Handler):
         cluster = describe(call, identifier)
         if cluster is None or cluster.get("status") == "DELETING":
             return None
-        return outputs_of(cluster, known)
+        return {**outputs_of(cluster, known), "tags": _tags(call, cluster["arn"])}
 
     @override
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
@@ -152,7 +152,7 @@ class Cluster(Handler):
             self._change(call, identifier, "update_cluster_version", {"version": news["version"], "force": force})
         if "tags" in changed:
             cluster = describe(call, identifier) or {}
-            put, remove = changes(own(cluster.get("tags")), news.get("tags"))
+            put, remove = changes(_tags(call, cluster["arn"]), news.get("tags"))
             if remove:
                 call.client("eks").call("untag_resource", resourceArn=cluster["arn"], tagKeys=remove)
             if put:
@@ -225,6 +225,10 @@ def outputs_of(cluster: Properties, known: Properties) -> Properties:
         "version": cluster["version"],
         "vpcConfig": cluster["resourcesVpcConfig"],
     }
+
+
+def _tags(call: Call, arn: str) -> dict[str, str]:
+    return own(call.client("eks").call("list_tags_for_resource", resourceArn=arn).get("tags"))
 
 
 def _vpc_request(config: Properties) -> Properties:

@@ -50,7 +50,6 @@ class AccessEntry(Handler):
                     tags=inputs.get("tags") or None,
                 ),
                 {"InvalidParameterException"},  # a role that was made a second ago
-                seconds=5,
             )
         except AwsError as error:
             if error.code != "ResourceInUseException":
@@ -65,6 +64,7 @@ class AccessEntry(Handler):
         if answer is None:
             return None
         entry = answer["accessEntry"]
+        tags = call.client("eks").call("list_tags_for_resource", resourceArn=entry["accessEntryArn"]).get("tags")
         return {
             "accessEntryArn": entry["accessEntryArn"],
             "clusterName": cluster,
@@ -72,7 +72,7 @@ class AccessEntry(Handler):
             "kubernetesGroups": entry.get("kubernetesGroups", []),
             "modifiedAt": timestamp(entry["modifiedAt"]),
             "principalArn": principal,
-            "tags": own(entry.get("tags")),
+            "tags": own(tags),
             "type": entry.get("type", "STANDARD"),
             "userName": entry.get("username"),
         }
@@ -86,7 +86,8 @@ class AccessEntry(Handler):
             eks.call("update_access_entry", **where, kubernetesGroups=groups, username=news.get("userName"))
         if "tags" in changed:
             entry = eks.call("describe_access_entry", **where)["accessEntry"]
-            put, remove = changes(own(entry.get("tags")), news.get("tags"))
+            present = eks.call("list_tags_for_resource", resourceArn=entry["accessEntryArn"]).get("tags")
+            put, remove = changes(own(present), news.get("tags"))
             if remove:
                 eks.call("untag_resource", resourceArn=entry["accessEntryArn"], tagKeys=remove)
             if put:
@@ -117,7 +118,6 @@ class AccessPolicyAssociation(Handler):
                 accessScope=inputs["accessScope"],
             ),
             {*GONE, *_NOT_YET},  # an entry that was made a second ago
-            seconds=5,
         )
         return "#".join(inputs[name] for name in ("clusterName", "principalArn", "policyArn"))
 

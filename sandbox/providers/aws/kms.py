@@ -3,11 +3,12 @@
 Owns both types. Leaves out custom key stores. Source: https://www.pulumi.com/registry/packages/aws/api-docs/kms/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
+from sandbox.providers.aws.compare import same_last_part
 from sandbox.providers.aws.naming import AutoName
 from sandbox.providers.aws.resource import Call, Handler
 from sandbox.providers.aws.tags import as_list, as_map, changes
@@ -137,6 +138,7 @@ class Alias(Handler):
     naming = AutoName(prefix="alias/", longest=256)
     immutable = frozenset({"name", "namePrefix"})
     kept = frozenset({"namePrefix"})
+    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {"targetKeyId": same_last_part}  # an ARN will do
 
     @override
     def check(self, inputs: Properties) -> list[Failure]:
@@ -149,7 +151,7 @@ class Alias(Handler):
     def create(self, call: Call, inputs: Properties) -> str:
         name = self.name_of(inputs)
         call.retry(
-            lambda: call.client("kms").call("create_alias", AliasName=name, TargetKeyId=inputs["targetKeyId"]), _GONE, 5
+            lambda: call.client("kms").call("create_alias", AliasName=name, TargetKeyId=inputs["targetKeyId"]), _GONE
         )
         return name
 
@@ -161,12 +163,11 @@ class Alias(Handler):
         )
         if found is None:
             return None
-        key, given = found["TargetKeyId"], str(known.get("targetKeyId", ""))
+        key = found["TargetKeyId"]
         return {
             "arn": found["AliasArn"],
             "name": identifier,
-            # The program may name the key by its ARN; both mean the same key.
-            "targetKeyId": given if given.rpartition("/")[2] == key else key,
+            "targetKeyId": key,
             "targetKeyArn": call.arn("kms", f"key/{key}"),
         }
 

@@ -182,9 +182,9 @@ def _with_all_tags(handler: Handler, outputs: Properties) -> Properties:
 
 
 def _required(handler: Handler, settable: Properties) -> Properties:
-    return {
-        key: settable[key] for key, declared in handler.type.inputs.items() if declared.required and key in settable
-    }
+    """Return what a program that imports the resource must at least say; its name, too, or it would get another."""
+    required = {key for key, declared in handler.type.inputs.items() if declared.required} | _name_properties(handler)
+    return {key: value for key, value in settable.items() if key in required}
 
 
 def _as_document(value: Any) -> Any:

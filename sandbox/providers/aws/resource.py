@@ -42,7 +42,7 @@ class Call:
         """Compose an ARN of a regional resource of this account."""
         return f"arn:{self.session.partition}:{service}:{self.region}:{self.account}:{resource}"
 
-    def retry(self, action: Callable[[], Any], codes: set[str], seconds: float = 15) -> Any:
+    def retry(self, action: Callable[[], Any], codes: set[str], seconds: float = 5) -> Any:
         """Run `action`, again while AWS answers with one of `codes`."""
         return retrying(action, codes, self.stand_in.wait, seconds)
 
@@ -84,6 +84,8 @@ class Handler(ABC):
     """Inputs that hold JSON in a string."""
     sets: ClassVar[frozenset[str]] = _NONE
     """Lists (paths) whose order means nothing."""
+    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {}
+    """Comparisons (by path) of values that have several forms for one meaning."""
     kept: ClassVar[frozenset[str]] = _NONE
     """Inputs that AWS does not know: what was given is what the state keeps."""
     naming: ClassVar[AutoName | None] = None
@@ -115,6 +117,7 @@ class Handler(ABC):
             sets=self.sets,
             computed=self.computed | self.type.computed | names | {"region"},
             defaults={**self.defaults, **self.nested_defaults},
+            equal=self.equal,
         )
 
     def check(self, inputs: Properties) -> list[Failure]:
