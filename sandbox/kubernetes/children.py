@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL. An API server with a watcher takes a minute to end by itself; etcd keeps everything."""
 
+_LEFTOVER_SECONDS = 2.0
+"""The same for what nobody waits for any more."""
+
 _LOG_BYTES = 8 * 1024 * 1024
 _TAIL_LINES = 6
 
@@ -120,7 +123,7 @@ class Children:
         return [
             entry["name"]
             for entry in reversed(left)
-            if end(ProcessId(pid=entry["pid"], started=entry["started"]), patience=PATIENCE_SECONDS)
+            if end(ProcessId(pid=entry["pid"], started=entry["started"]), patience=_LEFTOVER_SECONDS)
         ]
 
     def table(self) -> list[ProcessInfo]:

@@ -13,10 +13,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.errors import SandboxError
 from sandbox.kubernetes import auto_mode
 from sandbox.kubernetes.access import AccessLoop
 from sandbox.kubernetes.control_plane import ControlPlane
 from sandbox.kubernetes.copies import Copies
+from sandbox.kubernetes.errors import ApiError, UnknownKindError, UnreachableError
 from sandbox.kubernetes.kubelet import KubeletLoop
 from sandbox.kubernetes.loop import Loop
 from sandbox.kubernetes.nodes import NodeLoop
@@ -116,8 +118,15 @@ class Cluster:
             if self._client is not None:
                 return
             client = self.control_plane.client()
-            self.served_version = client.version().removeprefix("v")
-            auto_mode.install(client)
+            try:
+                self.served_version = client.version().removeprefix("v")
+                auto_mode.install(client)
+            except (ApiError, UnknownKindError, UnreachableError) as error:
+                client.close()
+                raise SandboxError(
+                    f"the API server of cluster {self.spec.name} does not take Auto Mode's kinds: {error}",
+                    f"its log is {self.folder / 'logs' / 'kube-apiserver.log'}",
+                ) from error
             self._client = client
             self._start_loops(client)
 

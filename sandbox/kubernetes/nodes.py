@@ -35,7 +35,7 @@ Body = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS = 30.0
 _SOON_SECONDS = 1.0
-_REFUSED_AFTER_SECONDS = 20.0
+_REFUSED_AFTER_SECONDS = 10.0
 """A pod that the scheduler still leaves out of a ready node with room has a reason that we do not know."""
 _MAX_REFUSALS = 3
 
