@@ -86,6 +86,21 @@ def test_a_go_that_does_not_run_is_named(bench: Bench) -> None:
         go_toolchain.toolchain(bench.paths, broken)
 
 
+def test_the_engine_gets_its_language_host_and_scripts_into_its_own_folder(bench: Bench) -> None:
+    for entry in catalogue.PULUMI.files:
+        for file in entry.files:
+            (bench.folder / "module" / file).parent.mkdir(parents=True, exist_ok=True)
+            (bench.folder / "module" / file).touch()
+    tools = ensure.ensure(bench.paths, ["pulumi"], quiet())
+    assert {file.name for file in tools.pulumi_language_python.iterdir() if os.access(file, os.X_OK)} == {
+        "pulumi",
+        "pulumi-analyzer-policy-python",
+        "pulumi-language-python",
+        "pulumi-language-python-exec",
+        "pulumi-resource-pulumi-python",
+    }
+
+
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [

@@ -27,6 +27,7 @@ build)
     echo "$$ $GOPROXY $HOME" > "{folder}/building"
     {build}
     /bin/chmod 755 "$2" ;;
+mod) echo '{{"Dir": "{folder}/module"}}' ;;
 esac
 """
 
