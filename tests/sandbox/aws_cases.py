@@ -10,12 +10,10 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore
@@ -29,6 +27,10 @@ from sandbox.aws.process import AwsServer
 from sandbox.paths import Paths
 from sandbox.tools.result import Tools
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 REGION = "eu-central-1"
 ADMIN, CICD, DEV, PROD = "111111111111", "222222222222", "333333333333", "444444444444"
 MANAGEMENT, STRANGER = "999999999999", "555555555555"
@@ -39,7 +41,7 @@ ORGANIZATION = {
     "management": MANAGEMENT,
     "accounts": {"admin": ADMIN, "cicd": CICD, "dev": DEV, "prod": PROD},
 }
-_SESSION = boto3.session.Session(region_name=REGION)
+_SESSION: Any = boto3.session.Session(region_name=REGION)
 """Keeps the models of the services, which are slow to load."""
 _CONFIG = botocore.config.Config(
     retries={"total_max_attempts": 1},
@@ -170,7 +172,7 @@ def anonymous(endpoint: str, service: str) -> Any:
 
 
 @cache
-def key_pair(name: str) -> rsa.RSAPrivateKey:
+def key_pair(_name: str) -> rsa.RSAPrivateKey:
     """Return the key of that name; making one takes a while."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.sandbox.aws_cases import REGION, policy, unique
+from tests.sandbox.aws_cases import CICD, REGION, policy, unique
 
 if TYPE_CHECKING:
+    from sandbox.aws.client import EksCluster
     from tests.sandbox.aws_cases import Cloud
 
 
@@ -63,3 +64,15 @@ def cluster_request(aws: Cloud, account: str, **fields: Any) -> dict[str, Any]:
         **switches,
         **fields,
     }
+
+
+def make_cluster(aws: Cloud, *, active: bool = True, **fields: Any) -> tuple[Any, EksCluster]:
+    """Make a cluster and return the client with what its keepers see."""
+    eks, request = aws.root(CICD).client("eks"), cluster_request(aws, CICD, **fields)
+    eks.create_cluster(**request)
+    cluster = next(one for one in aws.admin.clusters() if one.name == request["name"])
+    if active:
+        aws.admin.report(
+            cluster, {"status": "ACTIVE", "endpoint": "https://127.0.0.1:1", "certificate_authority": "Y2E="}
+        )
+    return eks, cluster

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 
 from sandbox.aws.client import AwsAdminError, EksCluster
-from tests.sandbox.aws_cases import CICD, REGION, Cloud, jwks, policy, refusal, token, trusting, unique
-from tests.sandbox.aws_network import auto_mode, cluster_request
+from tests.sandbox.aws_cases import CICD, REGION, Cloud, jwks, policy, refusal, token, unique
+from tests.sandbox.aws_network import auto_mode, cluster_request, make_cluster
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ("tests.sandbox.aws_fixture",)
 
 INVALID = (400, "InvalidParameterException")
-
-
-def make(aws: Cloud, *, active: bool = True, **fields: Any) -> tuple[Any, EksCluster]:
-    """Make a cluster and return the client with what its keepers see."""
-    eks, request = aws.root(CICD).client("eks"), cluster_request(aws, CICD, **fields)
-    eks.create_cluster(**request)
-    cluster = next(one for one in aws.admin.clusters() if one.name == request["name"])
-    if active:
-        aws.admin.report(
-            cluster, {"status": "ACTIVE", "endpoint": "https://127.0.0.1:1", "certificate_authority": "Y2E="}
-        )
-    return eks, cluster
 
 
 def shown(eks: Any, cluster: EksCluster) -> dict[str, Any]:
@@ -36,7 +23,7 @@ def shown(eks: Any, cluster: EksCluster) -> dict[str, Any]:
 
 
 def test_a_cluster_is_creating_until_its_control_plane_answers(aws: Cloud) -> None:
-    eks, cluster = make(aws, active=False)
+    eks, cluster = make_cluster(aws, active=False)
     found = shown(eks, cluster)
     assert (found["status"], found.get("endpoint"), found["certificateAuthority"]) == ("CREATING", None, {})
     assert refusal(eks.update_cluster_config, name=cluster.name, deletionProtection=True)[1] == "ResourceInUseException"
@@ -48,7 +35,9 @@ def test_a_cluster_is_creating_until_its_control_plane_answers(aws: Cloud) -> No
 
 
 def test_a_cluster_keeps_what_was_asked_for(aws: Cloud) -> None:
-    eks, cluster = make(aws, encryptionConfig=[{"resources": ["secrets"], "provider": {"keyArn": "arn:aws:kms:k"}}])
+    eks, cluster = make_cluster(
+        aws, encryptionConfig=[{"resources": ["secrets"], "provider": {"keyArn": "arn:aws:kms:k"}}]
+    )
     found = shown(eks, cluster)
     assert found["computeConfig"] == {"enabled": True}
     assert found["storageConfig"] == {"blockStorage": {"enabled": True}}
@@ -65,7 +54,7 @@ def test_a_cluster_keeps_what_was_asked_for(aws: Cloud) -> None:
 
 
 def test_the_issuer_has_awss_shape_and_belongs_to_one_cluster(aws: Cloud) -> None:
-    (_eks, first), (_again, second) = make(aws), make(aws)
+    (_eks, first), (_again, second) = make_cluster(aws), make_cluster(aws)
     assert first.issuer.startswith(f"https://oidc.eks.{REGION}.amazonaws.com/id/")
     assert first.id == first.issuer.rpartition("/")[2]
     assert first.id != second.id
@@ -73,7 +62,7 @@ def test_the_issuer_has_awss_shape_and_belongs_to_one_cluster(aws: Cloud) -> Non
 
 
 def test_the_vpc_and_the_clusters_security_group_are_real(aws: Cloud) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     ec2, network = aws.root(CICD).client("ec2"), shown(eks, cluster)["resourcesVpcConfig"]
     assert ec2.describe_subnets(SubnetIds=network["subnetIds"])["Subnets"][0]["VpcId"] == network["vpcId"]
     group = network["clusterSecurityGroupId"]
@@ -110,13 +99,13 @@ def test_a_cluster_needs_two_zones_and_a_way_in(aws: Cloud) -> None:
 
 
 def test_two_stacks_cannot_have_a_cluster_of_the_same_name(aws: Cloud) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     request = cluster_request(aws, CICD, name=cluster.name)
     assert refusal(eks.create_cluster, **request) == (409, "ResourceInUseException")
 
 
 def test_a_protected_cluster_is_deleted_only_after_its_protection_is_lifted(aws: Cloud) -> None:
-    eks, cluster = make(aws, deletionProtection=True)
+    eks, cluster = make_cluster(aws, deletionProtection=True)
     assert refusal(eks.delete_cluster, name=cluster.name) == (400, "InvalidRequestException")
     eks.update_cluster_config(name=cluster.name, deletionProtection=False)
     assert eks.delete_cluster(name=cluster.name)["cluster"]["status"] == "DELETING"
@@ -126,7 +115,7 @@ def test_a_protected_cluster_is_deleted_only_after_its_protection_is_lifted(aws:
 
 
 def test_a_deleted_clusters_tokens_are_worth_nothing(aws: Cloud) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     aws.admin.report(cluster, {"status": "ACTIVE", "jwks": jwks("issuer", "1")})
     iam, name = aws.root(CICD).client("iam"), unique()
     arn = iam.create_open_id_connect_provider(Url=cluster.issuer, ClientIDList=["sts.amazonaws.com"])
@@ -153,7 +142,7 @@ def test_a_deleted_clusters_tokens_are_worth_nothing(aws: Cloud) -> None:
     ],
 )
 def test_a_change_is_kept_and_leaves_an_update(aws: Cloud, asked: dict[str, Any], kind: str) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     update = eks.update_cluster_config(name=cluster.name, **asked)["update"]
     assert (update["type"], update["status"]) == (kind, "InProgress")
     found = eks.describe_update(name=cluster.name, updateId=update["id"])["update"]
@@ -163,7 +152,7 @@ def test_a_change_is_kept_and_leaves_an_update(aws: Cloud, asked: dict[str, Any]
 
 
 def test_changes_are_seen(aws: Cloud) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     groups = [{"types": ["scheduler"], "enabled": True}, {"types": ["api"], "enabled": False}]
     eks.update_cluster_config(name=cluster.name, logging={"clusterLogging": groups})
     eks.update_cluster_config(name=cluster.name, resourcesVpcConfig={"endpointPublicAccess": False})
@@ -184,12 +173,12 @@ def test_changes_are_seen(aws: Cloud) -> None:
     ],
 )
 def test_a_change_that_eks_would_refuse_is_refused(aws: Cloud, why: str, asked: dict[str, Any]) -> None:
-    eks, cluster = make(aws)
+    eks, cluster = make_cluster(aws)
     assert refusal(eks.update_cluster_config, name=cluster.name, **asked) == INVALID, why
 
 
 def test_a_cluster_goes_up_one_minor_version_at_a_time(aws: Cloud) -> None:
-    eks, cluster = make(aws, version="1.33")
+    eks, cluster = make_cluster(aws, version="1.33")
     for wrong in ("1.33", "1.32", "1.35", "1.99"):
         assert refusal(eks.update_cluster_version, name=cluster.name, version=wrong) == INVALID
     update = eks.update_cluster_version(name=cluster.name, version="1.34")["update"]
@@ -213,91 +202,7 @@ def test_versions_say_how_long_they_are_supported(aws: Cloud) -> None:
     ]
 
 
-def entry_role(aws: Cloud, path: str = "/") -> str:
-    """Make a role for an access entry."""
-    iam = aws.root(CICD).client("iam")
-    made = iam.create_role(RoleName=unique("who"), Path=path, AssumeRolePolicyDocument=trusting(CICD))
-    return str(made["Role"]["Arn"])
-
-
-def test_a_nodes_entry_takes_the_policy_of_auto_mode(aws: Cloud) -> None:
-    eks, cluster = make(aws)
-    node = {"clusterName": cluster.name, "principalArn": entry_role(aws)}
-    entry = eks.create_access_entry(**node, type="EC2")["accessEntry"]
-    assert (entry["type"], entry["kubernetesGroups"]) == ("EC2", ["system:nodes"])
-    arn = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAutoNodePolicy"
-    eks.associate_access_policy(**node, policyArn=arn, accessScope={"type": "cluster"})
-    found = eks.list_associated_access_policies(**node)["associatedAccessPolicies"]
-    assert [one["policyArn"] for one in found] == [arn]
-    assert eks.describe_access_entry(**node)["accessEntry"]["type"] == "EC2"
-
-
-def test_access_entries_are_for_principals_that_exist(aws: Cloud) -> None:
-    eks, cluster = make(aws)
-    arn = entry_role(aws, "/cicd/")
-    nobody = [f"arn:aws:iam::{CICD}:role/nobody", arn.replace("/cicd/", "/"), "nonsense"]
-    for principal in nobody:
-        assert refusal(eks.create_access_entry, clusterName=cluster.name, principalArn=principal) == INVALID
-    entry = eks.create_access_entry(clusterName=cluster.name, principalArn=arn)["accessEntry"]
-    assert entry["username"].endswith("/{{SessionName}}")
-    again = refusal(eks.create_access_entry, clusterName=cluster.name, principalArn=arn)
-    assert again == (409, "ResourceInUseException")
-
-
-@pytest.mark.parametrize(
-    ("why", "fields"),
-    [
-        ("a group of the system", {"kubernetesGroups": ["system:masters"]}),
-        ("groups for nodes", {"type": "EC2_LINUX", "kubernetesGroups": ["a"]}),
-        ("a user name for nodes", {"type": "EC2", "username": "a"}),
-        ("an unknown type", {"type": "ADMIN"}),
-    ],
-)
-def test_an_access_entry_that_eks_would_refuse_is_refused(aws: Cloud, why: str, fields: dict[str, Any]) -> None:
-    eks, cluster = make(aws)
-    asked = {"clusterName": cluster.name, "principalArn": entry_role(aws)} | fields
-    assert refusal(eks.create_access_entry, **asked) == INVALID, why
-
-
-def test_an_unknown_access_policy_is_refused(aws: Cloud) -> None:
-    eks, cluster = make(aws)
-    who = {"clusterName": cluster.name, "principalArn": entry_role(aws)}
-    eks.create_access_entry(**who)
-    known = {one["arn"] for one in eks.list_access_policies()["accessPolicies"]}
-    wrong = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSEverythingPolicy"
-    found = refusal(eks.associate_access_policy, **who, policyArn=wrong, accessScope={"type": "cluster"})
-    assert wrong not in known
-    assert found == (404, "ResourceNotFoundException")
-
-
-def test_keepers_see_every_change_of_access_and_get_the_objects_for_it(aws: Cloud) -> None:
-    eks, cluster = make(aws)
-
-    def version() -> str:
-        return next(one for one in aws.admin.clusters() if one.id == cluster.id).access_version
-
-    seen = [version()]
-    who = {"clusterName": cluster.name, "principalArn": entry_role(aws)}
-    view = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
-    eks.create_access_entry(**who)
-    seen.append(version())
-    scope = {"type": "namespace", "namespaces": ["jobs-*"]}
-    eks.associate_access_policy(**who, policyArn=view, accessScope=scope)
-    seen.append(version())
-    objects = aws.admin.rbac(cluster, ["jobs-small", "jobs-medium", "kube-system"])
-    bindings = [one for one in objects if one["kind"] == "RoleBinding"]
-    assert {one["metadata"]["namespace"] for one in bindings} == {"jobs-small", "jobs-medium"}
-    assert all("ministack.org/eks-access-policy" in one["metadata"]["labels"] for one in objects)
-    eks.disassociate_access_policy(**who, policyArn=view)
-    seen.append(version())
-    assert [one for one in aws.admin.rbac(cluster, ["jobs-small"]) if one["kind"] == "RoleBinding"] == []
-    eks.update_access_entry(**who, kubernetesGroups=["readers"])
-    seen.append(version())
-    assert all(before != after for before, after in itertools.pairwise(seen))
-    assert version() == seen[-1]
-
-
 def test_what_is_reported_must_make_sense(aws: Cloud) -> None:
-    _eks, cluster = make(aws)
+    _eks, cluster = make_cluster(aws)
     with pytest.raises(AwsAdminError, match="BROKEN"):
         aws.admin.report(cluster, {"status": "BROKEN"})

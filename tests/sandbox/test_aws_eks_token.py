@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from sandbox.aws.client import EksCluster
 from tests.sandbox.aws_cases import CICD, REGION, Cloud, trusting, unique
 from tests.sandbox.aws_network import cluster_request
+
+if TYPE_CHECKING:
+    from sandbox.aws.client import EksCluster
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ("tests.sandbox.aws_fixture",)

@@ -6,14 +6,14 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox.aws.client import AwsAdmin, AwsAdminError
 from sandbox.aws.process import AwsServer, AwsServerError
-from sandbox.tools.result import Tools
 from sandbox.paths import Paths
+from sandbox.tools.result import Tools
 from tests.sandbox.aws_cases import (
     CICD,
     DEV,
@@ -51,6 +51,16 @@ def kill(own: Cloud) -> None:
     own.server.stop()
 
 
+def versioned_bucket(own: Cloud) -> Any:
+    """Make a bucket with two versions of an object, and return the client."""
+    s3 = own.root(DEV).client("s3")
+    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"first", b"content"):
+        s3.put_object(Bucket="bucket", Key="a/b", Body=body)
+    return s3
+
+
 @pytest.mark.parametrize("gently", [True, False])
 def test_everything_is_there_after_a_restart(own: Cloud, *, gently: bool) -> None:
     root = own.root(CICD)
@@ -67,11 +77,7 @@ def test_everything_is_there_after_a_restart(own: Cloud, *, gently: bool) -> Non
     who = iam.create_role(RoleName="who", AssumeRolePolicyDocument=trusting(CICD))["Role"]["Arn"]
     root.client("eks").create_access_entry(clusterName=cluster.name, principalArn=who)
     session = root.assume(who)
-    s3 = own.root(DEV).client("s3")
-    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
-    s3.put_object(Bucket="bucket", Key="a/b", Body=b"first")
-    s3.put_object(Bucket="bucket", Key="a/b", Body=b"content")
+    s3 = versioned_bucket(own)
     kms = own.root(DEV).client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     secret = kms.encrypt(KeyId=key, Plaintext=b"plain")["CiphertextBlob"]

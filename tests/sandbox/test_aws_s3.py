@@ -92,7 +92,7 @@ def test_a_role_of_another_account_needs_its_own_permission_too(aws: Cloud) -> N
     assert refusal(reader.client("s3").get_object, Bucket=bucket, Key="open/app/state")[0] == 403
 
 
-def test_a_bucket_for_the_organisation_refuses_everybody_else_and_every_plain_connection(aws: Cloud) -> None:
+def test_a_bucket_for_the_organisation_refuses_everybody_else(aws: Cloud) -> None:
     bucket = bucket_of(aws, ADMIN)
     everything = {"Action": "s3:*", "Resource": "*"}
     resource = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
@@ -104,6 +104,18 @@ def test_a_bucket_for_the_organisation_refuses_everybody_else_and_every_plain_co
     _role, stranger = session(aws, STRANGER, everything)
     assert member.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 1
     assert refusal(stranger.client("s3").list_objects_v2, Bucket=bucket) == (403, "AccessDenied")
-    plain = whole | {"Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
-    owner.put_bucket_policy(Bucket=bucket, Policy=policy(members, plain))
-    assert refusal(member.client("s3").list_objects_v2, Bucket=bucket) == (403, "AccessDenied")
+
+
+def test_a_policy_that_asks_for_tls_takes_loopback_for_it(aws: Cloud) -> None:
+    bucket = bucket_of(aws, DEV)
+    _role, caller = session(aws, DEV, {"Action": "s3:*", "Resource": "*"})
+    whole = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{bucket}"}
+    owner = aws.root(DEV).client("s3")
+    owner.put_bucket_policy(
+        Bucket=bucket, Policy=policy(whole | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}})
+    )
+    assert caller.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    owner.put_bucket_policy(
+        Bucket=bucket, Policy=policy(whole | {"Condition": {"Bool": {"aws:SecureTransport": "true"}}})
+    )
+    assert refusal(caller.client("s3").list_objects_v2, Bucket=bucket) == (403, "AccessDenied")

@@ -69,7 +69,7 @@ def _lists(original: Any) -> Any:
 
 
 def _iam_resources(original: Any) -> Any:
-    def extract(  # noqa: PLR0913 - MiniStack's own signature
+    def extract(
         service: str,
         method: str,
         path: str,

@@ -79,16 +79,14 @@ def _logged_in(original: Any) -> Any:
             return _refused(401, "UNAUTHORIZED", "Your authorization token has expired or is invalid. Log in again.")
         set_request_account_id(principal.account)
         parsed = ecr._parse_v2_path(path)
-        if parsed is None or parsed[0] == "ping":
-            answer: Answer = await original(method, path, headers, body, query)
-            return answer
-        verb, name, _reference = parsed
-        ecr._select_registry_request_scope(name, headers, query)
-        action = _ACTIONS.get((verb, method))
-        if action is None or not _allowed(principal, action, name):
-            message = f"User: {principal.arn} is not authorized to perform: {action} on resource: {name}"
-            return _refused(403, "DENIED", message)
-        answer = await original(method, path, headers, body, query)
+        if parsed is not None and parsed[0] != "ping":
+            verb, name, _reference = parsed
+            ecr._select_registry_request_scope(name, headers, query)
+            action = _ACTIONS.get((verb, method))
+            if action is None or not _allowed(principal, action, name):
+                message = f"User: {principal.arn} is not authorized to perform: {action} on resource: {name}"
+                return _refused(403, "DENIED", message)
+        answer: Answer = await original(method, path, headers, body, query)
         return answer
 
     return handle

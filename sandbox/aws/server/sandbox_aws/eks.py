@@ -21,7 +21,7 @@ from sandbox_aws.patching import handlers, replace
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
 
-_ONE = re.compile(r"/clusters/(?P<name>[A-Za-z0-9_-]+)(?P<rest>/updates|/updates/(?P<update>[^/]+)|/update-config)?")
+_ONE = re.compile(r"/clusters/(?P<name>[A-Za-z0-9_-]+)(?P<rest>/updates|/updates/(?P<update>[^/]+)|/update-config)")
 
 
 def install() -> None:
@@ -48,27 +48,29 @@ def _with_routes(original: Any) -> Any:
 
 def _route(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer | None:
     """Return our answer, or None to let MiniStack answer."""
-    document = json.loads(body) if body and method in {"POST", "PUT"} else {}
-    match method, path:
-        case "POST", "/clusters":
-            caller = resolve_caller_identity(extract_access_key_id(headers, query)) or {}
-            arn = caller.get("userArn", "")
-            return eks_clusters.create(document, eks._role_arn_from_assumed_role(arn) or arn)
-        case "GET", "/cluster-versions":
-            return eks_versions.describe(query)
-        case "GET", "/access-policies":
-            return eks_access.list_policies()
+    request = json.loads(body) if body and method in {"POST", "PUT"} else {}
     found = _ONE.fullmatch(path)
-    if found is None or not found["rest"]:
-        return None
-    name = found["name"]
-    match method, found["rest"]:
-        case "POST", "/update-config":
-            return eks_updates.update_config(name, document)
-        case "POST", "/updates":
-            return eks_updates.update_version(name, document)
-        case "GET", "/updates":
-            return eks_updates.list_updates(name)
-        case "GET", _:
-            return eks_updates.describe(name, found["update"])
-    return None
+    if found is None:
+        whole = {
+            ("POST", "/clusters"): lambda: eks_clusters.create(request, _caller(headers, query)),
+            ("GET", "/cluster-versions"): lambda: eks_versions.describe(query),
+            ("GET", "/access-policies"): eks_access.list_policies,
+        }
+        answer = whole.get((method, path))
+    else:
+        name, update = found["name"], found["update"]
+        kind = "/updates/" if update else found["rest"]
+        of_one = {
+            ("POST", "/update-config"): lambda: eks_updates.update_config(name, request),
+            ("POST", "/updates"): lambda: eks_updates.update_version(name, request),
+            ("GET", "/updates"): lambda: eks_updates.list_updates(name),
+            ("GET", "/updates/"): lambda: eks_updates.describe(name, update),
+        }
+        answer = of_one.get((method, kind))
+    return None if answer is None else answer()
+
+
+def _caller(headers: dict[str, str], query: dict[str, Any]) -> str:
+    """Return the role, not the session, of who calls."""
+    arn: str = (resolve_caller_identity(extract_access_key_id(headers, query)) or {}).get("userArn", "")
+    return eks._role_arn_from_assumed_role(arn) or arn

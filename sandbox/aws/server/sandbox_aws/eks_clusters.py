@@ -22,6 +22,8 @@ from sandbox_aws.answers import as_json, json_error
 from sandbox_aws.records import RECORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sandbox_aws.answers import Answer
 
 _NAME = re.compile(r"[0-9A-Za-z][A-Za-z0-9_-]{0,99}")
@@ -48,7 +50,7 @@ def create(request: dict[str, Any], creator: str) -> Answer:
         return _invalid("The cluster name must start with a letter or number and hold letters, numbers, - and _ only.")
     if name in eks._clusters:
         return json_error(409, "ResourceInUseException", f"Cluster already exists with name: {name}")
-    wrong = _wrong(request)
+    wrong = next(_problems(request), None)
     if wrong is not None:
         return _invalid(wrong)
     cluster = _record(request, creator)
@@ -60,31 +62,30 @@ def create(request: dict[str, Any], creator: str) -> Answer:
     return as_json({"cluster": eks._sanitize(cluster)})
 
 
-def _wrong(request: dict[str, Any]) -> str | None:
-    """Return why EKS refuses the request, or None."""
+def _problems(request: dict[str, Any]) -> Iterator[str]:
+    """Yield why EKS refuses the request, the first reason first."""
     role = request.get("roleArn", "")
     stored = iam._roles.get(role.rpartition("/")[2])
     if stored is None or stored["Arn"] != role:
-        return f"Role with arn: {role}, could not be assumed because it does not exist or the trusted entity is not correct"
+        yield f"Role with arn: {role}, could not be assumed because it does not exist or the trusted entity is not correct"
     version = request.get("version")
     if version is not None and not eks_versions.offered(version):
-        return f"unsupported Kubernetes version {version}"
+        yield f"unsupported Kubernetes version {version}"
     network = request.get("resourcesVpcConfig", {})
-    subnets = [ec2._subnets.get(one) for one in network.get("subnetIds", [])]
-    if None in subnets:
-        missing = [one for one in network["subnetIds"] if one not in ec2._subnets]
-        return f"The subnet ID '{missing[0]}' does not exist"
-    if len({one["AvailabilityZone"] for one in subnets if one}) < 2:  # noqa: PLR2004 - AWS's rule
-        return "Subnets specified must be in at least two different AZs"
-    if len({one["VpcId"] for one in subnets if one}) > 1:
-        return "Subnets specified must belong to the same VPC"
+    identifiers = network.get("subnetIds", [])
+    for missing in [one for one in identifiers if one not in ec2._subnets]:
+        yield f"The subnet ID '{missing}' does not exist"
+    subnets = [ec2._subnets[one] for one in identifiers if one in ec2._subnets]
+    if len({one["AvailabilityZone"] for one in subnets}) < 2:  # noqa: PLR2004 - AWS's rule
+        yield "Subnets specified must be in at least two different AZs"
+    if len({one["VpcId"] for one in subnets}) > 1:
+        yield "Subnets specified must belong to the same VPC"
     if not (network.get("endpointPublicAccess", True) or network.get("endpointPrivateAccess", False)):
-        return "Private and public endpoint access cannot both be disabled"
+        yield "Private and public endpoint access cannot both be disabled"
     if not auto_mode_consistent(request):
-        return AUTO_MODE_WRONG
+        yield AUTO_MODE_WRONG
     if auto_mode(request) and request.get("bootstrapSelfManagedAddons", True):
-        return "bootstrapSelfManagedAddons must be false when EKS Auto Mode is enabled"
-    return None
+        yield "bootstrapSelfManagedAddons must be false when EKS Auto Mode is enabled"
 
 
 def auto_mode(cluster: dict[str, Any]) -> bool:
@@ -101,8 +102,6 @@ def auto_mode_consistent(cluster: dict[str, Any]) -> bool:
 
 def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:
     name, account = request["name"], get_account_id()
-    network = request["resourcesVpcConfig"]
-    vpc = ec2._subnets[network["subnetIds"][0]]["VpcId"]
     access = request.get("accessConfig", {})
     kubernetes = request.get("kubernetesNetworkConfig", {})
     record = {
@@ -111,15 +110,7 @@ def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:
         "createdAt": int(time.time()),
         "version": request.get("version") or eks_versions.default(),
         "roleArn": request["roleArn"],
-        "resourcesVpcConfig": {
-            "subnetIds": network["subnetIds"],
-            "securityGroupIds": network.get("securityGroupIds", []),
-            "clusterSecurityGroupId": _security_group(name, vpc),
-            "vpcId": vpc,
-            "endpointPublicAccess": network.get("endpointPublicAccess", True),
-            "endpointPrivateAccess": network.get("endpointPrivateAccess", False),
-            "publicAccessCidrs": network.get("publicAccessCidrs") or ["0.0.0.0/0"],
-        },
+        "resourcesVpcConfig": _network(name, request["resourcesVpcConfig"]),
         "kubernetesNetworkConfig": {
             "serviceIpv4Cidr": kubernetes.get("serviceIpv4Cidr", "10.100.0.0/16"),
             "ipFamily": kubernetes.get("ipFamily", "ipv4"),
@@ -144,6 +135,19 @@ def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:
     }
     defaults = {"upgradePolicy": {"supportType": "EXTENDED"}}
     return record | defaults | {field: request[field] for field in _KEPT if field in request}
+
+
+def _network(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    vpc = ec2._subnets[request["subnetIds"][0]]["VpcId"]
+    return {
+        "subnetIds": request["subnetIds"],
+        "securityGroupIds": request.get("securityGroupIds", []),
+        "clusterSecurityGroupId": _security_group(name, vpc),
+        "vpcId": vpc,
+        "endpointPublicAccess": request.get("endpointPublicAccess", True),
+        "endpointPrivateAccess": request.get("endpointPrivateAccess", False),
+        "publicAccessCidrs": request.get("publicAccessCidrs") or ["0.0.0.0/0"],
+    }
 
 
 def logging_of(request: dict[str, Any], enabled: list[str]) -> dict[str, Any]:

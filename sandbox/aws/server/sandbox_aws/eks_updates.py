@@ -67,22 +67,31 @@ def _type(kind: str, asked: dict[str, Any]) -> str:
 
 def _changed(cluster: dict[str, Any], kind: str, asked: dict[str, Any]) -> dict[str, Any] | str:
     """Return the fields of the record after the change, or why it cannot be made."""
-    if kind == "autoMode":
-        changed = {field: {**cluster.get(field, {}), **value} for field, value in asked.items()}
-        return changed if eks_clusters.auto_mode_consistent(cluster | changed) else eks_clusters.AUTO_MODE_WRONG
-    if kind == "resourcesVpcConfig":
-        network = cluster[kind] | asked[kind]
-        if not (network["endpointPublicAccess"] or network["endpointPrivateAccess"]):
-            return "Private and public endpoint access cannot both be disabled"
-        return {kind: network}
-    if kind == "logging":
-        enabled = [one for group in cluster[kind]["clusterLogging"] if group["enabled"] for one in group["types"]]
-        return {kind: eks_clusters.logging_of(asked[kind], enabled)}
-    if kind == "accessConfig":
-        return _access_mode(cluster, asked[kind])
-    if kind in _TYPES:
-        return {kind: asked[kind]}
-    return f"Unknown field {kind}"
+    special = {
+        "autoMode": lambda: _auto_mode(cluster, asked),
+        "resourcesVpcConfig": lambda: _network(cluster, asked["resourcesVpcConfig"]),
+        "logging": lambda: {"logging": eks_clusters.logging_of(asked["logging"], _enabled_logs(cluster))},
+        "accessConfig": lambda: _access_mode(cluster, asked["accessConfig"]),
+    }
+    if kind in special:
+        return special[kind]()
+    return {kind: asked[kind]} if kind in _TYPES else f"Unknown field {kind}"
+
+
+def _auto_mode(cluster: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | str:
+    changed = {field: {**cluster.get(field, {}), **value} for field, value in asked.items()}
+    return changed if eks_clusters.auto_mode_consistent(cluster | changed) else eks_clusters.AUTO_MODE_WRONG
+
+
+def _network(cluster: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | str:
+    network = cluster["resourcesVpcConfig"] | asked
+    if not (network["endpointPublicAccess"] or network["endpointPrivateAccess"]):
+        return "Private and public endpoint access cannot both be disabled"
+    return {"resourcesVpcConfig": network}
+
+
+def _enabled_logs(cluster: dict[str, Any]) -> list[str]:
+    return [one for group in cluster["logging"]["clusterLogging"] if group["enabled"] for one in group["types"]]
 
 
 def _access_mode(cluster: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | str:

@@ -119,7 +119,7 @@ def _limited(original: Any) -> Any:
     return register
 
 
-def _web_identity_denied(role_arn: str, parameters: dict[str, Any], use_json: bool) -> Answer | None:  # noqa: FBT001 - MiniStack's signature
+def _web_identity_denied(role_arn: str, parameters: dict[str, Any], use_json: bool) -> Answer | None:
     """Verify the token and ask the role's trust policy; None admits the caller."""
     account = role_arn.split(":")[4]
     try:

@@ -74,7 +74,12 @@ def _role(name: str, management: str, permissions: dict[str, Any] | None, path: 
     document = json.dumps({"Version": "2012-10-17", **trust})
     if name not in iam._roles:
         iam._create_role(
-            {"RoleName": [name], "Path": [path], "AssumeRolePolicyDocument": [document], "MaxSessionDuration": ["43200"]}
+            {
+                "RoleName": [name],
+                "Path": [path],
+                "AssumeRolePolicyDocument": [document],
+                "MaxSessionDuration": ["43200"],
+            }
         )
     iam._roles[name]["AssumeRolePolicyDocument"] = document
     if permissions is not None:

@@ -14,8 +14,7 @@ import hashlib
 import json
 import logging
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ministack import app
 from ministack.core import persistence
@@ -23,6 +22,9 @@ from ministack.services import sts
 
 from sandbox_aws.patching import replace
 from sandbox_aws.records import RECORDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECORDS_FILE = "sandbox.json"
 _IDLE = 1.0

@@ -13,6 +13,8 @@ from sandbox_aws.answers import as_json, json_error
 from sandbox_aws.records import RECORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_aws.answers import Answer
     from sandbox_aws.persist import Saver
 
@@ -36,19 +38,16 @@ def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Ans
 
 
 def _route(method: str, path: str, query: dict[str, list[str]], document: dict[str, Any]) -> Answer | None:
-    match method, path:
-        case "GET", "/_sandbox/health":
-            return as_json({"ready": True, "pid": os.getpid()})
-        case "POST", "/_sandbox/save":
-            return as_json({})
-        case "PUT", "/_sandbox/organization":
-            organization.declare(document)
-            return as_json({})
-        case "PUT", "/_sandbox/issuers":
-            RECORDS.issuers[str(document["issuer"])] = dict(document["jwks"])
-            return as_json({})
-        case "GET", "/_sandbox/clusters":
-            return as_json(eks_clusters.listing())
+    fixed: dict[tuple[str, str], Callable[[], Any]] = {
+        ("GET", "/_sandbox/health"): lambda: {"ready": True, "pid": os.getpid()},
+        ("POST", "/_sandbox/save"): dict,
+        ("PUT", "/_sandbox/organization"): lambda: organization.declare(document),
+        ("PUT", "/_sandbox/issuers"): lambda: RECORDS.issuers.update({str(document["issuer"]): dict(document["jwks"])}),
+        ("GET", "/_sandbox/clusters"): eks_clusters.listing,
+    }
+    if (method, path) in fixed:
+        answer = fixed[method, path]()
+        return as_json({} if answer is None else answer)
     found = _CLUSTER.fullmatch(path)
     if found is None:
         return None
@@ -57,11 +56,12 @@ def _route(method: str, path: str, query: dict[str, list[str]], document: dict[s
         namespaces = [name for part in query.get("namespaces", []) for name in part.split(",") if name]
         return as_json(eks_clusters.rbac(*where, namespaces))
     if not found["rbac"] and method == "PUT":
-        return (
-            as_json({})
-            if eks_clusters.report(*where, document)
-            else json_error(
-                404, "ResourceNotFoundException", f"No cluster {found['name']} in {found['account']} {found['region']}"
-            )
-        )
+        return _reported(where, document)
     return None
+
+
+def _reported(where: tuple[str, str, str], document: dict[str, Any]) -> Answer:
+    if eks_clusters.report(*where, document):
+        return as_json({})
+    account, region, name = where
+    return json_error(404, "ResourceNotFoundException", f"No cluster {name} in {account} {region}")

@@ -72,7 +72,7 @@ def _may_list(caller: str, owner: str, bucket: str, key: str, headers: dict[str,
 def _foreign(original: Any) -> Any:
     """Judge a foreign bucket's policy with the caller as who they are, not as the root of their account."""
 
-    def allows(  # noqa: PLR0913 - MiniStack's own signature
+    def allows(
         owner: str,
         bucket: str,
         key: str,

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ministack.core import iam_evaluator
 from ministack.services import iam
 
 from sandbox_aws.conditions import role_of_session
 from sandbox_aws.patching import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ministack.core import iam_evaluator
 
 TRUSTED_IDS = "_trusted_ids"
 """Field of a stored role: ARN of each role or user that its trust names, to its unique id when that was written."""
@@ -40,34 +44,32 @@ def problem(document: str) -> str | None:
     statements = [statements] if isinstance(statements, dict) else statements
     if not isinstance(statements, list) or not statements:
         return "Syntax errors in policy."
-    for statement in statements:
-        found = _statement_problem(statement)
-        if found is not None:
-            return found
-    return None
+    return next((wrong for statement in statements for wrong in _problems(statement)), None)
 
 
-def _statement_problem(statement: Any) -> str | None:
+def _problems(statement: Any) -> Iterator[str]:
+    """Yield what is wrong with a statement, the first thing first."""
     if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
-        return "Syntax errors in policy."
+        yield "Syntax errors in policy."
+        return
     if "Resource" in statement or "NotResource" in statement:
-        return "Has prohibited field Resource"
+        yield "Has prohibited field Resource"
     if not ({"Action", "NotAction"} & statement.keys()):
-        return "Missing required field Action"
-    principal = statement.get("Principal")
+        yield "Missing required field Action"
+    if any(one != "*" and not one.lower().startswith("sts:") for one in _listed(statement.get("Action"))):
+        yield "AssumeRole policy may only specify STS AssumeRole actions."
+    yield from _principal_problems(statement.get("Principal"))
+
+
+def _principal_problems(principal: Any) -> Iterator[str]:
     if principal is None:
-        return "Missing required field Principal"
-    if principal == "*":
-        return None
-    if not isinstance(principal, dict) or not principal or principal.keys() - _KINDS:
-        return "Syntax errors in policy."
-    for action in _listed(statement.get("Action")):
-        if action != "*" and not action.lower().startswith("sts:"):
-            return "AssumeRole policy may only specify STS AssumeRole actions."
-    for one in _listed(principal.get("AWS")):
-        if one != "*" and not _ACCOUNT.fullmatch(one) and _entity_id(one) is None:
-            return f'Invalid principal in policy: "AWS":"{one}"'
-    return None
+        yield "Missing required field Principal"
+    elif isinstance(principal, dict) and principal and not principal.keys() - _KINDS:
+        for one in _listed(principal.get("AWS")):
+            if one != "*" and not _ACCOUNT.fullmatch(one) and _entity_id(one) is None:
+                yield f'Invalid principal in policy: "AWS":"{one}"'
+    elif principal != "*":
+        yield "Syntax errors in policy."
 
 
 def trusted_ids(document: str) -> dict[str, str]:
