@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.kubernetes.node_objects import node_claim
+from sandbox.kubernetes.pools import Pool
 from tests.sandbox.kubernetes_cases import EKS, KARPENTER, Trial, node_class, node_pool, pod, stays, types, until
 
 pytestmark = pytest.mark.sandbox
@@ -134,6 +136,37 @@ def test_pods_of_a_deleted_node_go_with_it_and_the_claim_too(kubernetes: Trial) 
         kubernetes.client.delete("v1", "Node", kubernetes.nodes(pool)[0]["metadata"]["name"])
         until(lambda: not kubernetes.nodes(pool) and not kubernetes.claims(pool), "node and claim to go")
         until(lambda: kubernetes.phase("p", namespace) is None, "its pod to go", 10)
+
+
+def test_a_drain_respects_a_disruption_budget(kubernetes: Trial) -> None:
+    namespace = kubernetes.namespace("nodes")
+    metadata = {"name": "keep", "namespace": namespace}
+    budget = {"maxUnavailable": 0, "selector": {"matchLabels": {"keep": "yes"}}}
+    with kubernetes.pool("budgeted", types("m7i.xlarge")) as pool:
+        body = pod("p", namespace, pool=pool)
+        body["metadata"]["labels"] = {"keep": "yes"}
+        kubernetes.client.create(
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": budget}
+        )
+        kubernetes.client.create(body)
+        kubernetes.runs("p", namespace)
+        claim = kubernetes.claims(pool)[0]["metadata"]["name"]
+        kubernetes.client.delete(KARPENTER, "NodeClaim", claim)
+        stays(lambda: kubernetes.phase("p", namespace) == "Running", "a pod that its budget keeps")
+        (taint,) = [each for each in kubernetes.nodes(pool)[0]["spec"]["taints"] if each["key"] != "class"]
+        assert taint["key"] == "karpenter.sh/disrupted", "no new pod comes to a node that is on its way out"
+        kubernetes.client.delete("policy/v1", "PodDisruptionBudget", "keep", namespace)
+        until(lambda: not kubernetes.claims(pool) and not kubernetes.nodes(pool), "the node to go")
+
+
+def test_a_launch_that_was_cut_short_after_its_claim_is_finished(kubernetes: Trial) -> None:
+    with kubernetes.pool("resumed", types("m7i.xlarge")) as name:
+        body = kubernetes.client.get(KARPENTER, "NodePool", name)
+        node_class = kubernetes.client.get(EKS, "NodeClass", name)
+        pool = Pool(body=body, node_class=node_class, region="eu-central-1", zones=["eu-central-1a"])
+        kubernetes.client.create(node_claim(pool, pool.offers[0], {"cpu": 1000}))
+        until(lambda: len(kubernetes.nodes(name)) == 1, "the node of the claim")
+        until(lambda: "nodeName" in kubernetes.claims(name)[0].get("status", {}), "the claim to know it")
 
 
 def test_a_pod_waits_for_a_missing_secret_key_and_runs_once_it_is_there(kubernetes: Trial) -> None:
