@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -177,27 +178,50 @@ def _cluster(cluster: ClusterState) -> ClusterLine:
 
 def _process_table(found: Report) -> Table:
     table = Table(
-        title=f"Sandbox {found.run_id}",
+        box=box.SIMPLE,
+        title=f"Sandbox {found.run_id} in {found.root}",
         title_justify="left",
-        caption=found.root,
-        caption_justify="left",
         show_footer=True,
+        pad_edge=False,
     )
     table.add_column("process", footer="together", no_wrap=True)
-    table.add_column("pid", justify="right")
+    table.add_column("pid", justify="right", no_wrap=True)
     table.add_column("ports")
-    table.add_column("memory", justify="right", footer=mebibytes(found.memory))
-    table.add_column("since")
+    table.add_column("memory", justify="right", footer=mebibytes(found.memory), no_wrap=True)
+    table.add_column("since", no_wrap=True)
+    group = ""
     for process in found.processes:
-        ports = ", ".join(f"{use} {port}" for use, port in process.ports.items())
-        since = time.strftime("%d %b %H:%M:%S", time.localtime(process.since))
-        table.add_row(process.name, str(process.pid), ports, mebibytes(process.memory), since)
+        cluster, _, name = process.name.rpartition(" ")
+        if cluster and cluster != group:
+            table.add_row(cluster)
+        group = cluster
+        table.add_row(
+            f"  {name}" if cluster else name,
+            str(process.pid),
+            _ports(process.ports),
+            mebibytes(process.memory),
+            _since(process.since),
+        )
     return table
 
 
+def _ports(ports: dict[str, int]) -> str:
+    """Port numbers, with their uses where there are several."""
+    if len(ports) == 1:
+        return str(next(iter(ports.values())))
+    return ", ".join(f"{use} {port}" for use, port in ports.items())
+
+
+def _since(started: float) -> str:
+    """The time of today, else the day."""
+    moment, today = time.localtime(started), time.localtime()
+    same = (moment.tm_year, moment.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same else "%d %b", moment)
+
+
 def _cluster_table(found: Report) -> Table:
-    table = Table(title="Clusters", title_justify="left")
-    for heading in ("cluster", "account", "status", "version pinned", "served", "nodes", "pods"):
+    table = Table(box=box.SIMPLE, title="Clusters", title_justify="left", pad_edge=False)
+    for heading in ("cluster", "account", "status", "pinned", "served", "nodes", "pods"):
         table.add_column(heading)
     for cluster in found.clusters:
         pods = "?" if cluster.pods is None else ", ".join(f"{count} {phase}" for phase, count in cluster.pods.items())

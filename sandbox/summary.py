@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, Any, Final
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -94,7 +95,7 @@ def _pod(pod: dict[str, Any]) -> str:
 
 
 def _stacks(organization: Organization, deployed: Sequence[Deployed], accounts: dict[str, list[str]]) -> Table:
-    table = Table(title="Stacks", title_justify="left")
+    table = Table(box=box.SIMPLE, title="Stacks", title_justify="left", pad_edge=False)
     table.add_column("stack")
     table.add_column("resources", justify="right")
     table.add_column("accounts")
@@ -108,7 +109,7 @@ def _stacks(organization: Organization, deployed: Sequence[Deployed], accounts: 
 
 
 def _classes(lines: Sequence[tuple[str, str, str]]) -> Table:
-    table = Table(title="Runner classes", title_justify="left")
+    table = Table(box=box.SIMPLE, title="Runner classes", title_justify="left", pad_edge=False)
     for heading in ("cluster", "class", "manager"):
         table.add_column(heading)
     for line in lines:
