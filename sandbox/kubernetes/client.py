@@ -164,11 +164,6 @@ class KubeClient:
         path = self.path(kind[0], kind[1], name, metadata.get("namespace"), subresource)
         return self.request("POST", path, query={"fieldManager": self.field_manager}, body=body)
 
-    def replace(self, body: Mapping[str, Any], *, subresource: str = "") -> dict[str, Any]:
-        """Write a whole object; its resource version must be the current one."""
-        path = self._path_of(body, subresource)
-        return self.request("PUT", path, query={"fieldManager": self.field_manager}, body=body)
-
     def apply(
         self,
         body: Mapping[str, Any],

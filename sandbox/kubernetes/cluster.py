@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import SandboxError
@@ -22,6 +20,7 @@ from sandbox.kubernetes.errors import ApiError, UnknownKindError, UnreachableErr
 from sandbox.kubernetes.kubelet import KubeletLoop
 from sandbox.kubernetes.loop import Loop
 from sandbox.kubernetes.nodes import NodeLoop
+from sandbox.kubernetes.pods import PodState, pods_by_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,21 +33,6 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PodState:
-    """One pod, for a table."""
-
-    namespace: str
-    name: str
-    phase: str
-    """Pending, Running, Succeeded or Failed; Terminating while it goes."""
-    ready: bool
-    node: str
-    """Empty while it has none."""
-    reason: str
-    """Why it waits; empty otherwise."""
 
 
 class Cluster:
@@ -174,10 +158,7 @@ class Cluster:
 
     def pods_by_namespace(self) -> dict[str, list[PodState]]:
         """Return the pods of every namespace that has some."""
-        found: dict[str, list[PodState]] = defaultdict(list)
-        for pod in self.client.list("v1", "Pod"):
-            found[pod["metadata"]["namespace"]].append(_pod_state(pod))
-        return dict(found)
+        return pods_by_namespace(self.client)
 
     def _start_loops(self, client: KubeClient) -> None:
         self._copies = copies = Copies(client)
@@ -193,19 +174,3 @@ class Cluster:
         copies.start()
         for loop in self._loops:
             loop.start()
-
-
-def _pod_state(pod: Body) -> PodState:
-    status = pod.get("status") or {}
-    conditions = status.get("conditions") or []
-    waits = [each["state"]["waiting"] for each in status.get("containerStatuses") or [] if "waiting" in each["state"]]
-    unplaced = [each for each in conditions if each["type"] == "PodScheduled" and each["status"] == "False"]
-    why = next((f"{each.get('reason', '')}: {each.get('message', '')}" for each in [*waits, *unplaced]), "")
-    return PodState(
-        namespace=pod["metadata"]["namespace"],
-        name=pod["metadata"]["name"],
-        phase="Terminating" if pod["metadata"].get("deletionTimestamp") else status.get("phase", "Unknown"),
-        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
-        node=pod["spec"].get("nodeName") or "",
-        reason=why.strip(": "),
-    )
