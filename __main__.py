@@ -4,6 +4,7 @@ import pulumi
 
 from components.cluster import Cluster, ClusterArgs
 from components.delegated_role import DelegatedRole, DelegatedRoleArgs
+from components.documents import plans
 from components.job_cache import JobCache, JobCacheArgs
 from components.network import Network, NetworkArgs
 from components.node_pool import manager_nodes
@@ -12,7 +13,7 @@ from components.registry import Registry, RegistryArgs
 from components.runner import Runner, RunnerArgs
 from config import load
 
-settings = load.current()
+settings = load.current(plans.problems)
 names, home = settings.names, settings.platform_account
 profile = f"platform-{settings.platform.account}"
 providers = {
@@ -79,5 +80,5 @@ pulumi.export(
 pulumi.export("runner_image", registry.runner_image)
 pulumi.export("cache_bucket", cache.bucket)
 pulumi.export("delegated_roles", delegated)
-pulumi.export("runner_tags", {name: names.tag(name) for name in settings.runners})
+pulumi.export("runner_tags", {name: each.tag or names.tag(name) for name, each in settings.runners.items()})
 pulumi.export("job_roles", {name: runner.job_role_arn for name, runner in runners.items()})

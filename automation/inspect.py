@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from components.documents import plans
 from components.documents import profiles as documents
 from components.documents.helm_values import helm_values
 from config import foundation, load
@@ -47,7 +48,7 @@ def _same_ids(names: Sequence[str]) -> None:
         )
         for stack in names
         if stack != foundation.STACK
-        for name, account in load.of_stack(stack).accounts.items()
+        for name, account in load.of_stack(stack, plans.problems).accounts.items()
         if expected.get(name) != account.id
     ]
     if problems:
@@ -118,7 +119,7 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
 def _settings_with(stack: str, runner_class: str) -> Settings:
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    settings = load.of_stack(stack)
+    settings = load.of_stack(stack, plans.problems)
     if runner_class not in settings.runners:
         raise WrongUseError(
             f"{runner_class!r} is not a class of stack {stack}; its classes: {', '.join(settings.runners)}"

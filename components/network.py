@@ -204,18 +204,20 @@ def verified(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
     """The ids of existing subnets, if nodes can live in them.
 
     Raises:
-        ValueError: a subnet is of another VPC, gives public addresses, or all are in one zone.
+        RunError: a subnet is of another VPC, gives public addresses, or all are in one zone.
     """
     for subnet in found:
         if subnet.vpc_id != existing.vpc:
-            raise ValueError(
+            raise pulumi.RunError(
                 f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
             )
         if subnet.map_public_ip_on_launch:
-            raise ValueError(
+            raise pulumi.RunError(
                 f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets"
             )
     zones = {subnet.availability_zone for subnet in found}
     if len(zones) < min(2, len(existing.private)):
-        raise ValueError(f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones")
+        raise pulumi.RunError(
+            f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones: list subnets of at least two"
+        )
     return [subnet.id for subnet in found]

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 SHOWN = 60
 """Longest value that a message repeats, in characters."""
 
+REMEDIES = {
+    "string_type": "write text, in quotes where it could be read as a number",
+    "int_type": "write a whole number, without quotes",
+    "bool_type": "write true or false, without quotes",
+    "tuple_type": "write a list, such as [one, two]",
+    "model_type": "write an object, such as {{key: value}}",
+    "enum": "write one of {expected}",
+    "literal_error": "write one of {expected}",
+    "greater_than_equal": "write {ge} or more",
+    "less_than_equal": "write {le} or less",
+    "too_short": "list at least {min_length}",
+    "too_long": "list at most {max_length}",
+}
+"""What to do, by pydantic's kind of error; its own words are about Python's types, and people write YAML."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -67,8 +82,15 @@ def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[st
         return Problem(path=path, message=unknown_key(location[-1], known))
     if kind == "value_error":
         return Problem(path=path, message=str(detail["ctx"]["error"]))
+    return Problem(path=path, message=f"{value} does not fit: {_remedy(detail)}")
+
+
+def _remedy(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in REMEDIES:
+        return REMEDIES[kind].format(**context)
     text = detail["msg"]
-    return Problem(path=path, message=f"{value} does not fit: {text[0].lower()}{text[1:]}")
+    return text[0].lower() + text[1:]
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

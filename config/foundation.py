@@ -87,11 +87,12 @@ def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
     tags = parser.object("tags", Tags, required=False)
     accounts = parser.mapping("accounts", FoundationAccount)
     parser.problems += checks.account_ids(accounts)  # type: ignore[arg-type]  # ids and names are all it reads
-    if platform and accounts:
-        parser.problems += checks.platform_account(platform.account, accounts)  # type: ignore[arg-type]  # same
-        parser.problems += checks.platform_account(platform.state_account, accounts, "state_account")  # type: ignore[arg-type]  # same
+    listed = [str(name) for name in raw["accounts"]] if isinstance(raw.get("accounts"), dict) else []
+    if platform and listed:
+        parser.problems += checks.platform_account(platform.account, listed)
+        parser.problems += checks.platform_account(platform.state_account, listed, "state_account")
     if organization:
-        parser.problems += checks.bucket_names(organization, accounts, STACK)  # type: ignore[arg-type]  # same
+        parser.problems += checks.bucket_names(organization, accounts)  # type: ignore[arg-type]  # same
     parser.finish(source)
     assert organization and gitlab and platform and tags  # noqa: S101, PT018  # finish() has raised otherwise
     return FoundationSettings(organization=organization, accounts=accounts, gitlab=gitlab, platform=platform, tags=tags)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,41 @@ from config.errors import Problem, SettingsError
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def current() -> settings.Settings:
+Check = Callable[[settings.Parsed], Iterable[Problem]]
+"""A further check of settings, by whoever knows more than they do."""
+
+
+class ProgramSettingsError(SettingsError, pulumi.RunError):
+    """A running program's settings cannot be used; the language host prints the message alone, without a traceback."""
+
+
+def current(*further: Check) -> settings.Settings:
     """Settings of the platform program that is running.
 
     Raises:
-        SettingsError: with every problem that was found.
+        ProgramSettingsError: with every problem that was found.
     """
     stack = pulumi.get_stack()
-    return settings.parse(_running(settings.PROJECT), stack, f"Pulumi.{stack}.yaml")
+    with _said_plainly():
+        return settings.parse(_running(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", *further)
 
 
 def current_foundation() -> foundation.FoundationSettings:
     """Settings of the foundation program that is running.
 
     Raises:
-        SettingsError: with every problem that was found.
+        ProgramSettingsError: with every problem that was found.
     """
-    return foundation.parse(_running(foundation.PROJECT), "foundation/Pulumi.foundation.yaml")
+    with _said_plainly():
+        return foundation.parse(_running(foundation.PROJECT), "foundation/Pulumi.foundation.yaml")
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    try:
+        yield
+    except SettingsError as error:
+        raise ProgramSettingsError(error.source, error.problems) from None
 
 
 def _running(project: str) -> dict[str, Any]:
@@ -56,13 +76,14 @@ def _decoded(text: str) -> Any:
 
 
 @cache
-def of_stack(stack: str) -> settings.Settings:
+def of_stack(stack: str, *further: Check) -> settings.Settings:
     """Settings of a stack of the platform, read from its file.
 
     Raises:
         SettingsError: the file is missing, is not YAML, or holds problems.
     """
-    return settings.parse(raw_of(ROOT / f"Pulumi.{stack}.yaml", settings.PROJECT), stack, f"Pulumi.{stack}.yaml")
+    file = f"Pulumi.{stack}.yaml"
+    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, *further)
 
 
 @cache
@@ -83,7 +104,7 @@ def raw_of(path: Path, project: str) -> dict[str, Any]:
         SettingsError: the file is missing or is not YAML.
     """
     try:
-        document = yaml.safe_load(path.read_text()) or {}
+        document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         known = ", ".join(sorted(p.name for p in path.parent.glob("Pulumi.*.yaml"))) or "none"
         raise SettingsError(
@@ -91,12 +112,14 @@ def raw_of(path: Path, project: str) -> dict[str, Any]:
         ) from None
     except yaml.YAMLError as error:
         raise SettingsError(path.name, [Problem(path="file", message=f"is not YAML: {error}")]) from None
+    config = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(config, dict):
+        raise SettingsError(
+            path.name,
+            [Problem(path="config", message=f"is missing; write config: with keys such as {project}:organization")],
+        )
     prefix = f"{project}:"
-    return {
-        key.removeprefix(prefix): value
-        for key, value in (document.get("config") or {}).items()
-        if key.startswith(prefix)
-    }
+    return {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
 
 
 def stacks() -> list[str]:

@@ -43,7 +43,7 @@ def refuse_cdk(value: Any) -> Any:
 
 def pattern(regex: str, remedy: str) -> AfterValidator:
     """A validator of text: it matches whole, or the error shows the value and the remedy."""
-    compiled = re.compile(regex)
+    compiled = re.compile(regex, re.ASCII)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pulumi
 
-from config.errors import Problem, SettingsError
+from config.errors import Problem
+from config.load import ProgramSettingsError
 from config.settings import PROJECT
 
 
@@ -14,14 +16,16 @@ def runner_token(runner_class: str, stack: str) -> pulumi.Output[str]:
     """The token of a class with `runners: external`: environment first, then the stack's secret.
 
     Raises:
-        SettingsError: there is neither; the message holds the command that sets one.
+        ProgramSettingsError: there is neither; the message holds the command that sets one.
     """
     variable = f"RUNNER_TOKEN_{runner_class.upper()}"
-    if os.environ.get(variable):
-        return pulumi.Output.secret(os.environ[variable])
+    # A newline at its end, as files and command substitutions leave one, would make GitLab refuse it as a header.
+    given = os.environ.get(variable, "").strip()
+    if given:
+        return pulumi.Output.secret(given)
     tokens = pulumi.Config(PROJECT).get_secret_object("tokens")
     command = f"pulumi config set --stack {stack} --secret --path '{PROJECT}:tokens.{runner_class}'"
-    missing = SettingsError(
+    missing = ProgramSettingsError(
         f"Pulumi.{stack}.yaml",
         [
             Problem(
@@ -33,9 +37,10 @@ def runner_token(runner_class: str, stack: str) -> pulumi.Output[str]:
     if tokens is None:
         raise missing
 
-    def pick(values: dict[str, str]) -> str:
-        if not values.get(runner_class):
+    def pick(values: Any) -> str:
+        token = values.get(runner_class) if isinstance(values, dict) else None
+        if not isinstance(token, str) or not token.strip():
             raise missing
-        return values[runner_class]
+        return token.strip()
 
     return tokens.apply(pick)

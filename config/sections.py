@@ -15,7 +15,9 @@ from config.model import Capability, Cidr, Level, RoleArn, Section, pattern, ref
 from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
-RESERVED_NAMES = frozenset({"open", "manager", "managers", "foundation", "platform"})
+RESERVED_NAMES = frozenset({"open", "protected", "manager", "managers", "foundation", "platform"})
+"""Names of classes and stacks that would make one name mean two things. A stack called `protected` would keep what its open classes
+push under `protected/open/`, which is within what prod's protected classes run."""
 FEWEST_ADMINISTRATORS = 2
 SHORTEST_SESSION, LONGEST_SESSION = 3600, 12 * 3600
 OLDEST_CHART = (0, 86, 0)
@@ -30,6 +32,16 @@ class Organization(Section):
     ]
     region: Annotated[str, pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
     partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
+
+    @model_validator(mode="after")
+    def _region_of_the_partition(self) -> Self:
+        prefixes = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
+        belongs = next((its for start, its in prefixes.items() if self.region.startswith(start)), "aws")
+        if belongs != self.partition:
+            raise ClassifiedError(
+                f"has region {self.region!r}, which is in partition {belongs!r}, and partition {self.partition!r}; make them agree"
+            )
+        return self
 
 
 class Account(Section):
@@ -46,7 +58,8 @@ class Account(Section):
     def _refuse_cdk(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for level in Level:
-                for capability in value.get(level.value) or ():
+                listed = value.get(level.value)
+                for capability in listed if isinstance(listed, list) else ():
                     refuse_cdk(capability)
         return value
 
@@ -228,27 +241,18 @@ class Cache(Section):
     """0 keeps for ever."""
 
 
+RepositoryName = Annotated[
+    str,
+    pattern(r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"),
+]
+"""The name of a container repository, without the prefix of its level."""
+
+
 class Registry(Section):
     """Container repositories by trust level, beside the runner image's own."""
 
-    open: tuple[
-        Annotated[
-            str,
-            pattern(
-                r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"
-            ),
-        ],
-        ...,
-    ] = Field(default=(), strict=False)
-    protected: tuple[
-        Annotated[
-            str,
-            pattern(
-                r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"
-            ),
-        ],
-        ...,
-    ] = Field(default=(), strict=False)
+    open: tuple[RepositoryName, ...] = Field(default=(), strict=False)
+    protected: tuple[RepositoryName, ...] = Field(default=(), strict=False)
 
 
 class Tags(Section):

@@ -7,7 +7,7 @@ not part of it: `components` ask for them as outputs where they are needed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,7 +31,7 @@ from config.sections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PROJECT = "runner-platform"
 SECRET_KEYS = ("tokens",)
@@ -107,6 +107,45 @@ class Settings:
         return sorted(n for n, r in self.runners.items() if r.level is level and account in self.accounts_of(n))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """What could be parsed of a stack's configuration: what checks look at before there are settings."""
+
+    stack: str
+    """The stack's name, whatever it is."""
+    single: Mapping[str, Any]
+    """Objects by key; None where one is absent or wrong."""
+    mappings: Mapping[str, Mapping[str, Any]]
+    """Named objects by key; wrong ones are left out."""
+    listed_accounts: frozenset[str]
+    """Names of all accounts of the file, wrong ones too, so that one mistake is said once."""
+
+    @property
+    def organization(self) -> Organization | None:
+        """The organisation."""
+        return cast("Organization | None", self.single["organization"])
+
+    @property
+    def platform(self) -> Platform | None:
+        """Where the platform lives."""
+        return cast("Platform | None", self.single["platform"])
+
+    @property
+    def network(self) -> Network | None:
+        """The network."""
+        return cast("Network | None", self.single["network"])
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """Accounts by name."""
+        return self.mappings["accounts"]
+
+    @property
+    def runners(self) -> Mapping[str, Runner]:
+        """Runner classes by name."""
+        return self.mappings["runners"]
+
+
 @dataclass
 class Parser:
     """Parses the objects of one configuration and collects what is wrong with them."""
@@ -178,13 +217,14 @@ def known_fields(model: type[BaseModel], prefix: str = "") -> dict[str, list[str
     return fields
 
 
-def parse(raw: Mapping[str, Any], stack: str, source: str) -> Settings:
+def parse(raw: Mapping[str, Any], stack: str, source: str, *further: Callable[[Parsed], Iterable[Problem]]) -> Settings:
     """Parse a stack's configuration.
 
     Args:
         raw: values by key, without the project's namespace; secrets may be anything.
         stack: the stack's name.
         source: what the error calls it, such as `Pulumi.dev.yaml`.
+        further: checks of whoever knows more than settings do; what they find is reported with the rest.
 
     Raises:
         SettingsError: with every problem that was found.
@@ -195,24 +235,37 @@ def parse(raw: Mapping[str, Any], stack: str, source: str) -> Settings:
     mappings: dict[str, dict[str, Any]] = {
         key: parser.mapping(key, model, required=key not in OPTIONAL) for key, model in MAPPINGS.items()
     }
-    parser.problems += _cross_checks(stack, single, mappings)
+    listed = raw.get("accounts")
+    parsed = Parsed(
+        stack=stack,
+        single=single,
+        mappings=mappings,
+        listed_accounts=frozenset(map(str, listed)) if isinstance(listed, dict) else frozenset(),
+    )
+    parser.problems += _cross_checks(parsed)
+    for check in further:
+        parser.problems += check(parsed)
     parser.finish(source)
     return Settings(stack=stack, **single, **mappings)  # type: ignore[arg-type]  # every value was parsed by the model of its key
 
 
-def _cross_checks(
-    stack: str, single: Mapping[str, Any], mappings: Mapping[str, Mapping[str, Any]]
-) -> Iterable[Problem]:
-    accounts = mappings["accounts"]
-    yield from checks.stack_name(stack)
+def _cross_checks(parsed: Parsed) -> Iterable[Problem]:
+    accounts, listed = parsed.accounts, parsed.listed_accounts
+    yield from checks.stack_name(parsed.stack)
     yield from checks.account_ids(accounts)
-    if single["platform"] and accounts:
-        yield from checks.platform_account(single["platform"].account, accounts)
-    if single["organization"]:
-        yield from checks.bucket_names(single["organization"], accounts, stack)
-    for name, settings in mappings["runners"].items():
-        yield from checks.runner(name, settings, accounts)
-    for name, role in mappings["gitlab_oidc"].items():
-        yield from checks.gitlab_oidc(name, role, accounts)
-    if single["network"] and single["cluster"]:
-        yield from checks.networks(single["network"], single["cluster"])
+    if parsed.platform and listed:
+        yield from checks.platform_account(parsed.platform.account, listed)
+    if parsed.organization and parsed.platform:
+        composed = Names(organization=parsed.organization, stack=parsed.stack)
+        home = accounts.get(parsed.platform.account)
+        cache = [composed.cache_bucket(home.id)] if home else []
+        yield from checks.bucket_names(parsed.organization, accounts, *cache)
+        yield from checks.runner_tags({name: r.tag or composed.tag(name) for name, r in parsed.runners.items()})
+    for name, settings in parsed.runners.items():
+        yield from checks.runner(name, settings, accounts, listed)
+    for name, role in parsed.mappings["gitlab_oidc"].items():
+        yield from checks.gitlab_oidc(name, role, accounts, listed)
+    if parsed.single["chart"]:
+        yield from checks.pod_security(parsed.runners, parsed.single["chart"])
+    if parsed.network and parsed.single["cluster"]:
+        yield from checks.networks(parsed.network, parsed.single["cluster"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.documents import pods
+from components.documents.subnets import blocks_of_node
 from config.instance_types import INSTANCE_TYPES, InstanceType
 from config.quantities import GIBIBYTE, MEBIBYTE
 
@@ -30,6 +31,10 @@ SMALLEST_DISK = 80 * GIBIBYTE
 
 class NoInstanceTypeError(ValueError):
     """No instance type holds one pod of the class."""
+
+
+class SmallLimitsError(ValueError):
+    """A class's `limits` cannot hold `concurrent` pods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,7 @@ def node_plan(runner: Runner) -> NodePlan:
 
     Raises:
         NoInstanceTypeError: no type holds one pod of the class.
-        ValueError: the class's `limits` cannot hold `concurrent` pods; the message names the numbers.
+        SmallLimitsError: the class's `limits` cannot hold `concurrent` pods; the message names the numbers.
     """
     request = pods.pod(runner)
     types = fitting_types(request, runner.arch)
@@ -108,13 +113,24 @@ def node_plan(runner: Runner) -> NodePlan:
     )
 
 
+def blocks_at_full_load(runner: Runner) -> int:
+    """Blocks of 16 addresses that a class's nodes take when all its jobs run, on the type that takes most.
+
+    Raises:
+        NoInstanceTypeError: no type holds one pod of the class.
+    """
+    request = pods.pod(runner)
+    held = [whole_pods(each, request) for each in fitting_types(request, runner.arch)]
+    return max(math.ceil(runner.concurrent / count) * blocks_of_node(count) for count in held)
+
+
 def _refuse_small_limits(runner: Runner, least: InstanceType, nodes: int) -> None:
     limits = runner.limits
     if limits is None:
         return
     cpu, memory = nodes * least.vcpus, nodes * least.memory_mib * MEBIBYTE
     if limits.cpu < cpu * 1000 or limits.memory < memory:
-        raise ValueError(
+        raise SmallLimitsError(
             f"limits of {limits.cpu / 1000:g} CPU and {limits.memory / GIBIBYTE:g}Gi cannot hold {runner.concurrent} jobs at once: "
             f"that takes {nodes} nodes of {least.name}, {cpu} CPU and {memory / GIBIBYTE:g}Gi; raise limits or lower concurrent"
         )
