@@ -2,8 +2,8 @@
 
 import pulumi
 
+from components.account_access import AccountAccess, AccountAccessArgs
 from components.cluster import Cluster, ClusterArgs
-from components.delegated_role import DelegatedRole, DelegatedRoleArgs
 from components.documents import plans
 from components.job_cache import JobCache, JobCacheArgs
 from components.network import Network, NetworkArgs
@@ -29,20 +29,13 @@ providers = {
 }
 in_home = pulumi.ResourceOptions(provider=providers[settings.platform.account])
 
-delegated = {
-    f"{account}/{level.value}": DelegatedRole(
-        f"delegated-{account}-{level.value}",
-        DelegatedRoleArgs(
-            names=names,
-            account_id=settings.accounts[account].id,
-            level=level,
-            capabilities=settings.accounts[account].capabilities(level),
-            platform_account_id=home.id,
-            job_roles=[names.job_role(each) for each in settings.classes_of(account, level)],
-        ),
-        pulumi.ResourceOptions(provider=providers[account]),
-    ).arn
-    for account, level in settings.roles_needed()
+access = {
+    name: AccountAccess(
+        f"access-{name}",
+        AccountAccessArgs(settings=settings, account=name),
+        pulumi.ResourceOptions(provider=providers[name]),
+    )
+    for name in settings.accounts
 }
 registry = Registry("registry", RegistryArgs(settings=settings), in_home)
 cache = JobCache("cache", JobCacheArgs(settings=settings), in_home)
@@ -79,6 +72,7 @@ pulumi.export(
 )
 pulumi.export("runner_image", registry.runner_image)
 pulumi.export("cache_bucket", cache.bucket)
-pulumi.export("delegated_roles", delegated)
+pulumi.export("delegated_roles", {name: each.delegated_roles for name, each in access.items()})
+pulumi.export("gitlab_roles", {name: each.gitlab_roles for name, each in access.items() if each.gitlab_roles})
 pulumi.export("runner_tags", {name: each.tag or names.tag(name) for name, each in settings.runners.items()})
 pulumi.export("job_roles", {name: runner.job_role_arn for name, runner in runners.items()})

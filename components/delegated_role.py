@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents.permissions import Grantee, of_capability
+from components.capabilities import with_capabilities
+from components.documents.permissions import Grantee
 from components.documents.trust import roles_of_account
 
 if TYPE_CHECKING:
@@ -81,15 +82,5 @@ class DelegatedRole(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         grantee = Grantee(names=names, account_id=args.account_id, level=args.level)
-        policies = [
-            aws.iam.RolePolicy(
-                f"{name}-{capability.value}",
-                name=capability.value,
-                role=role.name,
-                policy=pulumi.Output.json_dumps(of_capability(capability, grantee)),
-                opts=pulumi.ResourceOptions(parent=self),
-            )
-            for capability in args.capabilities
-        ]
-        self.arn = pulumi.Output.all(role.arn, *(policy.id for policy in policies)).apply(lambda values: str(values[0]))
+        self.arn = with_capabilities(name, role, args.capabilities, grantee, self)
         self.register_outputs({"arn": self.arn})
