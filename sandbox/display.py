@@ -11,6 +11,8 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sandbox.engine_log import UNCHANGED, Progress, label
 
+from sandbox.terminal import sayer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -54,14 +56,14 @@ def _live(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
 
 @contextlib.contextmanager
 def _plain(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
-    began = time.monotonic()
-    told = began
+    began = told = time.monotonic()
+    say = sayer(console, "  ")
 
     def watch(progress: Progress) -> None:
         nonlocal told
         now = time.monotonic()
         if now - told >= PLAIN_EVERY_SECONDS:
             told = now
-            console.print(f"  {title} ({now - began:.0f} s): {describe(progress)}", markup=False, highlight=False)
+            say(f"{title} ({now - began:.0f} s): {describe(progress)}")
 
     yield watch

@@ -32,6 +32,8 @@ POLL_SECONDS: Final = 0.25
 MEMORY_EVERY: Final = 4
 """Memory is measured at every n-th poll; it costs more than reading events."""
 PATIENCE_SECONDS: Final = 5.0
+LAST_WORDS_SECONDS: Final = 30.0
+"""How long an engine without its `make up` gets to finish what it has begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,10 @@ def end_leftovers(paths: Paths) -> list[int]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     left = processes.in_session(leader.pid, paths.root)
-    if leader.alive:
+    engine = leader.find()
+    if engine is not None:  # only `make up` was killed: the engine can still write down what it is making
+        engine.send_signal(signal.SIGINT)
+        psutil.wait_procs([engine], timeout=LAST_WORDS_SECONDS)
         processes.end(leader, patience=PATIENCE_SECONDS)
     for process in left:
         processes.end(process, patience=PATIENCE_SECONDS)

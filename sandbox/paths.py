@@ -78,5 +78,6 @@ class Paths:
         """Held by the one command that may change the sandbox."""
         return self.root / "lock"
 
+
 PUBLIC_PASSPHRASE = "runner-platform-sandbox"
 """Public on purpose: the committed encryption salts of the stack files belong to it, and what it encrypts guards nothing."""

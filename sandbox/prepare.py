@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sandbox import engine, environment, lifecycle, organization
 from sandbox.errors import SandboxError
+from sandbox.terminal import sayer
 from sandbox.tools.ensure import ensure
 from sandbox.tools.errors import ToolsError
 
@@ -48,7 +49,7 @@ def prepared(
         with phase("tools"):
             tools = ensure(paths, console=console)
         with phase("sandbox"):
-            current = lifecycle.start(paths, console.print)
+            current = lifecycle.start(paths, sayer(console))
         with phase("engine"):
             engine.prepare(paths, tools, Path(sys.prefix))
             environment.install(paths, current, members)

@@ -118,16 +118,16 @@ def _classes(lines: Sequence[tuple[str, str, str]]) -> Table:
 
 
 def _figures(meter: Meter) -> Text:
-    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in meter.seconds.items())
-    return Text(f"took {meter.total:.0f} s ({phases}); peak memory {status.mebibytes(meter.peak)}")
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in meter.seconds.items())
+    return Text(f"Took {meter.total:.0f} s, peak memory {status.mebibytes(meter.peak)}.\nSeconds by phase: {phases}\n")
 
 
 def _next(current: State) -> Text:
     context = next((cluster.name for cluster in current.clusters if cluster.status == "ACTIVE"), "runner-platform")
     lines = (
         "Try next:",
-        '  eval "$(.venv/bin/runner-platform sandbox env)" && pulumi preview -s dev',
-        f"  kubectl --context {context} get pods -A      (after the same eval)",
-        "  runner-platform sandbox status               (every process, port and its memory)",
+        '  eval "$(.venv/bin/runner-platform sandbox env)"; pulumi preview -s dev',
+        f"  kubectl --context {context} get pods -A",
+        "  runner-platform access --stack prod",
     )
     return Text("\n".join(lines))

@@ -13,7 +13,6 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 
 from sandbox import display, environment, lock, organization, state, summary
 from sandbox.deploy import Deployed, Stack, deploy, stacks
@@ -22,6 +21,7 @@ from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.meter import Meter
 from sandbox.paths import Paths
 from sandbox.prepare import prepared
+from sandbox.terminal import sayer, show_error
 from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with lock.held(paths), Meter(paths) as meter:
             _up(paths, [stack for stack in known if not names or stack.name in names], console, meter)
     except SandboxError as error:
-        console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
-        if error.remedy:
-            console.print(escape(error.remedy), highlight=False, soft_wrap=True)
+        show_error(console, error)
         return error.exit_code
     except KeyboardInterrupt:
         console.print("interrupted; `make up` goes on from here")
@@ -62,7 +60,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _up(paths: Paths, chosen: Sequence[Stack], console: Console, meter: Meter) -> None:
     left = end_leftovers(paths)
     if left:
-        console.print(f"ended {len(left)} processes of a deployment that was killed")
+        sayer(console)(f"ended {len(left)} processes of a deployment that was killed")
     prepared(paths, console, meter.phase)
     engine = connect(paths)
     deployed, accounts = [], {}
@@ -103,9 +101,7 @@ def used_accounts(engine: Engine, stack: Stack) -> list[str]:
 def _deploy(engine: Engine, stack: Stack, console: Console) -> Deployed:
     console.print(f"deploying {stack.name}", highlight=False)
 
-    def say(text: str) -> None:
-        console.print(f"  {text}", markup=False, highlight=False)
-
+    say = sayer(console, "  ")
     with display.following(console, stack.name) as watch:
         done = deploy(engine, stack, watch, say)
     changes = ", ".join(f"{count} {operation}" for operation, count in done.changes.items()) or "no changes"

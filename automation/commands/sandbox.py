@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sandbox import environment, lifecycle, lock, status
 from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.paths import Paths
 from sandbox.prepare import prepared
+from sandbox.terminal import sayer, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,9 @@ def start() -> None:
     """Start the sandbox, or find it running; what it kept is used."""
     with _reported() as console, lock.held(Paths.from_environment()):
         current = prepared(Paths.from_environment(), console)
-        count = len(current.processes) + 1
-        console.print(f"the sandbox runs: {count} processes, AWS on 127.0.0.1:{current.ports.aws}")
-        console.print('use it with: eval "$(runner-platform sandbox env)"', markup=False)
+        say = sayer(console)
+        say(f"the sandbox runs: {len(current.processes) + 1} processes, AWS on 127.0.0.1:{current.ports.aws}")
+        say('use it with: eval "$(runner-platform sandbox env)"')
 
 
 @app.command()
@@ -41,8 +41,9 @@ def stop() -> None:
     """End every process that the sandbox started; what it keeps on disk stays."""
     paths = Paths.from_environment()
     with _reported() as console, lock.held(paths):
-        ended = lifecycle.stop(paths, console.print)
-        console.print(f"{ended} processes ended; `runner-platform sandbox start` goes on" if ended else "nothing ran")
+        say = sayer(console)
+        ended = lifecycle.stop(paths, say)
+        say(f"{ended} processes ended; `runner-platform sandbox start` goes on" if ended else "nothing ran")
 
 
 @app.command("status")
@@ -72,11 +73,12 @@ def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
     """Stop and start clean: AWS, clusters and the states of all stacks are removed. Built tools stay."""
     paths = Paths.from_environment()
     with _reported() as console, lock.held(paths):
-        console.print(f"everything in {paths.root} goes, the states of the stacks deployed into it too", markup=False)
+        say = sayer(console)
+        say(f"everything in {paths.root} goes, the states of the stacks deployed into it too")
         if not yes:
             typer.confirm("Remove it?", abort=True, err=True)
-        lifecycle.reset(paths, console.print)
-        console.print("the sandbox is empty")
+        lifecycle.reset(paths, say)
+        say("the sandbox is empty")
 
 
 @contextlib.contextmanager
@@ -86,9 +88,7 @@ def _reported() -> Iterator[Console]:
     try:
         yield console
     except SandboxError as error:
-        console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
-        if error.remedy:
-            console.print(escape(error.remedy), highlight=False, soft_wrap=True)
+        show_error(console, error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -1,0 +1,30 @@
+"""How the sandbox speaks to a person: one line a sentence, no traceback, a remedy under each error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from sandbox.errors import SandboxError
+
+
+def sayer(console: Console, indent: str = "") -> Callable[[str], None]:
+    """What prints sentences as they are: never wrapped, so that a log can be searched, and without markup."""
+
+    def say(text: str) -> None:
+        console.print(f"{indent}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
+def show_error(console: Console, error: SandboxError) -> None:
+    """Print what happened and what to do."""
+    console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+    if error.remedy:
+        sayer(console)(error.remedy)
