@@ -35,9 +35,8 @@ def test_a_cluster_is_creating_until_its_control_plane_answers(aws: Cloud) -> No
 
 
 def test_a_cluster_keeps_what_was_asked_for(aws: Cloud) -> None:
-    eks, cluster = make_cluster(
-        aws, encryptionConfig=[{"resources": ["secrets"], "provider": {"keyArn": "arn:aws:kms:k"}}]
-    )
+    key = aws.root(CICD).client("kms").create_key()["KeyMetadata"]["Arn"]
+    eks, cluster = make_cluster(aws, encryptionConfig=[{"resources": ["secrets"], "provider": {"keyArn": key}}])
     found = shown(eks, cluster)
     assert found["computeConfig"] == {"enabled": True}
     assert found["storageConfig"] == {"blockStorage": {"enabled": True}}
@@ -45,7 +44,7 @@ def test_a_cluster_keeps_what_was_asked_for(aws: Cloud) -> None:
     assert found["kubernetesNetworkConfig"]["serviceIpv4Cidr"] == cluster.service_cidr == "172.20.0.0/16"
     assert found["upgradePolicy"] == {"supportType": "STANDARD"}
     assert found["deletionProtection"] is False
-    assert found["encryptionConfig"][0]["provider"]["keyArn"] == "arn:aws:kms:k"
+    assert found["encryptionConfig"][0]["provider"]["keyArn"] == key
     assert found["accessConfig"]["authenticationMode"] == "API"
     on, off = found["logging"]["clusterLogging"]
     assert (on["types"], on["enabled"], off["enabled"]) == (["api", "audit"], True, False)
@@ -81,6 +80,7 @@ def test_the_vpc_and_the_clusters_security_group_are_real(aws: Cloud) -> None:
         ("half of Auto Mode", {"computeConfig": {"enabled": False}}),
         ("Auto Mode with self-managed add-ons", {"bootstrapSelfManagedAddons": True}),
         ("a name with a dot", {"name": "a.b"}),
+        ("a key that does not exist", {"encryptionConfig": [{"resources": ["secrets"], "provider": {"keyArn": "k"}}]}),
         ("a subnet that does not exist", {"resourcesVpcConfig": {"subnetIds": ["subnet-1", "subnet-2"]}}),
     ],
 )

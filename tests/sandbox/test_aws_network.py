@@ -1,4 +1,4 @@
-"""EC2's network and CloudWatch's log groups: what is kept, and what AWS refuses."""
+"""EC2's network: what is kept, and what AWS refuses."""
 
 from __future__ import annotations
 
@@ -198,23 +198,3 @@ def test_what_is_in_use_is_not_deleted(net: Network) -> None:
     ec2.delete_nat_gateway(NatGatewayId=nat)
     ec2.detach_internet_gateway(**attached)
     assert code(ec2.create_route_table, VpcId="vpc-0") == "InvalidVpcID.NotFound"
-
-
-def test_a_log_groups_key_can_be_changed_and_must_exist(aws: Cloud) -> None:
-    logs, kms, name = aws.root(DEV).client("logs"), aws.root(DEV).client("kms"), unique("/logs")
-    keys = [kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
-    missing = keys[0][:-8] + "00000000"
-    assert code(logs.create_log_group, logGroupName=name, kmsKeyId=missing) == "InvalidParameterException"
-    logs.create_log_group(logGroupName=name, kmsKeyId=keys[0])
-
-    def key() -> str | None:
-        found: str | None = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0].get("kmsKeyId")
-        return found
-
-    assert key() == keys[0]
-    logs.associate_kms_key(logGroupName=name, kmsKeyId=keys[1])
-    assert key() == keys[1]
-    assert code(logs.associate_kms_key, logGroupName=name, kmsKeyId="alias/nothing") == "InvalidParameterException"
-    logs.disassociate_kms_key(logGroupName=name)
-    assert key() is None
-    assert code(logs.associate_kms_key, logGroupName="none", kmsKeyId=keys[0]) == "ResourceNotFoundException"

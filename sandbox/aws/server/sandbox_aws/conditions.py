@@ -12,6 +12,7 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.services import iam
 
+from sandbox_aws import kms
 from sandbox_aws.patching import replace
 
 _PRINCIPAL_KEYS = ("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principaltype", "aws:userid")
@@ -49,6 +50,8 @@ def _principal_keys(original: Any) -> Any:
             return None  # the call is not signed: there is no principal yet
         if lower == "aws:securetransport":
             return "true"  # loopback stands for TLS: a policy that asks for it must let the platform work
+        if lower == "kms:resourcealiases":
+            return kms.aliases(context.resource_arn) or None
         if lower == "aws:principalarn":
             role = role_of_session(context.principal_arn)
             return role["Arn"] if role else original(key, context)
@@ -87,24 +90,32 @@ def _iam_resources(original: Any) -> Any:
 
 def _iam_resource(parameters: dict[str, Any], account: str) -> str | None:
     """Return the ARN that IAM checks, path included; None where MiniStack's own answer is right."""
-    action, role, policy, provider, url, profile = (
-        iam._p(parameters, name)
-        for name in ("Action", "RoleName", "PolicyName", "OpenIDConnectProviderArn", "Url", "InstanceProfileName")
-    )
-    path = iam._p(parameters, "Path") or "/"
-    base = f"arn:aws:iam::{account}"
-    if action == "CreateRole":
-        return f"{base}:role{path}{role}"
-    if action == "CreatePolicy":
-        return f"{base}:policy{path}{policy}"
-    if action == "CreateOpenIDConnectProvider":
-        return f"{base}:oidc-provider/{url.removeprefix('https://')}"
+    action, role, provider = (iam._p(parameters, name) for name in ("Action", "RoleName", "OpenIDConnectProviderArn"))
+    made = _iam_made(action, parameters)
+    if made is not None:
+        return f"arn:aws:iam::{account}:{made}"
     if provider:
         return str(provider)
-    if action == "CreateInstanceProfile":
-        return f"{base}:instance-profile{path}{profile}"
     stored = iam._roles.get(role) if role else None
     return stored["Arn"] if stored else None
+
+
+def _iam_made(action: str, parameters: dict[str, Any]) -> str | None:
+    """Return the name, path included, of what an operation is about to make."""
+    path = iam._p(parameters, "Path") or "/"
+    named = {
+        "CreateRole": ("role", path, "RoleName"),
+        "CreatePolicy": ("policy", path, "PolicyName"),
+        "CreateInstanceProfile": ("instance-profile", path, "InstanceProfileName"),
+    }
+    if action in named:
+        kind, where, field = named[action]
+        return f"{kind}{where}{iam._p(parameters, field)}"
+    if action == "CreateOpenIDConnectProvider":
+        return f"oidc-provider/{iam._p(parameters, 'Url').removeprefix('https://')}"
+    if action == "CreateServiceLinkedRole":
+        return f"role/aws-service-role/{iam._p(parameters, 'AWSServiceName')}/AWSServiceRole"
+    return None
 
 
 def _iam_keys(original: Any) -> Any:
@@ -117,6 +128,8 @@ def _iam_keys(original: Any) -> Any:
             boundary = iam._p(parameters, "PermissionsBoundary")
         elif action in _WITH_BOUNDARY_OF_ROLE:
             boundary = (iam._roles.get(iam._p(parameters, "RoleName")) or {}).get("PermissionsBoundary")
+        if action == "iam:CreateServiceLinkedRole":
+            keys["iam:AWSServiceName"] = iam._p(parameters, "AWSServiceName")
         if boundary:
             keys["iam:PermissionsBoundary"] = boundary
         if action.startswith(("iam:Attach", "iam:Detach")) and iam._p(parameters, "PolicyArn"):

@@ -52,7 +52,9 @@ def _route(method: str, path: str, headers: dict[str, str], body: bytes, query: 
     found = _ONE.fullmatch(path)
     if found is None:
         whole = {
-            ("POST", "/clusters"): lambda: eks_clusters.create(request, _caller(headers, query)),
+            ("POST", "/clusters"): lambda: eks_clusters.create(
+                request, _caller(headers, query), extract_access_key_id(headers, query)
+            ),
             ("GET", "/cluster-versions"): lambda: eks_versions.describe(query),
             ("GET", "/access-policies"): eks_access.list_policies,
         }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import ec2, eks, iam
 
-from sandbox_aws import dispatch, eks_versions
+from sandbox_aws import dispatch, eks_versions, kms
 from sandbox_aws.answers import as_json, json_error
 from sandbox_aws.records import RECORDS
 
@@ -43,7 +43,7 @@ AUTO_MODE_WRONG = (
 )
 
 
-def create(request: dict[str, Any], creator: str) -> Answer:
+def create(request: dict[str, Any], creator: str, access_key: str) -> Answer:
     """CreateCluster: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html."""
     name = request.get("name", "")
     if not _NAME.fullmatch(name):
@@ -53,6 +53,8 @@ def create(request: dict[str, Any], creator: str) -> Answer:
     wrong = next(_problems(request), None)
     if wrong is not None:
         return _invalid(wrong)
+    if (denied := _key_refused(request, access_key)) is not None:
+        return denied
     cluster = _record(request, creator)
     eks._clusters[name] = cluster
     if cluster["tags"]:
@@ -86,6 +88,20 @@ def _problems(request: dict[str, Any]) -> Iterator[str]:
         yield AUTO_MODE_WRONG
     if auto_mode(request) and request.get("bootstrapSelfManagedAddons", True):
         yield "bootstrapSelfManagedAddons must be false when EKS Auto Mode is enabled"
+
+
+def _key_refused(request: dict[str, Any], access_key: str) -> Answer | None:
+    """Return the refusal for a key of secrets that does not exist or that the caller may not hand out, or None."""
+    for one in request.get("encryptionConfig", []):
+        arn = one.get("provider", {}).get("keyArn", "")
+        key = kms.find(arn, get_account_id()) if arn.startswith("arn:") else None
+        if key is None or key["KeyState"] != "Enabled":
+            return _invalid(f"Invalid keyArn {arn}: the key does not exist or is not enabled")
+        for action in ("kms:DescribeKey", "kms:CreateGrant"):
+            reason = kms.refused(access_key, action, key, "eks", {})
+            if reason is not None:
+                return json_error(403, "AccessDeniedException", reason)
+    return None
 
 
 def auto_mode(cluster: dict[str, Any]) -> bool:

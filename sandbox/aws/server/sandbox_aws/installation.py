@@ -17,6 +17,7 @@ from sandbox_aws import (
     eks_token,
     iam,
     identity,
+    kms,
     logs,
     organization,
     persist,
@@ -35,6 +36,7 @@ def install(state: Path, jobs_port: int) -> asgi.Application:
     for part in (
         organization,
         conditions,
+        kms,
         identity,
         iam,
         s3,

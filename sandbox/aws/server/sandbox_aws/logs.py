@@ -1,7 +1,7 @@
 """Log groups: encryption keys that are set and taken away later, and keys that do not exist.
 
-MiniStack keeps the key of CreateLogGroup and has no operation that changes it. Whether the key's policy lets the Logs
-service use it is not checked.
+MiniStack keeps the key of CreateLogGroup and has no operation that changes it. The key's own policy must let the Logs service
+use it for that group.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch_logs, kms
+from ministack.services import cloudwatch_logs
 
+from sandbox_aws import kms
 from sandbox_aws.answers import as_json, json_error
 from sandbox_aws.patching import handlers
 
@@ -46,16 +47,13 @@ def _answer(operation: str, body: bytes) -> Answer | None:
         return None
     request = json.loads(body or b"{}")
     key = request.get("kmsKeyId", "")
-    if key and not _exists(key):
-        return json_error(
-            400,
-            "InvalidParameterException",
-            f"The specified KMS key does not exist or is not allowed to "
-            f"be used with LogGroup '{request.get('logGroupName', '')}'",
-        )
+    name = _group_name(request)
+    if key and not _usable(key, name):
+        message = f"The specified KMS key does not exist or is not allowed to be used with LogGroup '{name}'"
+        return json_error(400, "InvalidParameterException", message)
     if operation == "CreateLogGroup":
         return None
-    group = cloudwatch_logs._log_groups.get(_group_name(request))
+    group = cloudwatch_logs._log_groups.get(name)
     if group is None:
         return json_error(400, "ResourceNotFoundException", "The specified log group does not exist.")
     group["kmsKeyId"] = key if operation == "AssociateKmsKey" else None
@@ -68,10 +66,14 @@ def _group_name(request: dict[str, Any]) -> str:
     return name.removesuffix(":*")
 
 
-def _exists(key: str) -> bool:
-    """Whether this is the ARN of an enabled key of this account and region."""
-    found = _KEY.fullmatch(key)
+def _usable(arn: str, group: str) -> bool:
+    """Whether this is an enabled key of this account and region that lets the Logs service encrypt the group."""
+    found = _KEY.fullmatch(arn)
     if found is None or (found["account"], found["region"]) != (get_account_id(), get_region()):
         return False
-    stored = kms._keys.get(found["id"])
-    return stored is not None and stored.get("KeyState") == "Enabled"
+    key = kms.find(arn, get_account_id())
+    if key is None or key["KeyState"] != "Enabled":
+        return False
+    context = {"aws:logs:arn": f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}"}
+    service = f"logs.{get_region()}.amazonaws.com"
+    return kms.service_may(service, "kms:GenerateDataKey", key, context)

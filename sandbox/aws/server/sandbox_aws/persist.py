@@ -9,7 +9,6 @@ of the machine (no fsync).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 RECORDS_FILE = "sandbox.json"
 _IDLE = 1.0
+_ATTEMPTS = 10
 _log = logging.getLogger("sandbox")
 
 
@@ -71,12 +71,20 @@ class Saver:
         while True:
             await asyncio.sleep(_IDLE)
             if self._unsettled:
-                with contextlib.suppress(RuntimeError):  # a store that changes while it is copied: next time
+                try:
                     self.save(None)
                     self._unsettled = False
+                except (OSError, RuntimeError):
+                    _log.exception("the state could not be written; trying again")
 
     def _write_service(self, key: str, get_state: Any) -> None:
-        state = get_state()
+        for attempt in range(_ATTEMPTS):
+            try:
+                state = get_state()
+                break
+            except RuntimeError:  # a handler in a thread added an entry while the store was copied
+                if attempt == _ATTEMPTS - 1:
+                    raise
         if state is not None:
             wrapped = {"__ministack_format__": persistence._state_format_version(key), "payload": state}
             self._write(f"{key}.json", json.dumps(wrapped, default=persistence._json_default))

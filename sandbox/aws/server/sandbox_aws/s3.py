@@ -14,6 +14,7 @@ from ministack.core.iam_actions import _s3_action, s3_service_context
 from ministack.core.responses import get_account_id, get_region, set_request_account_id
 from ministack.services import s3
 
+from sandbox_aws import s3_encryption
 from sandbox_aws.answers import s3_error
 from sandbox_aws.patching import replace
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
 
 _NOT_FOUND = 404
+_FOUND = (200, 206)
 _READS = {"x-id", "versionId", "response-content-type", "partNumber"}
 
 
@@ -34,24 +36,29 @@ def _hiding_absence(original: Any) -> Any:
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], *rest: Any, **more: Any
     ) -> Answer:
-        caller = get_account_id()
+        caller, internal = get_account_id(), more.get("internal", False)
+        refused = None if internal else s3_encryption.write_refused(method, path, headers, query)
+        if refused is not None:
+            return refused
         answer: Answer = await original(method, path, headers, body, query, *rest, **more)
         bucket, _, key = path.lstrip("/").partition("/")
         signed = {name for name in query if name.lower().startswith("x-amz-")}
         reads_object = method in {"GET", "HEAD"} and key and not (query.keys() - _READS - signed)
-        if answer[0] != _NOT_FOUND or not reads_object or more.get("internal"):
-            return answer
         owner = s3._bucket_owner_account(bucket)
-        if owner is None or _may_list(caller, owner, bucket, key, headers, query):
+        if owner is None or not reads_object or internal:
             return answer
-        return s3_error(403, "AccessDenied", "Access Denied")
+        set_request_account_id(caller)  # a foreign bucket's request runs as its owner by now
+        if answer[0] == _NOT_FOUND and not _may_list(caller, owner, bucket, key, headers, query):
+            return s3_error(403, "AccessDenied", "Access Denied")
+        if answer[0] in _FOUND and method == "GET":
+            return s3_encryption.read_refused(answer, owner, path, headers, query) or answer
+        return answer
 
     return handle
 
 
 def _may_list(caller: str, owner: str, bucket: str, key: str, headers: dict[str, str], query: dict[str, Any]) -> bool:
     """Whether the caller may learn that a key is absent."""
-    set_request_account_id(caller)  # a foreign bucket's request runs as its owner by now
     access_key = router.extract_access_key_id(headers, query)
     if not access_key:
         return False

@@ -1,0 +1,160 @@
+"""Keys: named by alias in policies, used on a caller's behalf by other services, and not locked away.
+
+In AWS a request is judged on the key, whatever alias it names; S3, Logs and EKS use a key only for a caller, or under a
+key policy, that lets them. MiniStack judges the alias and lets every service use every key. Not modelled: grants.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import kms
+
+from sandbox_aws.answers import json_error
+from sandbox_aws.patching import handlers, replace
+
+if TYPE_CHECKING:
+    from sandbox_aws.answers import Answer
+
+_ANYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+_TARGET = "TrentService."
+
+
+def install() -> None:
+    """Put the checks around MiniStack's KMS and its naming of keys."""
+    table = handlers("app", "SERVICE_HANDLERS")
+    table["kms"] = _no_lock_out(table["kms"])
+    replace("core.iam_actions", "extract_resource_arn", _keys_for_aliases)
+
+
+def find(reference: str, account: str) -> dict[str, Any] | None:
+    """Return the key that an id, alias or ARN names in this region; an ARN may be of any account."""
+    if reference.startswith("arn:"):
+        account = reference.split(":")[4]
+    with request_scope(account, get_region()):
+        found: dict[str, Any] | None = kms._resolve_key(reference)
+        return found
+
+
+def aliases(arn: str) -> list[str]:
+    """Return the aliases of a key, or of the key behind an alias: what `kms:ResourceAliases` says."""
+    parts = arn.split(":", 5)
+    if len(parts) != 6 or parts[2] != "kms":  # noqa: PLR2004 - fields of an ARN
+        return []
+    key = kms._aliases.get_scoped(parts[4], parts[3], arn) or parts[5].removeprefix("key/")
+    return [
+        str(alias).split(":", 5)[5]
+        for (account, region, alias), identifier in kms._aliases.all_items()
+        if (account, region, identifier) == (parts[4], parts[3], key)
+    ]
+
+
+def refused(access_key: str, action: str, key: dict[str, Any], service: str, context: dict[str, str]) -> str | None:
+    """Return why a service may not use a key for a caller of the current account, or None.
+
+    Args:
+        access_key: the caller's.
+        action: such as kms:Decrypt.
+        key: its record.
+        service: who asks, such as s3; becomes `kms:ViaService`.
+        context: encryption context by name.
+    """
+    principal = iam_evaluator.resolve_principal(access_key, get_account_id())
+    if isinstance(principal, iam_evaluator.AuthError):
+        return principal.message
+    asked = _asked(
+        principal.arn, principal.account, action, key, {f"encryptioncontext:{n}": v for n, v in context.items()}
+    )
+    asked.principal_type, asked.principal_keys = principal.type, principal.keys
+    asked.service_context["kms:viaservice"] = f"{service}.{get_region()}.amazonaws.com"
+    policies = [iam_evaluator.parse_policy_document(_ANYTHING)] if principal.policies is None else principal.policies
+    decided = iam_evaluator.combine_resource_policy(
+        iam_evaluator.evaluate(asked, policies, *principal.limits),
+        asked,
+        key.get("Policy", ""),
+        key["Arn"].split(":")[4],
+        required=True,
+        limits=tuple(principal.limits),
+    )
+    if decided.decision == "Allow":
+        return None
+    return f"User: {principal.arn} is not authorized to perform: {action} on resource: {key['Arn']}"
+
+
+def service_may(service: str, action: str, key: dict[str, Any], context: dict[str, str]) -> bool:
+    """Whether the key's own policy lets a service use it, such as logs.eu-central-1.amazonaws.com."""
+    keys = {f"encryptioncontext:{name}": value for name, value in context.items()}
+    asked = _asked(service, get_account_id(), action, key, keys)
+    decided = iam_evaluator.evaluate_resource_policy(key.get("Policy", ""), asked, service=service)
+    return bool(decided.decision == "Allow")
+
+
+def _asked(
+    principal: str, account: str, action: str, key: dict[str, Any], keys: dict[str, str]
+) -> iam_evaluator.EvalContext:
+    return iam_evaluator.EvalContext(
+        principal_arn=principal,
+        principal_type="Service",
+        principal_account=account,
+        action=action,
+        resource_arn=key["Arn"],
+        region=get_region(),
+        service_context={f"kms:{name}": value for name, value in keys.items()},
+    )
+
+
+def _keys_for_aliases(original: Any) -> Any:
+    def extract(
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        parameters: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        arn = str(original(service, method, path, headers, body, parameters, region, account))
+        if service != "kms":
+            return arn
+        named = json.loads(body or b"{}").get("AliasName", "") if arn == "*" else arn
+        stored = find(named, account) if named else None
+        return str(stored["Arn"]) if stored is not None else arn
+
+    return extract
+
+
+def _no_lock_out(original: Any) -> Any:
+    """CreateKey and PutKeyPolicy: the policy is one, and leaves the caller a way to change it."""
+
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
+        operation = headers.get("x-amz-target", "").removeprefix(_TARGET)
+        request = json.loads(body or b"{}") if operation in {"CreateKey", "PutKeyPolicy"} else {}
+        wrong = (
+            _policy_wrong(request, iam_evaluator.request_caller_arn(headers, query)) if "Policy" in request else None
+        )
+        if wrong is not None:
+            return json_error(400, "MalformedPolicyDocumentException", wrong)
+        answer: Answer = await original(method, path, headers, body, query)
+        return answer
+
+    return handle
+
+
+def _policy_wrong(request: dict[str, Any], caller: str) -> str | None:
+    try:
+        parsed = json.loads(request["Policy"])
+    except ValueError:
+        return "Syntax errors in policy."
+    if not isinstance(parsed, dict) or not parsed.get("Statement"):
+        return "Syntax errors in policy."
+    if request.get("BypassPolicyLockoutSafetyCheck"):
+        return None
+    key = {"Arn": f"arn:aws:kms:{get_region()}:{get_account_id()}:key/*", "Policy": request["Policy"]}
+    asked = _asked(caller, get_account_id(), "kms:PutKeyPolicy", key, {})
+    if iam_evaluator.evaluate_resource_policy(key["Policy"], asked).decision == "Allow":
+        return None
+    return "The new key policy will not allow you to update the key policy in the future."
