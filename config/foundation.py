@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from config import checks
-from config.model import RoleArn, Section, pattern
+from config.model import AccountId, RoleArn, Section, pattern
 from config.sections import Organization, Tags
 from config.settings import Parser
 
@@ -22,9 +22,7 @@ STACK = "foundation"
 class FoundationAccount(Section):
     """One AWS account."""
 
-    id: Annotated[
-        str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
-    ]
+    id: AccountId
 
     def capabilities(self, _level: object) -> tuple[()]:
         """The foundation grants nothing to runner classes."""

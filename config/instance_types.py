@@ -10,6 +10,7 @@ Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 Arch = Literal["amd64", "arm64"]
@@ -66,7 +67,7 @@ class InstanceType:
         """Such as `m7i`."""
         return self.name.partition(".")[0]
 
-    @property
+    @cached_property
     def allocatable_millicpu(self) -> int:
         """Thousandths of a core that pods may request.
 
@@ -80,7 +81,7 @@ class InstanceType:
         reserved_tenths += _RESERVED_TENTHS_OF_REST * left
         return self.vcpus * 1000 - -(-reserved_tenths // 10)
 
-    @property
+    @cached_property
     def allocatable_mib(self) -> int:
         """MiB that pods may request.
 

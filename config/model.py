@@ -64,6 +64,10 @@ def _network(value: str) -> str:
 
 Cidr = Annotated[str, AfterValidator(_network)]
 """An IPv4 network in CIDR notation."""
+AccountId = Annotated[
+    str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+]
+"""The id of an AWS account."""
 RoleArn = Annotated[
     str,
     pattern(

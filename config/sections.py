@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from config.errors import ClassifiedError
-from config.model import Capability, Cidr, Level, RoleArn, Section, pattern, refuse_cdk
+from config.model import AccountId, Capability, Cidr, Level, RoleArn, Section, pattern, refuse_cdk
 from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
@@ -47,9 +47,7 @@ class Organization(Section):
 class Account(Section):
     """One AWS account, and what each trust level may do in it."""
 
-    id: Annotated[
-        str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
-    ]
+    id: AccountId
     open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
     protected: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
 
@@ -159,6 +157,16 @@ class Runner(Section):
     token: int = Field(default=1, ge=1)
     """Generation of the runner authentication token; raise it by one to rotate."""
     token_created: Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
+
+    @field_validator("accounts", mode="before")
+    @classmethod
+    def _none_is_not_all(cls, value: Any) -> Any:
+        # `accounts:` with nothing behind it reads like an empty list, and would open every account of the level.
+        if value is None:
+            raise ClassifiedError(
+                "is empty; write accounts: [] to reach none, or drop the key to reach all of the level"
+            )
+        return value
 
 
 class ExistingNetwork(Section):

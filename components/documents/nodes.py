@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from components.documents import pods
@@ -60,7 +61,8 @@ def whole_pods(instance: InstanceType, request: pods.Request) -> int:
     return min(by_cpu, by_memory, instance.pods)
 
 
-def fitting_types(request: pods.Request, arch: str) -> list[InstanceType]:
+@cache
+def fitting_types(request: pods.Request, arch: str) -> tuple[InstanceType, ...]:
     """Types of an architecture that hold whole pods without wasting most of a node.
 
     Raises:
@@ -76,7 +78,7 @@ def fitting_types(request: pods.Request, arch: str) -> list[InstanceType]:
         e for e in candidates if e.vcpus <= LARGEST_NODE_VCPUS and whole_pods(e, request) <= MOST_PODS
     ] or candidates
     useful = [each for each in small_enough if _used_share(each, request) >= USEFUL_SHARE]
-    return useful or small_enough[:1]
+    return tuple(useful or small_enough[:1])
 
 
 def _used_share(instance: InstanceType, request: pods.Request) -> float:

@@ -1,0 +1,92 @@
+"""What the tests of the program share: configurations to spoil, and one rehearsal of each program per session.
+
+Rehearsals are the dear part of the suite, so everything that only looks at registrations shares them by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from automation.rehearsal import rehearse
+from components.documents import plans
+from config import foundation, load, settings
+from config.errors import SettingsError
+
+if TYPE_CHECKING:
+    from automation.rehearsal import Registration, Rehearsal
+
+STACKS = ("dev", "prod")
+ABSENT: Any = object()
+"""Stands for a key that is to be removed."""
+TOKEN = "glrt-given-by-hand"  # fabricated
+
+
+@cache
+def _raw(stack: str) -> str:
+    if stack == foundation.STACK:
+        return json.dumps(load.raw_of(load.ROOT / "foundation/Pulumi.foundation.yaml", foundation.PROJECT))
+    return json.dumps(load.raw_of(load.ROOT / f"Pulumi.{stack}.yaml", settings.PROJECT))
+
+
+def raw(stack: str, **changes: Any) -> dict[str, Any]:
+    """The configuration of a stack file, to be changed at will; keys are paths with `__` for dots."""
+    values: dict[str, Any] = json.loads(_raw(stack))
+    for path, value in changes.items():
+        put(values, path.replace("__", "."), value)
+    return values
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set, or with ABSENT remove, what stands at a dotted path."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    if value is ABSENT:
+        del values[last]
+    else:
+        values[last] = copy.deepcopy(value)
+
+
+def parsed(values: dict[str, Any], stack: str = "dev") -> Any:
+    """Settings of a configuration, with every check that the program makes."""
+    if stack == foundation.STACK:
+        return foundation.parse(values, "the file")
+    return settings.parse(values, stack, "the file", plans.problems)
+
+
+def complaints(values: dict[str, Any], stack: str = "dev") -> dict[str, str]:
+    """Messages by path of everything that is wrong with a configuration, several at one path joined; empty where nothing is."""
+    found: dict[str, str] = {}
+    try:
+        parsed(values, stack)
+    except SettingsError as error:
+        for problem in error.problems:
+            found[problem.path] = " ".join([*filter(None, [found.get(problem.path)]), problem.message])
+    return found
+
+
+def one_class(**changes: Any) -> dict[str, Any]:
+    """Dev with the class `small` only: enough for most questions, and a quarter of the work."""
+    values = raw("dev", **changes)
+    values["runners"] = {"small": values["runners"]["small"]}
+    return values
+
+
+@cache
+def rehearsed(stack: str) -> Rehearsal:
+    """What a stack's program registers, from its own file."""
+    return rehearse(stack)
+
+
+def policy(registration: Registration, key: str = "policy") -> dict[str, Any]:
+    """A policy document of a registration."""
+    document: dict[str, Any] = json.loads(registration.inputs[key])
+    return document
+
+
+def names_of(urns: tuple[str, ...]) -> set[str]:
+    """Logical names of URNs."""
+    return {urn.rpartition("::")[2] for urn in urns}
