@@ -10,27 +10,38 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sandbox.aws.client import AwsAdminError
+from sandbox.providers.aws.provider import AwsStandIn
 from tests.sandbox.aws_cases import CICD, REGION
 
 if TYPE_CHECKING:
     from tests.sandbox.aws_cases import Cloud
 
-TRUST = {
+TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
-PERMISSIONS = {
+PERMISSIONS: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["*"]}],
 }
-OTHER_PERMISSIONS = {**PERMISSIONS, "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}
+OTHER_PERMISSIONS: dict[str, Any] = {
+    **PERMISSIONS,
+    "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}],
+}
 
 
 class World:
     """Prerequisites, each made at its first use. Names start with `world`."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, planes: ControlPlanes) -> None:
         self.cloud = cloud
+        self.planes = planes
+
+    def stand_in(self, **config: Any) -> AwsStandIn:
+        """Return a configured provider; the environment of the fixture leads it here."""
+        provider = AwsStandIn()
+        provider.configure({"accessKey": CICD, "secretKey": "any", "region": REGION, **config})
+        return provider
 
     def client(self, service: str) -> Any:
         return self.cloud.root(CICD).client(service)
@@ -137,6 +148,7 @@ class World:
         self.client("eks").create_cluster(
             name="world", roleArn=self.role_arn, resourcesVpcConfig=config, accessConfig=access, version="1.35"
         )
+        self.client("eks").create_access_entry(clusterName="world", principalArn=self.other_role_arn)
         return "world"
 
 

@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox.providers.aws.handlers import HANDLERS
-from sandbox.providers.aws.provider import AwsStandIn
 from sandbox.providers.schema import package
 from sandbox.providers.wire import has_unknown
-from tests.sandbox.aws_cases import CICD, REGION, Cloud
-from tests.sandbox.provider_aws_cases import CASES, Case
-from tests.sandbox.provider_aws_world import ControlPlanes, World
+from tests.sandbox import provider_aws_cases, provider_aws_network_cases
+from tests.sandbox.aws_cases import CICD
+from tests.sandbox.provider_aws_case import Case, of
 from tests.sandbox.provider_driver import Driver
 
+if TYPE_CHECKING:
+    from sandbox.providers.aws.provider import AwsStandIn
+    from tests.sandbox.provider_aws_world import World
+
 pytestmark = pytest.mark.sandbox
-pytest_plugins = ["tests.sandbox.aws_fixture"]
+pytest_plugins = ["tests.sandbox.aws_fixture", "tests.sandbox.provider_aws_fixture"]
+CASES = [*provider_aws_cases.CASES, *provider_aws_network_cases.CASES]
 DEFAULT_TAGS = {"platform:stack": "test"}
 
 
 @pytest.fixture(scope="module")
-def world(aws: Cloud) -> Iterator[World]:
-    planes = ControlPlanes(aws)
-    planes.start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_ENDPOINT_URL", aws.deployer)
-        patch.setenv("AWS_CONFIG_FILE", str(aws.paths.root / "no-such-config"))
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws.paths.root / "no-such-credentials"))
-        made = World(aws)
-        _ = made.cluster, made.other_role_arn
-        client = made.client("eks")
-        client.create_access_entry(clusterName=made.cluster, principalArn=made.other_role_arn)
-        yield made
-    planes.stop()
-
-
-def stand_in(**config: Any) -> AwsStandIn:
-    provider = AwsStandIn()
-    provider.configure({"accessKey": CICD, "secretKey": "any", "region": REGION, **config})
-    return provider
-
-
-@pytest.fixture(scope="module")
 def provider(world: World) -> AwsStandIn:
-    return stand_in(allowedAccountIds=[CICD], defaultTags={"tags": DEFAULT_TAGS})
+    return world.stand_in(allowedAccountIds=[CICD], defaultTags={"tags": DEFAULT_TAGS})
 
 
 def test_there_is_a_case_for_every_type() -> None:
@@ -58,7 +36,7 @@ def test_there_is_a_case_for_every_type() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.token.rpartition(":")[2])
 def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStandIn, world: World) -> None:
     driver, name = Driver(provider), f"case-{case.token.rpartition(':')[2].lower()}"
-    inputs = case.inputs(world)
+    inputs = of(world, case.inputs)
     _, promised = driver.preview(case.token, name, inputs)
     driver.up(case.token, name, inputs)
     assert_promise_kept(promised, driver.states[name].outputs)
@@ -67,7 +45,7 @@ def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStand
     assert_importable(provider, case, driver.states[name].id, case.import_id(driver.states[name]), inputs)
     identifier = driver.states[name].id
     if case.change is not None:
-        inputs = {**inputs, **case.change(world)}
+        inputs = {**inputs, **of(world, case.change)}
         diff = driver.up(case.token, name, inputs)
         assert diff is not None
         assert diff.changes, "the change must show"
@@ -75,7 +53,7 @@ def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStand
         assert driver.states[name].id == identifier
         assert_steady(driver, case.token, name, inputs)
     if case.replace is not None:
-        inputs = {**inputs, **case.replace(world)}
+        inputs = {**inputs, **of(world, case.replace)}
         diff = driver.up(case.token, name, inputs)
         assert diff is not None
         assert diff.replaces

@@ -7,9 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from sandbox.paths import Paths
 from sandbox.tools.result import Tools
 from tests.sandbox.aws_cases import CICD, DEV, REGION, Cloud
 from tests.sandbox.provider_aws_world import ControlPlanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["tests.sandbox.aws_fixture"]

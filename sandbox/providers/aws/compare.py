@@ -87,7 +87,7 @@ def inputs_like(rules: Rules, given: Mapping[str, Any], found: Mapping[str, Any]
                 inputs[key] = _without_computed(rules, value, place)
         elif isinstance(wanted, dict) and isinstance(value, dict):
             inputs[key] = inputs_like(rules, wanted, value, place)
-        elif same(rules, wanted, value, place):
+        elif same(rules, wanted, found.get(key, rules.defaults.get(place)), place):
             inputs[key] = wanted
         elif not is_empty(value):
             inputs[key] = value

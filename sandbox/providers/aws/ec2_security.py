@@ -90,6 +90,7 @@ class DefaultSecurityGroup(_Group):
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"  # noqa: S105 - a type token
     immutable = frozenset({"vpcId"})
     computed = frozenset({"vpcId"})
+    kept = frozenset({"revokeRulesOnDelete"})
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:

@@ -84,13 +84,12 @@ class Cluster(Handler):
     @override
     def check(self, inputs: Properties) -> list[Failure]:
         switches = {
-            "computeConfig.enabled": (inputs.get("computeConfig") or {}).get("enabled"),
-            "kubernetesNetworkConfig.elasticLoadBalancing.enabled": (
-                (inputs.get("kubernetesNetworkConfig") or {}).get("elasticLoadBalancing") or {}
-            ).get("enabled"),
-            "storageConfig.blockStorage.enabled": ((inputs.get("storageConfig") or {}).get("blockStorage") or {}).get(
-                "enabled"
-            ),
+            path: _at(inputs, path)
+            for path in (
+                "computeConfig.enabled",
+                "kubernetesNetworkConfig.elasticLoadBalancing.enabled",
+                "storageConfig.blockStorage.enabled",
+            )
         }
         known = {bool(value) for value in switches.values() if value is None or isinstance(value, bool)}
         if len(known) > 1:
@@ -229,6 +228,16 @@ def outputs_of(cluster: Properties, known: Properties) -> Properties:
 
 def _tags(call: Call, arn: str) -> dict[str, str]:
     return own(call.client("eks").call("list_tags_for_resource", resourceArn=arn).get("tags"))
+
+
+def _at(inputs: Properties, path: str) -> Any:
+    """Return the value at a dotted path, None where nothing was given, `UNKNOWN` where that is not known yet."""
+    value: Any = inputs
+    for step in path.split("."):
+        if not isinstance(value, dict):
+            return value
+        value = value.get(step)
+    return value
 
 
 def _vpc_request(config: Properties) -> Properties:

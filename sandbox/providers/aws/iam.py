@@ -85,13 +85,10 @@ class Role(Handler):
                 ),
                 _NOT_YET,
             )
-        if changed & {"description", "maxSessionDuration"}:
-            iam.call(
-                "update_role",
-                RoleName=identifier,
-                Description=news.get("description", ""),
-                MaxSessionDuration=news["maxSessionDuration"],
-            )
+        if "description" in changed:
+            iam.call("update_role_description", RoleName=identifier, Description=news.get("description", ""))
+        if "maxSessionDuration" in changed:
+            iam.call("update_role", RoleName=identifier, MaxSessionDuration=news["maxSessionDuration"])
         if "permissionsBoundary" in changed and news.get("permissionsBoundary"):
             iam.call(
                 "put_role_permissions_boundary", RoleName=identifier, PermissionsBoundary=news["permissionsBoundary"]

@@ -46,7 +46,7 @@ class Call:
         """Run `action`, again while AWS answers with one of `codes`."""
         return retrying(action, codes, self.stand_in.wait, seconds)
 
-    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float, pause: float = 1.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float, pause: float = 0.5) -> None:
         """Wait until `ready()`, for the program's timeout or else `seconds`, showing progress.
 
         Raises:

@@ -17,7 +17,11 @@ from sandbox.providers.base import ProviderError
 
 # A server that is down shall be named within seconds; throttling is the server's answer and is retried by botocore.
 _CLIENT_CONFIG: Final = Config(
-    connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="aws-stand-in"
+    connect_timeout=5,
+    read_timeout=60,
+    retries={"mode": "standard", "max_attempts": 3},
+    max_pool_connections=32,
+    user_agent_extra="aws-stand-in",
 )
 
 
@@ -106,7 +110,7 @@ class Client:
             ProviderError: if it cannot be asked: no server, no credentials.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        answer = self._ask(operation, lambda: getattr(self._client, operation)(**given))
+        answer = self._ask(operation, given, lambda: getattr(self._client, operation)(**given))
         if isinstance(answer, dict):
             answer.pop("ResponseMetadata", None)
         return answer
@@ -126,24 +130,32 @@ class Client:
         if not self._client.can_paginate(operation):
             return list(self.call(operation, **given).get(key, []))
         pages = self._client.get_paginator(operation).paginate(**given)
-        found: list[Any] = self._ask(operation, lambda: [item for page in pages for item in page.get(key, [])])
+        found: list[Any] = self._ask(operation, given, lambda: [item for page in pages for item in page.get(key, [])])
         return found
 
-    def _ask(self, operation: str, action: Callable[[], Any]) -> Any:
+    def _ask(self, operation: str, given: Mapping[str, Any], action: Callable[[], Any]) -> Any:
         try:
             return action()
         except exceptions.ClientError as error:
-            raise self._refused(error) from error
+            raise self._refused(error, given) from error
         except exceptions.BotoCoreError as error:
             name = f"{self._client.meta.service_model.service_name}:{operation}"
             raise ProviderError(f"{name}: {explain(error)} ({self._session.describe()})") from error
 
-    def _refused(self, error: exceptions.ClientError) -> AwsError:
+    def _refused(self, error: exceptions.ClientError, given: Mapping[str, Any]) -> AwsError:
         details = error.response.get("Error", {})
         code = str(details.get("Code", "")) or "no code"
-        action = f"{self._client.meta.service_model.service_name}:{error.operation_name}"
+        # The first call also fetches the credentials, and fails in their name.
+        assuming = error.operation_name.startswith("AssumeRole")
+        service = "sts" if assuming else self._client.meta.service_model.service_name
+        thing = next((f" on {value}" for name, value in given.items() if _identifies(name, value)), "")
+        action = f"{service}:{error.operation_name}{thing}"
         text = f"{action} in {self._session.describe()}: {code}: {details.get('Message') or 'no message'}"
         return AwsError(code, text)
+
+
+def _identifies(argument: str, value: Any) -> bool:
+    return isinstance(value, str) and argument.lower().endswith(("name", "id", "arn", "bucket"))
 
 
 def explain(error: exceptions.BotoCoreError) -> str:

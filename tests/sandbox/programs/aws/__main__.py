@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a Pulumi project, not a package
 """A small program for the real engine: two accounts, several kinds of value that a preview cannot know."""
 
 import json

@@ -1,0 +1,30 @@
+"""The account that the tests of the aws stand-in share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.sandbox.provider_aws_world import ControlPlanes, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.sandbox.aws_cases import Cloud
+
+
+@pytest.fixture(scope="session")
+def world(aws: Cloud) -> Iterator[World]:
+    """An account with things in it; the environment leads to the sandbox's AWS server and nowhere else."""
+    planes = ControlPlanes(aws)
+    planes.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ENDPOINT_URL", aws.deployer)
+        patch.setenv("AWS_CONFIG_FILE", str(aws.paths.root / "no-such-config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws.paths.root / "no-such-credentials"))
+        yield World(aws, planes)
+    planes.stop()
