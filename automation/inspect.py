@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from automation.notices import notices
 from components.documents import plans
 from components.documents import profiles as documents
 from components.documents.helm_values import helm_values
@@ -25,7 +27,7 @@ class WrongUseError(Exception):
 
 
 def check(stacks: Sequence[str] | None) -> Iterator[str]:
-    """Check stacks, all that have a file where none is named; yields a line per stack.
+    """Check stacks, all that have a file where none is named; yields a line per stack, and its notices.
 
     Raises:
         SettingsError: with every problem of the first stack that has some.
@@ -37,6 +39,8 @@ def check(stacks: Sequence[str] | None) -> Iterator[str]:
     for stack in names:
         count = len(rehearse(stack).registrations)
         yield f"{stack}: settings valid, the program runs and registers {count} resources"
+        if stack != foundation.STACK:
+            yield from (f"  note: {text}" for text in notices(load.of_stack(stack), datetime.now(UTC).date()))
 
 
 def _same_ids(names: Sequence[str]) -> None:

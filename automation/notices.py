@@ -1,0 +1,71 @@
+"""What a stack's owner should know before it hurts: support that ends, tokens that grow old, quotas that full load needs.
+
+Notices never fail a check. Dates and quotas come from settings and from `config/versions.py`; today's date is given by the caller.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from components.documents.nodes import managers_plan, node_plan
+from config.versions import KUBERNETES_SUPPORT_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.settings import Settings
+
+WARN_BEFORE = timedelta(days=60)
+TOKEN_AGE = timedelta(days=180)
+"""After half a year a runner authentication token should have been rotated once."""
+
+
+def notices(settings: Settings, today: date) -> Iterator[str]:
+    """Notices of a stack, a sentence each."""
+    yield from _support(settings, today)
+    yield from _tokens(settings, today)
+    yield quota(settings)
+
+
+def _support(settings: Settings, today: date) -> Iterator[str]:
+    version = settings.cluster.version
+    ends = KUBERNETES_SUPPORT_ENDS.get(version)
+    newest = max(KUBERNETES_SUPPORT_ENDS, key=_minor)
+    if ends is None:
+        yield f"cluster.version {version}: its end of support is not in config/versions.py; add it"
+    elif today > ends:
+        yield f"cluster.version {version}: standard support ended on {ends}; EKS will upgrade it by itself: raise it, newest known here is {newest}"
+    elif today > ends - WARN_BEFORE:
+        yield f"cluster.version {version}: standard support ends on {ends}, in {(ends - today).days} days; raise it, newest known here is {newest}"
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _tokens(settings: Settings, today: date) -> Iterator[str]:
+    for name, runner in settings.runners.items():
+        if runner.token_created is None:
+            continue
+        created = date.fromisoformat(runner.token_created)
+        if today - created > TOKEN_AGE:
+            yield (
+                f"runners.{name}.token: generation {runner.token} is {(today - created).days} days old; "
+                f"raise token to {runner.token + 1} and set token_created to rotate it"
+            )
+
+
+def quota(settings: Settings) -> str:
+    """VCPUs that every class at full load needs, by the kind of quota that EC2 counts them under.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html (quotas L-1216C47A and L-34B43A08)
+    """
+    spot = sum(node_plan(runner).limit_cpu for runner in settings.runners.values() if runner.spot)
+    plans = [node_plan(runner).limit_cpu for runner in settings.runners.values() if not runner.spot]
+    on_demand = sum(plans) + managers_plan(len(settings.runners)).limit_cpu
+    # Spot classes fall back to on-demand capacity when there is no spot.
+    return (
+        f"full load takes up to {on_demand + spot} vCPUs on demand, {spot} of them on spot where there is some: "
+        f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"
+    )
