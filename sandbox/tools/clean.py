@@ -31,7 +31,10 @@ def clean(paths: Paths, say: Callable[[str], None]) -> None:
     if running is not None:
         raise ToolsError(f"a sandbox is running (supervisor: process {running}); end it first: make down")
     with ExitStack() as held:
-        for file in sorted((paths.tools / "locks").glob("*.lock")):
+        # The compiler's own lock last: it names nobody, its holder's other lock does.
+        for file in sorted(
+            (paths.tools / "locks").glob("*.lock"), key=lambda file: (file.stem == "go-files", file.stem)
+        ):
             held.enter_context(locked(paths, file.stem, _refuse(file.stem)))
         for folder in (paths.tools, paths.cache / "go", paths.cache / "uv"):
             if folder.exists():

@@ -133,9 +133,9 @@ def test_the_compilers_files_go_when_every_tool_is_there_and_nobody_builds(bench
 
 def test_clean_refuses_while_somebody_builds(bench: Bench) -> None:
     bench.go(HANGS)
-    builder = bench.start("etcd")
+    builder = bench.start("helm")
     bench.building()
-    with pytest.raises(ToolsError, match=f"etcd is being built by process {builder.pid}"):
+    with pytest.raises(ToolsError, match=f"helm is being built by process {builder.pid}"):
         clean.clean(bench.paths, print)
     builder.terminate()
     builder.communicate(timeout=30)
