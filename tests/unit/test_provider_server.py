@@ -203,10 +203,12 @@ def test_functions_answer_or_say_which_argument_is_wrong(stub: Any) -> None:
 
 
 def test_cancel_ends_a_wait_at_once(stub: Any) -> None:
-    threading.Timer(0.1, lambda: stub.Cancel(empty_pb2.Empty())).start()
+    engine = threading.Timer(0.1, lambda: stub.Cancel(empty_pb2.Empty()))
+    engine.start()
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as error:
         stub.Create(provider_pb2.CreateRequest(urn=URN, properties=alias(targetKeyId="wait")))
+    engine.join()
     assert time.monotonic() - started < 5
     assert "interrupted" in error.value.details()
 
