@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.sandbox.aws_cases import CICD, REGION, Cloud, trusting, unique
+from tests.sandbox.aws_cases import CICD, REGION, Caller, Cloud, policy, trusting, unique
 from tests.sandbox.aws_network import cluster_request
 
 if TYPE_CHECKING:
@@ -45,15 +45,20 @@ def entry(aws: Cloud, cluster: EksCluster, **fields: Any) -> str:
     return arn
 
 
-def get_token(aws: Cloud, folder: Path, role: str, name: str) -> str:
-    """Run the AWS CLI with a profile that becomes the role, and return the token."""
-    endpoint = aws.deployer
+def get_token(aws: Cloud, folder: Path, role: str, name: str, job: Caller | None = None) -> str:
+    """Run the AWS CLI with a profile that becomes the role, and return the token; a job uses its own listener."""
+    root = Caller(endpoint=aws.deployer, key=CICD)
+    source = job or root
+    endpoint = source.endpoint
     config, credentials = folder / "config", folder / "credentials"
     session = unique("session")
     config.write_text(
         f"[profile who]\nrole_arn = {role}\nsource_profile = root\nrole_session_name = {session}\nregion = {REGION}\n"
     )
-    credentials.write_text(f"[root]\naws_access_key_id = {CICD}\naws_secret_access_key = any\n")
+    session_token = f"aws_session_token = {source.token}\n" if source.token else ""
+    credentials.write_text(
+        f"[root]\naws_access_key_id = {source.key}\naws_secret_access_key = {source.secret}\n{session_token}"
+    )
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -124,6 +129,16 @@ def test_a_changed_token_opens_nothing(aws: Cloud, cluster: EksCluster, tmp_path
     ):
         assert changed != url
         assert review(aws, cluster, with_url(changed))["authenticated"] is False
+
+
+def test_a_token_made_at_the_jobs_listener_is_as_good(aws: Cloud, cluster: EksCluster, tmp_path: Path) -> None:
+    role, iam, name = entry(aws, cluster), aws.root(CICD).client("iam"), unique("job")
+    own = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(CICD))["Role"]["Arn"]
+    may = policy({"Action": "sts:AssumeRole", "Resource": role})
+    iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=may)
+    session = aws.root(CICD).assume(own)
+    job = Caller(endpoint=aws.jobs, key=session.key, secret=session.secret, token=session.token)
+    assert review(aws, cluster, get_token(aws, tmp_path, role, cluster.name, job))["authenticated"] is True
 
 
 def test_the_role_of_the_nodes_is_not_a_user(aws: Cloud, cluster: EksCluster, tmp_path: Path) -> None:
