@@ -47,10 +47,11 @@ cluster = Cluster(
         account_id=home.id,
         settings=settings.cluster,
         private_subnet_ids=network.private_subnet_ids,
+        needs=network.routes,
         profile=profile,
         protect=settings.platform.protect,
     ),
-    pulumi.ResourceOptions(provider=in_home.provider, depends_on=list(network.routes)),
+    in_home,
 )
 inside = [providers[settings.platform.account], cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)]
 managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)

@@ -20,6 +20,8 @@ from components.documents.storage import key_policy
 from components.providers import cluster_provider
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.names import Names
     from config.sections import Cluster as ClusterSettings
 
@@ -39,6 +41,8 @@ class ClusterArgs:
     """Version, administrators and the way in."""
     private_subnet_ids: pulumi.Input[list[str]]
     """Subnets of control plane and nodes."""
+    needs: Sequence[pulumi.Resource] = ()
+    """What must stand before the control plane and outlive it: routes, gateways, endpoints."""
     profile: str
     """AWS profile with which the Kubernetes provider acts."""
     protect: bool
@@ -147,7 +151,7 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=args.protect,
-                depends_on=[alias, logs, *roles.attachments],
+                depends_on=[alias, logs, *roles.attachments, *args.needs],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="30m"),
             ),
         )

@@ -56,8 +56,9 @@ class ClusterAccess(pulumi.ComponentResource):
         self._let_in("reader", reader, VIEW)
         self.nodes = self._let_in("nodes", args.node_role_arn, NODE, kind="EC2")
         for arn in sorted(set(args.administrators) - {deployer, reader}):
-            # The logical name holds the role, not its place in the list: reordering the setting changes nothing.
-            self._let_in(arn.partition(":role/")[2].replace("/", "-"), arn, ADMIN)
+            # The logical name holds the role, not its place in the list: reordering the setting changes nothing. A role's name is
+            # unique in its account only, and may well be `reader`.
+            self._let_in(f"administrator-{arn.split(':')[4]}-{arn.rpartition('/')[2]}", arn, ADMIN)
         self.register_outputs({})
 
     def _let_in(

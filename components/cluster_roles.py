@@ -57,7 +57,11 @@ class ClusterRoles(pulumi.ComponentResource):
             args.names.cluster_role(),
             trust.service("eks.amazonaws.com", actions=("sts:AssumeRole", "sts:TagSession")),
         )
-        node = self._role("node", args.names.node_role(), trust.service("ec2.amazonaws.com"))
+        node = self._role(
+            "node",
+            args.names.node_role(),
+            trust.service(trust.service_principal("ec2", args.names.organization.partition)),
+        )
         self.attachments = [
             *self._attach("cluster", control_plane, CLUSTER_POLICIES),
             *self._attach("node", node, NODE_POLICIES),

@@ -20,7 +20,7 @@ from config.names import MANAGERS_POOL
 from config.tags import default_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from components.cluster import Cluster
     from components.documents.disruption import Disruption
@@ -53,6 +53,8 @@ class NodePoolArgs:
     """Security group of the nodes."""
     tags: Mapping[str, str]
     """Tags of instances and volumes."""
+    needs: Sequence[pulumi.Resource] = ()
+    """What nodes need to join and to end: their access entry, routes. It outlives the last node."""
 
     def __post_init__(self) -> None:
         """Refuse spot where losing a node loses running jobs."""
@@ -81,7 +83,7 @@ class NodePool(pulumi.ComponentResource):
                 plan=args.plan,
                 tags=args.tags,
             ),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=slow),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs), custom_timeouts=slow),
         )
         kubernetes.apiextensions.CustomResource(
             f"{name}-pool",
@@ -106,6 +108,7 @@ def manager_nodes(name: str, *, settings: Settings, cluster: Cluster, network: N
             subnet_ids=network.private_subnet_ids,
             security_group_id=cluster.security_group_id,
             tags=default_tags(settings.stack, settings.tags),
+            needs=[*cluster.ready, *network.routes],
         ),
-        pulumi.ResourceOptions(provider=cluster.inside, depends_on=[*cluster.ready, *network.routes]),
+        pulumi.ResourceOptions(provider=cluster.inside),
     )

@@ -41,8 +41,9 @@ class Registry(pulumi.ComponentResource):
 
     def _repository(self, physical_name: str) -> pulumi.Output[str]:
         settings = self._settings
-        # The stack's prefix stays out of the logical name.
-        name = f"{self._name}-{physical_name.removeprefix(settings.names.prefix).replace('/', '-')}"
+        # The stack's prefix stays out of the logical name. Two dashes for a slash: a/b and a-b are two repositories.
+        level, _, own = physical_name.removeprefix(settings.names.prefix).partition("/")
+        name = f"{self._name}-{level}-{own.replace('/', '--')}"
         child = pulumi.ResourceOptions(parent=self)
         repository = aws.ecr.Repository(
             f"{name}",

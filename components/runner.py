@@ -20,6 +20,8 @@ from config.secrets import runner_token
 from config.tags import CLASS, default_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from components.cluster import Cluster
     from components.job_cache import JobCache
     from components.network import Network
@@ -64,8 +66,9 @@ class Runner(pulumi.ComponentResource):
                 subnet_ids=args.network.private_subnet_ids,
                 security_group_id=args.cluster.security_group_id,
                 tags={**default_tags(settings.stack, settings.tags), CLASS: name},
+                needs=[*args.cluster.ready, *args.network.routes],
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[*args.cluster.ready, *args.network.routes]),
+            child,
         )
         identity = RunnerIdentity(
             f"{name}-identity",
@@ -78,26 +81,39 @@ class Runner(pulumi.ComponentResource):
             ),
             child,
         )
-        RunnerClass(
+        runner_class = RunnerClass(
             f"{name}-runner",
             RunnerClassArgs(
                 settings=settings,
                 runner_class=name,
                 token=self._token(name, settings),
+                nodes=[pool, args.managers],
                 manager_role_arn=identity.manager_role_arn,
                 vpc_cidrs=args.network.vpc_cidrs,
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[pool, args.managers]),
+            child,
         )
+        self._retire(name, settings, runner_class)
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})
 
     def _token(self, name: str, settings: Settings) -> pulumi.Output[str]:
         if settings.gitlab.runners == "external":
             return runner_token(name, settings.stack)
-        made = RunnerObject(
-            f"{name}-object",
-            RunnerObjectArgs(settings=settings, runner_class=name),
+        return self._generation(name, settings, settings.runners[name].token).token
+
+    def _retire(self, name: str, settings: Settings, current: RunnerClass) -> None:
+        # The generation before is paused when the manager has moved on, so that its running jobs finish and no job is refused.
+        previous = settings.runners[name].token - 1
+        if settings.gitlab.runners == "managed" and previous > 0:
+            self._generation(name, settings, previous, [current.helm_release])
+
+    def _generation(
+        self, name: str, settings: Settings, generation: int, needs: Sequence[pulumi.Resource] = ()
+    ) -> RunnerObject:
+        # The generation is in the name: what is current now is the same resource when it is the one before.
+        return RunnerObject(
+            f"{name}-object-{generation}",
+            RunnerObjectArgs(settings=settings, runner_class=name, generation=generation, needs=needs),
             pulumi.ResourceOptions(parent=self),
         )
-        return made.token

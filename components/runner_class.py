@@ -50,6 +50,8 @@ class RunnerClassArgs:
     """Role that the manager's service account is annotated with."""
     vpc_cidrs: pulumi.Input[Sequence[str]]
     """Networks that jobs may not reach."""
+    nodes: Sequence[pulumi.Resource] = ()
+    """Where managers and jobs run; the namespaces go before they do."""
 
 
 class RunnerClass(pulumi.ComponentResource):
@@ -57,31 +59,29 @@ class RunnerClass(pulumi.ComponentResource):
 
     release: pulumi.Output[str]
     """Name of the Helm release."""
+    helm_release: kubernetes.helm.v3.Release
+    """The release, for what must wait until the manager has rolled."""
 
     def __init__(self, name: str, args: RunnerClassArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerClass", name, None, opts)
         self._name, self._args = name, args
         self._runner = args.settings.runners[args.runner_class]
-        # Namespaces go before the nodes do: what the component waits for, its namespaces wait for.
-        self._manager = self._namespace("manager", namespace_manager(args.runner_class), opts)
-        self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class), opts)
+        self._manager = self._namespace("manager", namespace_manager(args.runner_class))
+        self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class))
         needed = [*self._accounts(), *self._jobs_guards(), *self._manager_objects()]
-        self.release = self._release(needed).name.apply(str)
+        self.helm_release = self._release(needed)
+        self.release = self.helm_release.name.apply(str)
         self.register_outputs({"release": self.release})
 
     def _options(self, *depends_on: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
 
-    def _namespace(
-        self, kind: str, physical_name: str, opts: pulumi.ResourceOptions | None
-    ) -> kubernetes.core.v1.Namespace:
+    def _namespace(self, kind: str, physical_name: str) -> kubernetes.core.v1.Namespace:
         slow = pulumi.CustomTimeouts(delete=f"{disruption(self._runner.longest_job).delete_timeout}s")
         return kubernetes.core.v1.Namespace(
             f"{self._name}-{kind}",
             metadata={"name": physical_name, "labels": namespace_labels(kind, self._args.runner_class, self._runner)},
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=opts.depends_on if opts is not None else None, custom_timeouts=slow
-            ),
+            opts=self._options(*self._args.nodes, custom_timeouts=slow),
         )
 
     def _accounts(self) -> list[pulumi.Resource]:

@@ -17,6 +17,8 @@ from components.documents.disruption import disruption
 from config.model import Level
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.settings import Settings
 
 
@@ -28,38 +30,37 @@ class RunnerObjectArgs:
     """Settings of the stack."""
     runner_class: str
     """The class."""
+    generation: int
+    """Which token this is; the class's own `token` is the current one, and any other is paused."""
+    needs: Sequence[pulumi.Resource] = ()
+    """What must have happened before; the generation before the current one waits for the release that moved on."""
 
 
 class RunnerObject(pulumi.ComponentResource):
-    """The GitLab runner of a class."""
+    """One generation of a class's GitLab runner."""
 
     token: pulumi.Output[str]
-    """Authentication token of the current generation; secret."""
+    """Authentication token of the generation; secret."""
     id: pulumi.Output[str]
-    """Numeric id of the current generation."""
+    """Numeric id of the runner in GitLab."""
 
     def __init__(self, name: str, args: RunnerObjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerObject", name, None, opts)
-        runner = args.settings.runners[args.runner_class]
-        owner = runner_owner(args.settings, args.runner_class)
-        made: dict[int, gitlab.UserRunner] = {}
-        for generation in (runner.token, runner.token - 1):
-            if generation < 1:
-                continue
-            made[generation] = gitlab.UserRunner(
-                f"{name}-{generation}",
-                **owner,
-                description=f"{args.settings.names.tag(args.runner_class)} of {args.settings.names.cluster}, generation {generation}",
-                tag_lists=[runner.tag or args.settings.names.tag(args.runner_class)],
-                untagged=False,
-                access_level="ref_protected" if runner.level is Level.PROTECTED else "not_protected",
-                locked=runner.level is Level.PROTECTED,
-                maximum_timeout=disruption(runner.longest_job).gitlab_timeout,
-                paused=generation != runner.token,
-                opts=pulumi.ResourceOptions(parent=self),
-            )
-        current = made[runner.token]
-        self.token, self.id = pulumi.Output.secret(current.token), current.id
+        names, runner = args.settings.names, args.settings.runners[args.runner_class]
+        tag = runner.tag or names.tag(args.runner_class)
+        made = gitlab.UserRunner(
+            f"{name}-runner",
+            **runner_owner(args.settings, args.runner_class),
+            description=f"{names.tag(args.runner_class)} of {names.cluster}, generation {args.generation}",
+            tag_lists=[tag],
+            untagged=False,
+            access_level="ref_protected" if runner.level is Level.PROTECTED else "not_protected",
+            locked=runner.level is Level.PROTECTED,
+            maximum_timeout=disruption(runner.longest_job).gitlab_timeout,
+            paused=args.generation != runner.token,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs)),
+        )
+        self.token, self.id = pulumi.Output.secret(made.token), made.id
         self.register_outputs({"id": self.id})
 
 

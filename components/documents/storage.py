@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from components.documents.trust import Document, document
+from components.documents.trust import Document, document, service_principal
 
 if TYPE_CHECKING:
     from config.sections import Organization
@@ -56,7 +56,7 @@ def log_key_policy(organization: Organization, account_id: str, log_group: str) 
         {
             "Sid": "Logs",
             "Effect": "Allow",
-            "Principal": {"Service": f"logs.{organization.region}.amazonaws.com"},
+            "Principal": {"Service": service_principal(f"logs.{organization.region}", organization.partition)},
             "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
             "Resource": "*",
             "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": arn}},

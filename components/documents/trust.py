@@ -30,6 +30,14 @@ def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",)) -> D
     )
 
 
+def service_principal(name: str, partition: str) -> str:
+    """A service whose principal is of its partition, such as EC2 and CloudWatch Logs; most have the same name everywhere.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+    """
+    return f"{name}.amazonaws.com.cn" if partition == "aws-cn" else f"{name}.amazonaws.com"
+
+
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:
     """Trust in exactly one Kubernetes service account (IRSA).
 
