@@ -127,7 +127,7 @@ def test_a_missing_profile_is_named(pulumi: Engine) -> None:
     )
     shown = nowhere.run("preview", fails=True)
     assert re.search(r"the AWS profile (cicd|dev) does not exist in /dev/null", shown)
-    assert "runner-platform profiles" in shown
+    assert "sandbox env" in shown
 
 
 def test_an_aws_server_that_is_not_there_is_named(pulumi: Engine) -> None:

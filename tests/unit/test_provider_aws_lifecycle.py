@@ -152,7 +152,7 @@ def test_configuration_that_the_stand_in_cannot_honour_is_refused(config: Proper
 def test_a_missing_profile_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere/config")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials")
-    with pytest.raises(ProviderError, match=r"profile absent does not exist in /nowhere/config; .*profiles"):
+    with pytest.raises(ProviderError, match=r"profile absent does not exist in /nowhere/config; .*sandbox env"):
         AwsStandIn().configure({"profile": "absent", "region": "eu-central-1"})
 
 

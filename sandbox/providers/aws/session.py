@@ -171,12 +171,10 @@ def explain(error: exceptions.BotoCoreError) -> str:
 
 
 def missing_profile(profile: str) -> str:
-    """Say that a profile is missing and where it was looked for."""
+    """Say that a profile is missing, where it was looked for, and where the sandbox's profiles come from."""
     place = os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")
-    return (
-        f"the AWS profile {profile} does not exist in {place}; "
-        "`runner-platform profiles --platform deployer` prints the profiles that the platform needs"
-    )
+    remedy = 'run `eval "$(runner-platform sandbox env)"` in this shell first'
+    return f"the AWS profile {profile} does not exist in {place}; {remedy}"
 
 
 def retrying(action: Callable[[], Any], codes: set[str], wait: Callable[[float], None], seconds: float) -> Any:
