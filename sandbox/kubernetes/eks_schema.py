@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 _RESERVED_TAGS = ("kubernetes.io/cluster/", "karpenter.sh/", "eks.amazonaws.com/", "eks:")
 _MAX_TERMS = 30
+_REFUSALS = [
+    rule(
+        "has(self.role) != has(self.instanceProfile)",
+        "exactly one of 'role' and 'instanceProfile' must be set",
+    ),
+    rule(
+        "has(self.podSubnetSelectorTerms) == has(self.podSecurityGroupSelectorTerms)",
+        "'podSubnetSelectorTerms' and 'podSecurityGroupSelectorTerms' must be set together",
+    ),
+]
 
 
 def _terms(properties: dict[str, Schema], *, exclusive: tuple[str, ...]) -> Schema:
@@ -107,18 +117,7 @@ def node_class() -> Schema:
             "tags": _tags(),
         },
         required=("subnetSelectorTerms", "securityGroupSelectorTerms"),
-        **{
-            "x-kubernetes-validations": [
-                rule(
-                    "has(self.role) != has(self.instanceProfile)",
-                    "exactly one of 'role' and 'instanceProfile' must be set",
-                ),
-                rule(
-                    "has(self.podSubnetSelectorTerms) == has(self.podSecurityGroupSelectorTerms)",
-                    "'podSubnetSelectorTerms' and 'podSecurityGroupSelectorTerms' must be set together",
-                ),
-            ]
-        },
+        **{"x-kubernetes-validations": _REFUSALS},
     )
     observed: dict[str, Schema] = {
         "subnets": listing(anything()),

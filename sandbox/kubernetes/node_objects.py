@@ -42,13 +42,6 @@ def node_claim(pool: Pool, offer: Offer, wanted: Amounts) -> dict[str, Any]:
     """
     template = pool.template["spec"]
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
-    owner = {
-        "apiVersion": KARPENTER,
-        "kind": "NodePool",
-        "name": pool.name,
-        "uid": pool.body["metadata"]["uid"],
-        "blockOwnerDeletion": True,
-    }
     chosen = [{"key": TYPE_LABEL, "operator": "In", "values": [offer.instance.name]}]
     spec = {
         "nodeClassRef": template["nodeClassRef"],
@@ -71,7 +64,7 @@ def node_claim(pool: Pool, offer: Offer, wanted: Amounts) -> dict[str, Any]:
                 NODE_ANNOTATION: f"i-{secrets.token_hex(9)[:17]}",
                 DISK_ANNOTATION: str(offer.capacity["ephemeral-storage"]),
             },
-            "ownerReferences": [owner],
+            "ownerReferences": [_owner("NodePool", pool.body)],
             "finalizers": [TERMINATION_FINALIZER],
         },
         "spec": spec,
@@ -96,15 +89,7 @@ def node_of(claim: Mapping[str, Any]) -> dict[str, Any]:
                 "karpenter.sh/initialized": "true",
             },
             "annotations": {key: value for key, value in metadata["annotations"].items() if key != DISK_ANNOTATION},
-            "ownerReferences": [
-                {
-                    "apiVersion": KARPENTER,
-                    "kind": "NodeClaim",
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [_owner("NodeClaim", claim)],
             "finalizers": [TERMINATION_FINALIZER],
         },
         "spec": {"providerID": provider_id(claim), "taints": list(claim["spec"].get("taints") or [])},
@@ -177,6 +162,13 @@ def is_leaving(node: Mapping[str, Any]) -> bool:
 def quantities(values: Amounts) -> dict[str, str]:
     """Write amounts as an object's quantities."""
     return {resource: text(resource, value) for resource, value in sorted(values.items())}
+
+
+def _owner(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Refer to an owner whose foreground deletion waits for what it owns."""
+    metadata = body["metadata"]
+    names = {"apiVersion": KARPENTER, "kind": kind, "name": metadata["name"], "uid": metadata["uid"]}
+    return {**names, "blockOwnerDeletion": True}
 
 
 def _sizes(claim: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
