@@ -90,3 +90,16 @@ def policy(registration: Registration, key: str = "policy") -> dict[str, Any]:
 def names_of(urns: tuple[str, ...]) -> set[str]:
     """Logical names of URNs."""
     return {urn.rpartition("::")[2] for urn in urns}
+
+
+def size(document: dict[str, Any]) -> int:
+    """Characters as IAM counts them: without white space."""
+    return len("".join(json.dumps(document).split()))
+
+
+def statements(document: dict[str, Any], effect: str) -> list[dict[str, Any]]:
+    return [each for each in document["Statement"] if each["Effect"] == effect]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
