@@ -6,23 +6,25 @@ Leaves out the engine's process (`sandbox.engine_run`) and what a killed run lef
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox import engine_run, recovery, state
+from sandbox import engine_run, engine_state, recovery, state
+from sandbox.engine_log import UNCHANGED
+from sandbox.engine_run import Run
 from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.organization import PROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sandbox.engine_log import Progress
     from sandbox.engine_run import Engine, Outcome
 
 SHOWN_ERRORS: Final = 10
+UP: Final = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +35,11 @@ class Stack:
     folder: Path
 
 
-def stacks(project: Path = PROJECT) -> list[Stack]:
-    """All stacks, in the order in which they need each other."""
+def stages(project: Path = PROJECT) -> list[list[Stack]]:
+    """All stacks in the order in which they need each other; those of one stage are deployed side by side."""
     return [
-        Stack(name="foundation", folder=project / "foundation"),
-        Stack(name="dev", folder=project),
-        Stack(name="prod", folder=project),
+        [Stack(name="foundation", folder=project / "foundation")],
+        [Stack(name="dev", folder=project), Stack(name="prod", folder=project)],
     ]
 
 
@@ -52,67 +53,81 @@ class Deployed:
     changes: dict[str, int]
     """Number of resources by operation, without those that stayed as they were."""
     seconds: float
-    peak_memory: int
-    """Highest sum of resident bytes of the engine and all that it started."""
+    accounts: list[str]
+    """Ids of the AWS accounts that it has resources in."""
 
 
-def deploy(engine: Engine, stack: Stack, watch: Callable[[Progress], None], say: Callable[[str], None]) -> Deployed:
-    """Bring one stack to what its program says.
+def deploy(
+    engine: Engine, stage: Sequence[Stack], watch: Callable[[str, Progress], None], say: Callable[[str], None]
+) -> list[Deployed]:
+    """Bring stacks to what their programs say, side by side.
 
     Args:
         engine: How the engine is called.
-        stack: Which one; made when it does not exist.
-        watch: Is called several times a second with the engine's progress.
+        stage: Stacks that do not need each other; made when they do not exist.
+        watch: Is called several times a second with a stack's name and the engine's progress.
         say: Takes sentences that a person should read, such as what a killed run had left.
 
     Raises:
-        SandboxError: The deployment failed (1), was interrupted with its state saved (3), or somebody else's live
-            run holds the stack (4).
+        SandboxError: A deployment failed (1), was interrupted with its state saved (3), or somebody else's live run
+            holds a stack (4). All have ended then.
     """
-    began, wall = time.monotonic(), time.time()
-    _ensure_exists(engine, stack)
-    recovery.recover(engine, stack.name, stack.folder, say)
-    log = engine.paths.logs / f"pulumi-{stack.name}"
-    arguments = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress"]
-    outcome = engine_run.run(engine, arguments, stack.folder, log, watch)
-    _require_success(engine, stack, outcome, log, wall)
-    summary = outcome.progress.summary or {}
-    return Deployed(
-        stack=stack.name,
-        resources=sum(count for operation, count in summary.items() if operation != "delete"),
-        changes={operation: count for operation, count in summary.items() if operation != "same"},
-        seconds=time.monotonic() - began,
-        peak_memory=outcome.peak_memory,
-    )
+    began = time.time()
+    for stack in stage:
+        _ensure_exists(engine, stack)
+        recovery.recover(engine, stack.name, stack.folder, say)
+    runs = {stack.name: Run(engine, [*UP, "--stack", stack.name], stack.folder, stack.name) for stack in stage}
+    outcomes = engine_run.follow(runs, watch)
+    engine_run.end_leftovers(engine.paths)
+    if any(outcome.interrupted for outcome in outcomes.values()):
+        raise SandboxError(
+            f"interrupted while deploying {' and '.join(runs)}; what was made is in the state",
+            "`make up` goes on from there",
+            exit_code=INTERRUPTED,
+        )
+    failures = [_failure(stack, outcomes[stack.name], runs[stack.name].text) for stack in stage]
+    _require_none(engine, [text for text in failures if text], began)
+    return [_deployed(engine, stack, outcomes[stack.name]) for stack in stage]
 
 
 def _ensure_exists(engine: Engine, stack: Stack) -> None:
     """Make the stack in the backend. The committed stack file holds the salt already, so the engine leaves it alone."""
-    known = json.loads(engine.query(["stack", "ls", "--json"], stack.folder))
-    if all(entry["name"] != stack.name for entry in known):
+    project = engine_state.project_name(stack.folder)
+    if engine_state.read(engine.paths.backend, project, stack.name) is None:
         engine.query(["stack", "init", stack.name, "--no-select"], stack.folder)
 
 
-def _require_success(engine: Engine, stack: Stack, outcome: Outcome, log: Path, since: float) -> None:
-    if outcome.interrupted:
-        raise SandboxError(
-            f"interrupted while deploying {stack.name}; what was made is in its state",
-            "`make up` goes on from there",
-            exit_code=INTERRUPTED,
-        )
+def _deployed(engine: Engine, stack: Stack, outcome: Outcome) -> Deployed:
+    known = engine_state.read(engine.paths.backend, engine_state.project_name(stack.folder), stack.name)
+    changes = {name: count for name, count in (outcome.progress.summary or {}).items() if name != UNCHANGED}
+    return Deployed(
+        stack=stack.name,
+        resources=len(known.resources) if known else 0,
+        changes=changes,
+        seconds=outcome.seconds,
+        accounts=known.accounts() if known else [],
+    )
+
+
+def _failure(stack: Stack, outcome: Outcome, text: Path) -> str:
+    """What went wrong with one stack; empty when nothing did."""
     if outcome.exit_code == 0:
-        return
-    errors = outcome.progress.errors or [_last_lines(log.with_suffix(".txt"))]
-    shown = "\n".join(f"  {text}" for text in dict.fromkeys(errors[:SHOWN_ERRORS]))
-    lines = [f"deploying {stack.name} failed:", shown]
+        return ""
+    errors = outcome.progress.errors or [_last_lines(text)]
+    lines = [f"deploying {stack.name} failed:"]
     if outcome.exit_code < 0:
-        lines.insert(1, f"  the engine was ended by signal {-outcome.exit_code}")
+        lines.append(f"  the engine was ended by signal {-outcome.exit_code}")
+    lines += [f"  {each}" for each in dict.fromkeys(errors[:SHOWN_ERRORS])]
+    return "\n".join([*lines, f"  all that the engine said: {text}"])
+
+
+def _require_none(engine: Engine, failures: list[str], since: float) -> None:
+    if not failures:
+        return
     happened = _events(engine, since)
     if happened:
-        lines += ["meanwhile in the sandbox:", *(f"  {text}" for text in happened)]
-    raise SandboxError(
-        "\n".join(lines), f"`make up` goes on from what was made; all that the engine said: {log.with_suffix('.txt')}"
-    )
+        failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in happened)])]
+    raise SandboxError("\n".join(failures), "`make up` goes on from what was made")
 
 
 def _events(engine: Engine, since: float) -> list[str]:

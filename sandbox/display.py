@@ -10,11 +10,10 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sandbox.engine_log import UNCHANGED, Progress, label
-
 from sandbox.terminal import sayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -39,31 +38,31 @@ def describe(progress: Progress) -> str:
 
 
 @contextlib.contextmanager
-def following(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
-    """Show one deployment; yields what to call with the engine's progress, as often as one likes."""
+def following(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Progress], None]]:
+    """Show deployments side by side; yields what to call with a name and its progress, as often as one likes."""
     show = _live if console.is_terminal else _plain
-    with show(console, title) as watch:
+    with show(console, names) as watch:
         yield watch
 
 
 @contextlib.contextmanager
-def _live(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
+def _live(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Progress], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda progress: bar.update(task, description=f"{title}: {describe(progress)}")
+        tasks = {name: bar.add_task(name, total=None) for name in names}
+        yield lambda name, progress: bar.update(tasks[name], description=f"{name}: {describe(progress)}")
 
 
 @contextlib.contextmanager
-def _plain(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
-    began = told = time.monotonic()
+def _plain(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Progress], None]]:
+    began = time.monotonic()
+    told = dict.fromkeys(names, began)
     say = sayer(console, "  ")
 
-    def watch(progress: Progress) -> None:
-        nonlocal told
+    def watch(name: str, progress: Progress) -> None:
         now = time.monotonic()
-        if now - told >= PLAIN_EVERY_SECONDS:
-            told = now
-            say(f"{title} ({now - began:.0f} s): {describe(progress)}")
+        if now - told[name] >= PLAIN_EVERY_SECONDS:
+            told[name] = now
+            say(f"{name} ({now - began:.0f} s): {describe(progress)}")
 
     yield watch

@@ -13,27 +13,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import yaml
 
 from sandbox.errors import LOCKED, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-def project_name(folder: Path) -> str:
-    """Name of the project in a folder.
-
-    Raises:
-        SandboxError: There is no readable Pulumi.yaml.
-    """
-    try:
-        return str(yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise SandboxError(
-            f"cannot read the project's name from {folder / 'Pulumi.yaml'}", "restore the file"
-        ) from error
 
 
 def release_dead(backend: Path, project: str, stack: str, say: Callable[[str], None]) -> None:

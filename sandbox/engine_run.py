@@ -11,6 +11,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from sandbox.paths import Paths
 
 POLL_SECONDS: Final = 0.25
-MEMORY_EVERY: Final = 4
-"""Memory is measured at every n-th poll; it costs more than reading events."""
 PATIENCE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 30.0
 """How long an engine without its `make up` gets to finish what it has begun."""
@@ -75,64 +74,96 @@ class Outcome:
     """How one engine run ended."""
 
     exit_code: int
+    """Minus the signal's number when a signal ended it."""
     progress: Progress
-    peak_memory: int
-    """Highest sum of resident bytes of the engine and all that it started."""
+    seconds: float
     interrupted: bool
     """Whether a person asked it to stop."""
 
 
-def run(
-    engine: Engine, arguments: Sequence[str], project: Path, log: Path, watch: Callable[[Progress], None]
-) -> Outcome:
-    """Run a long command, following its events.
+class Run:
+    """A long command of the engine, followed through its event log.
 
     Args:
         engine: How to call it.
         arguments: Of `pulumi`.
         project: The working folder.
-        log: Base name of two files: `<log>.events` and `<log>.txt` (what the engine prints).
-        watch: Is called several times a second with what is known.
+        name: Unique among the runs of a moment; names the log files `pulumi-<name>.events` and `.txt`.
     """
-    events, text = log.with_suffix(".events"), log.with_suffix(".txt")
-    events.unlink(missing_ok=True)
-    with text.open("wb") as output:
-        process = subprocess.Popen(
-            [engine.program, *arguments, "--non-interactive", "--color", "never", "--event-log", str(events)],
-            cwd=project,
-            env={**engine.environment, "PULUMI_DEBUG_COMMANDS": "true"},  # what makes --event-log available
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+
+    def __init__(self, engine: Engine, arguments: Sequence[str], project: Path, name: str) -> None:
+        events = engine.paths.logs / f"pulumi-{name}.events"
+        events.unlink(missing_ok=True)
+        self.text = events.with_suffix(".txt")
+        """What the engine prints."""
+        self.progress = Progress()
+        self._follower = Follower(events)
+        self._began = time.monotonic()
+        self._seconds = 0.0
+        with self.text.open("wb") as output:
+            self.process = subprocess.Popen(
+                [engine.program, *arguments, "--non-interactive", "--color", "never", "--event-log", str(events)],
+                cwd=project,
+                env={**engine.environment, "PULUMI_DEBUG_COMMANDS": "true"},  # what makes --event-log available
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        _remember(engine.paths, name, self.process.pid)
+
+    def poll(self) -> bool:
+        """Take in what has happened; returns whether it still runs."""
+        running = self.process.poll() is None
+        self._follower.read(self.progress)
+        if not running and not self._seconds:
+            self._seconds = time.monotonic() - self._began
+        return running
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        """How it ended; valid once `poll` said so."""
+        return Outcome(
+            exit_code=self.process.returncode,
+            progress=self.progress,
+            seconds=self._seconds,
+            interrupted=interrupted,
         )
-    _remember(engine.paths, process.pid)
-    progress, follower, peak = Progress(), Follower(events), 0
-    with _interrupts(process) as interrupted:
-        polls = 0
-        while not _ended(process):
-            follower.read(progress)
-            if polls % MEMORY_EVERY == 0:
-                peak = max(peak, _memory(process.pid))
-            polls += 1
-            watch(progress)
-        follower.read(progress)
-        watch(progress)
-    end_leftovers(engine.paths)
-    return Outcome(exit_code=process.returncode, progress=progress, peak_memory=peak, interrupted=interrupted.is_set())
+
+
+def follow(runs: Mapping[str, Run], watch: Callable[[str, Progress], None]) -> dict[str, Outcome]:
+    """Follow runs side by side until all have ended.
+
+    Args:
+        runs: By name.
+        watch: Is called several times a second with a run's name and what is known of it.
+    """
+    with _interrupts([run.process for run in runs.values()]) as interrupted:
+        while True:
+            running = [run.poll() for run in runs.values()]
+            for name, run in runs.items():
+                watch(name, run.progress)
+            if not any(running):
+                break
+            time.sleep(POLL_SECONDS)
+        return {name: run.outcome(interrupted=interrupted.is_set()) for name, run in runs.items()}
 
 
 def end_leftovers(paths: Paths) -> list[int]:
-    """End what is left of the last engine run: a killed engine leaves program and providers behind.
+    """End what is left of earlier engine runs: a killed engine leaves program and providers behind.
 
     Returns:
         Ids of the processes that were ended.
     """
-    try:
-        recorded = json.loads(_record(paths).read_text())
-        leader = ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    ended: list[int] = []
+    for record in sorted(_records(paths).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            recorded = json.loads(record.read_text())
+            ended += _end(paths, ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"])))
+        record.unlink(missing_ok=True)
+    return ended
+
+
+def _end(paths: Paths, leader: ProcessId) -> list[int]:
     left = processes.in_session(leader.pid, paths.root)
     engine = leader.find()
     if engine is not None:  # only `make up` was killed: the engine can still write down what it is making
@@ -141,44 +172,30 @@ def end_leftovers(paths: Paths) -> list[int]:
         processes.end(leader, patience=PATIENCE_SECONDS)
     for process in left:
         processes.end(process, patience=PATIENCE_SECONDS)
-    _record(paths).unlink(missing_ok=True)
     return [process.pid for process in left]
 
 
-def _remember(paths: Paths, pid: int) -> None:
+def _remember(paths: Paths, name: str, pid: int) -> None:
     known = ProcessId.of(pid)
     if known is not None:
-        state.replace(_record(paths), json.dumps({"pid": known.pid, "started": known.started}))
+        state.replace(_records(paths) / f"{name}.json", json.dumps({"pid": known.pid, "started": known.started}))
 
 
-def _record(paths: Paths) -> Path:
-    return paths.root / "engine.json"
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(POLL_SECONDS)
-    return process.returncode is not None
-
-
-def _memory(pid: int) -> int:
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        known = [ProcessId.of(member.pid) for member in [root, *root.children(recursive=True)]]
-        return processes.memory([member for member in known if member is not None])
-    return 0
+def _records(paths: Paths) -> Path:
+    return paths.root / "engines"
 
 
 @contextlib.contextmanager
-def _interrupts(process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
-    """Pass SIGINT and SIGTERM on to the engine: the first lets it save its state, the second makes it stop at once."""
+def _interrupts(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[threading.Event]:
+    """Pass SIGINT and SIGTERM on to the engines: the first lets them save their state, the second stops them at once."""
     interrupted = threading.Event()
 
     def forward(number: int, _: FrameType | None) -> None:
         del number
         interrupted.set()
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        for process in running:
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

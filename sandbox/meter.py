@@ -34,8 +34,8 @@ class Meter:
         self.seconds: dict[str, float] = {}
         """Duration of each phase, in order."""
         self.peak = 0
-        """Highest sum of resident bytes of the sandbox and of all that this process started; shared pages count in
-        each process, so it is an upper bound."""
+        """Highest number of bytes that the sandbox and all that this process started had in memory together; a page
+        that several share counts once."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,4 +71,4 @@ class Meter:
             current = state.read(self._paths)
             if current is not None and current.supervisor is not None:
                 known |= set(processes.family(current.supervisor.identity))
-        return processes.memory(known)
+        return processes.shared_memory(known)

@@ -119,6 +119,17 @@ def memory(processes: Iterable[ProcessId]) -> int:
     return total
 
 
+def shared_memory(processes: Iterable[ProcessId]) -> int:
+    """Bytes in memory of the given processes together, each shared page counted once (proportional set size)."""
+    total = 0
+    for known in processes:
+        process = known.find()
+        if process is not None:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
+    return total
+
+
 def _signal(process: ProcessId, number: signal.Signals) -> None:
     found = process.find()
     if found is not None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox import engine_locks
+from sandbox import engine_locks, engine_state
 from sandbox.engine_log import label
 from sandbox.errors import SandboxError
 
@@ -40,12 +40,14 @@ def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]
     Raises:
         SandboxError: A live run holds the stack (exit code 4), or the state cannot be mended.
     """
-    engine_locks.release_dead(engine.paths.backend, engine_locks.project_name(folder), stack, say)
-    exported = json.loads(engine.query(["stack", "export", "--stack", stack], folder))
-    deployment = exported.get("deployment") or {}
-    pending = [entry["resource"] for entry in deployment.get("pending_operations") or [] if entry["type"] == CREATING]
-    if not pending:
+    project = engine_state.project_name(folder)
+    engine_locks.release_dead(engine.paths.backend, project, stack, say)
+    known = engine_state.read(engine.paths.backend, project, stack)
+    if known is None or all(entry["type"] != CREATING for entry in known.pending):
         return
+    exported = json.loads(engine.query(["stack", "export", "--stack", stack], folder))
+    deployment = exported["deployment"]
+    pending = [entry["resource"] for entry in deployment.get("pending_operations") or [] if entry["type"] == CREATING]
     found = _look(engine, pending, deployment.get("resources") or [])
     for resource, identifier in zip(pending, found, strict=True):
         ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"

@@ -28,23 +28,16 @@ MANAGER_NAMESPACE: Final = "runner-"
 """Beginning of the namespaces of the classes' managers (names table of the design)."""
 
 
-def render(
-    current: State,
-    organization: Organization,
-    deployed: Sequence[Deployed],
-    accounts: dict[str, list[str]],
-    meter: Meter,
-) -> RenderableType:
+def render(current: State, organization: Organization, deployed: Sequence[Deployed], meter: Meter) -> RenderableType:
     """The whole summary.
 
     Args:
         current: State of the sandbox.
         organization: For the names of accounts.
         deployed: The stacks, in order.
-        accounts: Ids of the accounts that each stack has resources in.
         meter: What it took.
     """
-    parts: list[RenderableType] = [_stacks(organization, deployed, accounts)]
+    parts: list[RenderableType] = [_stacks(organization, deployed)]
     classes = [line for cluster in current.clusters for line in manager_lines(cluster)]
     if classes:
         parts.append(_classes(classes))
@@ -94,7 +87,7 @@ def _pod(pod: dict[str, Any]) -> str:
     return f"{phase} ({waiting[0]})" if waiting else phase
 
 
-def _stacks(organization: Organization, deployed: Sequence[Deployed], accounts: dict[str, list[str]]) -> Table:
+def _stacks(organization: Organization, deployed: Sequence[Deployed]) -> Table:
     table = Table(box=box.SIMPLE, title="Stacks", title_justify="left", pad_edge=False)
     table.add_column("stack")
     table.add_column("resources", justify="right")
@@ -102,7 +95,7 @@ def _stacks(organization: Organization, deployed: Sequence[Deployed], accounts: 
     table.add_column("this run")
     table.add_column("took", justify="right")
     for one in deployed:
-        names = ", ".join(organization.name_of(account) for account in accounts.get(one.stack, []))
+        names = ", ".join(organization.name_of(account) for account in one.accounts)
         changes = ", ".join(f"{count} {operation}" for operation, count in one.changes.items()) or "no changes"
         table.add_row(one.stack, str(one.resources), names, changes, f"{one.seconds:.0f} s")
     return table
@@ -128,6 +121,6 @@ def _next(current: State) -> Text:
         "Try next:",
         '  eval "$(.venv/bin/runner-platform sandbox env)"; pulumi preview -s dev',
         f"  kubectl --context {context} get pods -A",
-        "  runner-platform access --stack prod",
+        "  runner-platform sandbox status",
     )
     return Text("\n".join(lines))

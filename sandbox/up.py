@@ -7,7 +7,6 @@ saved, 4 another command holds the sandbox. Run as `python -m sandbox.up [STACK 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.console import Console
 
 from sandbox import display, environment, lock, organization, state, summary
-from sandbox.deploy import Deployed, Stack, deploy, stacks
+from sandbox.deploy import Deployed, Stack, deploy, stages
 from sandbox.engine_run import Engine, end_leftovers
 from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.meter import Meter
@@ -31,19 +30,19 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `make up`; returns its exit code."""
-    known = stacks()
+    known = [stack.name for stage in stages() for stack in stage]
     parser = argparse.ArgumentParser(prog="python -m sandbox.up", description="Start the sandbox and deploy into it.")
-    parser.add_argument("stacks", nargs="*", metavar="STACK", help=", ".join(stack.name for stack in known))
+    parser.add_argument("stacks", nargs="*", metavar="STACK", help=", ".join(known))
     names = parser.parse_args(arguments).stacks
-    unknown = [name for name in names if name not in {stack.name for stack in known}]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(f"unknown stack {unknown[0]!r}; known are {', '.join(stack.name for stack in known)}")
+        parser.error(f"unknown stack {unknown[0]!r}; known are {', '.join(known)}")
     console = Console()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         paths = Paths.from_environment()
         with lock.held(paths), Meter(paths) as meter:
-            _up(paths, [stack for stack in known if not names or stack.name in names], console, meter)
+            _up(paths, names or known, console, meter)
     except SandboxError as error:
         show_error(console, error)
         return error.exit_code
@@ -57,20 +56,21 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _up(paths: Paths, chosen: Sequence[Stack], console: Console, meter: Meter) -> None:
+def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> None:
     left = end_leftovers(paths)
     if left:
         sayer(console)(f"ended {len(left)} processes of a deployment that was killed")
     prepared(paths, console, meter.phase)
     engine = connect(paths)
-    deployed, accounts = [], {}
-    for stack in chosen:
-        with meter.phase(stack.name):
-            deployed.append(_deploy(engine, stack, console))
-        accounts[stack.name] = used_accounts(engine, stack)
+    deployed: list[Deployed] = []
+    for stage in stages():
+        chosen = [stack for stack in stage if stack.name in names]
+        if chosen:
+            with meter.phase(" and ".join(stack.name for stack in chosen)):
+                deployed += _deploy(engine, chosen, console)
     current = state.read(paths)
     if current is not None:
-        console.print(summary.render(current, organization.read(), deployed, accounts, meter))
+        console.print(summary.render(current, organization.read(), deployed, meter))
 
 
 def connect(paths: Paths) -> Engine:
@@ -83,29 +83,15 @@ def connect(paths: Paths) -> Engine:
     return Engine(paths=paths, program=str(Tools.find(paths).pulumi), environment=surroundings)
 
 
-def used_accounts(engine: Engine, stack: Stack) -> list[str]:
-    """Ids of the AWS accounts that a stack has resources in: those of its providers."""
-    exported = json.loads(engine.query(["stack", "export", "--stack", stack.name], stack.folder))
-    providers = [
-        resource["inputs"]
-        for resource in exported["deployment"].get("resources", [])
-        if resource["type"] == "pulumi:providers:aws"
-    ]
-    found: list[str] = []
-    for inputs in providers:
-        allowed = inputs.get("allowedAccountIds", [])
-        found += json.loads(allowed) if isinstance(allowed, str) else allowed
-    return sorted(set(found))
-
-
-def _deploy(engine: Engine, stack: Stack, console: Console) -> Deployed:
-    console.print(f"deploying {stack.name}", highlight=False)
-
+def _deploy(engine: Engine, stage: Sequence[Stack], console: Console) -> list[Deployed]:
+    names = [stack.name for stack in stage]
+    sayer(console)(f"deploying {' and '.join(names)}")
     say = sayer(console, "  ")
-    with display.following(console, stack.name) as watch:
-        done = deploy(engine, stack, watch, say)
-    changes = ", ".join(f"{count} {operation}" for operation, count in done.changes.items()) or "no changes"
-    say(f"{stack.name}: {done.resources} resources, {changes}, {done.seconds:.0f} s")
+    with display.following(console, names) as watch:
+        done = deploy(engine, stage, watch, say)
+    for one in done:
+        changes = ", ".join(f"{count} {operation}" for operation, count in one.changes.items()) or "no changes"
+        say(f"{one.stack}: {one.resources} resources, {changes}, {one.seconds:.0f} s")
     return done
 
 

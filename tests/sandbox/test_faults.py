@@ -40,16 +40,16 @@ def wait_for_progress(own: Sandbox, stack: str, done: int, running: subprocess.P
     until(far_enough, 180, f"{done} operations on {stack}")
 
 
-def kill_engine_and_all(own: Sandbox, running: subprocess.Popen[str]) -> None:
+def kill_engine_and_all(own: Sandbox, stack: str, running: subprocess.Popen[str]) -> None:
     """SIGKILL `make up` and its engine, as a machine that loses its session does; providers see their engine gone."""
-    engine = engine_pid(own)
+    engine = engine_pid(own, stack)
     os.kill(running.pid, signal.SIGKILL)
     os.kill(engine, signal.SIGKILL)
-    running.wait(10)
+    running.communicate(timeout=10)
 
 
-def engine_pid(own: Sandbox) -> int:
-    return int(json.loads((own.root / "engine.json").read_text())["pid"])
+def engine_pid(own: Sandbox, stack: str) -> int:
+    return int(json.loads((own.root / "engines" / f"{stack}.json").read_text())["pid"])
 
 
 def test_a_taken_port_is_named_with_its_holder(own: Sandbox) -> None:
@@ -73,7 +73,7 @@ def test_after_sigkill_the_next_run_goes_on_and_nothing_is_doubled(own: Sandbox,
     assert own.command("reset", "--yes").returncode == 0
     running = own.begin_up("foundation")
     wait_for_progress(own, "foundation", operations, running)
-    kill_engine_and_all(own, running)
+    kill_engine_and_all(own, "foundation", running)
     done = own.up("foundation")
     assert done.returncode == 0, done.stdout
     assert "the lock is removed" in done.stdout
@@ -125,7 +125,7 @@ def test_etcd_and_api_server_killed_during_up_are_named_and_the_next_up_heals(ow
     assert own.up("foundation").returncode == 0
     running = own.begin_up("dev")
     wait_for_progress(own, "dev", 20, running)  # network and roles: ids that AWS chose
-    kill_engine_and_all(own, running)
+    kill_engine_and_all(own, "dev", running)
     running = own.begin_up("dev")
     until(lambda: any(process.name.endswith("kwok") for process in own.state().processes), 180, "a control plane")
     wait_for_progress(own, "dev", 5, running)
