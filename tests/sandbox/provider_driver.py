@@ -50,7 +50,7 @@ class Driver:
         diff = self.stand_in.diff(target, known.outputs, known.inputs, news, [])
         return diff, self.stand_in.update(target, known.outputs, known.inputs, news) if diff.changes else known.outputs
 
-    def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 0) -> Diff | None:
+    def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 60) -> Diff | None:
         """Create, update or replace; returns the difference that was acted on, None for a creation."""
         news, known = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, timeout=timeout)
@@ -94,7 +94,7 @@ class Driver:
         self.states[name] = State(identifier, {}, {})
         return self.refresh(token, name)
 
-    def destroy(self, token: str, name: str, timeout: float = 0) -> None:
+    def destroy(self, token: str, name: str, timeout: float = 60) -> None:
         known = self.states[name]
         self.stand_in.delete(self.target(token, name, timeout=timeout), known.outputs, known.inputs)
         del self.states[name]

@@ -91,3 +91,16 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+def renamed(value: Any, old: str, new: str) -> Any:
+    """Return `value` with each key that begins with `old` written in the style of `new`: dashes or underscores."""
+    if isinstance(value, dict):
+        return {_restyled(key, old, new): renamed(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, old, new) for item in value]
+    return value
+
+
+def _restyled(key: str, old: str, new: str) -> str:
+    return key.replace(old[1], new[1]) if key.startswith(old) else key

@@ -66,13 +66,16 @@ class Objects:
         return {**inputs, "metadata": metadata}
 
     def _typed(self, target: Target, news: Properties) -> Properties:
+        """Check types; the SDKs write the extensions of definitions, such as x-kubernetes-map-type, with underscores."""
+        defines = target.token.endswith(":CustomResourceDefinition")
+        given = differences.renamed(news, "x-kubernetes-", "x_kubernetes_") if defines else news
         try:
-            checked, failures = self._stand_in.sdk.check_resource(target.token, news)
+            checked, failures = self._stand_in.sdk.check_resource(target.token, given)
         except UnknownTokenError:  # a custom kind: its schema is the cluster's business
             return news
         if failures:
             raise InvalidInputsError(failures)
-        return checked
+        return differences.renamed(checked, "x_kubernetes_", "x-kubernetes-") if defines else checked
 
     def _namespaced(self, kind: Kind) -> bool:
         known = kind.namespaced
