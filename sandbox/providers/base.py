@@ -119,6 +119,8 @@ class StandIn(ABC):
         """Set once the engine asks to stop."""
         self.report: Callable[[str, str], None] = lambda _urn, _message: None
         """Shows a passing message beside a resource (URN, text); the server sets it when the engine listens."""
+        self.announce: Callable[[str, str], None] = lambda _urn, _message: None
+        """Leaves a message about a resource (URN, text) in the engine's log; set as `report` is."""
 
     @property
     def sdk(self) -> schema.Package:
@@ -133,7 +135,9 @@ class StandIn(ABC):
     def check_config(self, news: Properties) -> Properties:
         """Return the provider's own inputs, checked. Raises `InvalidInputsError`."""
         own = {key: value for key, value in news.items() if key not in ENGINE_KEYS}
-        _, failures = validation.validate(self.sdk.provider(), schema.decode_config(wire.reveal(own), self.sdk.provider()))
+        _, failures = validation.validate(
+            self.sdk.provider(), schema.decode_config(wire.reveal(own), self.sdk.provider())
+        )
         if failures:
             raise InvalidInputsError(failures)
         return news

@@ -107,7 +107,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     @_answers
     def Configure(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """Take the configuration."""
-        self.stand_in.configure(schema.decode_config(wire.reveal(wire.decode(request.args)), self.stand_in.sdk.provider()))
+        self.stand_in.configure(
+            schema.decode_config(wire.reveal(wire.decode(request.args)), self.stand_in.sdk.provider())
+        )
         return provider_pb2.ConfigureResponse(
             acceptSecrets=self.stand_in.accept_secrets, supportsPreview=True, supports_autonaming_configuration=True
         )
@@ -190,7 +192,8 @@ def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
         argument for argument in (sys.argv[1:] if arguments is None else arguments) if not argument.startswith("-")
     ]
     if addresses:
-        stand_in.report = _reporter(addresses[0])
+        stand_in.report = _reporter(addresses[0], passing=True)
+        stand_in.announce = _reporter(addresses[0], passing=False)
     server, port = start(stand_in)
     print(port, flush=True)  # noqa: T201 - the engine reads the port from standard output
     while os.getppid() == parent:
@@ -201,8 +204,8 @@ def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
     os._exit(1)  # the engine was killed; threads that wait would keep an orderly exit for minutes
 
 
-def _reporter(address: str) -> Callable[[str, str], None]:
-    """Return a function that shows a passing message beside a resource in the engine's progress display."""
+def _reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
+    """Return a function that shows a message beside a resource: passing, or kept in the engine's log."""
     lock = threading.Lock()
     stubs: list[Any] = []
 
@@ -210,7 +213,7 @@ def _reporter(address: str) -> Callable[[str, str], None]:
         with lock:
             if not stubs:
                 stubs.append(engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)))
-        line = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=True)
+        line = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=passing)
         try:
             stubs[0].Log(line, timeout=2)
         except grpc.RpcError:

@@ -213,7 +213,7 @@ def test_a_chart_that_is_not_there_is_named(stack: Driver) -> None:
 
 def test_our_own_chart_stands_in_where_the_repository_cannot_be_reached(stack: Driver) -> None:
     said: list[str] = []
-    stack.stand_in.report = lambda _urn, message: said.append(message)
+    stack.stand_in.announce = lambda _urn, message: said.append(message)
     official = {**release(stack), "chart": "gitlab-runner", "repositoryOpts": {"repo": "http://127.0.0.1:9"}}
     stack.up(RELEASE, "small", {**official, "version": "0.88.2"})
     assert stack.states["small"].outputs["status"]["version"] == "0.88.2"

@@ -43,6 +43,7 @@ class Releases:
         self._stand_in = stand_in
         self._access = access
         self._helm = Helm(stand_in, access)
+        self._announced: set[str] = set()
 
     def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
         """Check types, fill in name, namespace and timeout, and render the chart where every value is known."""
@@ -94,8 +95,9 @@ class Releases:
     def _install(self, client: KubeClient, target: Target, inputs: Properties, *, owned: bool) -> Properties:
         name, namespace = str(inputs["name"]), str(inputs["namespace"])
         chart = charts.locate(self._helm, inputs)
-        if chart.notice:
-            self._stand_in.report(target.urn, chart.notice)
+        if chart.notice and chart.notice not in self._announced:
+            self._announced.add(chart.notice)
+            self._stand_in.announce(target.urn, chart.notice)
         progress = _Progress(self._stand_in, client, target, name, namespace)
         with locked(self._stand_in, name, namespace, client.connection.server, progress.tell) as lock:
             try:
