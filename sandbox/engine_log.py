@@ -44,7 +44,8 @@ class Progress:
         """Take one event into account; unknown ones are nothing."""
         if "resourcePreEvent" in event:
             metadata = event["resourcePreEvent"]["metadata"]
-            if metadata["op"] != UNCHANGED:
+            own = (metadata.get("new") or metadata.get("old") or {}).get("custom")
+            if metadata["op"] != UNCHANGED and own:  # a component is in progress as long as its children are
                 self.running[metadata["urn"]] = metadata["op"]
         elif "resOutputsEvent" in event:
             metadata = event["resOutputsEvent"]["metadata"]

@@ -21,6 +21,7 @@ _SERVER = Path(__file__).parent / "server"
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _SHOWN_LINES = 8
+_INHERITED = ("PATH", "LANG", "TMPDIR", "RUNNER_PLATFORM_SANDBOX")
 
 
 class AwsServerError(SandboxError):
@@ -101,7 +102,7 @@ class AwsServer:
 
 def _environment(paths: Paths) -> dict[str, str]:
     """Return the server's environment: nothing of the person's AWS set-up."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return kept | {"HOME": str(paths.home), "PYTHONPATH": str(_SERVER), "PYTHONUNBUFFERED": "1"}
 
 

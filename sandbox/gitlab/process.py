@@ -23,6 +23,7 @@ _PROJECT = Path(__file__).parents[2]
 _READY_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _SHOWN_LINES = 8
+_INHERITED = ("PATH", "LANG", "TMPDIR", "RUNNER_PLATFORM_SANDBOX")
 
 
 class GitlabServer:
@@ -107,7 +108,7 @@ class GitlabServer:
 
 def _environment(paths: Paths) -> dict[str, str]:
     """Return the server's environment: nothing of the person's."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return kept | {"HOME": str(paths.home), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_PROJECT)}
 
 

@@ -15,7 +15,7 @@ ROLE = "urn:pulumi:dev::runner-platform::runnerplatform:index:RunnerClass$aws:ia
 
 
 def pre(urn: str, operation: str) -> dict[str, Any]:
-    return {"resourcePreEvent": {"metadata": {"urn": urn, "op": operation}}}
+    return {"resourcePreEvent": {"metadata": {"urn": urn, "op": operation, "new": {"custom": True}}}}
 
 
 def outputs(urn: str, operation: str) -> dict[str, Any]:
@@ -64,3 +64,9 @@ def test_a_line_that_is_half_written_is_read_once_it_is_whole(tmp_path: Path) ->
         log.write(line[20:] + b"\n")
     follower.read(progress)
     assert list(progress.running) == [ROLE]
+
+
+def test_components_are_not_shown_as_being_made_because_their_children_are() -> None:
+    progress = Progress()
+    progress.add({"resourcePreEvent": {"metadata": {"urn": "a::b::x:y:Runner::small", "op": "create", "new": {}}}})
+    assert not progress.running
