@@ -35,7 +35,19 @@ _CLUSTER_SCOPED: Final = {
     "karpenter.sh": {"NodeClaim", "NodePool"},
     "eks.amazonaws.com": {"NodeClass", "NodeDiagnostic"},
 }
-_BUILT_IN: Final = {"v1", "apps", "autoscaling", "batch", "policy"}
+_BUILT_IN: Final = {
+    *_CLUSTER_SCOPED,
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "policy",
+}
+"""Groups whose kinds are all known here, so that one which is not listed above lives in namespaces."""
 
 _SELECTOR: Final = frozenset({"spec.selector"})
 _IMMUTABLE: Final[dict[tuple[str, str], frozenset[str]]] = {
@@ -73,11 +85,9 @@ class Kind:
     @property
     def namespaced(self) -> bool | None:
         """Whether its objects live in namespaces; None for custom kinds that only a cluster knows."""
-        scoped = _CLUSTER_SCOPED.get(self.group, set())
-        if self.kind in scoped:
+        if self.kind in _CLUSTER_SCOPED.get(self.group, set()):
             return False
-        built_in = self.group in _BUILT_IN or self.group.endswith(".k8s.io") or bool(scoped)
-        return True if built_in else None
+        return True if self.group in _BUILT_IN else None
 
     def __str__(self) -> str:
         return f"{self.api_version} {self.kind}"
