@@ -73,7 +73,8 @@ class AwsAdmin:
 
         Args:
             declared: `id` (such as o-example1234), `region`, `partition` (only `aws` exists in the sandbox),
-                `management` (id of the management account), `accounts` (names to 12-digit ids).
+                `management` (id of the management account), `accounts` (names to 12-digit ids), `people` (optional:
+                ARNs of roles that stack files name, made so that the management account may assume them).
         """
         self._call("PUT", "/_sandbox/organization", declared)
 

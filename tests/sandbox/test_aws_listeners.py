@@ -121,6 +121,9 @@ def test_a_wrong_control_request_says_what_is_wrong_with_it(aws: Cloud) -> None:
     assert ask("PUT", f"{aws.deployer}/_sandbox/issuers", data="{").status_code == 400
     missing = ask("PUT", f"{aws.deployer}/_sandbox/issuers", json={"issuer": "https://x"})
     assert (missing.status_code, "jwks" in missing.text) == (400, True)
+    wrong: Any
+    for wrong in ([], {"accounts": []}, {"accounts": {}, "partition": "aws"}):
+        assert ask("PUT", f"{aws.deployer}/_sandbox/organization", json=wrong).status_code == 400
     other = ask("PUT", f"{aws.deployer}/_sandbox/organization", json={"partition": "aws-cn"})
     assert (other.status_code, "aws-cn" in other.text) == (400, True)
 

@@ -141,7 +141,7 @@ def test_an_endpoint_that_ec2_would_refuse_is_refused(net: Network, expected: st
     assert code(net.ec2.create_vpc_endpoint, **asked) == expected
 
 
-@pytest.mark.parametrize("block", ["10.0.0.0/8", "10.0.0.0/29", "10.0.0.1/16", "nonsense"])
+@pytest.mark.parametrize("block", ["10.0.0.0/8", "10.0.0.0/29", "10.0.0.1/16", "nonsense", "2001:db8::/56"])
 def test_a_range_that_no_vpc_can_have_is_refused(aws: Cloud, block: str) -> None:
     assert refusal(aws.root(DEV).client("ec2").create_vpc, CidrBlock=block)[0] == 400
 

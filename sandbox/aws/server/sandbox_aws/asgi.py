@@ -117,7 +117,7 @@ def _job_refusal(scope: dict[str, Any]) -> Answer | None:
 
 async def _read(receive: Any) -> bytes:
     """Return the whole body of a request."""
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")

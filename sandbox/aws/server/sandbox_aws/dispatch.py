@@ -22,8 +22,9 @@ from sandbox_aws.patching import handlers, replace
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
 
-_READS = ("Get", "List", "Describe", "Head", "Batch", "Simulate", "Lookup", "Filter")
-_READS_EXACT = {"GetCallerIdentity", "BatchGetImage", "BatchCheckLayerAvailability"}
+_READS = ("BatchCheck", "BatchGet", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Simulate")
+_NO_READS = {"GetSessionToken", "GetFederationToken"}
+"""They open a session."""
 
 
 @dataclass
@@ -47,7 +48,7 @@ _PASSED_IN_BODY = {
 _PASSED_IN_FORM = {"ec2:CreateFlowLogs": (("DeliverLogsPermissionArn",), "vpc-flow-logs.amazonaws.com")}
 
 
-def install(_saver: object) -> None:
+def install() -> None:
     """Wrap the dispatch of requests and the handlers that take a role."""
     replace("app", "_dispatch_service_request", _noting)
     table = handlers("app", "SERVICE_HANDLERS")
@@ -79,9 +80,7 @@ def _reads_only(method: str, headers: dict[str, str], parameters: dict[str, Any]
     if method in {"GET", "HEAD", "OPTIONS"} and "Action" not in parameters:
         return True
     action = (parameters.get("Action") or [""])[0] or headers.get("x-amz-target", "").rpartition(".")[2]
-    if action.startswith("Batch"):
-        return action in _READS_EXACT
-    return action.startswith(_READS)
+    return action.startswith(_READS) and action not in _NO_READS
 
 
 def _asking_pass_role(service: str, original: Any) -> Any:

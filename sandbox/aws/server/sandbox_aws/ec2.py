@@ -63,7 +63,7 @@ def _checked(check: Callable[[dict[str, Any]], Answer | None]) -> Any:
 def _vpc_refused(parameters: dict[str, Any]) -> Answer | None:
     block = ec2._p(parameters, "CidrBlock")
     try:
-        network = ipaddress.ip_network(block)
+        network = ipaddress.IPv4Network(block)
     except ValueError:
         return _error(
             "InvalidParameterValue",
@@ -87,17 +87,17 @@ def _subnet_refused(parameters: dict[str, Any]) -> Answer | None:
         return missing
     vpc, block = ec2._vpcs.get(ec2._p(parameters, "VpcId")), ec2._p(parameters, "CidrBlock")
     try:
-        network = ipaddress.ip_network(block)
+        network = ipaddress.IPv4Network(block)
     except ValueError:
         return _error(
             "InvalidParameterValue",
             f"Value ({block}) for parameter cidrBlock is invalid. This is not a valid CIDR block.",
         )
-    within = vpc is not None and network.subnet_of(ipaddress.ip_network(vpc["CidrBlock"]))
+    within = vpc is not None and network.subnet_of(ipaddress.IPv4Network(vpc["CidrBlock"]))
     if not within or not _LARGEST <= network.prefixlen <= _SMALLEST:
         return _error("InvalidSubnet.Range", f"The CIDR '{block}' is invalid.")
     for stored in ec2._subnets.values():
-        if stored["VpcId"] == vpc["VpcId"] and network.overlaps(ipaddress.ip_network(stored["CidrBlock"])):
+        if stored["VpcId"] == vpc["VpcId"] and network.overlaps(ipaddress.IPv4Network(stored["CidrBlock"])):
             return _error("InvalidSubnet.Conflict", f"The CIDR '{block}' conflicts with another subnet")
     return None
 
@@ -110,7 +110,7 @@ def _counting_addresses(original: Any) -> Any:
         answer: Answer = original(parameters)
         for identifier in set(ec2._subnets) - before:
             stored = ec2._subnets[identifier]
-            count = ipaddress.ip_network(stored["CidrBlock"]).num_addresses - _RESERVED
+            count = ipaddress.IPv4Network(stored["CidrBlock"]).num_addresses - _RESERVED
             stored["AvailableIpAddressCount"] = count
             return ec2._xml(200, "CreateSubnetResponse", ec2._subnet_fields_xml(stored, tag="subnet"))  # type: ignore[no-any-return]
         return answer

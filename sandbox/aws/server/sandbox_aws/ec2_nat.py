@@ -7,6 +7,7 @@ keeps both until it is deleted, and stays listed as deleted for a while.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,9 @@ def install(table: MutableMapping[str, Any]) -> None:
 def private_address(subnet: dict[str, Any]) -> str:
     """Return an address of the subnet that no interface has; the first four and the last are AWS's own."""
     taken = {one["PrivateIpAddress"] for one in ec2._network_interfaces.values()}
-    hosts = list(ipaddress.ip_network(subnet["CidrBlock"]))[4:-1]
-    return next(str(host) for host in hosts if str(host) not in taken)
+    network = ipaddress.IPv4Network(subnet["CidrBlock"])
+    usable = itertools.islice(network, 4, network.num_addresses - 1)
+    return next(str(host) for host in usable if str(host) not in taken)
 
 
 def interface(subnet: dict[str, Any], kind: str, description: str, groups: list[str]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def auto_mode_consistent(cluster: dict[str, Any]) -> bool:
     """Whether the three switches of Auto Mode agree."""
     balancing = cluster.get("kubernetesNetworkConfig", {}).get("elasticLoadBalancing", {}).get("enabled", False)
     storage = cluster.get("storageConfig", {}).get("blockStorage", {}).get("enabled", False)
-    return auto_mode(cluster) == balancing == storage
+    return {auto_mode(cluster), bool(balancing), bool(storage)} in ({True}, {False})
 
 
 def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from sandbox_aws import eks_clusters, eks_versions
 from sandbox_aws.answers import as_json, json_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_aws.answers import Answer
 
 _UPDATES = "_updates"
@@ -67,7 +69,7 @@ def _type(kind: str, asked: dict[str, Any]) -> str:
 
 def _changed(cluster: dict[str, Any], kind: str, asked: dict[str, Any]) -> dict[str, Any] | str:
     """Return the fields of the record after the change, or why it cannot be made."""
-    special = {
+    special: dict[str, Callable[[], dict[str, Any] | str]] = {
         "autoMode": lambda: _auto_mode(cluster, asked),
         "resourcesVpcConfig": lambda: _network(cluster, asked["resourcesVpcConfig"]),
         "logging": lambda: {"logging": eks_clusters.logging_of(asked["logging"], _enabled_logs(cluster))},

@@ -161,8 +161,9 @@ def _with_identity(answer: Answer, identity: tokens.WebIdentity) -> Answer:
         return status, headers, json.dumps(json.loads(body) | said).encode()
     text = body.decode()
     for name, value in said.items():
-        replacement = f"<{name}>{escape(value)}</{name}>"
-        text = re.sub(f"<{name}>.*?</{name}>", lambda _found, put=replacement: put, text)
+        before, opening, rest = text.partition(f"<{name}>")
+        _old, closing, after = rest.partition(f"</{name}>")
+        text = before + opening + escape(value) + closing + after
     return status, headers, text.encode()
 
 

@@ -51,6 +51,5 @@ def install(state: Path, jobs_port: int) -> asgi.Application:
     ):
         part.install()
     hypercorn_compat.install()
-    saver = persist.Saver(state)
-    dispatch.install(saver)
-    return asgi.Application(jobs_port=jobs_port, saver=saver)
+    dispatch.install()
+    return asgi.Application(jobs_port=jobs_port, saver=persist.Saver(state))

@@ -64,7 +64,7 @@ def refused(access_key: str, action: str, key: dict[str, Any], service: str, con
     """
     principal = iam_evaluator.resolve_principal(access_key, get_account_id())
     if isinstance(principal, iam_evaluator.AuthError):
-        return principal.message
+        return str(principal.message)
     asked = _asked(
         principal.arn, principal.account, action, key, {f"encryptioncontext:{n}": v for n, v in context.items()}
     )

@@ -36,11 +36,13 @@ def declare(document: dict[str, Any]) -> None:
     """Take the organisation as it is declared, and make the roles that every account has.
 
     Raises:
-        ValueError: when the partition is not `aws`; MiniStack writes that one into every ARN.
+        ValueError: when the partition is not `aws` (MiniStack writes that one into every ARN), or without accounts.
         KeyError: when a field is missing.
     """
     if document.get("partition", "aws") != "aws":
         raise ValueError(f"partition {document['partition']!r}: the sandbox only has the partition aws")
+    if not document["accounts"]:
+        raise ValueError("accounts: an organisation needs at least one besides the management account")
     accounts = {str(name): str(account) for name, account in document["accounts"].items()}
     declared = Organization(
         id=document["id"], region=document["region"], management=document["management"], accounts=accounts

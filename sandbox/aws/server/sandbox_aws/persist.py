@@ -57,7 +57,7 @@ class Saver:
         """Write what a request to `service` may have changed; None means everything."""
         states = app._build_persistence_save_dict()
         self._unsettled = True
-        for key in [service] if service in states else list(states):
+        for key in [service] if service is not None and service in states else list(states):
             self._write_service(key, states[key])
 
     def save_all(self) -> None:

@@ -28,7 +28,7 @@ def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Ans
     try:
         document = json.loads(body or b"{}")
         answer = _route(method, path, parse_qs(query), document)
-    except (ValueError, TypeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         return json_error(400, "ValidationException", f"{method} {path}: {error!r}")
     if answer is None:
         return json_error(404, "NotFoundException", f"No control route {method} {path}")

@@ -97,7 +97,13 @@ def _check_signature(token: str, header: dict[str, Any], issuer: str) -> None:
                 token,
                 jwt.PyJWK(key, algorithm=algorithm).key,
                 algorithms=[algorithm],
-                options=dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_sub"), False),
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                    "verify_sub": False,
+                },
             )
         except jwt.PyJWTError:
             continue
