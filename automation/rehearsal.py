@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import runpy
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from config import foundation, load
 from config import settings as platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/0000000000000000000000000000"
@@ -238,21 +240,36 @@ def rehearse(stack: str, configuration: Mapping[str, Any] | None = None) -> Rehe
 
 def run(program: Path, project: str, stack: str, values: Mapping[str, Any]) -> Rehearsal:
     """Run a program file under mocks with this configuration."""
-    monitor = Monitor(Mocks())
-    runtime_settings.reset_options()
-    runtime_config.set_all_config(
-        {f"{project}:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-    )
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
+    with _event_loop() as loop:
+        monitor = Monitor(Mocks())
+        runtime_settings.reset_options()
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+        runtime_config.set_all_config({f"{project}:{key}": text for key, text in texts.items()})
         mocks.set_mocks(Mocks(), project=project, stack=stack, preview=False, monitor=monitor)
         loop.run_until_complete(run_pulumi_func(lambda: _execute(program)))
         monitor.rehearsal.exports = loop.run_until_complete(_exports())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
     return monitor.rehearsal
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    # The SDK makes a loop wherever there is none, in the threads that answer registrations too, and closes none of them.
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def own_loop() -> None:
+        made.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(made[-1])
+
+    own_loop()
+    threads = ThreadPoolExecutor(initializer=own_loop)
+    made[0].set_default_executor(threads)
+    try:
+        yield made[0]
+    finally:
+        threads.shutdown()
+        asyncio.set_event_loop(None)
+        for loop in made:
+            loop.close()
 
 
 def _execute(program: Path) -> None:
