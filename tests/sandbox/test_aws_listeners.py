@@ -98,6 +98,36 @@ def test_other_ways_to_sign_lead_nowhere(aws: Cloud, authorization: str) -> None
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", "/"),
+        ("PUT", "/a-bucket"),
+        ("GET", "/clusters"),
+        ("POST", "/clusters"),
+        ("GET", "/health"),
+        ("PUT", "/latest/api/token"),
+        ("GET", "/latest/meta-data/iam/security-credentials/"),
+        ("POST", "/Execute"),
+        ("GET", "/2015-03-31/functions"),
+        ("GET", "/oidc/id/ABC/keys"),
+    ],
+)
+def test_nothing_is_done_for_a_job_that_does_not_sign(aws: Cloud, method: str, path: str) -> None:
+    for headers in ({}, {"authorization": "Bearer x"}):
+        answer = ask(method, aws.jobs + path, data=b"{}", headers=headers)
+        assert answer.status_code == 403, answer.text
+        assert "ccess" in answer.text
+
+
+def test_nobody_gets_credentials_of_an_instance(aws: Cloud) -> None:
+    job = session(aws, CICD, {"Action": "*", "Resource": "*"})
+    answers = [ask("PUT", f"{aws.deployer}/latest/api/token"), ask("GET", f"{aws.deployer}/latest/meta-data/")]
+    presigned = job.client("s3").generate_presigned_url("get_object", Params={"Bucket": "latest", "Key": "meta-data/"})
+    answers.append(ask("GET", presigned))
+    assert [one.status_code >= 400 for one in answers] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
         ("POST", "/_ministack/reset"),
         ("GET", "/_ministack/health"),
         ("GET", "/_ministack/config"),

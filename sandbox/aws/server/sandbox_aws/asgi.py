@@ -1,8 +1,8 @@
 """The two listeners in front of MiniStack.
 
 The deployer's listener takes everything. The listener that jobs see takes no root key (MiniStack trusts any 12-digit id
-with any secret), no control route, and so can only be used with credentials that STS gave out. Answers to changes wait
-until the change is on disk.
+with any secret), no control route, nothing unsigned but what a token is exchanged with, and so can only be used with
+credentials that STS gave out. Answers to changes wait until the change is on disk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _JOBS: contextvars.ContextVar[bool] = contextvars.ContextVar("sandbox_jobs", default=False)
 _ROOT_KEY = re.compile(r"\d{12}|test")
-_JSON_SERVICES = {"eks", "ecr", "lambda", "logs", "kms", "secretsmanager", "organizations", "ecs"}
+_JSON_SERVICE = re.compile(r"/(ecr|ecs|eks|kms|lambda|logs|organizations|secretsmanager)/aws4_request")
 
 
 class Application:
@@ -99,20 +99,29 @@ def _job_refusal(scope: dict[str, Any]) -> Answer | None:
         return json_error(403, "AccessDeniedException", "Control routes are not served on the listener of jobs.")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    keys = {router.extract_access_key_id(headers, query), router.extract_access_key_id({}, query)}
-    if not any(key and _ROOT_KEY.fullmatch(key) for key in keys):
-        return None
-    message = "The security token included in the request is invalid."
-    content_type = headers.get("content-type", "")
-    if (
-        "json" in content_type
-        or "x-amz-target" in headers
-        or re.search(rf"/({'|'.join(_JSON_SERVICES)})/aws4_request", headers.get("authorization", ""))
-    ):
-        return json_error(403, "UnrecognizedClientException", message)
+    keys = {router.extract_access_key_id(headers, query), router.extract_access_key_id({}, query)} - {""}
+    if any(_ROOT_KEY.fullmatch(key) for key in keys):
+        return _refusal(
+            headers, query, "InvalidClientTokenId", "The security token included in the request is invalid."
+        )
+    if not keys and not _served_unsigned(scope["method"], scope["path"]):
+        return _refusal(headers, query, "MissingAuthenticationToken", "Request is missing Authentication Token")
+    return None
+
+
+def _served_unsigned(method: str, path: str) -> bool:
+    """Whether a request without credentials may go on: STS's operations for tokens, and the registry's own login."""
+    return (method, path) == ("POST", "/") or bool(app._is_ecr_registry_path(path))
+
+
+def _refusal(headers: dict[str, str], query: dict[str, list[str]], code: str, message: str) -> Answer:
+    """Return a 403 in the error format of the request's service."""
+    content_type, signed = headers.get("content-type", ""), headers.get("authorization", "")
+    if "json" in content_type or "x-amz-target" in headers or _JSON_SERVICE.search(signed):
+        return json_error(403, f"{code}Exception", message)
     if "x-www-form-urlencoded" in content_type or "Action" in query:
-        return query_error(403, "InvalidClientTokenId", message)
-    return s3_error(403, "InvalidAccessKeyId", message)
+        return query_error(403, code, message)
+    return s3_error(403, "AccessDenied", "Access Denied")
 
 
 async def _read(receive: Any) -> bytes:

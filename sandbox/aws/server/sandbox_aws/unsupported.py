@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING
 from ministack import app
 
 from sandbox_aws.answers import json_error, query_error
-from sandbox_aws.patching import replace
+from sandbox_aws.patching import handlers, replace
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
 
 
 def install() -> None:
-    """Take every name in a signature for a service: those that MiniStack has were recognised before."""
+    """Take every name in a signature for a service, and away those that hand out credentials to whoever asks.
+
+    The services that MiniStack has were recognised before the name is looked up.
+    """
+    table = handlers("app", "SERVICE_HANDLERS")
+    for metadata in ("imds", "ecs-metadata"):
+        del table[metadata]
     replace("core.router", "_is_aws_service_name", lambda _original: lambda _name: True)
 
 
