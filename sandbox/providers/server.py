@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from sandbox.providers import schema, wire
+from sandbox.providers import host, schema, wire
 from sandbox.providers.base import (
     Diff,
     InvalidInputsError,
@@ -37,7 +37,7 @@ from sandbox.providers.base import (
 
 # The engine runs a few operations per core, and waits occupy a thread each; Cancel must always find one free.
 _THREADS: Final = 48
-_ORPHAN_CHECK_SECONDS: Final = 1.0
+_ORPHAN_CHECK_SECONDS: Final = 0.5
 _LAST_CALLS_SECONDS: Final = 4.0
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
@@ -192,8 +192,10 @@ def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
         argument for argument in (sys.argv[1:] if arguments is None else arguments) if not argument.startswith("-")
     ]
     if addresses:
-        stand_in.report = _reporter(addresses[0], passing=True)
-        stand_in.announce = _reporter(addresses[0], passing=False)
+        if host.is_gone(addresses[0]):
+            return  # killed while this process was starting: then the parent is somebody else already
+        stand_in.report = host.reporter(addresses[0], passing=True)
+        stand_in.announce = host.reporter(addresses[0], passing=False)
     server, port = start(stand_in)
     print(port, flush=True)  # noqa: T201 - the engine reads the port from standard output
     while os.getppid() == parent:
@@ -202,24 +204,6 @@ def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
             server.stop(_LAST_CALLS_SECONDS).wait()
             os._exit(0)  # as below
     os._exit(1)  # the engine was killed; threads that wait would keep an orderly exit for minutes
-
-
-def _reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
-    """Return a function that shows a message beside a resource: passing, or kept in the engine's log."""
-    lock = threading.Lock()
-    stubs: list[Any] = []
-
-    def report(urn: str, message: str) -> None:
-        with lock:
-            if not stubs:
-                stubs.append(engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)))
-        line = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=passing)
-        try:
-            stubs[0].Log(line, timeout=2)
-        except grpc.RpcError:
-            return  # progress is a courtesy; an engine that does not listen loses nothing
-
-    return report
 
 
 def _target(request: Any) -> Target:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ from tests.sandbox.aws_cases import CICD, DEV, REGION, Cloud
 from tests.sandbox.provider_aws_world import ControlPlanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["tests.sandbox.aws_fixture"]
@@ -33,18 +36,31 @@ class Engine:
     """The command line of the engine, in a home of its own."""
 
     environment: dict[str, str]
+    program: Path
     cloud: Cloud
+    planes: ControlPlanes
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = ["pulumi", *arguments, "--non-interactive", "--color=never"]
+        if "init" not in arguments:
+            command += ["--stack", "test"]
+        return subprocess.Popen(
+            command,
+            cwd=self.program,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def run(self, *arguments: str, fails: bool = False) -> str:
-        command = ["pulumi", *arguments, "--non-interactive", "--color=never"]
-        if "config" not in arguments and "stack" not in arguments:
-            command += ["--stack", "test"]
-        done = subprocess.run(
-            command, cwd=PROGRAM, env=self.environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, output
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=300)
+        assert (process.returncode != 0) is fails, output
         return output
+
+    def elsewhere(self, **environment: str) -> Engine:
+        return replace(self, environment=self.environment | environment)
 
 
 @pytest.fixture(scope="module")
@@ -75,44 +91,73 @@ def pulumi(aws: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
+    program = shutil.copytree(PROGRAM, folder / "program")  # the engine writes the stack's file beside it
     planes = ControlPlanes(aws)
     planes.start()
-    driven = Engine(environment, aws)
+    driven = Engine(environment, program, aws, planes)
     driven.run("stack", "init", "test")
-    driven.run("config", "set", "--secret", "description", SECRET, "--stack", "test")
+    driven.run("config", "set", "--secret", "description", SECRET)
     yield driven
     planes.stop()
-    (PROGRAM / "Pulumi.test.yaml").unlink(missing_ok=True)
 
 
 def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: Engine) -> None:
+    before = inventory(pulumi.cloud)
     assert "21 to create" in pulumi.run("preview"), "a first preview needs nothing to exist"
     pulumi.run("up", "--yes", "--skip-preview")
-    outputs = json.loads(pulumi.run("stack", "output", "--json", "--stack", "test"))
+    outputs = json.loads(pulumi.run("stack", "output", "--json"))
     assert outputs["issuer"].startswith(f"https://oidc.eks.{REGION}.amazonaws.com/id/")
     assert outputs["zones"][0] == f"{REGION}a"
     pulumi.run("up", "--yes", "--expect-no-changes")
     pulumi.run("refresh", "--yes", "--expect-no-changes")
     pulumi.run("up", "--yes", "--expect-no-changes", "--refresh")
-    state = pulumi.run("stack", "export", "--stack", "test")
+    state = pulumi.run("stack", "export")
     assert SECRET not in state, "a secret input is a secret output"
     changed = pulumi.run("up", "--yes", "--skip-preview", "-c", "owner=somebody-else")
     assert "update" in changed
     assert "replace" not in changed
     pulumi.run("up", "--yes", "--expect-no-changes", "-c", "owner=somebody-else")
     pulumi.run("destroy", "--yes", "--skip-preview")
-    assert_empty(pulumi.cloud)
+    assert inventory(pulumi.cloud) == before, "nothing may be left"
 
 
-def assert_empty(cloud: Cloud) -> None:
+def inventory(cloud: Cloud) -> dict[str, set[str]]:
+    """What there is in the account, by kind: names and ids."""
     root = cloud.root(CICD)
-    names = [role["RoleName"] for role in root.client("iam").list_roles()["Roles"]]
-    assert not [name for name in names if name.startswith("runner-")]
-    assert not root.client("eks").list_clusters()["clusters"]
-    assert not [vpc for vpc in root.client("ec2").describe_vpcs()["Vpcs"] if not vpc.get("IsDefault")]
-    assert not [
-        name["Name"] for name in root.client("s3").list_buckets()["Buckets"] if name["Name"].startswith("state-")
-    ]
+    ec2 = root.client("ec2")
+    return {
+        "roles": {role["RoleName"] for role in root.client("iam").list_roles()["Roles"]},
+        "clusters": set(root.client("eks").list_clusters()["clusters"]),
+        "networks": {vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"]},
+        "addresses": {address["AllocationId"] for address in ec2.describe_addresses()["Addresses"]},
+        "buckets": {bucket["Name"] for bucket in root.client("s3").list_buckets()["Buckets"]},
+    }
+
+
+def test_ctrl_c_while_the_cluster_comes_up_loses_and_doubles_nothing(pulumi: Engine) -> None:
+    before = inventory(pulumi.cloud)
+    pulumi.planes.paused.set()
+    running = pulumi.start("up", "--yes", "--skip-preview")
+    wait_until(lambda: inventory(pulumi.cloud)["clusters"] > before["clusters"])
+    pulumi.planes.paused.wait(1)
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode != 0
+    assert "interrupted" in output
+    made = inventory(pulumi.cloud)
+    pulumi.planes.paused.clear()
+    pulumi.run("up", "--yes", "--skip-preview")
+    assert inventory(pulumi.cloud)["clusters"] == made["clusters"]
+    pulumi.run("up", "--yes", "--expect-no-changes")
+    pulumi.run("destroy", "--yes", "--skip-preview")
+    assert inventory(pulumi.cloud) == before
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.2)
 
 
 def test_the_wrong_account_is_named_before_anything_is_made(pulumi: Engine) -> None:
@@ -122,16 +167,14 @@ def test_the_wrong_account_is_named_before_anything_is_made(pulumi: Engine) -> N
 
 
 def test_a_missing_profile_is_named(pulumi: Engine) -> None:
-    nowhere = Engine(
-        pulumi.environment | {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}, pulumi.cloud
-    )
+    nowhere = pulumi.elsewhere(AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
     shown = nowhere.run("preview", fails=True)
     assert re.search(r"the AWS profile (cicd|dev) does not exist in /dev/null", shown)
     assert "sandbox env" in shown
 
 
 def test_an_aws_server_that_is_not_there_is_named(pulumi: Engine) -> None:
-    nowhere = Engine(pulumi.environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, pulumi.cloud)
+    nowhere = pulumi.elsewhere(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     shown = nowhere.run("preview", fails=True)
     assert "the AWS server at http://127.0.0.1:9" in shown
     assert "sandbox status" in shown

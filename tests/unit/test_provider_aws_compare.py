@@ -25,13 +25,13 @@ VALUES = st.recursive(
 PROPERTIES = st.dictionaries(st.sampled_from(["path", "zone", "config", "policy", "other"]), VALUES, max_size=5)
 
 
-@settings(max_examples=50, deadline=None)  # a loaded machine is no failure
+@settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES)
 def test_nothing_differs_from_itself(values: dict[str, Any]) -> None:
     assert not differences(RULES, values, values)
 
 
-@settings(max_examples=50, deadline=None)  # a loaded machine is no failure
+@settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES, PROPERTIES)
 def test_inputs_that_a_refresh_reports_do_not_differ_from_what_was_found(
     given_inputs: dict[str, Any], found: dict[str, Any]
@@ -39,7 +39,7 @@ def test_inputs_that_a_refresh_reports_do_not_differ_from_what_was_found(
     assert not differences(RULES, inputs_like(RULES, given_inputs, found), found)
 
 
-@settings(max_examples=50, deadline=None)  # a loaded machine is no failure
+@settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES, PROPERTIES)
 def test_the_form_of_outputs_never_changes_what_they_mean(given_inputs: dict[str, Any], found: dict[str, Any]) -> None:
     shaped = outputs_like(RULES, given_inputs, found)

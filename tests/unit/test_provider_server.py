@@ -235,6 +235,12 @@ def test_a_provider_process_ends_when_its_engine_is_gone() -> None:
     assert not _alive(int(pid)), "an orphaned provider holds memory for ever"
 
 
+def test_a_provider_process_that_starts_after_its_engines_end_does_not_stay() -> None:
+    plugin = [sys.executable, "-m", "sandbox.providers.aws", "127.0.0.1:9"]
+    done = subprocess.run(plugin, capture_output=True, text=True, timeout=20, check=True)
+    assert not done.stdout
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

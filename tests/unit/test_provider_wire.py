@@ -24,7 +24,7 @@ def struct(values: dict[str, object]) -> struct_pb2.Struct:
     return message
 
 
-@settings(max_examples=50, deadline=None)  # a loaded machine is no failure
+@settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(st.dictionaries(st.text(min_size=1, max_size=5), PLAIN, max_size=5))
 def test_what_is_encoded_decodes_to_the_same(values: dict[str, object]) -> None:
     assert wire.decode(wire.encode(values)) == values

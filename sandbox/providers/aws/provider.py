@@ -15,6 +15,7 @@ from sandbox.providers.aws.handlers import FUNCTIONS, HANDLERS
 from sandbox.providers.aws.resource import Call, Handler
 from sandbox.providers.aws.session import Session
 from sandbox.providers.base import (
+    ENGINE_KEYS,
     Diff,
     Existing,
     InvalidInputsError,
@@ -40,7 +41,6 @@ _HARMLESS: Final = frozenset(
         "userAgents",
         "maxRetries",
         "retryMode",
-        "version",
     }
 )
 
@@ -57,13 +57,12 @@ class AwsStandIn(StandIn):
 
     @override
     def check_config(self, news: Properties) -> Properties:
-        checked = super().check_config({key: value for key, value in news.items() if key != "version"})
-        decoded = decode_config(wire.reveal(checked), self.sdk.provider())
+        decoded = decode_config(wire.reveal(super().check_config(news)), self.sdk.provider())
         failures = [
             Failure(
                 name, "is a provider property that the sandbox's aws stand-in does not model; use a profile instead"
             )
-            for name in decoded.keys() - _MODELLED - _HARMLESS
+            for name in sorted(decoded.keys() - _MODELLED - _HARMLESS - ENGINE_KEYS)
         ]
         if failures:
             raise InvalidInputsError(failures)
