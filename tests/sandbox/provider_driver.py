@@ -83,11 +83,15 @@ class Driver:
 
     def refresh(self, token: str, name: str) -> Existing | None:
         known = self.states[name]
-        found = self.stand_in.read(self.target(token, name), known.inputs, known.outputs)
+        try:
+            found = self.stand_in.read(self.target(token, name), known.inputs, known.outputs)
+        except PartialFailureError as error:
+            self._keep(name, error)
+            return Existing(id=error.identifier, inputs=error.inputs, outputs=error.outputs)
         if found is None:
             del self.states[name]
         else:
-            self.states[name] = State(found.id, _plain(found.inputs), _plain(found.outputs), known.unready)
+            self.states[name] = State(found.id, _plain(found.inputs), _plain(found.outputs))
         return found
 
     def import_(self, token: str, name: str, identifier: str) -> Existing | None:

@@ -24,7 +24,7 @@ from sandbox.providers.base import (
     StandIn,
     Target,
 )
-from sandbox.providers.kubernetes import annotations, applying, comparing, differences, naming, waiting
+from sandbox.providers.kubernetes import annotations, applying, comparing, differences, naming, readiness, waiting
 from sandbox.providers.kubernetes.access import Access
 from sandbox.providers.kubernetes.applying import CLUSTER_ERRORS, MANAGER_KEY, UNAVAILABLE, called, manager_of, words
 from sandbox.providers.kubernetes.kinds import Kind, of_object, of_token
@@ -172,9 +172,15 @@ class Objects:
             raise ProviderError(f"{kind} {target.id} could not be read: {words(error)}") from error
         if live is None:
             return None
-        seen = _seen(inputs, live) if inputs else differences.wanted(live)
-        manager = manager_of(target, inputs, outputs)
-        return Existing(id=naming.identifier(live), inputs=secret_data(seen), outputs=outputs_of(live, manager))
+        seen = secret_data(_seen(inputs, live) if inputs else differences.wanted(live))
+        found = Existing(
+            id=naming.identifier(live), inputs=seen, outputs=outputs_of(live, manager_of(target, inputs, outputs))
+        )
+        verdict = readiness.judge(live)
+        if not (verdict.ready or annotations.is_true(live, "skipAwait")):
+            # Kept in the state as not initialised, so that the next update waits for it again.
+            raise PartialFailureError(found.id, found.outputs, found.inputs, f"{called(live)}: {verdict.message}")
+        return found
 
     def _unreachable(self, target: Target, inputs: Properties, outputs: Properties, problem: str) -> Existing | None:
         if self._access.settings.delete_unreachable:
