@@ -1,0 +1,165 @@
+"""Order: what waits for what when a stack is made, and so what outlives what when it is destroyed.
+
+The engine deletes in the reverse order of dependencies and parents; so each test follows recorded dependencies.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.documents.disruption import disruption
+from config.quantities import parse_duration
+from tests.unit.program import STACKS, names_of, one_class, raw, rehearsal_of, rehearsed
+
+if TYPE_CHECKING:
+    from automation.rehearsal import Rehearsal
+
+
+@cache
+def needs(stack: str) -> dict[str, frozenset[str]]:
+    """All that a resource waits for, directly or not, by logical name; providers' own needs are its needs too."""
+    return closure(rehearsed(stack))
+
+
+def closure(its: Rehearsal) -> dict[str, frozenset[str]]:
+    direct: dict[str, set[str]] = {}
+    for each in its.registrations:
+        provider = {each.provider.rpartition("::")[0]} if each.provider else set()
+        direct.setdefault(each.urn, set()).update(each.depends_on, provider)
+    known: dict[str, frozenset[str]] = {}
+
+    def of(urn: str) -> frozenset[str]:
+        if urn not in known:
+            known[urn] = frozenset()  # cycles cannot be
+            known[urn] = frozenset(direct.get(urn, set())).union(*(of(each) for each in direct.get(urn, set())))
+        return known[urn]
+
+    return {urn.rpartition("::")[2]: frozenset(names_of(tuple(of(urn)))) for urn in direct}
+
+
+def assert_waits(stack: str, later: str, *earlier: str) -> None:
+    missing = set(earlier) - needs(stack)[later]
+    assert not missing, f"{later} does not wait for {missing}: they could go while it still needs them"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("late", ["cluster-cluster", "managers-class", "small-nodes-class", "small-nodes-pool"])
+def test_routes_gateways_and_endpoints_outlive_cluster_and_nodes(stack: str, late: str) -> None:
+    zones = raw(stack)["network"]["zones"]
+    nats = 1 if raw(stack)["network"]["nat"] == "single" else zones
+    network = [f"network-private-{zone}-default" for zone in range(zones)]
+    network += [f"network-private-{zone}-0-association" for zone in range(zones)]
+    network += [f"network-nat-{number}" for number in range(nats)]
+    assert_waits(
+        stack, late, *network, "network-s3", "network-public-default", "network-vpc", "network-internet-gateway"
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_cluster_waits_for_its_log_group_key_and_roles(stack: str) -> None:
+    assert_waits(
+        stack,
+        "cluster-cluster",
+        *("cluster-logs", "cluster-key", "cluster-alias", "cluster-roles-cluster", "cluster-roles-cluster-tagging"),
+        *("cluster-roles-cluster-amazoneksclusterpolicy", "cluster-roles-cluster-amazonekscomputepolicy"),
+        "cluster-roles-node-amazoneksworkernodeminimalpolicy",
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_everything_inside_waits_until_the_deployer_is_let_in(stack: str) -> None:
+    inside = [each for each in rehearsed(stack).registrations if each.type.startswith("kubernetes:")]
+    assert inside, "the program makes something inside the cluster"
+    for each in inside:
+        assert_waits(
+            stack, each.name, "cluster-access-deployer", "cluster-access-deployer-policy", "cluster-kubernetes"
+        )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_nodes_wait_for_their_access_entry_and_their_network_policies(stack: str) -> None:
+    for pool in ("managers", *(f"{name}-nodes" for name in raw(stack)["runners"])):
+        assert_waits(stack, f"{pool}-class", "cluster-access-nodes-policy", "cluster-network-policies")
+        assert_waits(stack, f"{pool}-pool", f"{pool}-class", "cluster-access-nodes-policy")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> None:
+    for name in raw(stack)["runners"]:
+        contents = [
+            each.name
+            for each in rehearsed(stack).registrations
+            if each.name.startswith(f"{name}-runner-") and each.type.startswith("kubernetes:")
+        ]
+        inner = {each for each in contents if not each.endswith(("-release", "-manager", "-jobs"))}
+        assert len(inner) >= 9, f"{inner}: accounts, rights, policies, quota, config and token"
+        assert_waits(stack, f"{name}-runner-release", *inner, f"{name}-object-1-runner")
+        for namespace in (f"{name}-runner-manager", f"{name}-runner-jobs"):
+            assert_waits(
+                stack, namespace, f"{name}-nodes-pool", f"{name}-nodes-class", "managers-pool", "managers-class"
+            )
+        for each in inner:
+            assert {f"{name}-runner-manager", f"{name}-runner-jobs"} & needs(stack)[each], f"{each} is in a namespace"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_class_s_manager_waits_for_the_rights_of_its_role(stack: str) -> None:
+    for name in raw(stack)["runners"]:
+        assert_waits(
+            stack, f"{name}-runner-manager-account", f"{name}-identity-manager", f"{name}-identity-manager-cache"
+        )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
+    its = rehearsed(stack)
+    for name, runner in raw(stack)["runners"].items():
+        times = disruption(parse_duration(runner["longest_job"]))
+        for late in ("nodes-class", "nodes-pool", "runner-manager", "runner-jobs", "runner-release"):
+            (found,) = [each for each in its.registrations if each.name == f"{name}-{late}"]
+            assert found.delete_timeout == f"{times.delete_timeout}s", f"{found.name} would be given up while jobs run"
+            assert times.delete_timeout > times.node_grace
+    longest = max(parse_duration(each["longest_job"]) for each in raw(stack)["runners"].values())
+    (managers,) = [each for each in its.registrations if each.name == "managers-pool"]
+    assert parse_duration(managers.delete_timeout) > disruption(longest).node_grace
+
+
+def test_node_objects_are_deleted_in_the_foreground() -> None:
+    for each in rehearsed("dev").registrations:
+        if each.type.startswith(("kubernetes:karpenter.sh", "kubernetes:eks.amazonaws.com")):
+            assert each.inputs["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "foreground"}, (
+                "the pool is gone when its last node is"
+            )
+
+
+def rotated(generation: int) -> Rehearsal:
+    return rehearsal_of("dev", one_class(runners__small__token=generation))
+
+
+def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_moved_on() -> None:
+    its = rotated(3)
+    runners = {each.name: each for each in its.of_type("gitlab:index/userRunner:UserRunner")}
+    assert set(runners) == {"small-object-3-runner", "small-object-2-runner"}, "generation 1 goes"
+    current, previous = runners["small-object-3-runner"], runners["small-object-2-runner"]
+    assert (current.inputs["paused"], previous.inputs["paused"]) == (False, True)
+    waits = closure(its)
+    assert "small-runner-release" in waits["small-object-2-runner"], (
+        "paused before the manager moved on, it would refuse jobs"
+    )
+    assert "small-object-3-runner" in waits["small-runner-release"], "the release carries the new token"
+    assert "small-object-2-runner" not in waits["small-runner-release"], "destroy removes the runner after its release"
+
+
+def test_the_generation_before_is_the_resource_that_was_current() -> None:
+    def urn(its: Rehearsal, name: str) -> str:
+        return next(each.urn for each in its.registrations if each.name == name)
+
+    first, second = rehearsed("dev"), rotated(2)
+    assert urn(first, "small-object-1-runner") == urn(second, "small-object-1-runner"), (
+        "with another URN the engine would replace it, and the running manager's token with it"
+    )
+    (small,) = [r for r in first.of_type("gitlab:index/userRunner:UserRunner") if r.name.startswith("small")]
+    assert small.inputs["paused"] is False
