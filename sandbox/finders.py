@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 BY_NAME: Final[dict[str, str]] = {
     "aws:cloudwatch/logGroup:LogGroup": "{name}",
@@ -32,7 +32,6 @@ BY_NAME: Final[dict[str, str]] = {
 
 BY_TAGS: Final[dict[str, str]] = {
     "aws:ec2/eip:Eip": "elastic-ip",
-    "aws:ec2/flowLog:FlowLog": "vpc-flow-log",
     "aws:ec2/internetGateway:InternetGateway": "internet-gateway",
     "aws:ec2/natGateway:NatGateway": "natgateway",
     "aws:ec2/routeTable:RouteTable": "route-table",
@@ -60,27 +59,39 @@ class Wanted:
     """Ids of that type that are in the state already, and so belong to somebody else."""
 
 
-def find(wanted: Wanted) -> str | None:
-    """The id of what exists, None when nothing does or the type needs no search.
+def assign(wanted: Sequence[Wanted]) -> list[str | None]:
+    """The id of each that exists, None for the others.
+
+    Requests that are the same to the letter are interchangeable: what they made is given to them in any order.
 
     Raises:
-        LookupError: Several fit, so that none can be chosen.
+        LookupError: More fit than were asked for, so that none can be chosen.
     """
+    groups: dict[str, list[int]] = {}
+    for index, one in enumerate(wanted):
+        groups.setdefault(json.dumps(asdict(one), sort_keys=True), []).append(index)
+    answers: list[str | None] = [None] * len(wanted)
+    for indices in groups.values():
+        first = wanted[indices[0]]
+        found = sorted(set(candidates(first)) - set(first.known))
+        if len(found) > len(indices):
+            raise LookupError(f"{first.token}: {', '.join(found)} all look like what was being made")
+        for index, identifier in zip(indices, found, strict=False):
+            answers[index] = identifier
+    return answers
+
+
+def candidates(wanted: Wanted) -> Iterable[str]:
+    """Ids of what looks like the wanted one; none for a type that needs no search."""
     if wanted.token in BY_NAME:
-        return BY_NAME[wanted.token].format_map(wanted.inputs)
+        return [BY_NAME[wanted.token].format_map(wanted.inputs)]
+    if wanted.token not in BY_TAGS and wanted.token not in _SEARCHES:
+        return []
     region = wanted.inputs.get("region") or wanted.region
     session = boto3.Session(profile_name=wanted.profile, region_name=region)
-    search = _SEARCHES.get(wanted.token)
     if wanted.token in BY_TAGS:
-        candidates = _tagged(session, BY_TAGS[wanted.token], wanted.inputs)
-    elif search is not None:
-        candidates = search(session, wanted.inputs)
-    else:
-        return None
-    left = sorted(set(candidates) - set(wanted.known))
-    if len(left) > 1:
-        raise LookupError(f"{wanted.token}: {', '.join(left)} all look like what was being made")
-    return left[0] if left else None
+        return _tagged(session, BY_TAGS[wanted.token], wanted.inputs)
+    return _SEARCHES[wanted.token](session, wanted.inputs)
 
 
 def _tagged(session: boto3.Session, kind: str, inputs: dict[str, Any]) -> Iterable[str]:
@@ -112,8 +123,16 @@ def _keys(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
             if state["KeyState"] == "PendingDeletion" or state.get("KeyManager") == "AWS":
                 continue
             present = {tag["TagKey"]: tag["TagValue"] for tag in client.list_resource_tags(KeyId=key["KeyId"])["Tags"]}
-            if tags and _has(present, tags):
+            if tags and _has(present, tags) and state.get("Description", "") == inputs.get("description", ""):
                 yield key["KeyId"]
+
+
+def _flow_logs(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    observed = [inputs[name] for name in ("vpcId", "subnetId", "eniId") if inputs.get(name)]
+    found = session.client("ec2").describe_flow_logs(Filters=[{"Name": "resource-id", "Values": observed}])
+    for one in found["FlowLogs"]:
+        if _has({tag["Key"]: tag["Value"] for tag in one.get("Tags", [])}, inputs.get("tags") or {}):
+            yield one["FlowLogId"]
 
 
 def _policies(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
@@ -137,6 +156,7 @@ def _associations(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[st
 
 
 _SEARCHES: Final[dict[str, Callable[[boto3.Session, dict[str, Any]], Iterable[str]]]] = {
+    "aws:ec2/flowLog:FlowLog": _flow_logs,
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _associations,
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _oidc_providers,
     "aws:iam/policy:Policy": _policies,
@@ -145,13 +165,12 @@ _SEARCHES: Final[dict[str, Callable[[boto3.Session, dict[str, Any]], Iterable[st
 
 
 def main() -> int:
-    """Answer a list of `Wanted` on standard input with a list of `{"id": ... or null, "error": ... or ""}`."""
-    answers = []
-    for entry in json.load(sys.stdin):
-        try:
-            answers.append({"id": find(Wanted(**entry)), "error": ""})
-        except (BotoCoreError, ClientError, LookupError) as error:
-            answers.append({"id": None, "error": str(error)})
+    """Answer a list of `Wanted` on standard input with a list of ids and nulls; an error goes to standard error."""
+    try:
+        answers = assign([Wanted(**entry) for entry in json.load(sys.stdin)])
+    except (BotoCoreError, ClientError, LookupError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     json.dump(answers, sys.stdout)
     return 0
 

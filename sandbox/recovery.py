@@ -48,7 +48,7 @@ def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]
     exported = json.loads(engine.query(["stack", "export", "--stack", stack], folder))
     deployment = exported["deployment"]
     pending = [entry["resource"] for entry in deployment.get("pending_operations") or [] if entry["type"] == CREATING]
-    found = _look(engine, pending, deployment.get("resources") or [])
+    found = look(engine, pending, deployment.get("resources") or [])
     for resource, identifier in zip(pending, found, strict=True):
         ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
         say(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
@@ -79,8 +79,18 @@ def settle(resources: Sequence[Resource], pending: Sequence[Resource], found: Se
     return [*kept, *added.values()]
 
 
-def _look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
-    """The id of each pending resource that exists."""
+def look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
+    """The id of each pending resource that exists, None for the others.
+
+    Args:
+        engine: How the engine is called; its environment leads to the cloud.
+        pending: Resources as the state has them, whose ids are not known.
+        resources: Everything that the state holds: whatever has its id there is not what was being made, not even
+            under the same URN, since that is the one to be replaced.
+
+    Raises:
+        SandboxError: The cloud cannot be asked, or several resources fit one of them.
+    """
     questions = [_question(resource, resources) for resource in pending]
     done = subprocess.run(
         [sys.executable, "-m", "sandbox.finders"],
@@ -92,17 +102,11 @@ def _look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resou
     )
     if done.returncode != 0:
         raise SandboxError(
-            f"cannot look for what the killed run was making: {done.stderr.strip()[-500:]}",
-            "`runner-platform sandbox status` shows whether AWS runs",
-        )
-    answers = json.loads(done.stdout)
-    errors = [answer["error"] for answer in answers if answer["error"]]
-    if errors:
-        raise SandboxError(
-            "cannot tell what the killed run has made: " + "; ".join(errors),
+            f"cannot tell what the killed run has made: {done.stderr.strip()[-500:]}",
             "mend the state with `pulumi import`, or start clean with `runner-platform sandbox reset`",
         )
-    return [answer["id"] for answer in answers]
+    found: list[str | None] = json.loads(done.stdout)
+    return found
 
 
 def _question(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:

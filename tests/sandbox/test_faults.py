@@ -121,7 +121,31 @@ def test_an_aws_server_killed_during_up_is_named_and_the_next_up_heals(own: Sand
     assert doubled(own, "foundation") == []
 
 
+def test_what_was_made_in_the_last_moment_is_found_again(own: Sandbox) -> None:
+    """The worst moment: AWS has the requests, makes the resources, and nobody is left to write down their ids."""
+    assert own.up("foundation").returncode == 0
+    running = own.begin_up("dev")
+    wait_for_progress(own, "dev", 3, running)
+    aws = own.pid("aws")
+    os.kill(aws, signal.SIGSTOP)
+    try:
+        time.sleep(3)  # whatever can be begun has been begun
+        kill_engine_and_all(own, "dev", running)
+        time.sleep(2)  # providers notice that their engine is gone
+    finally:
+        os.kill(aws, signal.SIGCONT)
+    pending = [operation["resource"]["type"] for operation in own.exported("dev").get("pending_operations", [])]
+    assert pending, "the engine was killed in the middle of creations"
+    done = own.up("dev")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("was being made when the last run was killed") == len(pending), done.stdout
+    assert "it exists" in done.stdout, f"none of {pending} was found again"
+    assert doubled(own, "dev") == []
+    assert "no changes" in own.up("dev").stdout
+
+
 def test_etcd_and_api_server_killed_during_up_are_named_and_the_next_up_heals(own: Sandbox) -> None:
+    assert own.command("reset", "--yes").returncode == 0
     assert own.up("foundation").returncode == 0
     running = own.begin_up("dev")
     wait_for_progress(own, "dev", 20, running)  # network and roles: ids that AWS chose

@@ -93,12 +93,12 @@ def test_types_that_the_program_names_are_found_by_name() -> None:
         region=None,
         known=[],
     )
-    assert finders.find(wanted) == "runner-platform:arn:aws:iam::2:role/x"
+    assert finders.assign([wanted]) == ["runner-platform:arn:aws:iam::2:role/x"]
 
 
 def test_types_that_are_put_in_place_need_no_search() -> None:
     wanted = finders.Wanted(token="kubernetes:core/v1:Namespace", inputs={}, profile=None, region=None, known=[])
-    assert finders.find(wanted) is None
+    assert finders.assign([wanted]) == [None]
 
 
 @pytest.fixture
@@ -115,14 +115,19 @@ def want_vpc(*known: str) -> finders.Wanted:
 
 def test_one_that_is_in_the_state_already_is_somebody_elses(vpcs: list[str]) -> None:
     vpcs += ["vpc-0", "vpc-1"]
-    assert finders.find(want_vpc("vpc-0")) == "vpc-1"
-    assert finders.find(want_vpc("vpc-0", "vpc-1")) is None
+    assert finders.assign([want_vpc("vpc-0")]) == ["vpc-1"]
+    assert finders.assign([want_vpc("vpc-0", "vpc-1")]) == [None]
 
 
 def test_several_that_fit_are_an_error_because_guessing_could_lose_one(vpcs: list[str]) -> None:
     vpcs += ["vpc-1", "vpc-2"]
     with pytest.raises(LookupError, match="vpc-1, vpc-2"):
-        finders.find(want_vpc())
+        finders.assign([want_vpc()])
+
+
+def test_requests_that_are_the_same_to_the_letter_share_what_they_made(vpcs: list[str]) -> None:
+    vpcs += ["vpc-1", "vpc-2"]
+    assert finders.assign([want_vpc(), want_vpc(), want_vpc()]) == ["vpc-1", "vpc-2", None]
 
 
 @pytest.mark.parametrize("token", sorted({*finders.BY_NAME, *finders.BY_TAGS, *finders._SEARCHES}))
