@@ -1,0 +1,1 @@
+"""The cloud on one machine: where it can be real it is."""

@@ -79,5 +79,5 @@ class Paths:
         return self.root / "lock"
 
 
-PUBLIC_PASSPHRASE = "runner-platform-sandbox"
+PUBLIC_PASSPHRASE = "runner-platform-sandbox"  # noqa: S105  # see below
 """Public on purpose: the committed encryption salts of the stack files belong to it, and what it encrypts guards nothing."""

@@ -66,7 +66,7 @@ def adopt_live(inputs: Any, live: Any) -> Any:
     followed by key, lists of named things by name, other lists as a whole.
     """
     if isinstance(inputs, dict) and isinstance(live, dict):
-        return {key: adopt_live(value, live[key]) for key, value in inputs.items() if key in live or _empty(value)}
+        return {key: adopt_live(value, live.get(key)) for key, value in inputs.items() if key in live or _empty(value)}
     if isinstance(inputs, list) and isinstance(live, list):
         return _adopt_list(inputs, live)
     if _empty(inputs) and live is None:
