@@ -153,6 +153,30 @@ def test_ctrl_c_while_the_cluster_comes_up_loses_and_doubles_nothing(pulumi: Eng
     assert inventory(pulumi.cloud) == before
 
 
+def test_replacement_adoption_and_a_provider_that_a_preview_cannot_configure(pulumi: Engine, tmp_path: Path) -> None:
+    program = shutil.copytree(PROGRAM.with_name("aws_changes"), tmp_path / "program")
+    changing = replace(pulumi, program=program)
+    changing.run("stack", "init", "test")
+    s3 = pulumi.cloud.root(CICD).client("s3")
+    s3.create_bucket(Bucket="engine-adopted", CreateBucketConfiguration={"LocationConstraint": REGION})
+    tagging = {"TagSet": [{"Key": "team", "Value": "platform"}]}
+    s3.put_bucket_tagging(Bucket="engine-adopted", Tagging=tagging)
+    shown = changing.run("preview")
+    assert "Bucket adopted import" in shown
+    assert "do not match" not in shown, "an import of what the program says shows no difference"
+    assert "Bucket later create" in shown
+    changing.run("up", "--yes", "--skip-preview")
+    changing.run("up", "--yes", "--expect-no-changes")
+    moved = changing.run("up", "--yes", "--skip-preview", "-c", "path=/b/")
+    assert moved.index("Role fixed deleting original") < moved.index("Role fixed creating replacement"), (
+        "the name is taken"
+    )
+    changing.run("up", "--yes", "--expect-no-changes", "-c", "path=/b/")
+    changing.run("destroy", "--yes", "--skip-preview")
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    assert not {"engine-adopted", "engine-later"} & set(buckets)
+
+
 def wait_until(ready: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
