@@ -24,8 +24,8 @@ from tests.sandbox.provider_kubernetes_cases import (
 )
 
 if TYPE_CHECKING:
-    from tests.sandbox.provider_driver import Driver
     from sandbox.kubernetes.cluster import Cluster
+    from tests.sandbox.provider_driver import Driver
 
 pytestmark = pytest.mark.sandbox
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import psutil
 import pytest
 
 from sandbox.providers.base import ProviderError
@@ -212,3 +215,16 @@ def test_a_kubeconfig_that_is_none_is_refused_in_words() -> None:
     made.configure({"kubeconfig": "{}"})
     with pytest.raises(ProviderError, match="kubeconfig cannot be used"):
         made.read(Driver(made).target(CONFIG_MAP, "a"), {}, {})
+
+
+def test_helm_ends_with_the_provider_however_that_ends() -> None:
+    code = (
+        "import subprocess, time; from sandbox.providers.kubernetes.helm import tethered; "
+        "child = subprocess.Popen(tethered(['/bin/sleep', '60'])); print(child.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as provider:
+        assert provider.stdout is not None
+        helm = psutil.Process(int(provider.stdout.readline()))
+        provider.kill()
+    gone, _ = psutil.wait_procs([helm], timeout=10)
+    assert gone, "a Helm that nobody watches would go on changing the cluster"

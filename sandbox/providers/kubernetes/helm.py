@@ -1,7 +1,7 @@
 """Running the real Helm: found on PATH, its version asked once, one at a time per release, interruptible.
 
-Owns the process and its lock: the running Helm holds the lock itself, so that a later run knows whether one that
-outlived its engine still works. Values and kubeconfig go through files that only this user can read, never through
+Owns the process and its lock: Helm ends with the provider that started it, and holds the lock itself, so that a later
+run knows whether one still works. Values and kubeconfig go through files that only this user can read, never through
 arguments. Leaves out what to run (`releases`) and where charts come from (`charts`).
 """
 
@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,13 @@ _TICK_SECONDS: Final = 0.1
 _PROGRESS_SECONDS: Final = 2.0
 _END_SECONDS: Final = 15.0
 """How long an interrupted Helm may take to write down what it has done."""
+
+
+_TETHER: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Becomes the command, after asking the kernel to end it with its parent."""
 
 
 class HelmError(ProviderError):
@@ -60,6 +68,15 @@ def cache_folder() -> Path:
     """Return Helm's cache folder, where the stand-in keeps charts and findings, too."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("HELM_CACHE_HOME") or Path(base) / "helm")
+
+
+def tethered(command: Sequence[str]) -> list[str]:
+    """Return a command line that runs `command` and ends it when this process ends, however that happens.
+
+    The engine may be killed, and its providers then end within a second: a Helm that went on alone would change a
+    cluster that nobody watches.
+    """
+    return [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *command]
 
 
 class Helm:
@@ -112,7 +129,7 @@ class Helm:
 
     def _run(self, arguments: Sequence[str], lock: int | None, progress: Callable[[], None]) -> str:
         process = subprocess.Popen(
-            [binary(), *arguments],
+            tethered([binary(), *arguments]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
