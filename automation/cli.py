@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from automation.errors import WrongUseError
+from config.errors import SettingsError
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -89,7 +92,7 @@ def profiles(
     elif platform is None and runner_class is not None and stack is not None:
         typer.echo(inspect.class_profiles(stack, runner_class), nl=False)
     else:
-        raise inspect.WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
+        raise WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
 
 
 def _print_json(value: Any) -> None:
@@ -99,11 +102,8 @@ def _print_json(value: Any) -> None:
 
 def main() -> None:
     """Run the command line; no error that a person can mend ends in a traceback."""
-    from automation.inspect import WrongUseError  # noqa: PLC0415  # see the module's docstring
-    from config.errors import SettingsError  # noqa: PLC0415  # same
-
     if sys.argv[1:2] == ["sandbox"]:
-        from automation.commands import sandbox  # noqa: PLC0415  # same
+        from automation.commands import sandbox  # noqa: PLC0415  # see the module's docstring
 
         app.add_typer(sandbox.app, name="sandbox")
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from automation.errors import WrongUseError
 from automation.notices import notices
 from components.documents import plans
 from components.documents import profiles as documents
@@ -22,19 +23,16 @@ if TYPE_CHECKING:
 OPERATOR_PROFILE = "management"
 
 
-class WrongUseError(Exception):
-    """The command line does not make sense; exit code 2."""
-
-
 def check(stacks: Sequence[str] | None) -> Iterator[str]:
     """Check stacks, all that have a file where none is named; yields a line per stack, and its notices.
 
     Raises:
         SettingsError: with every problem of the first stack that has some.
+        WrongUseError: a stack has no file.
     """
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
-    names = list(stacks) if stacks else [foundation.STACK, *load.stacks()]
+    names = [_known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
     _same_ids(names)
     for stack in names:
         count = len(rehearse(stack).registrations)
@@ -66,7 +64,7 @@ def resources(stack: str) -> list[dict[str, Any]]:
     """
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
-    rehearsal = rehearse(stack)
+    rehearsal = rehearse(_known(stack))
     accounts = {each.urn: each.name for each in rehearsal.of_type("pulumi:providers:aws")}
     return [
         {
@@ -120,10 +118,17 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
     )
 
 
+def _known(stack: str) -> str:
+    known = [foundation.STACK, *load.stacks()]
+    if stack not in known:
+        raise WrongUseError(f"{stack!r} is not a stack; {unknown_key(stack, known).removeprefix('is not a setting; ')}")
+    return stack
+
+
 def _settings_with(stack: str, runner_class: str) -> Settings:
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    settings = load.of_stack(stack, plans.problems)
+    settings = load.of_stack(_known(stack), plans.problems)
     if runner_class not in settings.runners:
         raise WrongUseError(
             f"{runner_class!r} is not a class of stack {stack}; its classes: {', '.join(settings.runners)}"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/0000000000000000000000000000"
 """The issuer that every rehearsal's cluster has."""
+EXISTING_CIDR = "10.0.0.0/16"
+"""The network of a VPC that is not the platform's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,10 @@ PLAIN = frozenset(
 class Mocks(mocks.Mocks):
     """Answers of a cloud that always says yes."""
 
+    def __init__(self, existing: Mapping[str, Any] | None = None) -> None:
+        self.existing = existing or {}
+        """`network.existing` of the configuration: its subnets are in its VPC, each in a zone of its own."""
+
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """Outputs of a resource: its inputs, and what `OUTPUTS` adds."""
         known = (
@@ -158,14 +164,13 @@ class Mocks(mocks.Mocks):
         if function == "aws:index/getAvailabilityZones:getAvailabilityZones":
             return {"names": ["eu-central-1a", "eu-central-1b", "eu-central-1c"], "id": "eu-central-1"}
         if function == "aws:ec2/getVpc:getVpc":
-            return {"id": args.args["id"], "cidrBlockAssociations": [{"cidrBlock": "10.0.0.0/16"}]}
+            return {"id": args.args["id"], "cidrBlockAssociations": [{"cidrBlock": EXISTING_CIDR}]}
         if function == "aws:ec2/getSubnet:getSubnet":
-            zone = "ab"[sum(args.args["id"].encode()) % 2]
             return {
                 "id": args.args["id"],
-                "vpcId": "vpc-0a",
+                "vpcId": self.existing.get("vpc"),
                 "mapPublicIpOnLaunch": False,
-                "availabilityZone": f"eu-central-1{zone}",
+                "availabilityZone": f"eu-central-1{'abc'[list(self.existing['private']).index(args.args['id']) % 3]}",
             }
         raise ValueError(
             f"{function} is a function that the rehearsal was not told about; add it to automation/rehearsal.py"
@@ -241,11 +246,13 @@ def rehearse(stack: str, configuration: Mapping[str, Any] | None = None) -> Rehe
 def run(program: Path, project: str, stack: str, values: Mapping[str, Any]) -> Rehearsal:
     """Run a program file under mocks with this configuration."""
     with _event_loop() as loop:
-        monitor = Monitor(Mocks())
+        network = values.get("network")
+        answers = Mocks(network.get("existing") if isinstance(network, dict) else None)
+        monitor = Monitor(answers)
         runtime_settings.reset_options()
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
         runtime_config.set_all_config({f"{project}:{key}": text for key, text in texts.items()})
-        mocks.set_mocks(Mocks(), project=project, stack=stack, preview=False, monitor=monitor)
+        mocks.set_mocks(answers, project=project, stack=stack, preview=False, monitor=monitor)
         loop.run_until_complete(run_pulumi_func(lambda: _execute(program)))
         monitor.rehearsal.exports = loop.run_until_complete(_exports())
     return monitor.rehearsal

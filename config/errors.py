@@ -97,7 +97,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """Say that a key is unknown, with the nearest known one or the list of all."""
     candidates = sorted(known)
     near = difflib.get_close_matches(key, candidates, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(candidates)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(candidates)}"
     return f"is not a setting; {hint}"
 
 

@@ -1,0 +1,110 @@
+"""Imports point one way, read from the sources: programs and automation, components, documents, configuration."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGES = ("config", "components", "access", "policies", "automation", "sandbox", "foundation")
+ALLOWED = {
+    "config": {"config"},
+    "components/documents": {"config", "components.documents"},
+    "components": {"config", "components"},
+    "access": {"config", "components.documents", "access"},
+    "policies": {"config", "components.documents", "access", "policies"},
+    "automation": {"config", "components", "access", "policies", "automation"},
+    "foundation": {"config", "components"},
+    "sandbox": {"config", "sandbox"},
+}
+"""What each part may import of the project's own; the longest matching part counts."""
+MAY_IMPORT_THE_SANDBOX = {"automation/commands/sandbox.py"}
+NO_PULUMI = ("components/documents", "access")
+
+
+@cache
+def sources() -> dict[str, set[str]]:
+    """Modules that each source file imports, wherever in the file, type checking included."""
+    found = {}
+    for package in (*PACKAGES, "__main__.py"):
+        start = load.ROOT / package
+        for file in [start] if start.is_file() else sorted(start.rglob("*.py")):
+            if "server" not in file.parts:  # the wrapper of MiniStack runs in an environment of its own
+                found[str(file.relative_to(load.ROOT))] = imported(file)
+    return found
+
+
+def imported(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide their direction"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(path: str) -> str:
+    return max((part for part in ALLOWED if path.startswith(f"{part}/")), key=len)
+
+
+def own(modules: set[str]) -> set[str]:
+    return {module for module in modules if module.partition(".")[0] in PACKAGES}
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if path != "__main__.py"])
+def test_a_file_imports_only_what_its_part_may(path: str) -> None:
+    allowed = ALLOWED[part_of(path)] | ({"sandbox"} if path in MAY_IMPORT_THE_SANDBOX else set())
+    wrong = {
+        module for module in own(sources()[path]) if not any(f"{module}.".startswith(f"{each}.") for each in allowed)
+    }
+    assert not wrong, f"{path} imports {wrong}: imports point main -> components -> documents -> config"
+
+
+def test_the_programs_import_components_and_settings_only() -> None:
+    assert own(sources()["__main__.py"]), "the program composes components"
+    for module in own(sources()["__main__.py"]):
+        assert module.startswith(("components.", "config.")), f"__main__.py imports {module}"
+
+
+def test_nothing_outside_the_sandbox_imports_it() -> None:
+    found = {
+        path
+        for path, modules in sources().items()
+        if not path.startswith("sandbox/") and any(module.partition(".")[0] == "sandbox" for module in modules)
+    }
+    assert found <= MAY_IMPORT_THE_SANDBOX, "the program has no branch for the sandbox"
+
+
+@pytest.mark.parametrize("part", NO_PULUMI)
+def test_documents_know_nothing_of_pulumi(part: str) -> None:
+    for path, modules in sources().items():
+        if path.startswith(f"{part}/"):
+            assert not [module for module in modules if module.startswith("pulumi")], f"{path}: pure functions only"
+
+
+def test_configuration_is_read_in_one_place() -> None:
+    readers = {"config/load.py", "config/secrets.py"}
+    for path in sources():
+        if path.startswith(("components/", "config/")) or path.endswith("__main__.py"):
+            uses = "pulumi.Config(" in (load.ROOT / path).read_text()
+            assert not uses or path in readers, f"{path} reads configuration behind the settings' back"
+
+
+def test_the_exec_plugin_starts_without_the_sdks() -> None:
+    script = (
+        "import sys, atexit; from automation import cli, kube_token; sys.argv = ['runner-platform', 'kube-token', '--help'];"
+        "atexit.register(lambda: print({'pulumi', 'boto3', 'yaml'} & set(sys.modules))); cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=load.ROOT)
+    assert done.stdout.splitlines()[-1] == "set()", "every object of the cluster starts it; it must start fast"
