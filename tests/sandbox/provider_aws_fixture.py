@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def world(aws: Cloud) -> Iterator[World]:
+def planes(aws: Cloud) -> Iterator[ControlPlanes]:
+    """What makes EKS clusters active; one for all tests, since two would undo each other's pauses."""
+    running = ControlPlanes(aws)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def world(aws: Cloud, planes: ControlPlanes) -> Iterator[World]:
     """An account with things in it; the environment leads to the sandbox's AWS server and nowhere else."""
-    planes = ControlPlanes(aws)
-    planes.start()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -27,4 +34,3 @@ def world(aws: Cloud) -> Iterator[World]:
         patch.setenv("AWS_CONFIG_FILE", str(aws.paths.root / "no-such-config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws.paths.root / "no-such-credentials"))
         yield World(aws, planes)
-    planes.stop()

@@ -20,13 +20,14 @@ from sandbox import engine
 from sandbox.paths import Paths
 from sandbox.tools.result import Tools
 from tests.sandbox.aws_cases import CICD, DEV, REGION, Cloud
-from tests.sandbox.provider_aws_world import ControlPlanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.sandbox.provider_aws_world import ControlPlanes
 
 pytestmark = pytest.mark.sandbox
-pytest_plugins = ["tests.sandbox.aws_fixture"]
+pytest_plugins = ["tests.sandbox.aws_fixture", "tests.sandbox.provider_aws_fixture"]
 PROGRAM = Path(__file__).parent / "programs" / "aws"
 SECRET = "a description that nobody may see"
 
@@ -64,7 +65,7 @@ class Engine:
 
 
 @pytest.fixture(scope="module")
-def pulumi(aws: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def pulumi(aws: Cloud, planes: ControlPlanes, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("engine")
     paths = Paths(cache=Paths.from_environment().cache, root=folder)
     tools = Tools.find(paths)
@@ -92,13 +93,10 @@ def pulumi(aws: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     program = shutil.copytree(PROGRAM, folder / "program")  # the engine writes the stack's file beside it
-    planes = ControlPlanes(aws)
-    planes.start()
     driven = Engine(environment, program, aws, planes)
     driven.run("stack", "init", "test")
     driven.run("config", "set", "--secret", "description", SECRET)
-    yield driven
-    planes.stop()
+    return driven
 
 
 def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: Engine) -> None:
@@ -139,7 +137,7 @@ def test_ctrl_c_while_the_cluster_comes_up_loses_and_doubles_nothing(pulumi: Eng
     pulumi.planes.paused.set()
     running = pulumi.start("up", "--yes", "--skip-preview")
     wait_until(lambda: inventory(pulumi.cloud)["clusters"] > before["clusters"])
-    pulumi.planes.paused.wait(1)
+    time.sleep(1)  # the engine is waiting for the cluster now
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=120)
     assert running.returncode != 0
