@@ -47,20 +47,10 @@ def variables(paths: Paths) -> dict[str, str]:
     current = state.read(paths)
     if current is None or not current.running:
         raise SandboxError("the sandbox is not running", "start it with `runner-platform sandbox start` (or `make up`)")
-    endpoint = f"http://127.0.0.1:{current.ports.aws}"
-    region = aws_config.region(paths)
     helm = paths.home / "helm"
     return {
         "PATH": _path(paths),
-        "AWS_CONFIG_FILE": str(aws_config.config_file(paths)),
-        "AWS_SHARED_CREDENTIALS_FILE": str(aws_config.credentials_file(paths)),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_STS": endpoint,
-        "AWS_ENDPOINT_URL_S3": endpoint,
-        "AWS_ENDPOINT_URL_IAM": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_DEFAULT_REGION": region,
-        "AWS_REGION": region,
+        **_aws_variables(paths, current),
         "PULUMI_HOME": str(paths.pulumi_home),
         "PULUMI_BACKEND_URL": f"file://{paths.backend}",
         "PULUMI_CONFIG_PASSPHRASE": PUBLIC_PASSPHRASE,
@@ -70,10 +60,27 @@ def variables(paths: Paths) -> dict[str, str]:
         "HELM_CONFIG_HOME": str(helm / "config"),
         "HELM_DATA_HOME": str(helm / "data"),
         "KUBECONFIG": str(kubeconfig_file(paths)),
+        "KUBECACHEDIR": str(paths.home / ".kube" / "cache"),
         "GITLAB_BASE_URL": f"http://127.0.0.1:{current.ports.gitlab}/api/v4/",
         "GITLAB_TOKEN": GITLAB_TOKEN,
         "RUNNER_PLATFORM_CACHE": str(paths.cache),
         "RUNNER_PLATFORM_SANDBOX": str(paths.root),
+    }
+
+
+def _aws_variables(paths: Paths, current: State) -> dict[str, str]:
+    endpoint = f"http://127.0.0.1:{current.ports.aws}"
+    region = aws_config.region(paths)
+    return {
+        "AWS_CONFIG_FILE": str(aws_config.config_file(paths)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(aws_config.credentials_file(paths)),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_STS": endpoint,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ENDPOINT_URL_IAM": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
     }
 
 

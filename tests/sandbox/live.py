@@ -36,10 +36,18 @@ class Sandbox:
         return Paths(cache=Paths.from_environment().cache, root=self.root)
 
     @property
+    def home(self) -> Path:
+        """The person's own home, which nothing may write to."""
+        folder = self.root.parent / "person"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
     def surroundings(self) -> dict[str, str]:
         """Environment of a person who has set nothing but where the sandbox is."""
         return {
             **environment.inherited(),
+            "HOME": str(self.home),
             "RUNNER_PLATFORM_CACHE": str(self.paths.cache),
             "RUNNER_PLATFORM_SANDBOX": str(self.root),
         }

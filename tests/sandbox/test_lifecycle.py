@@ -90,6 +90,10 @@ def test_the_aws_cli_is_the_platforms_deployer(sandbox: Sandbox) -> None:
     assert ":assumed-role/platform-deployer/" in json.loads(done.stdout)["Arn"]
 
 
+def test_nothing_is_written_into_the_persons_home(sandbox: Sandbox) -> None:
+    assert [str(entry) for entry in sandbox.home.rglob("*")] == []
+
+
 def test_a_sandbox_that_does_not_run_prints_no_export_lines(own: Sandbox) -> None:
     done = own.command("env")
     assert done.returncode == 1
