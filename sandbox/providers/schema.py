@@ -197,9 +197,14 @@ class Package:
         return PropertyType(kind=_SIMPLE.get(simple, Kind.ANY))
 
     def _nested(self, name: str, path: Path) -> PropertyType:
-        """Resolve a quoted name: a nested type of `_inputs.py`, or an enumeration, which is a string on the wire."""
-        inputs = path.parent / "_inputs.py"
-        if "." in name or not inputs.exists():
+        """Resolve a quoted name: a nested type of `_inputs.py`, or an enumeration, which is a string on the wire.
+
+        Types of other modules are named with their place, such as `_meta.v1.ObjectMetaArgs`.
+        """
+        *modules, name = name.split(".")
+        folder = self.root.joinpath(*(module.removeprefix("_") for module in modules)) if modules else path.parent
+        inputs = folder / "_inputs.py"
+        if not inputs.exists():
             return PropertyType(kind=Kind.ANY)
         if name.endswith("Args") and self._source(inputs).text(name) is not None:
             return PropertyType(kind=Kind.OBJECT, fields=lambda: self._object(inputs, name))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.providers.base import InvalidInputsError, Naming, ProviderError
+from sandbox.providers.base import InvalidInputsError, Naming, ProviderError, Target
 from sandbox.providers.kubernetes import annotations as notes
 from sandbox.providers.kubernetes import charts, differences, kinds, naming, options, readiness, settings
 from sandbox.providers.kubernetes.kinds import Kind
@@ -261,3 +261,26 @@ def test_options_of_a_release_are_said_to_helm(monkeypatch: pytest.MonkeyPatch) 
 
 def test_options_that_are_not_modelled_are_refused() -> None:
     assert [failure.path for failure in options.refusals({"postrender": "x", "atomic": True})] == ["postrender"]
+
+
+@pytest.mark.parametrize(
+    ("token", "inputs", "path"),
+    [
+        ("kubernetes:core/v1:Namespace", {"metadata": {"lables": {"a": "b"}}}, "metadata.lables"),
+        (
+            "kubernetes:apps/v1:Deployment",
+            {"spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "a", "imagee": "b"}]}}}},
+            "spec.template.spec.containers[0].imagee",
+        ),
+        ("kubernetes:helm.sh/v3:Release", {"chart": "x", "repositoryOpts": {"repos": "y"}}, "repositoryOpts.repos"),
+    ],
+)
+def test_misspelt_properties_are_found_at_any_depth_without_a_cluster(
+    token: str, inputs: dict[str, Any], path: str
+) -> None:
+    made = Kubernetes()
+    made.configure({"kubeconfig": kubeconfig("http://127.0.0.1:9")})
+    target = Target(urn=f"urn:pulumi:dev::test::{token}::x", token=token, name="x")
+    with pytest.raises(InvalidInputsError) as caught:
+        made.check(target, inputs, {}, SEED)
+    assert [failure.path for failure in caught.value.failures] == [path]
