@@ -10,8 +10,10 @@ import json
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pulumi_aws
+from pulumi.runtime.proto import source_pb2
 
 from automation.rehearsal import rehearse
 from components.documents import plans
@@ -87,17 +89,17 @@ def load_sdks() -> None:
             hasattr(getattr(pulumi_aws, module), "anything")  # a module is loaded when somebody looks into it
 
 
-def rehearsal_of(stack: str, values: dict[str, Any]) -> Rehearsal:
-    """What a stack's program registers with another configuration."""
+def rehearsal_of(stack: str, values: dict[str, Any] | None = None) -> Rehearsal:
+    """What a stack's program registers with another configuration; without source positions, which cost a quarter of the time."""
     load_sdks()
-    return rehearse(stack, values)
+    with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
+        return rehearse(stack, values)
 
 
 @cache
 def rehearsed(stack: str) -> Rehearsal:
     """What a stack's program registers, from its own file."""
-    load_sdks()
-    return rehearse(stack)
+    return rehearsal_of(stack)
 
 
 def policy(registration: Registration, key: str = "policy") -> dict[str, Any]:

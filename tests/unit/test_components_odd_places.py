@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from functools import cache
@@ -10,9 +11,11 @@ from unittest import mock
 
 import pulumi
 import pytest
+from pulumi.runtime import config as runtime_config
 
 from components.network import verified
 from config.errors import SettingsError
+from config.secrets import runner_token
 from config.sections import ExistingNetwork
 from tests.unit.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
 
@@ -107,33 +110,28 @@ def test_a_token_of_the_environment_stays_secret_and_makes_no_runner() -> None:
         assert TOKEN not in json.dumps(dict(each.inputs)), f"{each.name} would leave the token in plain text"
 
 
+def digest(its: Rehearsal) -> Any:
+    release = its.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
+    return release.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
+
+
 def test_a_newline_behind_a_token_is_taken_off() -> None:
-    def digest(text: str) -> Any:
-        values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"})
-        with mock.patch.dict(os.environ, {"RUNNER_TOKEN_SMALL": text}):
-            its = rehearsal_of("dev", values)
-        release = its.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
-        return release.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
-
-    ours = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]["podAnnotations"]
-    assert digest(TOKEN) == ours["runner-platform/token-sha256"], "7.5: GitLab refuses a header with a newline in it"
-
-
-def test_a_missing_token_prints_the_command_that_sets_it() -> None:
-    values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"})
-    with pytest.raises(SettingsError) as caught:
-        rehearsal_of("dev", values)
-    assert "pulumi config set --stack dev --secret --path 'runner-platform:tokens.small'" in str(caught.value)
-    assert "RUNNER_TOKEN_SMALL (masked and protected)" in str(caught.value)
-    assert isinstance(caught.value, pulumi.RunError), "the language host prints a RunError without a traceback"
+    assert digest(odd()) == hashlib.sha256(TOKEN.encode()).hexdigest(), (
+        "7.5: GitLab refuses a header with a newline in it"
+    )
 
 
 def test_a_token_of_the_stack_s_secret_is_used() -> None:
-    values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"}, tokens={"small": TOKEN})
-    its = rehearsal_of("dev", values)
-    ours = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]["podAnnotations"]
-    release = its.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
-    assert release.inputs["values"]["podAnnotations"] == ours, "the same token, wherever it comes from"
+    assert digest(larger()) == digest(odd()), "the same token, wherever it comes from"
+
+
+def test_a_missing_token_prints_the_command_that_sets_it() -> None:
+    runtime_config.set_all_config({})
+    with pytest.raises(SettingsError) as caught:
+        runner_token("small", "dev")
+    assert "pulumi config set --stack dev --secret --path 'runner-platform:tokens.small'" in str(caught.value)
+    assert "RUNNER_TOKEN_SMALL (masked and protected)" in str(caught.value)
+    assert isinstance(caught.value, pulumi.RunError), "the language host prints a RunError without a traceback"
 
 
 def test_a_chart_of_a_path_needs_no_repository() -> None:
@@ -207,13 +205,18 @@ def test_subnets_that_fit_are_taken_in_order() -> None:
     assert verified(ExistingNetwork.model_validate(EXISTING), found) == EXISTING["private"]
 
 
+def with_more(memory: str) -> dict[str, Any]:
+    """Dev with the class `small`, one class more and one account more: changes of settings and nothing else."""
+    values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"})
+    values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
+    values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": memory, "disk": "90Gi"}
+    values["tokens"] = {"small": TOKEN, "huge": f"{TOKEN}-huge"}
+    return values
+
+
 @cache
 def larger() -> Rehearsal:
-    """Dev with the class `small`, one class more and one account more: changes of settings and nothing else."""
-    values = one_class()
-    values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
-    values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": "60Gi", "disk": "90Gi"}
-    return rehearsal_of("dev", values)
+    return rehearsal_of("dev", with_more("60Gi"))
 
 
 def test_a_further_class_and_a_further_account_are_changes_of_settings_only() -> None:
@@ -233,11 +236,8 @@ def test_a_further_class_and_a_further_account_are_changes_of_settings_only() ->
 
 
 def test_memory_of_one_class_changes_that_class_and_nothing_else() -> None:
-    values = one_class()
-    values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
-    values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": "100Gi", "disk": "90Gi"}
     before = {each.urn: each.inputs for each in larger().registrations}
-    after = {each.urn: each.inputs for each in rehearsal_of("dev", values).registrations}
+    after = {each.urn: each.inputs for each in rehearsal_of("dev", with_more("100Gi")).registrations}
     changed = names_of(tuple(urn for urn in before | after if before.get(urn) != after.get(urn)))
     assert changed, "memory stands in the class's requests"
     assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled for nothing"

@@ -15,7 +15,7 @@ from tests.unit.program import complaints, put, raw
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = settings(max_examples=60, deadline=None, database=None)
+QUICK = settings(max_examples=30, deadline=None, database=None)
 SCALARS = (
     st.none()
     | st.booleans()
