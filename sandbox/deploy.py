@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sandbox.engine_log import Progress
     from sandbox.engine_run import Engine, Outcome
+    from sandbox.paths import Paths
 
 SHOWN_ERRORS: Final = 10
 UP: Final = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress")
@@ -124,19 +125,16 @@ def _failure(stack: Stack, outcome: Outcome, text: Path) -> str:
 def _require_none(engine: Engine, failures: list[str], since: float) -> None:
     if not failures:
         return
-    happened = _events(engine, since)
-    if happened:
-        failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in happened)])]
+    time.sleep(1)  # the supervisor looks twice a second, so a death of this instant may not be written yet
+    noted = happened(engine.paths, since)
+    if noted:
+        failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in noted)])]
     raise SandboxError("\n".join(failures), "`make up` goes on from what was made")
 
 
-def _events(engine: Engine, since: float) -> list[str]:
-    """What the supervisor noted since then: a server that died is the likely cause of a failure.
-
-    The supervisor looks twice a second, so a death of this instant may not be written yet.
-    """
-    time.sleep(1)
-    current = state.read(engine.paths)
+def happened(paths: Paths, since: float) -> list[str]:
+    """What the supervisor noted since then (seconds since the epoch): a server that died is a likely cause of failures."""
+    current = state.read(paths)
     if current is None:
         return []
     texts = [event.text for event in current.events if event.time >= since]

@@ -47,9 +47,11 @@ def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> sta
         SandboxError: A port is taken, a part does not start; names it.
     """
     current = state.read(paths)
-    if current is not None and current.running and not current.failure:
+    if current is not None and current.running and not current.given_up:
         return _wait_ready(paths, _log(paths))
     if current is not None:
+        if current.running:
+            progress("the sandbox had given up on a part of itself and is started again")
         stop(paths, progress)
         current = state.read(paths)
     fresh = current is None

@@ -105,6 +105,11 @@ class State(_Model):
         """Whether the supervisor that wrote this is alive."""
         return self.supervisor is not None and self.supervisor.identity.alive
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the supervisor has stopped trying to keep something alive; only a new start tries again."""
+        return bool(self.failure) or any(cluster.status == "FAILED" for cluster in self.clusters)
+
     def note(self, time: float, text: str) -> None:
         """Add an event; old ones fall off."""
         self.events = [*self.events, Event(time=time, text=text)][-KEPT_EVENTS:]

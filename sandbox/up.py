@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from sandbox import display, environment, lock, organization, state, summary
-from sandbox.deploy import Deployed, Stack, deploy, stages
+from sandbox.deploy import Deployed, Stack, deploy, happened, stages
 from sandbox.engine_run import Engine, end_leftovers
 from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.meter import Meter
@@ -57,6 +58,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> None:
+    began = time.time()
     left = end_leftovers(paths)
     if left:
         sayer(console)(f"ended {len(left)} processes of a deployment that was killed")
@@ -68,6 +70,8 @@ def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> N
         if chosen:
             with meter.phase(" and ".join(stack.name for stack in chosen)):
                 deployed += _deploy(engine, chosen, console)
+    for text in happened(paths, began):
+        sayer(console)(f"meanwhile in the sandbox: {text}")
     current = state.read(paths)
     if current is not None:
         console.print(summary.render(current, organization.read(), deployed, meter))
