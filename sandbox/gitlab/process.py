@@ -93,15 +93,17 @@ class GitlabServer:
         return keys
 
     def _wait(self, log: Path) -> None:
+        """Return once the server answers on its own behalf: a stranger on the port is not it."""
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             if not self.alive():
                 raise SandboxError(f"the fake GitLab ended at once; its log {log} ends with:\n{_end_of(log)}")
             try:
-                if requests.get(f"{self._url}/_sandbox/health", timeout=1).json() == {"ready": True}:
+                if requests.get(f"{self._url}/_sandbox/health", timeout=1).json() == {"ready": True, "pid": self.pid}:
                     return
             except (requests.RequestException, ValueError):
-                time.sleep(0.05)
+                pass  # it does not listen yet, or somebody else does
+            time.sleep(0.05)
         self.stop()
         raise SandboxError(f"the fake GitLab gave no answer within {_READY_SECONDS:.0f} s; see {log}:\n{_end_of(log)}")
 

@@ -7,6 +7,7 @@ Owns routing, authentication and parameters (query, form or JSON). Leaves out th
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from http import HTTPStatus
@@ -65,7 +66,7 @@ class GitLab:
         return [
             ("GET", "/.well-known/openid-configuration", lambda _: _ok(self.issuer.configuration())),
             ("GET", "/oauth/discovery/keys", lambda _: _ok(self.issuer.jwks())),
-            ("GET", "/_sandbox/health", lambda _: _ok({"ready": True})),
+            ("GET", "/_sandbox/health", lambda _: _ok({"ready": True, "pid": os.getpid()})),
             ("POST", "/_sandbox/id-token", self._id_token),
             ("PUT", "/_sandbox/seed", self._seed),
             ("GET", f"{api}/version", lambda request: self._as_caller(request, lambda _: VERSION)),

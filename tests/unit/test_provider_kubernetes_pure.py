@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.providers.base import InvalidInputsError, Naming, ProviderError, Target
 from sandbox.providers.kubernetes import annotations as notes
-from sandbox.providers.kubernetes import charts, differences, kinds, naming, options, readiness, settings
+from sandbox.providers.kubernetes import charts, differences, helm, kinds, naming, options, readiness, settings
 from sandbox.providers.kubernetes.kinds import Kind
 from sandbox.providers.kubernetes.provider import Kubernetes
 from sandbox.providers.wire import UNKNOWN
@@ -284,3 +284,8 @@ def test_misspelt_properties_are_found_at_any_depth_without_a_cluster(
     with pytest.raises(InvalidInputsError) as caught:
         made.check(target, inputs, {}, SEED)
     assert [failure.path for failure in caught.value.failures] == [path]
+
+
+def test_helm_s_errors_are_short_and_hold_no_token() -> None:
+    said = "WARNING: old\nlevel=WARN msg=x\nError: bad values: glrt-abc_d.e-f here\n"
+    assert helm._shortened(said) == "bad values: [hidden] here"

@@ -30,6 +30,7 @@ _END_SECONDS: Final = 15.0
 """How long an interrupted Helm may take to write down what it has done."""
 
 
+_TOKEN: Final = re.compile(r"\bgl[a-z]{2,5}-[\w.-]+")
 _TETHER: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
@@ -188,8 +189,8 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _shortened(problem: str) -> str:
-    """Return Helm's error without warnings and log lines."""
+    """Return Helm's error without warnings, log lines and GitLab tokens: a chart may print its values when it fails."""
     lines = [line.strip() for line in problem.splitlines() if line.strip()]
     noise = ("WARNING", "level=", "time=", "W0", "I0", "E0", "Flag --")
     kept = [line for line in lines if not line.startswith(noise)]
-    return " ".join(kept or lines)[:2000].removeprefix("Error: ")
+    return _TOKEN.sub("[hidden]", " ".join(kept or lines))[:2000].removeprefix("Error: ")
