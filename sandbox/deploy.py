@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sandbox.paths import Paths
 
 SHOWN_ERRORS: Final = 10
+SETTLE_SECONDS: Final = 1.0
+"""The supervisor looks twice a second, so a death of this instant may not be written yet."""
 UP: Final = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress")
 
 
@@ -125,7 +127,7 @@ def _failure(stack: Stack, outcome: Outcome, text: Path) -> str:
 def _require_none(engine: Engine, failures: list[str], since: float) -> None:
     if not failures:
         return
-    time.sleep(1)  # the supervisor looks twice a second, so a death of this instant may not be written yet
+    time.sleep(SETTLE_SECONDS)
     noted = happened(engine.paths, since)
     if noted:
         failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in noted)])]
