@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox import engine, environment, lifecycle, organization
+from sandbox.aws.client import AwsAdmin
 from sandbox.errors import SandboxError
 from sandbox.terminal import sayer
 from sandbox.tools.ensure import ensure
@@ -50,6 +51,8 @@ def prepared(
             tools = ensure(paths, console=console)
         with phase("sandbox"):
             current = lifecycle.start(paths, sayer(console))
+            # The stack files may name more accounts or people than when it was started.
+            AwsAdmin(f"http://127.0.0.1:{current.ports.aws}").organization(members.request())
         with phase("engine"):
             engine.prepare(paths, tools, Path(sys.prefix))
             environment.install(paths, current, members)
