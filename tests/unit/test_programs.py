@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from config import foundation, load
-from tests.unit.program import STACKS, raw, rehearsed
+from tests.unit.program import STACKS, policy, raw, rehearsed, size
 
 if TYPE_CHECKING:
     from automation.rehearsal import Registration
@@ -159,6 +159,21 @@ def test_policy_documents_are_known_and_parse(stack: str) -> None:
                 document = json.loads(each.inputs[key])
                 assert document["Version"] == "2012-10-17", f"{each.name} has a document of another grammar"
                 assert document["Statement"], f"{each.name} says nothing"
+
+
+@pytest.mark.parametrize("stack", PROGRAMS)
+def test_documents_keep_to_iam_s_sizes(stack: str) -> None:
+    inline: dict[tuple[str, str], int] = {}
+    for each in rehearsed(stack).registrations:
+        if each.type == "aws:iam/rolePolicy:RolePolicy":
+            of_role = (provider_name(each), each.inputs["role"])
+            inline[of_role] = inline.get(of_role, 0) + size(policy(each))
+        elif each.type == "aws:iam/role:Role":
+            assert size(policy(each, "assumeRolePolicy")) <= 2048, f"{each.name}: IAM's limit of a trust"
+        elif each.type == "aws:iam/policy:Policy":
+            assert size(policy(each)) <= 6144, f"{each.name}: IAM's limit of a managed policy"
+    too_long = {role: length for role, length in inline.items() if length > 10240}
+    assert not too_long, f"all inline policies of a role share 10,240 characters: {too_long}"
 
 
 FIXED = {
