@@ -48,7 +48,9 @@ def test_an_old_token_asks_to_be_rotated_by_one_generation() -> None:
     said = "\n".join(notices(settings, date(2026, 11, 21)))
     assert "runners.small.token: generation 3 is 324 days old" in said
     assert "raise token to 4" in said
-    assert "runners.small.token" not in "\n".join(notices(settings, date(2026, 5, 1))), "four months are no age for a token"
+    assert "runners.small.token" not in "\n".join(notices(settings, date(2026, 5, 1))), (
+        "four months are no age for a token"
+    )
 
 
 def test_the_quota_of_full_load_counts_every_class_and_the_managers() -> None:
