@@ -10,7 +10,7 @@ import botocore.configloader
 import pytest
 import yaml
 
-from automation import cli, inspect
+from automation import cli
 from components.documents import plans
 from config import foundation, load
 from config.errors import Problem
@@ -157,7 +157,7 @@ def test_an_account_with_two_ids_is_refused(
     changed = foundation.FoundationSettings(
         organization=its.organization, accounts=other, gitlab=its.gitlab, platform=its.platform, tags=its.tags
     )
-    monkeypatch.setattr(inspect.load, "of_foundation", lambda: changed)
+    monkeypatch.setattr(load, "of_foundation", lambda: changed)
     code, _, err = run("check", "--stack", "dev")
     assert code == 1
     assert "dev: accounts.dev.id: 333333333333 is not what foundation/Pulumi.foundation.yaml says (222222222222)" in err
