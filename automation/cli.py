@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from automation.errors import WrongUseError
+from automation.errors import FailedError, WrongUseError
 from config.errors import SettingsError
 
 app = typer.Typer(
@@ -65,6 +66,19 @@ def resources(
 
 
 @app.command()
+def runners(stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """Compare the runners as GitLab has them with the settings; exit code 1 where they differ."""
+    from automation import live_runners  # noqa: PLC0415  # see the module's docstring
+
+    found = live_runners.of_stack(stack)
+    if as_json:
+        _print_json([asdict(each) for each in found])
+    for each in () if as_json else found:
+        typer.echo(f"{each.runner_class}: {'; '.join(each.differences) or 'as the settings say'}")
+    raise typer.Exit(int(any(each.differences for each in found)))
+
+
+@app.command()
 def values(runner_class: Annotated[str, typer.Argument(metavar="CLASS")], stack: Stack) -> None:
     """Print a class's Helm values, for `helm template -f`; no token is in them."""
     from automation import inspect  # noqa: PLC0415  # see the module's docstring
@@ -110,7 +124,7 @@ def main() -> None:
         app.add_typer(typer.Typer(help="The cloud on this machine: start, stop, status, env, reset."), name="sandbox")
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, FailedError) as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
     except WrongUseError as error:

@@ -125,10 +125,20 @@ def _known(stack: str) -> str:
     return stack
 
 
-def _settings_with(stack: str, runner_class: str) -> Settings:
+def settings_of(stack: str) -> Settings:
+    """Settings of a stack of the platform.
+
+    Raises:
+        WrongUseError: it is none.
+        SettingsError: its file cannot be used.
+    """
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    settings = load.of_stack(_known(stack), plans.problems)
+    return load.of_stack(_known(stack), plans.problems)
+
+
+def _settings_with(stack: str, runner_class: str) -> Settings:
+    settings = settings_of(stack)
     if runner_class not in settings.runners:
         raise WrongUseError(
             f"{runner_class!r} is not a class of stack {stack}; its classes: {', '.join(settings.runners)}"

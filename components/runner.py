@@ -49,6 +49,8 @@ class Runner(pulumi.ComponentResource):
 
     job_role_arn: pulumi.Output[str]
     """Role of its job pods."""
+    runner_id: pulumi.Output[str] | None
+    """Id of its runner in GitLab; None where somebody else made it."""
 
     def __init__(self, name: str, args: RunnerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Runner", name, None, opts)
@@ -81,12 +83,14 @@ class Runner(pulumi.ComponentResource):
             ),
             child,
         )
+        made = self._current(name, settings)
+        self.runner_id = made.id if made is not None else None
         runner_class = RunnerClass(
             f"{name}-runner",
             RunnerClassArgs(
                 settings=settings,
                 runner_class=name,
-                token=self._token(name, settings),
+                token=made.token if made is not None else runner_token(name, settings.stack),
                 nodes=[pool, args.managers],
                 manager_role_arn=identity.manager_role_arn,
                 vpc_cidrs=args.network.vpc_cidrs,
@@ -97,10 +101,10 @@ class Runner(pulumi.ComponentResource):
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})
 
-    def _token(self, name: str, settings: Settings) -> pulumi.Output[str]:
+    def _current(self, name: str, settings: Settings) -> RunnerObject | None:
         if settings.gitlab.runners == "external":
-            return runner_token(name, settings.stack)
-        return self._generation(name, settings, settings.runners[name].token).token
+            return None
+        return self._generation(name, settings, settings.runners[name].token)
 
     def _retire(self, name: str, settings: Settings, current: RunnerClass) -> None:
         # The generation before is paused when the manager has moved on, so that its running jobs finish and no job is refused.

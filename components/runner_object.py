@@ -8,13 +8,12 @@ Source: https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_gitlab as gitlab
 
-from components.documents.disruption import disruption
-from config.model import Level
+from components.documents.runner_settings import runner_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,30 +45,21 @@ class RunnerObject(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RunnerObjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerObject", name, None, opts)
-        names, runner = args.settings.names, args.settings.runners[args.runner_class]
-        tag = runner.tag or names.tag(args.runner_class)
+        names, wanted = args.settings.names, runner_settings(args.settings, args.runner_class, args.generation)
+        of_project = wanted.runner_type == "project_type"
         made = gitlab.UserRunner(
             f"{name}-runner",
-            **runner_owner(args.settings, args.runner_class),
+            runner_type=wanted.runner_type,
+            project_id=wanted.owner if of_project else None,
+            group_id=None if of_project else wanted.owner,
             description=f"{names.tag(args.runner_class)} of {names.cluster}, generation {args.generation}",
-            tag_lists=[tag],
+            tag_lists=[wanted.tag],
             untagged=False,
-            access_level="ref_protected" if runner.level is Level.PROTECTED else "not_protected",
-            locked=runner.level is Level.PROTECTED,
-            maximum_timeout=disruption(runner.longest_job).gitlab_timeout,
-            paused=args.generation != runner.token,
+            access_level=wanted.access_level,
+            locked=wanted.locked,
+            maximum_timeout=wanted.maximum_timeout,
+            paused=wanted.paused,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs)),
         )
         self.token, self.id = pulumi.Output.secret(made.token), made.id
         self.register_outputs({"id": self.id})
-
-
-def runner_owner(settings: Settings, runner_class: str) -> dict[str, Any]:
-    """Whose runner it is: the group of the open classes, or the one project or group of a protected class."""
-    runner = settings.runners[runner_class]
-    if runner.project is not None:
-        return {"runner_type": "project_type", "project_id": int(runner.project)}
-    group = runner.group or settings.gitlab.group
-    if group is None:
-        raise ValueError(f"gitlab.group is missing, and class {runner_class!r} has no project; write one of them")
-    return {"runner_type": "group_type", "group_id": int(group)}

@@ -13,9 +13,9 @@ from automation.rehearsal import Mocks
 from components.delegated_role import DelegatedRoleArgs
 from components.documents.disruption import disruption
 from components.documents.nodes import managers_plan
+from components.documents.runner_settings import runner_settings
 from components.node_pool import NodePoolArgs
 from components.platform_access import PlatformAccessArgs
-from components.runner_object import runner_owner
 from config import load
 from config.model import Capability, Level
 from config.names import Names
@@ -105,22 +105,23 @@ def test_a_deployer_that_trusts_more_than_one_branch_is_refused(field: str, wild
 @pytest.mark.parametrize(
     ("changes", "runner_class", "expected"),
     [
-        ({}, "small", {"runner_type": "group_type", "group_id": 1234}),
-        ({}, "deploy", {"runner_type": "project_type", "project_id": 5678}),
+        ({}, "small", ("group_type", 1234)),
+        ({}, "deploy", ("project_type", 5678)),
         (
             {"runners.deploy.project": None, "runners.deploy.group": "99"},
             "deploy",
-            {"runner_type": "group_type", "group_id": 99},
+            ("group_type", 99),
         ),
     ],
 )
 def test_a_runner_belongs_to_the_group_or_to_one_project(
-    changes: dict[str, Any], runner_class: str, expected: dict[str, Any]
+    changes: dict[str, Any], runner_class: str, expected: tuple[str, int]
 ) -> None:
     values = raw("dev")
     for path, value in changes.items():
         put(values, path, value)
-    assert runner_owner(parsed(values), runner_class) == expected
+    wanted = runner_settings(parsed(values), runner_class)
+    assert (wanted.runner_type, wanted.owner) == expected
 
 
 @pytest.mark.parametrize(
