@@ -56,7 +56,7 @@ class Wanted:
     """AWS profile of its provider."""
     region: str | None
     known: list[str]
-    """Ids of that type that are in the state already, and so belong to somebody else."""
+    """Ids of that type and account that are in the state already, and so belong to somebody else."""
 
 
 def assign(wanted: Sequence[Wanted]) -> list[str | None]:

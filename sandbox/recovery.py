@@ -112,10 +112,12 @@ def look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resour
 def _question(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:
     provider_urn = str(resource.get("provider", "")).rpartition("::")[0]
     provider = next((entry for entry in resources if entry["urn"] == provider_urn), {}).get("inputs", {})
+    same = ("type", "provider")  # a name may exist in several accounts
+    siblings = [entry for entry in resources if all(entry.get(key) == resource.get(key) for key in same)]
     return {
         "token": resource["type"],
         "inputs": resource.get("inputs", {}),
         "profile": provider.get("profile"),
         "region": provider.get("region"),
-        "known": [entry["id"] for entry in resources if entry["type"] == resource["type"] and entry.get("id")],
+        "known": [entry["id"] for entry in siblings if entry.get("id")],
     }

@@ -137,3 +137,13 @@ def test_every_type_that_is_looked_for_exists_in_the_sdk(token: str) -> None:
     declared = schema.package("aws").resource(token)
     for field in finders.BY_NAME.get(token, "").replace(":", "").strip("{}").split("}{"):
         assert not field or field in declared.inputs, f"{field} is no input of {token}"
+
+
+def test_a_name_that_another_account_has_too_is_not_taken_for_known() -> None:
+    provider = {"urn": "urn:cicd", "type": "pulumi:providers:aws", "id": "1", "inputs": {"profile": "platform-cicd"}}
+    alias = {"type": "aws:kms/alias:Alias", "inputs": {"name": "alias/state"}, "provider": "urn:cicd::1"}
+    elsewhere = {**alias, "urn": "urn:admin-alias", "id": "alias/state", "provider": "urn:admin::2"}
+    here = {**alias, "urn": "urn:other-alias", "id": "alias/other"}
+    question = recovery._question({**alias, "urn": "urn:alias"}, [provider, elsewhere, here])
+    assert question["known"] == ["alias/other"]
+    assert question["profile"] == "platform-cicd"
