@@ -12,8 +12,8 @@ from automation.notices import notices
 from components.documents import plans
 from components.documents import profiles as documents
 from components.documents.helm_values import helm_values
-from config import foundation, load
-from config.errors import Problem, SettingsError, unknown_key
+from config import across, foundation, load
+from config.errors import SettingsError, unknown_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def check(stacks: Sequence[str] | None) -> Iterator[str]:
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
     names = [_known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
-    _same_ids(names)
+    _agree(names)
     for stack in names:
         count = len(rehearse(stack).registrations)
         yield f"{stack}: settings valid, the program runs and registers {count} resources"
@@ -41,18 +41,9 @@ def check(stacks: Sequence[str] | None) -> Iterator[str]:
             yield from (f"  note: {text}" for text in notices(load.of_stack(stack), datetime.now(UTC).date()))
 
 
-def _same_ids(names: Sequence[str]) -> None:
-    expected = {name: account.id for name, account in load.of_foundation().accounts.items()}
-    problems = [
-        Problem(
-            path=f"{stack}: accounts.{name}.id",
-            message=f"{account.id} is not what foundation/Pulumi.foundation.yaml says ({expected.get(name, 'no such account')}); make them agree",
-        )
-        for stack in names
-        if stack != foundation.STACK
-        for name, account in load.of_stack(stack, plans.problems).accounts.items()
-        if expected.get(name) != account.id
-    ]
+def _agree(names: Sequence[str]) -> None:
+    stacks = {stack: load.of_stack(stack, plans.problems) for stack in names if stack != foundation.STACK}
+    problems = [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks)]
     if problems:
         raise SettingsError("The stack files", problems)
 

@@ -59,6 +59,9 @@ def cluster_provider(
         # Only a change of this replaces the provider, and with it every object of the cluster.
         cluster_identifier=cluster.arn,
         enable_server_side_apply=True,
+        # Else a new token, or a new AWS config, would replace its object: for a moment there would be none.
+        enable_secret_mutable=True,
+        enable_config_map_mutable=True,
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(wait_for))),
     )
 

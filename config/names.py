@@ -115,15 +115,15 @@ class Names:
 
     def cluster_role(self) -> str:
         """The EKS control plane's role."""
-        return f"cluster{self.suffix}"
+        return f"runner-platform-cluster{self.suffix}"
 
     def node_role(self) -> str:
         """The nodes' role."""
-        return f"node{self.suffix}"
+        return f"runner-platform-node{self.suffix}"
 
     def flow_log_role(self) -> str:
         """The role that writes the network's flow logs."""
-        return f"flow-log{self.suffix}"
+        return f"runner-platform-flow-log{self.suffix}"
 
     def tag(self, runner_class: str) -> str:
         """The GitLab tag that picks a class."""

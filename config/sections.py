@@ -235,6 +235,11 @@ class Cluster(Section):
 
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
+        own = [arn for arn in self.administrators if ":role/cicd" in arn]
+        if own:
+            raise ClassifiedError(
+                f"names {own[0]}, a role of the platform itself, which is let in anyway; name roles of people"
+            )
         if len(set(self.administrators)) < FEWEST_ADMINISTRATORS:
             raise ClassifiedError(
                 f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"

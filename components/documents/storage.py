@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from components.documents.trust import Document, document, service_principal
+from components.documents.trust import Document, document
 
 if TYPE_CHECKING:
     from config.sections import Organization
@@ -41,26 +41,6 @@ def key_policy(organization: Organization, account_id: str) -> Document:
             "Action": "kms:*",
             "Resource": "*",
         }
-    )
-
-
-def log_key_policy(organization: Organization, account_id: str, log_group: str) -> Document:
-    """As `key_policy`, and CloudWatch Logs may use the key for one log group.
-
-    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
-    """
-    own = key_policy(organization, account_id)["Statement"]
-    arn = f"arn:{organization.partition}:logs:{organization.region}:{account_id}:log-group:{log_group}"
-    return document(
-        *own,
-        {
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Principal": {"Service": service_principal(f"logs.{organization.region}", organization.partition)},
-            "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
-            "Resource": "*",
-            "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": arn}},
-        },
     )
 
 

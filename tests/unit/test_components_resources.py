@@ -167,9 +167,9 @@ def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
             "/cicd-platform/platform-deployer",
             "/cicd-platform/platform-reader",
         ),
-        f"/cicd{suffix}/node{suffix}",
+        f"/cicd{suffix}/runner-platform-node{suffix}",
     }
-    assert entries[f"/cicd{suffix}/node{suffix}"].inputs["type"] == "EC2"
+    assert entries[f"/cicd{suffix}/runner-platform-node{suffix}"].inputs["type"] == "EC2"
     reader = its.one("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "cluster-access-reader-policy")
     assert reader.inputs["policyArn"].endswith("/AmazonEKSAdminViewPolicy"), "the reader looks and changes nothing"
 

@@ -167,7 +167,6 @@ def every_document(partition: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "tagging", auto_mode.tagging(partition)
     yield "bucket", storage.bucket_policy(organization, "b")
     yield "key", storage.key_policy(organization, ACCOUNT)
-    yield "log key", storage.log_key_policy(organization, ACCOUNT, "g")
     yield "flow log", storage.flow_log_writer(organization, ACCOUNT, "g")
     yield (
         "cache",
@@ -200,8 +199,6 @@ def test_domains_are_those_of_the_partition(partition: str, domain: str) -> None
         "a key that may be used through S3 only, by S3's own name there"
     )
     assert trust.service_principal("ec2", partition) == f"ec2.{domain}"
-    logs = storage.log_key_policy(organization, ACCOUNT, "g")["Statement"][-1]
-    assert logs["Principal"] == {"Service": f"logs.{organization.region}.{domain}"}
 
 
 @pytest.mark.parametrize("capability", list(Capability))

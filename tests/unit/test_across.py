@@ -1,0 +1,31 @@
+"""Stack files against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config import across, load
+
+
+def test_the_committed_stack_files_agree() -> None:
+    stacks = {stack: load.of_stack(stack) for stack in load.stacks()}
+    assert not [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks)]
+
+
+def test_an_account_with_another_id_than_the_foundations_is_named_with_both() -> None:
+    settings = load.of_stack("dev")
+    moved = settings.accounts["dev"].model_copy(update={"id": "555555555555"})
+    stacks = {"dev": replace(settings, accounts={**settings.accounts, "dev": moved})}
+    (problem,) = across.account_ids(load.of_foundation(), stacks)
+    assert "dev: accounts.dev.id" in str(problem)
+    assert "555555555555" in str(problem)
+    assert "333333333333" in str(problem)
+
+
+def test_two_stacks_with_one_tag_are_refused_because_a_job_would_run_on_either() -> None:
+    dev = load.of_stack("dev")
+    small = dev.runners["small"].model_copy(update={"tag": "small"})
+    stacks = {"dev": replace(dev, runners={**dev.runners, "small": small}), "prod": load.of_stack("prod")}
+    (problem,) = across.runner_tags(stacks)
+    assert "prod: runners.small.tag" in str(problem)
+    assert "dev: runners.small" in str(problem)
