@@ -130,3 +130,7 @@ def main() -> None:
     except WrongUseError as error:
         typer.echo(f"runner-platform: {error}", err=True)
         sys.exit(WRONG_USE)
+
+
+if __name__ == "__main__":
+    main()
