@@ -1,14 +1,15 @@
 """The AWS config and credentials files of the sandbox.
 
-Owns the profiles that its callers bring: `management` (root of the management account), `foundation-<account>`,
-`operator`, and the platform's own `platform-<account>`. Session names carry the sandbox's run id: the AWS CLI caches
-sessions by role, and one of an earlier sandbox must not be taken for one of this.
+Owns the profiles that its callers bring: `management` (root of the management account) and `operator`. Leaves the
+platform's own, `platform-<account>` and `foundation-<account>`, to `components.documents.profiles`: they are the text of
+`runner-platform profiles`, with a session name that carries the sandbox's run id. The AWS CLI caches sessions by role,
+and one of an earlier sandbox must not be taken for one of this.
 """
 
 from __future__ import annotations
 
 import configparser
-import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sandbox import organization as organizations
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
     from sandbox.organization import Organization
     from sandbox.paths import Paths
 
-ORGANIZATION_ROLE: Final = "OrganizationAccountAccessRole"
 OPERATOR_ROLE: Final = "platform-operator"
-DEPLOYER_ROLE: Final = "cicd-platform/platform-deployer"
-"""Path and name."""
+MANAGEMENT: Final = "management"
+"""Profile of the management account's root."""
+OPERATOR: Final = "operator"
+"""Profile of the person who deploys the platform."""
+LONGEST_SESSION: Final = 64
+"""Characters of a role session name (API reference of STS, AssumeRole)."""
+
+
+@dataclass(frozen=True)
+class _Account:
+    id: str
 
 
 def config_file(paths: Paths) -> Path:
@@ -53,42 +62,47 @@ def write(paths: Paths, organization: Organization, run_id: str) -> None:
 
 def config(organization: Organization, run_id: str) -> str:
     """Text of the config file."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser["profile management"] = {"region": organization.region, "sts_regional_endpoints": "regional"}
-    parser["profile operator"] = _role(
-        organization, organization.accounts[organization.home], OPERATOR_ROLE, "management", f"operator-{run_id}"
+    # Here, because the names come with the settings' types: `sandbox env` only reads what was written, and must be fast.
+    from components.documents import profiles  # noqa: PLC0415
+
+    region_keys = {"region": organization.region, "sts_regional_endpoints": "regional"}
+    home = organization.accounts[organization.home]
+    accounts = {name: _Account(account) for name, account in organization.accounts.items()}
+    callers = {
+        f"profile {MANAGEMENT}": region_keys,
+        f"profile {OPERATOR}": {
+            "role_arn": f"arn:{organization.partition}:iam::{home}:role/{OPERATOR_ROLE}",
+            "source_profile": MANAGEMENT,
+            "role_session_name": session_name(OPERATOR, run_id),
+            **region_keys,
+        },
+    }
+    return "\n".join(
+        (
+            profiles.rendered(callers),
+            profiles.platform_profiles(
+                organization,
+                accounts,
+                role="deployer",
+                source_profile=OPERATOR,
+                session=session_name(profiles.SESSION, run_id),
+            ),
+            profiles.foundation_profiles(
+                organization,
+                accounts,
+                source_profile=MANAGEMENT,
+                session=session_name(profiles.FOUNDATION_SESSION, run_id),
+            ),
+        )
     )
-    for name, account in organization.accounts.items():
-        parser[f"profile foundation-{name}"] = _role(
-            organization, account, ORGANIZATION_ROLE, "management", f"foundation-{run_id}"
-        )
-        parser[f"profile platform-{name}"] = _role(
-            organization, account, DEPLOYER_ROLE, "operator", f"platform-{run_id}"
-        )
-    return _text(parser)
+
+
+def session_name(purpose: str, run_id: str) -> str:
+    """A role session name; a purpose that is too long is cut, never the run id, which tells sandboxes apart."""
+    ending = f"-{run_id}"
+    return purpose[: LONGEST_SESSION - len(ending)] + ending
 
 
 def credentials() -> str:
     """Text of the credentials file: the management account's root, whose key id is the account id in the sandbox."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser["management"] = {
-        "aws_access_key_id": organizations.MANAGEMENT_ACCOUNT,
-        "aws_secret_access_key": "sandbox",
-    }
-    return _text(parser)
-
-
-def _role(organization: Organization, account: str, role: str, source: str, session: str) -> dict[str, str]:
-    return {
-        "role_arn": f"arn:{organization.partition}:iam::{account}:role/{role}",
-        "source_profile": source,
-        "role_session_name": session,
-        "region": organization.region,
-        "sts_regional_endpoints": "regional",
-    }
-
-
-def _text(parser: configparser.ConfigParser) -> str:
-    stream = io.StringIO()
-    parser.write(stream)
-    return stream.getvalue()
+    return f"[{MANAGEMENT}]\naws_access_key_id = {organizations.MANAGEMENT_ACCOUNT}\naws_secret_access_key = sandbox\n"

@@ -8,20 +8,40 @@ Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-cred
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from config.names import DEPLOYER_ROLE, IDENTITY_FOLDER, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from config.foundation import FoundationAccount
-    from config.sections import Organization
     from config.settings import Settings
 
 TOKEN_FILE = f"{IDENTITY_FOLDER}/token"
 ORGANIZATION_ROLE = "OrganizationAccountAccessRole"
 PLATFORM_ROLES = {"deployer": DEPLOYER_ROLE, "reader": READER_ROLE}
+SESSION = "runner-platform"
+FOUNDATION_SESSION = "runner-platform-foundation"
+
+
+class Organization(Protocol):
+    """What a profile needs of an organisation: the settings' and any other that knows it."""
+
+    @property
+    def partition(self) -> str:
+        """`aws`, or another of AWS's partitions."""
+
+    @property
+    def region(self) -> str:
+        """Where its callers ask STS."""
+
+
+class Account(Protocol):
+    """What a profile needs of an account."""
+
+    @property
+    def id(self) -> str:
+        """Twelve digits."""
 
 
 def class_profiles(settings: Settings, runner_class: str, *, token_file: str = TOKEN_FILE) -> str:
@@ -45,11 +65,11 @@ def class_profiles(settings: Settings, runner_class: str, *, token_file: str = T
 
 def platform_profiles(
     organization: Organization,
-    accounts: Mapping[str, FoundationAccount],
+    accounts: Mapping[str, Account],
     *,
     role: str,
     source_profile: str | None = None,
-    session: str = "runner-platform",
+    session: str = SESSION,
 ) -> str:
     """Profiles `platform-<account>` for a deployment of the platform.
 
@@ -80,10 +100,10 @@ PIPELINE_TOKEN_FILE = "/tmp/runner-platform-id-token"  # noqa: S105, S108  # a j
 
 def foundation_profiles(
     organization: Organization,
-    accounts: Mapping[str, FoundationAccount],
+    accounts: Mapping[str, Account],
     *,
     source_profile: str,
-    session: str = "runner-platform-foundation",
+    session: str = FOUNDATION_SESSION,
 ) -> str:
     """Profiles `foundation-<account>` for the one who brings up the foundation with the management account's role."""
     return rendered(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from automation import cli
 from sandbox import aws_config, environment, organization, ports, state
 from sandbox.errors import SandboxError
-from sandbox.organization import Organization
+from sandbox.organization import PROJECT, Organization
 from sandbox.paths import Paths
 from sandbox.processes import ProcessId
 
@@ -148,6 +151,27 @@ def test_profiles_chain_from_the_management_account_to_the_deployer() -> None:
         "the AWS CLI caches sessions by role: without the run id one of an earlier sandbox would be used"
     )
     assert all("region" in section for name, section in parser.items() if name != "DEFAULT"), "CLI v1 needs it"
+
+
+def test_the_platforms_profiles_are_those_that_runner_platform_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    found = aws_config.config(organization.read(), "0a1b2c3d").replace("-0a1b2c3d", "")
+    for arguments in (["deployer", "--source-profile", "operator"], ["foundation"]):
+        cli.app(["profiles", "--platform", *arguments], standalone_mode=False)
+        printed = capsys.readouterr().out
+        assert printed.count("[profile ") == len(organization.read().accounts)
+        assert f"\n{printed}" in f"{found}\n", "a profile that only the sandbox has proves nothing about the product's"
+
+
+def test_a_session_name_keeps_to_the_limit_of_sts_and_to_its_sandbox() -> None:
+    names = re.findall(r"role_session_name = (.*)", aws_config.config(MEMBERS, "0a1b2c3d"))
+    assert all(len(name) <= 64 for name in names)
+    assert aws_config.session_name("x" * 100, "0a1b") == "x" * 59 + "-0a1b"
+
+
+def test_printing_the_environment_imports_neither_documents_nor_sdks() -> None:
+    script = "import sys; from sandbox import environment; print({'components', 'boto3', 'pulumi'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert done.stdout.strip() == "set()", "`sandbox env` is evaluated by every new shell; it must be fast"
 
 
 def test_the_organisation_is_that_of_the_committed_stack_file() -> None:
