@@ -70,7 +70,7 @@ def runners(stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="
     """Compare the runners as GitLab has them with the settings; exit code 1 where they differ."""
     from automation import live_runners  # noqa: PLC0415  # see the module's docstring
 
-    found = live_runners.of_stack(stack)
+    found = live_runners.of_stack(stack, lambda target: typer.echo(f"target: GitLab at {target}", err=True))
     if as_json:
         _print_json([asdict(each) for each in found])
     for each in () if as_json else found:

@@ -102,7 +102,7 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
         )
     if role not in documents.PLATFORM_ROLES:
         raise WrongUseError(
-            f"--platform {role!r} {unknown_key(role, [*documents.PLATFORM_ROLES, 'foundation']).removeprefix('is not a setting; ')}"
+            f"--platform {role!r} {unknown_key(role, [*documents.PLATFORM_ROLES, 'foundation']).replace('is not a setting', 'is not a role')}"
         )
     return documents.platform_profiles(
         settings.organization, settings.accounts, role=role, source_profile=source_profile
@@ -112,7 +112,7 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
 def _known(stack: str) -> str:
     known = [foundation.STACK, *load.stacks()]
     if stack not in known:
-        raise WrongUseError(f"{stack!r} is not a stack; {unknown_key(stack, known).removeprefix('is not a setting; ')}")
+        raise WrongUseError(f"{stack!r} {unknown_key(stack, known).replace('is not a setting', 'is not a stack')}")
     return stack
 
 

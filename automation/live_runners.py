@@ -21,7 +21,7 @@ from components.documents.runner_settings import RunnerSettings, runner_settings
 from config.model import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from config.settings import Settings
 
@@ -74,14 +74,15 @@ def connection(url: str) -> gitlab.Gitlab:
     return gitlab.Gitlab(base, private_token=token, retry_transient_errors=True, timeout=30)
 
 
-def of_stack(stack: str) -> list[LiveRunner]:
-    """Compare the runners of a deployed stack.
+def of_stack(stack: str, say: Callable[[str], None]) -> list[LiveRunner]:
+    """Compare the runners of a deployed stack; `say` is told first which GitLab is asked.
 
     Raises:
         FailedError: the stack's outputs or GitLab cannot be read.
     """
     settings = inspect.settings_of(stack)
     api = connection(settings.gitlab.url)
+    say(api.url)
     if settings.gitlab.runners == "external":
         return compare(settings, external_ids(settings, stacks.external_tokens(settings), api), api)
     ids = {name: int(found) for name, found in (stacks.outputs(stack).get("runner_ids") or {}).items()}
