@@ -1,7 +1,7 @@
-"""Looks in AWS for resources whose creation was begun and never written down.
+"""Looks in AWS and GitLab for resources whose creation was begun and never written down.
 
 Owns, for each type that a second creation would double or be refused for, how to find what exists: by the name in its
-inputs, or by its tags where AWS chose the id. Types that are put in place (bucket settings, attachments, Kubernetes
+inputs, or by its tags where AWS chose the id; GitLab's runners are those of `sandbox.lost_runners`. Types that are put in place (bucket settings, attachments, Kubernetes
 objects by server-side apply, Helm releases) are left out on purpose: making them again is the same as finding them.
 Runs as `python -m sandbox.finders` with the environment of a deployment: a JSON list in, a JSON list of ids out.
 """
@@ -9,12 +9,16 @@ Runs as `python -m sandbox.finders` with the environment of a deployment: a JSON
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import lost_runners
+from sandbox.providers.base import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,6 +61,8 @@ class Wanted:
     region: str | None
     known: list[str]
     """Ids of that type and account that are in the state already, and so belong to somebody else."""
+    url: str | None = None
+    """Base URL of its provider, where the program names one."""
 
 
 def assign(wanted: Sequence[Wanted]) -> list[str | None]:
@@ -85,6 +91,8 @@ def candidates(wanted: Wanted) -> Iterable[str]:
     """Ids of what looks like the wanted one; none for a type that needs no search."""
     if wanted.token in BY_NAME:
         return [BY_NAME[wanted.token].format_map(wanted.inputs)]
+    if wanted.token == lost_runners.RUNNER:
+        return lost_runners.find(os.environ, wanted.url, wanted.inputs)
     if wanted.token not in BY_TAGS and wanted.token not in _SEARCHES:
         return []
     region = wanted.inputs.get("region") or wanted.region
@@ -168,7 +176,7 @@ def main() -> int:
     """Answer a list of `Wanted` on standard input with a list of ids and nulls; an error goes to standard error."""
     try:
         answers = assign([Wanted(**entry) for entry in json.load(sys.stdin)])
-    except (BotoCoreError, ClientError, LookupError) as error:
+    except (BotoCoreError, ClientError, LookupError, ProviderError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     json.dump(answers, sys.stdout)

@@ -4,7 +4,7 @@ Owns the proof that a lock is dead and the mending of pending creates. An engine
 something cannot write down the result: the state only says that a creation was begun. Running on would make a second
 one, and forgetting it would lose the first. So each such resource is looked for in the cloud (`sandbox.finders`):
 what exists goes into the state under its id and is read back by its provider, what does not is crossed out and made
-again.
+again. So is a GitLab runner that exists: its token was shown once and is lost with the answer (`sandbox.lost_runners`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox import engine_locks, engine_state
+from sandbox import engine_locks, engine_state, lost_runners
 from sandbox.engine_log import label
 from sandbox.errors import SandboxError
+from sandbox.providers.base import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,17 +49,53 @@ def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]
     exported = json.loads(engine.query(["stack", "export", "--stack", stack], folder))
     deployment = exported["deployment"]
     pending = [entry["resource"] for entry in deployment.get("pending_operations") or [] if entry["type"] == CREATING]
-    found = look(engine, pending, deployment.get("resources") or [])
-    for resource, identifier in zip(pending, found, strict=True):
-        ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
-        say(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
-    deployment["resources"] = settle(deployment.get("resources") or [], pending, found)
+    resources = deployment.get("resources") or []
+    found = [
+        usable(engine, resource, identifier, resources, say)
+        for resource, identifier in zip(pending, look(engine, pending, resources), strict=True)
+    ]
+    deployment["resources"] = settle(resources, pending, found)
     deployment["pending_operations"] = []
     engine.query(["stack", "import", "--stack", stack], folder, stdin=json.dumps(exported))
     targets = [resource["urn"] for resource, identifier in zip(pending, found, strict=True) if identifier]
     if targets:
         arguments = ["refresh", "--stack", stack, "--yes", "--skip-preview", "--suppress-progress"]
         engine.query([*arguments, *(f"--target={urn}" for urn in targets)], folder)
+
+
+def usable(
+    engine: Engine,
+    resource: Resource,
+    identifier: str | None,
+    resources: Sequence[Resource],
+    say: Callable[[str], None],
+) -> str | None:
+    """Say what was found of a resource; returns its id where it is kept, None where it is made again.
+
+    Args:
+        engine: How the engine is called; its environment leads to GitLab.
+        resource: What was being made.
+        identifier: Its id, None where it does not exist.
+        resources: Everything that the state holds.
+        say: Takes the sentence.
+
+    Raises:
+        SandboxError: A runner whose token is lost cannot be deleted.
+    """
+    lost = identifier is not None and resource["type"] == lost_runners.RUNNER
+    if identifier and lost:
+        try:
+            lost_runners.delete(engine.environment, _provider(resource, resources).get("baseUrl"), identifier)
+        except ProviderError as error:
+            raise SandboxError(
+                f"runner {identifier} was made by a killed run, its token is lost, and it cannot be deleted: {error}",
+                "delete it in GitLab; the next run makes another",
+            ) from error
+        ending = f"it exists (runner {identifier}), but GitLab shows a token once only: it is deleted and made again"
+    else:
+        ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
+    say(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
+    return None if lost else identifier
 
 
 def settle(resources: Sequence[Resource], pending: Sequence[Resource], found: Sequence[str | None]) -> list[Resource]:
@@ -110,8 +147,7 @@ def look(engine: Engine, pending: Sequence[Resource], resources: Sequence[Resour
 
 
 def _question(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:
-    provider_urn = str(resource.get("provider", "")).rpartition("::")[0]
-    provider = next((entry for entry in resources if entry["urn"] == provider_urn), {}).get("inputs", {})
+    provider = _provider(resource, resources)
     same = ("type", "provider")  # a name may exist in several accounts
     siblings = [entry for entry in resources if all(entry.get(key) == resource.get(key) for key in same)]
     return {
@@ -120,4 +156,12 @@ def _question(resource: Resource, resources: Sequence[Resource]) -> dict[str, An
         "profile": provider.get("profile"),
         "region": provider.get("region"),
         "known": [entry["id"] for entry in siblings if entry.get("id")],
+        "url": provider.get("baseUrl"),
     }
+
+
+def _provider(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:
+    """Inputs of the provider that makes a resource."""
+    urn = str(resource.get("provider", "")).rpartition("::")[0]
+    inputs: dict[str, Any] = next((entry for entry in resources if entry["urn"] == urn), {}).get("inputs", {})
+    return inputs

@@ -227,6 +227,12 @@ def _only_runners(target: Target) -> None:
         raise ProviderError(f"{target.token} is not modelled by the gitlab stand-in, which knows {RUNNER} only")
 
 
+def as_asked(found: dict[str, Any], wanted: Properties) -> bool:
+    """Whether a runner, as GitLab describes it, has these properties."""
+    live = _outputs(found, wanted, None)
+    return all(_form(live, key) == _form(wanted, key) for key in wanted)
+
+
 def _form(properties: Properties, key: str) -> Any:
     """Return a property in a form that can be compared."""
     value = properties.get(key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from sandbox import finders, recovery
+from sandbox import finders, lost_runners, recovery
 from sandbox.engine_run import Engine
 from sandbox.organization import PROJECT
 from sandbox.processes import ProcessId
@@ -152,7 +152,7 @@ def test_reset_asks_and_then_leaves_nothing_behind(own: Sandbox) -> None:
 
 def test_every_resource_that_a_killed_run_could_leave_is_found_by_what_the_program_asked_for(sandbox: Sandbox) -> None:
     """Takes each resource out of the state in thought, and looks for it as after a killed run."""
-    looked_for = {*finders.BY_NAME, *finders.BY_TAGS, *finders._SEARCHES}
+    looked_for = {*finders.BY_NAME, *finders.BY_TAGS, *finders._SEARCHES, lost_runners.RUNNER}
     engine = Engine(paths=sandbox.paths, program="pulumi", environment=sandbox.variables)
     missed = []
     for stack in ("foundation", "dev", "prod"):

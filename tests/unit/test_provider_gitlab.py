@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox.environment import GITLAB_TOKEN
-from sandbox.gitlab.server import GitLab as FakeGitLab
-from sandbox.gitlab.server import serve
 from sandbox.providers.base import InvalidInputsError, ProviderError
 from sandbox.providers.gitlab import RUNNER, GitLab
 from sandbox.providers.wire import UNKNOWN, Secret
 from tests.sandbox.provider_driver import Driver
+from tests.unit.fake_gitlab import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +28,8 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    server = serve(FakeGitLab(tmp_path, "https://gitlab.com"), 0)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/api/v4/"
-    server.shutdown()
-    server.server_close()
+    with serving(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
