@@ -25,10 +25,10 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test: check tools ## Everything, with a sandbox of its own: minutes
-	$(BIN)/pytest -m sandbox
+	$(BIN)/pytest -m 'sandbox or processes'
 
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

@@ -217,6 +217,7 @@ def test_a_kubeconfig_that_is_none_is_refused_in_words() -> None:
         made.read(Driver(made).target(CONFIG_MAP, "a"), {}, {})
 
 
+@pytest.mark.processes
 def test_helm_ends_with_the_provider_however_that_ends() -> None:
     code = (
         "import subprocess, time; from sandbox.providers.kubernetes.helm import tethered; "

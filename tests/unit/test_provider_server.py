@@ -219,6 +219,7 @@ def test_the_version_is_that_of_the_sdk(stub: Any) -> None:
     assert stub.Handshake(provider_pb2.ProviderHandshakeRequest()).supports_autonaming_configuration
 
 
+@pytest.mark.processes
 def test_a_provider_process_ends_when_its_engine_is_gone() -> None:
     plugin = [sys.executable, "-m", "sandbox.providers.aws"]
     parent = (
@@ -235,6 +236,7 @@ def test_a_provider_process_ends_when_its_engine_is_gone() -> None:
     assert not _alive(int(pid)), "an orphaned provider holds memory for ever"
 
 
+@pytest.mark.processes
 def test_a_provider_process_that_starts_after_its_engines_end_does_not_stay() -> None:
     plugin = [sys.executable, "-m", "sandbox.providers.aws", "127.0.0.1:9"]
     done = subprocess.run(plugin, capture_output=True, text=True, timeout=20, check=True)

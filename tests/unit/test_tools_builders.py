@@ -15,6 +15,8 @@ from sandbox.tools.cache import is_complete, locked, staged, tool_folder
 from sandbox.tools.errors import ToolsError
 from tests.unit.tools_bench import HANGS, Bench, alive, make, wait_for
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
