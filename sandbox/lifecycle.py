@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from sandbox import ports, processes, state
+from sandbox import disk, ports, processes, state
 from sandbox.errors import SandboxError
 from sandbox.processes import ProcessId
 
@@ -44,22 +44,23 @@ def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> sta
         The state once AWS answers and each cluster that it knows is up, or has failed.
 
     Raises:
-        SandboxError: A port is taken, a part does not start; names it.
+        SandboxError: A port is taken, the disk is full, a part does not start; names it.
     """
     current = state.read(paths)
     if current is not None and current.running and not current.given_up:
         return _wait_ready(paths, _log(paths))
+    fresh = current is None
+    _make_folders(paths)
+    disk.require_space(paths, disk.NEW if fresh else disk.KEPT)
     if current is not None:
         if current.running:
             progress("the sandbox had given up on a part of itself and is started again")
         stop(paths, progress)
         current = state.read(paths)
-    fresh = current is None
     if current is None:
         current = state.State(run_id=secrets.token_hex(4), ports=ports.choose())
     ports.require_free(current.ports)
     current.failure, current.ready, current.supervisor = "", False, None
-    _make_folders(paths)
     state.write(paths, current)
     progress("starting a new sandbox" if fresh else "starting the sandbox with its kept state")
     supervisor = _spawn(paths)
@@ -75,6 +76,15 @@ def stop(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> int:
     Raises:
         SandboxError: Something could not be ended; names it.
     """
+    ended = _end_all(paths, progress)
+    final = state.read(paths)
+    if final is not None:
+        final.supervisor, final.processes, final.clusters, final.ready = None, [], [], False
+        state.write(paths, final)
+    return ended
+
+
+def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
     current = state.read(paths)
     if current is None:
         return 0
@@ -84,11 +94,7 @@ def stop(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> int:
         ended += len(processes.family(supervisor.identity))
         progress(f"stopping {ended} processes, clusters first")
         processes.end(supervisor.identity, patience=STOP_SECONDS)
-    ended += _end_leftovers(paths, current, progress)
-    final = state.read(paths) or current
-    final.supervisor, final.processes, final.clusters, final.ready = None, [], [], False
-    state.write(paths, final)
-    return ended
+    return ended + _end_leftovers(paths, current, progress)
 
 
 def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -97,7 +103,7 @@ def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> Non
     Raises:
         SandboxError: Something cannot be stopped or removed.
     """
-    stop(paths, progress)
+    _end_all(paths, progress)  # writes nothing, so that it works where the disk is full
     for entry in sorted(paths.root.iterdir()) if paths.root.is_dir() else []:
         if entry == paths.lock_file:
             continue  # held right now
@@ -172,9 +178,7 @@ def _make_folders(paths: Paths) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise SandboxError(
-                f"cannot make {folder}: {error.strerror}", "free space or set RUNNER_PLATFORM_CACHE"
-            ) from error
+            raise SandboxError(f"cannot make {folder}: {error.strerror}", disk.REMEDY) from error
 
 
 def _log(paths: Paths) -> Path:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox import disk
 from sandbox.errors import LOCKED, SandboxError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def held(paths: Paths, command: str | None = None) -> Iterator[None]:
         command: What to tell others; by default this process's command line.
 
     Raises:
-        SandboxError: Somebody else holds it (exit code 4), or the folder cannot be written.
+        SandboxError: Somebody else holds it (exit code 4), the folder cannot be written, or its disk fills up meanwhile.
     """
     try:
         paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,7 +51,8 @@ def held(paths: Paths, command: str | None = None) -> Iterator[None]:
             raise SandboxError(_holder(handle), "wait for it, or interrupt it", exit_code=LOCKED) from error
         _tell(handle, {"pid": os.getpid(), "command": command or _command(), "since": time.time()})
         try:
-            yield
+            with disk.explained(paths):
+                yield
         finally:
             os.ftruncate(handle, 0)
     finally:
@@ -59,7 +61,8 @@ def held(paths: Paths, command: str | None = None) -> Iterator[None]:
 
 def _tell(handle: int, holder: dict[str, object]) -> None:
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(holder).encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk must not stop `reset`, which frees it
+        os.pwrite(handle, json.dumps(holder).encode(), 0)
 
 
 def _holder(handle: int) -> str:

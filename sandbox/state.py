@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sandbox.disk import REMEDY
 from sandbox.errors import SandboxError
 from sandbox.processes import ProcessId
 
@@ -156,6 +157,4 @@ def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
                 os.unlink(name)  # noqa: PTH108 - same
             raise
     except OSError as error:
-        raise SandboxError(
-            f"cannot write {path}: {error.strerror}", "free space or set RUNNER_PLATFORM_CACHE"
-        ) from error
+        raise SandboxError(f"cannot write {path}: {error.strerror}", REMEDY) from error
