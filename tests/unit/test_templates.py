@@ -1,0 +1,242 @@
+"""The GitLab templates: what they declare, and what their script lines do in a shell with GitLab's variables set."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import stat
+import string
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from config import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEMPLATE = load.ROOT / "templates" / "aws-oidc.gitlab-ci.yml"
+TEXT = TEMPLATE.read_text()
+HEADER, BODY = (yaml.safe_load(part) for part in TEXT.split("\n---\n"))
+INPUTS: dict[str, dict[str, Any]] = HEADER["spec"]["inputs"]
+EXAMPLE = yaml.safe_load("\n".join(re.findall(r"^#   (.*)$", TEXT, re.MULTILINE)))
+TOKEN = "header.claims.signature"
+GITLAB = {"CI_SERVER_URL": "https://gitlab.com", "CI_PIPELINE_ID": "1234567890", "CI_JOB_ID": "98765432101"}
+SESSION = "gitlab-1234567890-98765432101"
+ROLE = "arn:aws:iam::444444444444:role/cicd/gitlab-release"
+IDENTITY = f"arn:aws:sts::444444444444:assumed-role/gitlab-release/{SESSION}"
+FAKE_AWS = """#!{python}
+import json, os, sys
+json.dump({{"arguments": sys.argv[1:], "environment": dict(os.environ)}}, open({record!r}, "w"))
+print({identity!r})
+"""
+SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A job's before_script after it ended."""
+
+    code: int
+    output: str
+    """What the job's log shows."""
+    folder: Path
+    called: dict[str, Any] | None
+    """Arguments and environment of the `aws` call; None where there was none."""
+
+
+def _interpolated(text: str, values: dict[str, Any]) -> str:
+    def value(match: re.Match[str]) -> str:
+        given = values.get(match[1], INPUTS[match[1]].get("default"))
+        return json.dumps(given) if isinstance(given, bool) else str(given)
+
+    return re.sub(r"\$\[\[ inputs\.(\w+) \]\]", value, text)
+
+
+def _run(
+    tmp_path: Path,
+    *,
+    shell: str = "bash",
+    identity: str = IDENTITY,
+    environment: dict[str, str] | None = None,
+    **inputs: Any,
+) -> Ran:
+    tools, record = tmp_path / "bin", tmp_path / "record.json"
+    tools.mkdir()
+    fake = tools / "aws"
+    fake.write_text(FAKE_AWS.format(python=sys.executable, record=str(record), identity=identity))
+    fake.chmod(0o755)
+    values = {"role_arn": ROLE, "region": "eu-central-1", "folder": str(tmp_path), **inputs}
+    job = yaml.safe_load(_interpolated(TEXT.split("\n---\n")[1], values))[values.get("job", ".aws-oidc")]
+    known = {**GITLAB, "AWS_OIDC_TOKEN": TOKEN, "PATH": f"{tools}:/usr/bin:/bin", **(environment or {})}
+    # Job variables are exported before the script, and expanded with the predefined ones.
+    known = {**{name: string.Template(text).substitute(known) for name, text in job["variables"].items()}, **known}
+    command = [shell, "sh"] if shell == "busybox" else [shell]
+    done = subprocess.run(
+        [*command, "-e", "-c", "\n".join(job["before_script"])],
+        env=known,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return Ran(
+        code=done.returncode,
+        output=done.stdout + done.stderr,
+        folder=tmp_path / f"aws-oidc-{GITLAB['CI_JOB_ID']}",
+        called=json.loads(record.read_text()) if record.exists() else None,
+    )
+
+
+def test_the_file_is_a_header_and_a_configuration() -> None:
+    assert len(list(yaml.safe_load_all(TEXT))) == 2
+    assert list(BODY) == ["$[[ inputs.job ]]"]
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_input_is_typed_described_and_used(name: str) -> None:
+    declared = INPUTS[name]
+    assert declared["type"] in {"string", "number", "boolean", "array"}
+    assert declared["description"].endswith(".")
+    assert f"$[[ inputs.{name} ]]" in TEXT
+    if declared["type"] == "string":
+        assert "default" not in declared or re.search(declared["regex"], declared["default"])
+
+
+def test_no_interpolation_names_an_input_that_is_not_declared() -> None:
+    assert set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", TEXT)) == set(INPUTS)
+
+
+def test_the_example_gives_inputs_that_exist_and_names_a_role_as_the_platform_does() -> None:
+    given = EXAMPLE["include"][0]["inputs"]
+    required = {name for name, declared in INPUTS.items() if "default" not in declared}
+    assert required <= set(given) <= set(INPUTS)
+    assert all(re.search(INPUTS[name]["regex"], value) for name, value in given.items())
+    settings = load.of_stack("prod")
+    names = settings.names
+    assert given["role_arn"] == names.role_arn(settings.accounts["prod"].id, names.gitlab_role("release"))
+    assert EXAMPLE["release"]["extends"] == INPUTS["job"]["default"]
+
+
+@pytest.mark.parametrize(
+    "value", ["platform-release", "arn:aws:iam::1:role/x", f"{ROLE}\n[profile other]", f'{ROLE}" evil']
+)
+def test_what_is_no_role_arn_is_refused(value: str) -> None:
+    assert not re.search(INPUTS["role_arn"]["regex"], value)
+
+
+def test_the_audience_is_the_instance_as_the_trust_names_it() -> None:
+    aud = BODY["$[[ inputs.job ]]"]["id_tokens"]["AWS_OIDC_TOKEN"]["aud"]
+    assert string.Template(aud).substitute(GITLAB) == load.of_stack("prod").gitlab.url
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_job_finds_the_role_under_its_profile_and_as_the_default(tmp_path: Path, shell: str) -> None:
+    ran = _run(tmp_path, shell=shell)
+    assert ran.code == 0, ran.output
+    config = configparser.ConfigParser(default_section="none")
+    config.read(ran.folder / "config")
+    expected = {
+        "role_arn": ROLE,
+        "web_identity_token_file": str(ran.folder / "token"),
+        "role_session_name": SESSION,
+        "region": "eu-central-1",
+        "sts_regional_endpoints": "regional",
+    }
+    assert {name: dict(config[name]) for name in config.sections()} == {
+        "default": expected,
+        "profile gitlab": expected,
+    }
+    assert (ran.folder / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
+    assert len(SESSION) <= 64
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_cli_is_asked_once_with_the_profile_and_nothing_that_wins_over_it(tmp_path: Path, shell: str) -> None:
+    left = {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "session",
+        "AWS_ROLE_ARN": "arn:aws:iam::222222222222:role/other",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/elsewhere",
+        "AWS_PROFILE": "dev",
+        "AWS_CONFIG_FILE": "/etc/runner-platform/aws/config",
+    }
+    ran = _run(tmp_path, shell=shell, environment=left)
+    assert ran.code == 0, ran.output
+    assert ran.called is not None
+    assert ran.called["arguments"] == ["sts", "get-caller-identity", "--query", "Arn", "--output", "text"]
+    seen = {name: value for name, value in ran.called["environment"].items() if name.startswith("AWS_")}
+    assert seen == {
+        "AWS_CONFIG_FILE": str(ran.folder / "config"),
+        "AWS_PROFILE": "gitlab",
+        "AWS_SDK_LOAD_CONFIG": "1",
+    }
+
+
+def test_the_log_shows_the_identity_and_never_the_token(tmp_path: Path) -> None:
+    ran = _run(tmp_path)
+    assert ran.output == f"aws-oidc: {IDENTITY}\n"
+
+
+def test_only_the_job_can_read_the_token(tmp_path: Path) -> None:
+    folder = _run(tmp_path).folder
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    assert modes == {folder.name: 0o700, "token": 0o600, "config": 0o600}
+
+
+def test_a_folder_that_somebody_else_made_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / f"aws-oidc-{GITLAB['CI_JOB_ID']}").mkdir()
+    ran = _run(tmp_path)
+    assert ran.code != 0
+    assert ran.called is None
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "arn:aws:sts::222222222222:assumed-role/runner-small/runner-small",
+        IDENTITY.replace("444444444444", "333333333333"),
+        IDENTITY.replace("gitlab-release", "other-gitlab-release"),
+        "",
+    ],
+)
+def test_another_identity_ends_the_job(tmp_path: Path, identity: str) -> None:
+    ran = _run(tmp_path, identity=identity)
+    assert ran.code == 1
+    assert "and it should be sts::444444444444:assumed-role/gitlab-release/" in ran.output
+
+
+@pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])
+def test_the_identity_of_another_partition_is_recognised(tmp_path: Path, partition: str) -> None:
+    arn = ROLE.replace("arn:aws:", f"arn:{partition}:")
+    ran = _run(tmp_path, role_arn=arn, identity=IDENTITY.replace("arn:aws:", f"arn:{partition}:"))
+    assert ran.code == 0, ran.output
+
+
+def test_a_job_without_an_id_token_ends_with_the_remedy(tmp_path: Path) -> None:
+    ran = _run(tmp_path, environment={"AWS_OIDC_TOKEN": ""})
+    assert ran.code == 1
+    assert "extend .aws-oidc" in ran.output
+    assert ran.called is None
+
+
+def test_without_verify_no_cli_is_needed(tmp_path: Path) -> None:
+    ran = _run(tmp_path, verify=False)
+    assert ran.code == 0, ran.output
+    assert ran.called is None
+    assert (ran.folder / "config").exists()
+
+
+def test_two_roles_are_two_hidden_jobs_with_profiles_of_their_own(tmp_path: Path) -> None:
+    ran = _run(tmp_path, job=".aws-oidc-dev", profile="dev")
+    assert ran.code == 0, ran.output
+    assert ran.called is not None
+    assert ran.called["environment"]["AWS_PROFILE"] == "dev"
+    assert "[profile dev]" in (ran.folder / "config").read_text()
