@@ -5,8 +5,13 @@ The keys come from `tests/data/chart-values.json`; a key without a case here fai
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MONITORS = "monitoring.coreos.com/v1"
 METRICS = {"metrics": {"enabled": True}}
@@ -232,3 +237,13 @@ SERVICES = (
 )
 
 CASES: dict[str, Case] = POD | DEPLOYMENT | CONFIG | ACCESS | SERVICES
+
+
+def packaged(chart: Path, folder: Path, version: str | None = None) -> Path:
+    """Make the `.tgz` of a chart, as a company does that mirrors it."""
+    helm = shutil.which("helm")
+    assert helm, "the sandbox suite needs helm on PATH; `make test` puts it there"
+    arguments = ["package", str(chart), "--destination", str(folder), *(["--version", version] if version else [])]
+    subprocess.run([helm, *arguments], capture_output=True, check=True, timeout=60)
+    (archive,) = folder.glob("*.tgz")
+    return archive

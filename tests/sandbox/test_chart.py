@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import subprocess
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.sandbox.chart_cases import CASES, Case
+from automation import inspect
+from config import load, names
+from tests.sandbox.chart_cases import CASES, Case, packaged
 
 pytestmark = pytest.mark.sandbox
 
@@ -178,3 +181,22 @@ def test_newer_values_count_from_the_version_that_brought_them(tmp_path: Path) -
     assert "concurrent = 3" in objects(values, newer)["ConfigMap"]["data"]["config.toml"]
     assert objects(values, newer)["ConfigMap"]["metadata"]["labels"]["team"] == "x"
     assert objects(values)["ConfigMap"] == objects({})["ConfigMap"], "an older chart ignores both silently"
+
+
+@pytest.mark.parametrize(
+    ("stack", "runner_class"), [(stack, name) for stack in load.stacks() for name in load.of_stack(stack).runners]
+)
+def test_the_packaged_chart_takes_the_values_of_every_class(stack: str, runner_class: str, tmp_path: Path) -> None:
+    settings = load.of_stack(stack)
+    archive = packaged(CHART, tmp_path, settings.chart.version)
+    values = yaml.safe_load(inspect.values(stack, runner_class))
+    made = objects(values, archive, names.release(runner_class))
+    data = made["ConfigMap"]["data"]
+    template = tomllib.loads(data["config.template.toml"])
+    (runner,) = template["runners"]
+    assert runner == tomllib.loads(values["runners"]["config"])["runners"][0], "the chart's templating changed the TOML"
+    assert runner["kubernetes"]["namespace"] == names.namespace_jobs(runner_class)
+    assert set(template) == {"runners"}, "only [[runners]] is merged at registration"
+    assert tomllib.loads(data["config.toml"])["concurrent"] == values["concurrent"]
+    manager = made["Deployment"]["spec"]["template"]["spec"]
+    assert manager["serviceAccountName"] == values["serviceAccount"]["name"]

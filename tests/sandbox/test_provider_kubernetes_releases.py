@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,9 @@ from sandbox.providers.base import CancelledError, InvalidInputsError, PartialFa
 from sandbox.providers.kubernetes import records
 from sandbox.providers.kubernetes.helm import binary, locked
 from sandbox.providers.wire import UNKNOWN
+from tests.sandbox.chart_cases import packaged
 from tests.sandbox.provider_kubernetes_cases import (
+    CHART,
     RELEASE,
     TOKEN,
     changed,
@@ -25,8 +28,6 @@ from tests.sandbox.provider_kubernetes_cases import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sandbox.kubernetes.cluster import Cluster
     from sandbox.providers.kubernetes.records import Record
     from tests.sandbox.provider_driver import Driver
@@ -209,6 +210,21 @@ def test_a_chart_that_is_not_there_is_named(stack: Driver) -> None:
     for chart, more in (("./nowhere.tgz", {}), ("other", {"repositoryOpts": {"repo": "http://127.0.0.1:9"}})):
         with pytest.raises(InvalidInputsError, match=chart.strip("./")):
             stack.preview(RELEASE, "small", {**release(stack), "chart": chart, **more})
+
+
+def test_a_packaged_chart_is_deployed_from_its_path(
+    stack: Driver, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packaged(Path(CHART), tmp_path, "0.93.0")
+    stack.up(RELEASE, "small", {**release(stack), "chart": str(archive)})
+    assert stack.states["small"].outputs["status"]["version"] == "0.93.0", "the archive's own version"
+    assert latest(stack, cluster).status == "deployed"
+    monkeypatch.chdir(tmp_path)  # as the engine starts its plugins in the program's folder
+    for again in (str(archive), archive.name, f"./{archive.name}"):
+        stack.preview(RELEASE, "small", {**release(stack), "chart": again})
+    diff = stack.up(RELEASE, "small", {**release(stack), "chart": str(archive)})
+    assert diff is not None
+    assert diff.changes == []
 
 
 def test_our_own_chart_stands_in_where_the_repository_cannot_be_reached(stack: Driver) -> None:
