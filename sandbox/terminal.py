@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
+from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
-
     from sandbox.errors import SandboxError
+
+
+WIDE: Final = 1000
+"""Columns of what is no terminal."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where the sandbox writes; a log or a pipe has no width, so nothing is broken to fit one, unless COLUMNS says it.
+
+    Args:
+        stderr: Standard error instead of standard output.
+    """
+    made = Console(stderr=stderr)
+    if not made.file.isatty() and "COLUMNS" not in os.environ:
+        made.width = WIDE
+    return made
 
 
 def sayer(console: Console, indent: str = "") -> Callable[[str], None]:

@@ -12,9 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
-
-from sandbox import display, environment, lock, organization, state, summary
+from sandbox import display, environment, lock, organization, state, summary, terminal
 from sandbox.deploy import Deployed, Stack, deploy, happened, stages
 from sandbox.engine_run import Engine, end_leftovers
 from sandbox.errors import INTERRUPTED, SandboxError
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from rich.console import Console
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `make up`; returns its exit code."""
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in names if name not in known]
     if unknown:
         parser.error(f"unknown stack {unknown[0]!r}; known are {', '.join(known)}")
-    console = Console()
+    console = terminal.console()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         paths = Paths.from_environment()

@@ -12,9 +12,8 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from sandbox import environment, lifecycle, lock, status
+from sandbox import environment, lifecycle, lock, status, terminal
 from sandbox.errors import INTERRUPTED, SandboxError
 from sandbox.paths import Paths
 from sandbox.prepare import prepared
@@ -22,6 +21,8 @@ from sandbox.terminal import sayer, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import Console
 
 app = typer.Typer(name="sandbox", help="The cloud on this machine.", no_args_is_help=True)
 
@@ -56,7 +57,7 @@ def show_status(
         if as_json:
             typer.echo(json.dumps(found.document(), indent=2))
         else:
-            Console().print(status.render(found))
+            terminal.console().print(status.render(found))
         if not found.fine:
             raise typer.Exit(1)
 
@@ -84,7 +85,7 @@ def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
 @contextlib.contextmanager
 def _reported() -> Iterator[Console]:
     """Turn errors into a sentence on standard error and the right exit code."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     try:
         yield console
     except SandboxError as error:
