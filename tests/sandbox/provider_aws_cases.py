@@ -205,6 +205,17 @@ CASES = [
         replace={"name": "another-alarm"},
     ),
     Case(
+        token="aws:cloudwatch/logMetricFilter:LogMetricFilter",
+        inputs=lambda w: {
+            "logGroupName": w.logs,
+            "pattern": '{ $.log = "*failed*" }',
+            "metricTransformation": {"name": "failed", "namespace": "case", "value": "1", "defaultValue": "0"},
+        },
+        change={"pattern": "failed", "metricTransformation": {"name": "failed", "namespace": "case", "value": "2"}},
+        replace={"name": "another-filter"},
+        import_id=lambda state: f"{state.outputs['logGroupName']}:{state.id}",
+    ),
+    Case(
         token="aws:ecr/repository:Repository",
         inputs=lambda w: {
             "name": "protected/case",
@@ -260,5 +271,20 @@ CASES = [
             "accessScope": {"type": "namespace", "namespaces": ["jobs-b", "jobs-a"]},
         },
         replace={"accessScope": {"type": "cluster"}},
+    ),
+    Case(
+        token="aws:eks/addon:Addon",
+        inputs=lambda w: {
+            "clusterName": w.cluster,
+            "addonName": "amazon-cloudwatch-observability",
+            "addonVersion": "v6.3.0-eksbuild.1",
+            "serviceAccountRoleArn": w.role_arn,
+            "configurationValues": json.dumps({"agent": {"nodeSelector": {"a": "b"}}}),
+            "resolveConflictsOnCreate": "OVERWRITE",
+            **TAGS,
+        },
+        change={"addonVersion": "v6.4.0-eksbuild.1", "configurationValues": json.dumps({"agent": {}}), **RETAGGED},
+        replace={"addonName": "metrics-server", "serviceAccountRoleArn": None, "configurationValues": None},
+        kept_inputs=frozenset({"resolveConflictsOnCreate"}),
     ),
 ]

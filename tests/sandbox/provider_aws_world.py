@@ -133,8 +133,12 @@ class World:
 
     @cached_property
     def logs_arn(self) -> str:
+        return f"arn:aws:logs:{REGION}:{CICD}:log-group:{self.logs}"
+
+    @cached_property
+    def logs(self) -> str:
         self.client("logs").create_log_group(logGroupName="world")
-        return f"arn:aws:logs:{REGION}:{CICD}:log-group:world"
+        return "world"
 
     @cached_property
     def repository(self) -> str:

@@ -1,6 +1,6 @@
-"""CloudWatch log groups.
+"""CloudWatch log groups, and the metrics that are made from what is logged.
 
-Source: https://www.pulumi.com/registry/packages/aws/api-docs/cloudwatch/loggroup/.
+Source: https://www.pulumi.com/registry/packages/aws/api-docs/cloudwatch/loggroup/ and logmetricfilter/.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,14 @@ from sandbox.providers.aws.tags import changes, own
 from sandbox.providers.base import Properties, ProviderError
 
 _GONE = {"ResourceNotFoundException"}
+_TRANSFORMATION = {
+    "name": "metricName",
+    "namespace": "metricNamespace",
+    "value": "metricValue",
+    "unit": "unit",
+    "dimensions": "dimensions",
+}
+"""Names in the SDK, and in the API, of what a line is turned into; the default is text in one and a number in the other."""
 
 
 class LogGroup(Handler):
@@ -97,6 +105,78 @@ class LogGroup(Handler):
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
         if not outputs.get("skipDestroy"):
             call.client("logs").find("delete_log_group", _GONE, logGroupName=identifier)
+
+
+class LogMetricFilter(Handler):
+    """A metric that counts lines of a log group. Its id is its name; an import takes `<log group>:<name>`. It is put as a whole."""
+
+    token = "aws:cloudwatch/logMetricFilter:LogMetricFilter"  # noqa: S105 - a type token
+    naming = AutoName(longest=512)
+    immutable = frozenset({"name", "logGroupName"})
+    nested_defaults: ClassVar[Mapping[str, Any]] = {"metricTransformation.unit": "None"}
+    modelled = frozenset({"name", "logGroupName", "pattern", "metricTransformation"})
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        name = self.name_of(inputs)
+        self._put(call, name, inputs)
+        return name
+
+    @override
+    def import_id(self, call: Call, identifier: str) -> tuple[str, Properties]:
+        group, separator, name = identifier.rpartition(":")
+        if not separator:
+            raise ProviderError(f"{identifier} is no id of a metric filter; an import takes <log group>:<name>")
+        return name, {"logGroupName": group}
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        group = known["logGroupName"]
+        try:
+            found = call.client("logs").pages(
+                "describe_metric_filters", "metricFilters", logGroupName=group, filterNamePrefix=identifier
+            )
+        except AwsError as error:
+            if error.code in _GONE:  # the group is gone, and its filters with it
+                return None
+            raise
+        match = next((item for item in found if item["filterName"] == identifier), None)
+        if match is None:
+            return None
+        transformation = match["metricTransformations"][0]
+        default = transformation.get("defaultValue")
+        return {
+            "logGroupName": group,
+            "metricTransformation": {
+                **{name: transformation[key] for name, key in _TRANSFORMATION.items() if transformation.get(key)},
+                **({"defaultValue": f"{default:g}"} if default is not None else {}),
+            },
+            "name": identifier,
+            "pattern": match["filterPattern"],
+        }
+
+    @override
+    def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
+        self._put(call, identifier, news)
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        logs = call.client("logs")
+        logs.find("delete_metric_filter", _GONE, logGroupName=outputs["logGroupName"], filterName=identifier)
+
+    @staticmethod
+    def _put(call: Call, name: str, inputs: Properties) -> None:
+        wanted = inputs["metricTransformation"]
+        transformation = {key: wanted[prop] for prop, key in _TRANSFORMATION.items() if wanted.get(prop) is not None}
+        if wanted.get("defaultValue") is not None:
+            transformation["defaultValue"] = float(wanted["defaultValue"])
+        call.client("logs").call(
+            "put_metric_filter",
+            logGroupName=inputs["logGroupName"],
+            filterName=name,
+            filterPattern=inputs["pattern"],
+            metricTransformations=[transformation],
+        )
 
 
 def _group(logs: Client, name: str) -> Properties | None:
