@@ -3,6 +3,7 @@
 import pulumi
 
 from components.account_access import AccountAccess, AccountAccessArgs
+from components.alarms import optional_alarms
 from components.cluster import Cluster, ClusterArgs
 from components.documents import plans
 from components.job_cache import JobCache, JobCacheArgs
@@ -63,14 +64,10 @@ runners = {
     )
     for name in settings.runners
 }
+optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
 
 pulumi.export("cluster", cluster.name)
-pulumi.export(
-    "update_kubeconfig",
-    cluster.name.apply(
-        lambda it: f"aws eks update-kubeconfig --name {it} --region {settings.organization.region} --profile {profile}"
-    ),
-)
+pulumi.export("update_kubeconfig", cluster.update_kubeconfig)
 pulumi.export("runner_image", registry.runner_image)
 pulumi.export("cache_bucket", cache.bucket)
 pulumi.export("delegated_roles", {name: each.delegated_roles for name, each in access.items()})

@@ -116,7 +116,8 @@ PLAIN = frozenset(
             "aws:eks/accessEntry:AccessEntry",
         ),
         *("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "aws:ecr/repositoryPolicy:RepositoryPolicy"),
-        "aws:ecr/lifecyclePolicy:LifecyclePolicy",
+        *("aws:ecr/lifecyclePolicy:LifecyclePolicy", "aws:eks/addon:Addon"),
+        *("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"),
     }
 )
 """Types whose outputs, as far as the programs use them, are their inputs."""

@@ -54,6 +54,8 @@ class Cluster(pulumi.ComponentResource):
 
     name: pulumi.Output[str]
     """Physical name."""
+    update_kubeconfig: pulumi.Output[str]
+    """The line that lets a person's `kubectl` in."""
     issuer: pulumi.Output[str]
     """Issuer of its service accounts' tokens, with `https://`."""
     oidc_provider_arn: pulumi.Output[str]
@@ -101,6 +103,11 @@ class Cluster(pulumi.ComponentResource):
         )
         switch = self._network_policies()
         self.name, self.oidc_provider_arn = cluster.name, provider.arn
+        self.update_kubeconfig = cluster.name.apply(
+            lambda it: (
+                f"aws eks update-kubeconfig --name {it} --region {names.organization.region} --profile {args.profile}"
+            )
+        )
         self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
         self.node_role_name, self.ready = roles.node_role_name, [*access.nodes, switch]
         self.register_outputs({"name": self.name, "issuer": self.issuer, "oidc_provider_arn": self.oidc_provider_arn})

@@ -125,6 +125,10 @@ class Names:
         """The role that writes the network's flow logs."""
         return f"runner-platform-flow-log{self.suffix}"
 
+    def alarms_role(self) -> str:
+        """The role of the CloudWatch agent, where there are alarms."""
+        return f"runner-platform-alarms{self.suffix}"
+
     def tag(self, runner_class: str) -> str:
         """The GitLab tag that picks a class."""
         return f"{runner_class}{self.suffix}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from config import checks
+from config import alarms, checks
+from config.alarms import Alarms
 from config.errors import Problem, SettingsError, problems_of, shown, unknown_key
 from config.model import Level
 from config.names import Names
@@ -46,9 +47,10 @@ SINGLE: dict[str, type[BaseModel]] = {
     "cache": Cache,
     "registry": Registry,
     "tags": Tags,
+    "alarms": Alarms,
 }
 MAPPINGS: dict[str, type[BaseModel]] = {"accounts": Account, "runners": Runner, "gitlab_oidc": GitLabOidc}
-OPTIONAL = frozenset({"registry", "tags", "gitlab_oidc"})
+OPTIONAL = frozenset({"registry", "tags", "alarms", "gitlab_oidc"})
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -69,6 +71,7 @@ class Settings:
     cache: Cache
     registry: Registry
     tags: Tags
+    alarms: Alarms
     gitlab_oidc: Mapping[str, GitLabOidc]
 
     @property
@@ -260,6 +263,8 @@ def _cross_checks(parsed: Parsed) -> Iterable[Problem]:
         home = accounts.get(parsed.platform.account)
         cache = [composed.cache_bucket(home.id)] if home else []
         yield from checks.bucket_names(parsed.organization, accounts, *cache)
+        if parsed.single["alarms"]:
+            yield from alarms.topic(parsed.single["alarms"], parsed.organization, home)
         yield from checks.runner_tags({name: r.tag or composed.tag(name) for name, r in parsed.runners.items()})
     for name, settings in parsed.runners.items():
         yield from checks.runner(name, settings, accounts, listed)

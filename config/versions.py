@@ -17,3 +17,6 @@ KUBERNETES_SUPPORT_ENDS = {
 """End of EKS standard support per minor version. Source: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html"""
 CHART_WITH_NATIVE_SECCOMP = (0, 88, 0)
 """Runner 18.11: `seccomp_profile` in `pod_security_context`."""
+CLOUDWATCH_ADDON = "v6.3.0-eksbuild.1"
+"""EKS add-on `amazon-cloudwatch-observability`, with alarms only. AWS tried this version on Auto Mode's nodes:
+https://github.com/aws-samples/sample-aws-eks-auto-mode/pull/21"""
