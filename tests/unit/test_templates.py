@@ -9,7 +9,6 @@ import shutil
 import stat
 import string
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,10 @@ GITLAB = {"CI_SERVER_URL": "https://gitlab.com", "CI_PIPELINE_ID": "1234567890",
 SESSION = "gitlab-1234567890-98765432101"
 ROLE = "arn:aws:iam::444444444444:role/cicd/gitlab-release"
 IDENTITY = f"arn:aws:sts::444444444444:assumed-role/gitlab-release/{SESSION}"
-FAKE_AWS = """#!{python}
-import json, os, sys
-json.dump({{"arguments": sys.argv[1:], "environment": dict(os.environ)}}, open({record!r}, "w"))
-print({identity!r})
+FAKE_AWS = """#!/bin/sh
+printf '%s\\n' "$@" > '{record}/arguments'
+env > '{record}/environment'
+echo '{identity}'
 """
 SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
 
@@ -67,10 +66,10 @@ def _run(
     environment: dict[str, str] | None = None,
     **inputs: Any,
 ) -> Ran:
-    tools, record = tmp_path / "bin", tmp_path / "record.json"
+    tools = tmp_path / "bin"
     tools.mkdir()
     fake = tools / "aws"
-    fake.write_text(FAKE_AWS.format(python=sys.executable, record=str(record), identity=identity))
+    fake.write_text(FAKE_AWS.format(record=tools, identity=identity))
     fake.chmod(0o755)
     values = {"role_arn": ROLE, "region": "eu-central-1", "folder": str(tmp_path), **inputs}
     job = yaml.safe_load(_interpolated(TEXT.split("\n---\n")[1], values))[values.get("job", ".aws-oidc")]
@@ -90,8 +89,16 @@ def _run(
         code=done.returncode,
         output=done.stdout + done.stderr,
         folder=tmp_path / f"aws-oidc-{GITLAB['CI_JOB_ID']}",
-        called=json.loads(record.read_text()) if record.exists() else None,
+        called=_recorded(tools) if (tools / "arguments").exists() else None,
     )
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    variables = (line.partition("=") for line in (folder / "environment").read_text().splitlines())
+    return {
+        "arguments": (folder / "arguments").read_text().splitlines(),
+        "environment": {name: value for name, _, value in variables},
+    }
 
 
 def test_the_file_is_a_header_and_a_configuration() -> None:
