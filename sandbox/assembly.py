@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sandbox.organization import Organization
     from sandbox.parts import Cloud, ControlPlane, Part
     from sandbox.paths import Paths
+    from sandbox.server_process import ServerProcess
     from sandbox.state import State
 
 
@@ -57,35 +58,48 @@ def assemble(paths: Paths, current: State) -> Assembly:
     members = organizations.read()
     try:
         tools = Tools.find(paths)
-        binaries, python = _binaries(tools), tools.ministack_python
+        binaries, python = Binaries.of(tools), tools.ministack_python
     except ToolsError as error:
         raise SandboxError(str(error)) from error
     base = f"http://127.0.0.1:{current.ports.aws}"
     admin = AwsAdmin(base)
 
-    gitlab = GitlabPart(paths, current)
+    gitlab, port = GitlabServer(), current.ports.gitlab
 
     def introduce() -> None:
         admin.organization(members.request())
-        if gitlab.processes():
+        if gitlab.alive():
             admin.issuer(organizations.GITLAB_ISSUER, gitlab.jwks())
 
     return Assembly(
         organization=members,
-        servers={"aws": AwsPart(paths, python, current, members.region), "gitlab": gitlab},
+        servers={
+            "aws": _aws_part(paths, python, current, members.region),
+            "gitlab": ServerPart(
+                "gitlab", gitlab, partial(gitlab.start, paths, port, organizations.GITLAB_ISSUER), {"http": port}
+            ),
+        },
         cloud=admin,
         control_plane=partial(KubernetesPart, paths.clusters, admin, base, binaries),
         introduce=introduce,
     )
 
 
-class AwsPart:
-    """The AWS server as a part of the sandbox."""
+class ServerPart:
+    """A server as a part of the sandbox.
 
-    def __init__(self, paths: Paths, python: Path, current: State, region: str) -> None:
-        self._server = AwsServer()
-        self._start = partial(self._server.start, paths, python, current.ports.aws, current.ports.aws_jobs, region)
-        self._ports = {"deployer": current.ports.aws, "jobs": current.ports.aws_jobs}
+    Args:
+        name: In the list of processes.
+        server: The server.
+        start: Starts it with its kept state and returns when it answers.
+        ports: What it listens on, by purpose.
+    """
+
+    def __init__(self, name: str, server: ServerProcess, start: Callable[[], None], ports: dict[str, int]) -> None:
+        self._name = name
+        self._server = server
+        self._start = start
+        self._ports = ports
         self._wanted = False
 
     def start(self) -> None:
@@ -100,43 +114,18 @@ class AwsPart:
 
     def processes(self) -> list[Process]:
         """The server's process, nothing while it does not run."""
-        return _process("aws", self._server, self._ports)
+        known = ProcessId.of(self._server.pid) if self._server.pid and self._server.alive() else None
+        return [Process(name=self._name, pid=known.pid, started=known.started, ports=self._ports)] if known else []
 
     def dead(self) -> list[str]:
         """Name the server when it should run and does not."""
-        return [_ending("the AWS server", self._server.ended)] if self._wanted and not self._server.alive() else []
+        return [_ending(self._server.name, self._server.ended)] if self._wanted and not self._server.alive() else []
 
 
-class GitlabPart:
-    """The fake GitLab as a part of the sandbox."""
-
-    def __init__(self, paths: Paths, current: State) -> None:
-        self._server = GitlabServer()
-        self._start = partial(self._server.start, paths, current.ports.gitlab, organizations.GITLAB_ISSUER)
-        self._ports = {"http": current.ports.gitlab}
-        self._wanted = False
-
-    def start(self) -> None:
-        """Start the server with its kept state and wait until it answers."""
-        self._wanted = True
-        self._start()
-
-    def stop(self) -> None:
-        """Stop the server."""
-        self._wanted = False
-        self._server.stop()
-
-    def jwks(self) -> dict[str, Any]:
-        """Public keys of its ID tokens."""
-        return self._server.jwks()
-
-    def processes(self) -> list[Process]:
-        """The server's process, nothing while it does not run."""
-        return _process("gitlab", self._server, self._ports)
-
-    def dead(self) -> list[str]:
-        """Name the server when it should run and does not."""
-        return [_ending("the fake GitLab", self._server.ended)] if self._wanted and not self._server.alive() else []
+def _aws_part(paths: Paths, python: Path, current: State, region: str) -> ServerPart:
+    server, ports = AwsServer(), current.ports
+    start = partial(server.start, paths, python, ports.aws, ports.aws_jobs, region)
+    return ServerPart("aws", server, start, {"deployer": ports.aws, "jobs": ports.aws_jobs})
 
 
 class KubernetesPart:
@@ -214,24 +203,8 @@ class KubernetesPart:
         ]
 
 
-def _process(name: str, server: AwsServer | GitlabServer, ports: dict[str, int]) -> list[Process]:
-    known = ProcessId.of(server.pid) if server.pid and server.alive() else None
-    return [Process(name=name, pid=known.pid, started=known.started, ports=ports)] if known else []
-
-
 def _ending(name: str, status: int | None) -> str:
     """Name what ended, and how."""
     if status is None:
         return name
     return f"{name} (signal {-status})" if status < 0 else f"{name} (exit code {status})"
-
-
-def _binaries(tools: Tools) -> Binaries:
-    return Binaries(
-        etcd=tools.etcd,
-        kube_apiserver=tools.kube_apiserver,
-        kube_controller_manager=tools.kube_controller_manager,
-        kube_scheduler=tools.kube_scheduler,
-        kwok=tools.kwok,
-        kwok_stages=tools.kwok_stages[0].parent,
-    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 START_TOLERANCE = 0.05
@@ -110,23 +110,21 @@ def in_session(session: int, root: Path) -> list[ProcessId]:
 
 def memory(processes: Iterable[ProcessId]) -> int:
     """Resident bytes of the given processes together; ended ones count as nothing."""
-    total = 0
-    for known in processes:
-        process = known.find()
-        if process is not None:
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-    return total
+    return _total(processes, lambda process: int(process.memory_info().rss))
 
 
 def shared_memory(processes: Iterable[ProcessId]) -> int:
     """Bytes in memory of the given processes together, each shared page counted once (proportional set size)."""
+    return _total(processes, lambda process: int(process.memory_full_info().pss))
+
+
+def _total(processes: Iterable[ProcessId], measure: Callable[[psutil.Process], int]) -> int:
     total = 0
     for known in processes:
         process = known.find()
         if process is not None:
             with contextlib.suppress(psutil.Error):
-                total += process.memory_full_info().pss
+                total += measure(process)
     return total
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.kubernetes.keys import Keys
+    from sandbox.tools.result import Tools
 
 DEFAULT_AUDIENCE = "https://kubernetes.default.svc"
 
@@ -66,6 +67,18 @@ class Binaries:
     kwok: Path
     kwok_stages: Path
     """Folder with kwok's own stage files: node initialize and heartbeat, pod ready, complete and delete."""
+
+    @classmethod
+    def of(cls, tools: Tools) -> Self:
+        """Those that were found or built."""
+        return cls(
+            etcd=tools.etcd,
+            kube_apiserver=tools.kube_apiserver,
+            kube_controller_manager=tools.kube_controller_manager,
+            kube_scheduler=tools.kube_scheduler,
+            kwok=tools.kwok,
+            kwok_stages=tools.kwok_stages[0].parent,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,15 +122,7 @@ def stays(condition: Callable[[], bool], what: str, seconds: float = 3) -> None:
 
 def binaries() -> Binaries:
     """Find the programs as the sandbox does."""
-    tools = Tools.find(Paths.from_environment())
-    return Binaries(
-        etcd=tools.etcd,
-        kube_apiserver=tools.kube_apiserver,
-        kube_controller_manager=tools.kube_controller_manager,
-        kube_scheduler=tools.kube_scheduler,
-        kwok=tools.kwok,
-        kwok_stages=tools.kwok_stages[0].parent,
-    )
+    return Binaries.of(Tools.find(Paths.from_environment()))
 
 
 def spec(webhook_url: str | None = None) -> ClusterSpec:

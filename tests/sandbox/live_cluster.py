@@ -38,7 +38,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         service_cidr="172.20.0.0/16",
         webhook_url=None,
     )
-    cluster = Cluster(folder, spec, _binaries(), lambda _namespaces: [])
+    cluster = Cluster(folder, spec, Binaries.of(Tools.find(Paths.from_environment())), lambda _namespaces: [])
     cluster.start()
     try:
         cluster.client.apply(NODE)
@@ -54,15 +54,3 @@ def _wait_for_default_account(cluster: Cluster) -> None:
     while cluster.client.find("v1", "ServiceAccount", "default", "default") is None:
         assert time.monotonic() < end, "the controller manager made no service account in 30 s"
         time.sleep(0.1)
-
-
-def _binaries() -> Binaries:
-    tools = Tools.find(Paths.from_environment())
-    return Binaries(
-        etcd=tools.etcd,
-        kube_apiserver=tools.kube_apiserver,
-        kube_controller_manager=tools.kube_controller_manager,
-        kube_scheduler=tools.kube_scheduler,
-        kwok=tools.kwok,
-        kwok_stages=tools.kwok_stages[0].parent,
-    )
