@@ -103,16 +103,40 @@ class _RepositoryDocument(Handler):
 
     immutable = frozenset({"repository"})
     documents = frozenset({"policy"})
+    kind: ClassVar[str]
+    """The API's word for it, as in `get_<kind>`."""
+    text: ClassVar[str]
+    """The API's name of the document."""
+    missing: ClassVar[str]
+    """Error where the repository has none."""
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        answer = call.client("ecr").find(f"get_{self.kind}", {*_GONE, self.missing}, repositoryName=identifier)
+        if answer is None:
+            return None
+        return {
+            "repository": identifier,
+            "policy": answer[self.text],
+            "registryId": answer.get("registryId") or call.account,
+        }
 
     @override
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
         self.create(call, {**news, "repository": identifier})
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        call.client("ecr").find(f"delete_{self.kind}", {*_GONE, self.missing}, repositoryName=identifier)
 
 
 class RepositoryPolicy(_RepositoryDocument):
     """Who may do what with the repository."""
 
     token = "aws:ecr/repositoryPolicy:RepositoryPolicy"  # noqa: S105 - a type token
+    kind = "repository_policy"
+    text = "policyText"
+    missing = "RepositoryPolicyNotFoundException"
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
@@ -124,28 +148,14 @@ class RepositoryPolicy(_RepositoryDocument):
         )
         return str(inputs["repository"])
 
-    @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        missing = {*_GONE, "RepositoryPolicyNotFoundException"}
-        answer = call.client("ecr").find("get_repository_policy", missing, repositoryName=identifier)
-        if answer is None:
-            return None
-        return {
-            "repository": identifier,
-            "policy": answer["policyText"],
-            "registryId": answer.get("registryId") or call.account,
-        }
-
-    @override
-    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
-        missing = {*_GONE, "RepositoryPolicyNotFoundException"}
-        call.client("ecr").find("delete_repository_policy", missing, repositoryName=identifier)
-
 
 class LifecyclePolicy(_RepositoryDocument):
     """When images expire."""
 
     token = "aws:ecr/lifecyclePolicy:LifecyclePolicy"  # noqa: S105 - a type token
+    kind = "lifecycle_policy"
+    text = "lifecyclePolicyText"
+    missing = "LifecyclePolicyNotFoundException"
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
@@ -153,20 +163,3 @@ class LifecyclePolicy(_RepositoryDocument):
             "put_lifecycle_policy", repositoryName=inputs["repository"], lifecyclePolicyText=inputs["policy"]
         )
         return str(inputs["repository"])
-
-    @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        missing = {*_GONE, "LifecyclePolicyNotFoundException"}
-        answer = call.client("ecr").find("get_lifecycle_policy", missing, repositoryName=identifier)
-        if answer is None:
-            return None
-        return {
-            "repository": identifier,
-            "policy": answer["lifecyclePolicyText"],
-            "registryId": answer.get("registryId") or call.account,
-        }
-
-    @override
-    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
-        missing = {*_GONE, "LifecyclePolicyNotFoundException"}
-        call.client("ecr").find("delete_lifecycle_policy", missing, repositoryName=identifier)
