@@ -56,14 +56,14 @@ cluster = Cluster(
 )
 inside = [providers[settings.platform.account], cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)]
 managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)
-runners = {
-    name: Runner(
+runners: dict[str, Runner] = {}
+for name in settings.runners:
+    last = list(runners.values())[-1:]
+    runners[name] = Runner(
         name,
-        RunnerArgs(settings=settings, cluster=cluster, network=network, cache=cache, managers=managers),
+        RunnerArgs(settings=settings, cluster=cluster, network=network, cache=cache, managers=managers, after=last),
         pulumi.ResourceOptions(providers=inside),
     )
-    for name in settings.runners
-}
 optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
 
 pulumi.export("cluster", cluster.name)

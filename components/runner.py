@@ -42,6 +42,8 @@ class RunnerArgs:
     """Where its jobs leave things for each other."""
     managers: NodePool
     """Nodes of the managers."""
+    after: Sequence[Runner] = ()
+    """Classes whose managers are rolled before this one's, so that what breaks breaks one class."""
 
 
 class Runner(pulumi.ComponentResource):
@@ -49,6 +51,8 @@ class Runner(pulumi.ComponentResource):
 
     job_role_arn: pulumi.Output[str]
     """Role of its job pods."""
+    helm_release: pulumi.Resource
+    """Release of its manager."""
     runner_id: pulumi.Output[str] | None
     """Id of its runner in GitLab; None where somebody else made it."""
 
@@ -92,11 +96,13 @@ class Runner(pulumi.ComponentResource):
                 runner_class=name,
                 token=made.token if made is not None else runner_token(name, settings.stack),
                 nodes=[pool, args.managers],
+                after=[each.helm_release for each in args.after],
                 manager_role_arn=identity.manager_role_arn,
                 vpc_cidrs=args.network.vpc_cidrs,
             ),
             child,
         )
+        self.helm_release = runner_class.helm_release
         self._retire(name, settings, runner_class)
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})

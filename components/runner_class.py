@@ -50,6 +50,8 @@ class RunnerClassArgs:
     """Role that the manager's service account is annotated with."""
     vpc_cidrs: pulumi.Input[Sequence[str]]
     """Networks that jobs may not reach."""
+    after: Sequence[pulumi.Resource] = ()
+    """Releases of classes that come before this one: managers are rolled one class at a time."""
     nodes: Sequence[pulumi.Resource] = ()
     """Where managers and jobs run; the namespaces go before they do."""
 
@@ -69,7 +71,7 @@ class RunnerClass(pulumi.ComponentResource):
         self._manager = self._namespace("manager", namespace_manager(args.runner_class))
         self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class))
         needed = [*self._accounts(), *self._jobs_guards(), *self._manager_objects()]
-        self.helm_release = self._release(needed)
+        self.helm_release = self._release([*needed, *args.after])
         self.release = self.helm_release.name.apply(str)
         self.register_outputs({"release": self.release})
 
@@ -121,7 +123,11 @@ class RunnerClass(pulumi.ComponentResource):
     def _jobs_guards(self) -> list[pulumi.Resource]:
         name, args = self._name, self._args
         policy = pulumi.Output.from_input(args.vpc_cidrs).apply(
-            lambda cidrs: jobs_policy(service_cidr=args.settings.cluster.service_cidr, vpc_cidrs=cidrs)
+            lambda cidrs: jobs_policy(
+                service_cidr=args.settings.cluster.service_cidr,
+                vpc_cidrs=cidrs,
+                endpoint_cidrs=args.settings.network.endpoint_cidrs,
+            )
         )
         return [
             kubernetes.networking.v1.NetworkPolicy(

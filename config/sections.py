@@ -185,6 +185,8 @@ class Network(Section):
     zones: Literal[2, 3] | None = None
     nat: Literal["single", "per-zone"] | None = None
     existing: ExistingNetwork | None = None
+    endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
+    """Subnets with interface endpoints, which jobs may reach at port 443 although the rest of the VPC is closed to them."""
 
     @model_validator(mode="after")
     def _own_or_existing(self) -> Self:

@@ -6,11 +6,13 @@ The engine deletes in the reverse order of dependencies and parents; so each tes
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from components.documents.disruption import disruption
+from config import load
 from config.quantities import parse_duration
 from tests.unit.program import STACKS, names_of, one_class, raw, rehearsal_of, rehearsed
 
@@ -166,3 +168,11 @@ def test_the_generation_before_is_the_resource_that_was_current() -> None:
     )
     (small,) = [r for r in first.of_type("gitlab:index/userRunner:UserRunner") if r.name.startswith("small")]
     assert small.inputs["paused"] is False
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_managers_are_rolled_one_class_at_a_time_in_the_order_of_the_settings(stack: str) -> None:
+    its, classes = rehearsed(stack), list(load.of_stack(stack).runners)
+    for before, after in pairwise(classes):
+        first, then = (its.one("kubernetes:helm.sh/v3:Release", f"{name}-runner-release") for name in (before, after))
+        assert first.urn in then.depends_on, f"a chart that breaks {before} must not reach {after}"
