@@ -11,7 +11,7 @@ Three per class, from the most to the least direct:
   AWS documents scraping with an agent of its own beside the add-on, which is a second thing to run for the same number.
 
 Agent and log reader run on the managers' nodes only. All that the alarms need is there (the Deployments' state comes from the API
-server), what jobs print never leaves their node, and job nodes keep the room that `nodes` counted on.
+server), what jobs print is not sent to CloudWatch, and job nodes keep the room that `nodes` counted on.
 
 Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/container-insights-eks-classic-metrics.html (with the dimensions
 as the agent declares them: https://github.com/aws/amazon-cloudwatch-agent, translator/translate/otel/exporter/awsemf/kubernetes.go),
