@@ -22,8 +22,8 @@ from components.providers import cluster_provider
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from config.cluster_sections import Cluster as ClusterSettings
     from config.names import Names
-    from config.sections import Cluster as ClusterSettings
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 LOG_DAYS = 90

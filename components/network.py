@@ -18,9 +18,9 @@ from components.documents.storage import flow_log_writer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from config.cluster_sections import ExistingNetwork
+    from config.cluster_sections import Network as NetworkSettings
     from config.names import Names
-    from config.sections import ExistingNetwork
-    from config.sections import Network as NetworkSettings
 
 FLOW_LOG_DAYS = 30
 

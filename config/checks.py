@@ -17,7 +17,8 @@ from config.versions import CHART_WITH_NATIVE_SECCOMP
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from config.sections import Chart, Cluster, GitLabOidc, Network, Organization, Runner
+    from config.cluster_sections import Cluster, Network
+    from config.sections import Chart, GitLabOidc, Organization, Runner
 
 RESERVED_PROFILES = ("base", "default")
 """Profiles that a class's AWS config has beside the accounts'."""

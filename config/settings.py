@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from config import alarms, checks
 from config.alarms import Alarms
+from config.cluster_sections import Cluster, Network
 from config.errors import Problem, SettingsError, problems_of, shown, unknown_key
 from config.model import Level
 from config.names import Names
@@ -20,10 +21,8 @@ from config.sections import (
     Account,
     Cache,
     Chart,
-    Cluster,
     GitLab,
     GitLabOidc,
-    Network,
     Organization,
     Platform,
     Registry,

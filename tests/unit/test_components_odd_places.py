@@ -14,9 +14,9 @@ import pytest
 from pulumi.runtime import config as runtime_config
 
 from components.network import verified
+from config.cluster_sections import ExistingNetwork
 from config.errors import SettingsError
 from config.secrets import runner_token
-from config.sections import ExistingNetwork
 from tests.unit.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
 
 if TYPE_CHECKING:
