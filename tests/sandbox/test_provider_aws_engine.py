@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import engine
-from sandbox.paths import Paths
-from sandbox.tools.result import Tools
 from tests.sandbox.aws_cases import CICD, DEV, REGION, Cloud
+from tests.sandbox.engine_cases import engine_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +63,7 @@ class Engine:
 @pytest.fixture(scope="module")
 def pulumi(aws: Cloud, planes: ControlPlanes, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("engine")
-    paths = Paths(cache=Paths.from_environment().cache, root=folder)
-    tools = Tools.find(paths)
-    venv = Path(sys.prefix)
-    folders = engine.prepare(paths, tools, venv)
+    _, environment = engine_home(folder)
     config = folder / "config"
     config.write_text("".join(f"[profile {name}]\nregion = {REGION}\n" for name in ("cicd", "dev", "wrong")))
     credentials = folder / "credentials"
@@ -79,18 +72,11 @@ def pulumi(aws: Cloud, planes: ControlPlanes, tmp_path_factory: pytest.TempPathF
         f"[{name}]\naws_access_key_id = {account}\naws_secret_access_key = any\n" for name, account in accounts.items()
     )
     credentials.write_text(keys)
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    environment = kept | {
-        "PATH": os.pathsep.join([str(venv / "bin"), *map(str, folders), os.environ["PATH"]]),
+    environment |= {
         "AWS_CONFIG_FILE": str(config),
         "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
         "AWS_ENDPOINT_URL": aws.deployer,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "PULUMI_HOME": str(paths.pulumi_home),
-        "PULUMI_BACKEND_URL": f"file://{paths.backend}",
-        "PULUMI_CONFIG_PASSPHRASE": "public",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     program = shutil.copytree(PROGRAM, folder / "program")  # the engine writes the stack's file beside it
     driven = Engine(environment, program, aws, planes)

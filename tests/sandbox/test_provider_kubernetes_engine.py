@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import engine
 from sandbox.environment import GITLAB_TOKEN
 from sandbox.gitlab.server import GitLab, serve
-from sandbox.paths import Paths
-from sandbox.tools.result import Tools
+from tests.sandbox.engine_cases import engine_home
 from tests.sandbox.provider_kubernetes_cases import cluster
 
 if TYPE_CHECKING:
@@ -63,22 +59,10 @@ def gitlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GitLab, s
 @pytest.fixture(scope="module")
 def pulumi(cluster: Cluster, gitlab: tuple[GitLab, str], tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("engine")
-    paths = Paths(cache=Paths.from_environment().cache, root=folder)
-    venv = Path(sys.prefix)
-    folders = engine.prepare(paths, Tools.find(paths), venv)
+    _, environment = engine_home(folder)
+    environment |= {"GITLAB_BASE_URL": gitlab[1], "GITLAB_TOKEN": GITLAB_TOKEN}
     program = folder / "program"
     shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"))
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "HELM_CACHE_HOME") if name in os.environ}
-    environment = kept | {
-        "PATH": os.pathsep.join([str(venv / "bin"), *map(str, folders), os.environ["PATH"]]),
-        "PULUMI_HOME": str(paths.pulumi_home),
-        "PULUMI_BACKEND_URL": f"file://{paths.backend}",
-        "PULUMI_CONFIG_PASSPHRASE": "public",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "GITLAB_BASE_URL": gitlab[1],
-        "GITLAB_TOKEN": GITLAB_TOKEN,
-    }
     driven = Engine(environment, program, gitlab[0])
     driven.run("stack", "init")
     driven.run("config", "set", "kubeconfig", cluster.admin_kubeconfig.read_text())
