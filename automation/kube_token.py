@@ -89,9 +89,8 @@ def get_token(cluster: str, region: str, profile: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise TokenError("the AWS CLI is not on PATH; install it (version 2, or `pip install awscli`)") from None
     if done.returncode != 0:
-        raise TokenError(
-            f"`{' '.join(command[:3])} --profile {profile}` failed: {done.stderr.strip().splitlines()[-1:] or 'no output'}"
-        )
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise TokenError(f"`{' '.join(command[:3])} --profile {profile}` failed: {last}")
     credential: dict[str, Any] = json.loads(done.stdout)
     return credential
 

@@ -155,7 +155,9 @@ class Runner(Section):
     ) = None
     token: int = Field(default=1, ge=1)
     """Generation of the runner authentication token; raise it by one to rotate."""
-    token_created: Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", "is not a date; write it as 2026-11-21")] | None = None
+    token_created: (
+        Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"')] | None
+    ) = None
 
     @field_validator("accounts", mode="before")
     @classmethod

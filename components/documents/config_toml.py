@@ -101,6 +101,8 @@ def _kubernetes(settings: Settings, runner_class: str, runner: Runner) -> dict[s
         **_security(runner),
         **_images(settings, runner),
         "poll_timeout": times.poll_timeout,
+        # One budget per job pod: a drain waits for the job. Runners before 18.11 do not know the key and pass over it.
+        "pod_disruption_budget": True,
         "pod_termination_grace_period_seconds": times.pod_grace,
         "cleanup_grace_period_seconds": times.pod_grace,
         "node_selector": {pods.CLASS_LABEL: runner_class, "kubernetes.io/arch": runner.arch},

@@ -80,6 +80,7 @@ def test_the_manager_has_the_executor_s_table_and_no_wildcard() -> None:
     rules = {(r, v) for rule in rbac.EXECUTOR_RULES for r in rule["resources"] for v in rule["verbs"]}
     assert not [each for each in rules if "*" in each], "2.7: the chart's own rule reads every Secret"
     assert {("events", "list"), ("serviceaccounts", "get"), ("pods", "watch"), ("pods/exec", "create")} <= rules
+    assert {("poddisruptionbudgets", "create"), ("poddisruptionbudgets", "get")} <= rules, "one budget per job pod"
     assert ("secrets", "list") not in rules, "job variables of other jobs are in them"
 
 
