@@ -16,6 +16,7 @@ from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.commands import Binaries, ClusterSpec
 from sandbox.paths import Paths
 from sandbox.tools.result import Tools
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,15 +102,6 @@ class Trial:
                 self.client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"])
             until(lambda: not self.claims(name), "the pool's claims to go")
             self.client.delete(EKS, "NodeClass", name)
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> float:
-    """Wait for something and return how long it took; fail with its name."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < seconds, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 def stays(condition: Callable[[], bool], what: str, seconds: float = 3) -> None:

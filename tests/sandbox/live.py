@@ -6,12 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from sandbox import environment, state
 from sandbox.organization import PROJECT
@@ -19,7 +16,7 @@ from sandbox.paths import Paths
 from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 SECONDS = 600
 Done = subprocess.CompletedProcess[str]
@@ -126,16 +123,6 @@ class Sandbox:
             if f"RUNNER_PLATFORM_SANDBOX={self.root}".encode() in carried.split(b"\0") and words:
                 found.append(words)
         return found
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0, what: str = "it") -> None:
-    """Wait for a condition; fail the test when it does not come true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
 
 
 def changes_in_the_repository() -> str:

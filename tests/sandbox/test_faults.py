@@ -14,7 +14,7 @@ import pytest
 from sandbox import ports
 from sandbox.engine_log import Follower, Progress
 from tests.sandbox.doubles import doubled
-from tests.sandbox.live import until
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,7 +37,7 @@ def wait_for_progress(own: Sandbox, stack: str, done: int, running: subprocess.P
         Follower(file).read(progress)
         return progress.changed >= done and bool(progress.running)
 
-    until(far_enough, 180, f"{done} operations on {stack}")
+    until(far_enough, f"{done} operations on {stack}", 180)
 
 
 def kill_engine_and_all(own: Sandbox, stack: str, running: subprocess.Popen[str]) -> None:
@@ -97,7 +97,7 @@ def test_ctrl_c_is_passed_on_once_and_what_was_made_is_kept(own: Sandbox) -> Non
 
 def test_the_second_of_two_at_once_says_who_holds_the_sandbox(own: Sandbox) -> None:
     running = own.begin_up("foundation")
-    until(own.paths.lock_file.read_text, 30, "the lock")
+    until(own.paths.lock_file.read_text, "the lock")
     second = own.up("foundation")
     assert second.returncode == 4
     assert f"process {running.pid} (make up)" in second.stdout
@@ -151,7 +151,7 @@ def test_etcd_and_api_server_killed_during_up_are_named_and_the_next_up_heals(ow
     wait_for_progress(own, "dev", 20, running)  # network and roles: ids that AWS chose
     kill_engine_and_all(own, "dev", running)
     running = own.begin_up("dev")
-    until(lambda: any(process.name.endswith("kwok") for process in own.state().processes), 180, "a control plane")
+    until(lambda: any(process.name.endswith("kwok") for process in own.state().processes), "a control plane", 180)
     wait_for_progress(own, "dev", 5, running)
     os.kill(own.pid("etcd"), signal.SIGKILL)
     time.sleep(5)

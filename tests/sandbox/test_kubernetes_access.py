@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sandbox.kubernetes.errors import ForbiddenError, UnauthorizedError
-from tests.sandbox.kubernetes_cases import RBAC, Trial, until
+from tests.sandbox.kubernetes_cases import RBAC, Trial
+from tests.sandbox.waiting import until
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ("tests.sandbox.kubernetes_fixture",)

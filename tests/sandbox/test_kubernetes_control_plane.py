@@ -15,7 +15,8 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.control_plane import NAMES
-from tests.sandbox.kubernetes_cases import ISSUER, Trial, binaries, spec, trial, until
+from tests.sandbox.kubernetes_cases import ISSUER, Trial, binaries, spec, trial
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def keep(own: Trial, name: str) -> None:
 
 
 def kept(own: Trial, name: str) -> bool:
-    return own.client.get("v1", "ConfigMap", name, "default")["data"] == {"kept": "yes"}
+    return bool(own.client.get("v1", "ConfigMap", name, "default")["data"] == {"kept": "yes"})
 
 
 def test_everything_listens_on_loopback_and_only_where_it_says(own: Trial) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from sandbox.kubernetes.node_objects import node_claim
 from sandbox.kubernetes.pools import Pool
-from tests.sandbox.kubernetes_cases import EKS, KARPENTER, Trial, node_class, node_pool, pod, stays, types, until
+from tests.sandbox.kubernetes_cases import EKS, KARPENTER, Trial, node_class, node_pool, pod, stays, types
+from tests.sandbox.waiting import until
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ("tests.sandbox.kubernetes_fixture",)
@@ -215,7 +216,7 @@ def test_a_job_completes_and_one_with_a_missing_key_does_not(kubernetes: Trial) 
         }
 
     def succeeded(name: str) -> bool:
-        return kubernetes.client.get("batch/v1", "Job", name, namespace)["status"].get("succeeded", 0) == 1
+        return bool(kubernetes.client.get("batch/v1", "Job", name, namespace)["status"].get("succeeded", 0) == 1)
 
     with kubernetes.pool("jobs", types("m7i.xlarge")) as pool:
         kubernetes.client.create(job("good"))

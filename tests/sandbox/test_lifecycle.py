@@ -15,7 +15,8 @@ from sandbox import finders, lost_runners, recovery
 from sandbox.engine_run import Engine
 from sandbox.organization import PROJECT
 from sandbox.processes import ProcessId
-from tests.sandbox.live import changes_in_the_repository, until
+from tests.sandbox.live import changes_in_the_repository
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     from tests.sandbox.live import Sandbox
@@ -122,7 +123,7 @@ def test_a_killed_supervisors_children_are_ended_before_new_ones_start(own: Sand
     children = [process.identity for process in before.processes]
     assert before.supervisor is not None
     os.kill(before.supervisor.pid, signal.SIGKILL)
-    until(lambda: not before.running, what="the supervisor's end")
+    until(lambda: not before.running, "the supervisor's end", 60)
     assert all(child.alive for child in children), "nobody has ended them yet"
     done = own.command("start")
     assert done.returncode == 0, done.stderr

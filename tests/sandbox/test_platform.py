@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from automation import inspect
+from components.documents import profiles
 from components.documents.nodes import node_plan
 from config import load
 from config.names import namespace_jobs, namespace_manager
 from sandbox.kubernetes.client import KubeClient
 from sandbox.kubernetes.errors import ApiError
 from tests.sandbox import job_pods
-from tests.sandbox.live import until
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def test_a_job_pod_of_each_class_is_admitted_and_runs_on_a_node_of_its_class(
     name = pod["metadata"]["name"]
     try:
         until(
-            lambda: client.get("v1", "Pod", name, namespace)["status"].get("phase") == "Running", 60, f"{name} Running"
+            lambda: client.get("v1", "Pod", name, namespace)["status"].get("phase") == "Running", f"{name} Running", 60
         )
         bound = client.get("v1", "Pod", name, namespace)
         node = client.get("v1", "Node", bound["spec"]["nodeName"])["metadata"]["labels"]
@@ -132,7 +133,7 @@ def test_an_account_that_a_class_may_not_enter_refuses_it_whatever_its_config_sa
     settings = load.of_stack("prod")
     variables = job_pods.write_identity(clusters["prod"], "small", tmp_path)
     deploy = replace(settings, runners={"small": settings.runners["deploy"]})
-    forged = inspect.documents.class_profiles(deploy, "small", token_file=str(tmp_path / "token"))
+    forged = profiles.class_profiles(deploy, "small", token_file=str(tmp_path / "token"))
     (tmp_path / "config").write_text(forged)
     assert ":assumed-role/runner-small/" in job_pods.who_am_i(sandbox, variables, "", tmp_path)
     assert "AccessDenied" in job_pods.who_am_i(sandbox, variables, "prod", tmp_path)

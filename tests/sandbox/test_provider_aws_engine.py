@@ -16,10 +16,9 @@ import pytest
 
 from tests.sandbox.aws_cases import CICD, DEV, REGION, Cloud
 from tests.sandbox.engine_cases import engine_home
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.sandbox.provider_aws_world import ControlPlanes
 
 pytestmark = pytest.mark.sandbox
@@ -122,7 +121,7 @@ def test_ctrl_c_while_the_cluster_comes_up_loses_and_doubles_nothing(pulumi: Eng
     before = inventory(pulumi.cloud)
     pulumi.planes.paused.set()
     running = pulumi.start("up", "--yes", "--skip-preview")
-    wait_until(lambda: inventory(pulumi.cloud)["clusters"] > before["clusters"])
+    until(lambda: inventory(pulumi.cloud)["clusters"] > before["clusters"], "the cluster", 120)
     time.sleep(1)  # the engine is waiting for the cluster now
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=120)
@@ -159,13 +158,6 @@ def test_replacement_adoption_and_a_provider_that_a_preview_cannot_configure(pul
     changing.run("destroy", "--yes", "--skip-preview")
     buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
     assert not {"engine-adopted", "engine-later"} & set(buckets)
-
-
-def wait_until(ready: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.2)
 
 
 def test_the_wrong_account_is_named_before_anything_is_made(pulumi: Engine) -> None:

@@ -96,12 +96,7 @@ class Role(Handler):
         elif "permissionsBoundary" in changed:
             iam.find("delete_role_permissions_boundary", _GONE, RoleName=identifier)
         if "tags" in changed:
-            present = iam.call("list_role_tags", RoleName=identifier)["Tags"]
-            put, remove = changes(as_map(present), news.get("tags"))
-            if remove:
-                iam.call("untag_role", RoleName=identifier, TagKeys=remove)
-            if put:
-                iam.call("tag_role", RoleName=identifier, Tags=as_list(put))
+            _tag(iam, "role", news.get("tags"), RoleName=identifier)
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
@@ -244,12 +239,7 @@ class Policy(Handler):
             self._make_room(iam, identifier)
             iam.call("create_policy_version", PolicyArn=identifier, PolicyDocument=news["policy"], SetAsDefault=True)
         if "tags" in changed:
-            present = iam.call("list_policy_tags", PolicyArn=identifier)["Tags"]
-            put, remove = changes(as_map(present), news.get("tags"))
-            if remove:
-                iam.call("untag_policy", PolicyArn=identifier, TagKeys=remove)
-            if put:
-                iam.call("tag_policy", PolicyArn=identifier, Tags=as_list(put))
+            _tag(iam, "policy", news.get("tags"), PolicyArn=identifier)
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
@@ -266,6 +256,15 @@ class Policy(Handler):
         spare = sorted((v for v in versions if not v["IsDefaultVersion"]), key=lambda version: version["CreateDate"])
         if len(versions) >= _POLICY_VERSIONS and spare:
             iam.call("delete_policy_version", PolicyArn=identifier, VersionId=spare[0]["VersionId"])
+
+
+def _tag(iam: Client, kind: str, wanted: Mapping[str, str] | None, **identity: str) -> None:
+    """Make the tags of a role or a policy what is wanted."""
+    put, remove = changes(as_map(iam.call(f"list_{kind}_tags", **identity)["Tags"]), wanted)
+    if remove:
+        iam.call(f"untag_{kind}", **identity, TagKeys=remove)
+    if put:
+        iam.call(f"tag_{kind}", **identity, Tags=as_list(put))
 
 
 def _instance_profiles(iam: Client, role: str) -> list[str]:
