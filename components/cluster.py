@@ -114,21 +114,7 @@ class Cluster(pulumi.ComponentResource):
 
     def _control_plane(self, roles: ClusterRoles) -> aws.eks.Cluster:
         name, args, names = self._name, self._args, self._args.names
-        guarded = pulumi.ResourceOptions(parent=self, protect=args.protect)
-        key = aws.kms.Key(
-            f"{name}-key",
-            description=f"Kubernetes secrets of {names.cluster}",
-            enable_key_rotation=True,
-            deletion_window_in_days=30 if args.protect else 7,
-            policy=pulumi.Output.json_dumps(key_policy(names.organization, args.account_id)),
-            opts=guarded,
-        )
-        alias = aws.kms.Alias(
-            f"{name}-alias",
-            name=names.key_alias("cluster"),
-            target_key_id=key.key_id,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        key, alias = self._key()
         # Made first, else EKS makes it, without retention.
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs",
@@ -162,6 +148,25 @@ class Cluster(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="30m"),
             ),
         )
+
+    def _key(self) -> tuple[aws.kms.Key, aws.kms.Alias]:
+        name, args, names = self._name, self._args, self._args.names
+        guarded = pulumi.ResourceOptions(parent=self, protect=args.protect)
+        key = aws.kms.Key(
+            f"{name}-key",
+            description=f"Kubernetes secrets of {names.cluster}",
+            enable_key_rotation=True,
+            deletion_window_in_days=30 if args.protect else 7,
+            policy=pulumi.Output.json_dumps(key_policy(names.organization, args.account_id)),
+            opts=guarded,
+        )
+        alias = aws.kms.Alias(
+            f"{name}-alias",
+            name=names.key_alias("cluster"),
+            target_key_id=key.key_id,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return key, alias
 
     def _vpc_config(self) -> aws.eks.ClusterVpcConfigArgsDict:
         access = self._args.settings.access

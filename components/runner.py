@@ -58,24 +58,9 @@ class Runner(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RunnerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Runner", name, None, opts)
-        settings, runner = args.settings, args.settings.runners[name]
+        settings = args.settings
         child = pulumi.ResourceOptions(parent=self)
-        pool = NodePool(
-            f"{name}-nodes",
-            NodePoolArgs(
-                pool=name,
-                plan=node_plan(runner),
-                times=disruption(runner.longest_job),
-                arch=runner.arch,
-                spot=runner.spot,
-                node_role_name=args.cluster.node_role_name,
-                subnet_ids=args.network.private_subnet_ids,
-                security_group_id=args.cluster.security_group_id,
-                tags={**default_tags(settings.stack, settings.tags), CLASS: name},
-                needs=[*args.cluster.ready, *args.network.routes],
-            ),
-            child,
-        )
+        pool = self._nodes(name, args)
         identity = RunnerIdentity(
             f"{name}-identity",
             RunnerIdentityArgs(
@@ -106,6 +91,25 @@ class Runner(pulumi.ComponentResource):
         self._retire(name, settings, runner_class)
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})
+
+    def _nodes(self, name: str, args: RunnerArgs) -> NodePool:
+        settings, runner = args.settings, args.settings.runners[name]
+        return NodePool(
+            f"{name}-nodes",
+            NodePoolArgs(
+                pool=name,
+                plan=node_plan(runner),
+                times=disruption(runner.longest_job),
+                arch=runner.arch,
+                spot=runner.spot,
+                node_role_name=args.cluster.node_role_name,
+                subnet_ids=args.network.private_subnet_ids,
+                security_group_id=args.cluster.security_group_id,
+                tags={**default_tags(settings.stack, settings.tags), CLASS: name},
+                needs=[*args.cluster.ready, *args.network.routes],
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
 
     def _current(self, name: str, settings: Settings) -> RunnerObject | None:
         if settings.gitlab.runners == "external":

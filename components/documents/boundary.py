@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.documents import trust
 from components.documents.trust import Document, document
 from config.names import DEPLOY_ROLE_PATH, boundary_arn
 
@@ -20,6 +21,42 @@ PASSABLE_TO = ("apigateway.amazonaws.com", "ecs-tasks.amazonaws.com")
 """Services that a deployment may hand a role to."""
 SERVICE_LINKED_FOR = ("ecs.amazonaws.com", "elasticloadbalancing.amazonaws.com", "ops.apigateway.amazonaws.com")
 """Services whose service-linked role a deployment may bring into being."""
+
+CLOSED_SERVICES = (
+    *("iam:*", "sts:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "controltower:*", "cloudtrail:*"),
+)
+"""What decides who may do what; opened piece by piece below."""
+ROLE_GRANTS = (
+    *("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"),
+    "iam:PutRolePermissionsBoundary",
+)
+"""What gives a role rights: only for roles that carry the boundary."""
+ROLE_CARE = (
+    *("iam:DeleteRole", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole"),
+    *("iam:CreatePolicy", "iam:DeletePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion"),
+    *("iam:SetDefaultPolicyVersion", "iam:TagPolicy", "iam:UntagPolicy"),
+)
+"""What a deployment does with its own roles and policies besides."""
+OUT_OF_REACH = (
+    *("role/cicd*/*", "policy/cicd*/*", "oidc-provider/*", "saml-provider/*"),
+    *("role/OrganizationAccountAccessRole", "role/AWSControlTowerExecution"),
+    *("role/aws-controltower-*", "role/stacksets-exec-*", "role/aws-reserved/*"),
+)
+"""The platform's own, the organisation's, and whatever decides who may come in."""
+WAYS_OUT = (
+    *("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary", "iam:UpdateAssumeRolePolicy"),
+    *("iam:CreateUser", "iam:CreateAccessKey", "iam:CreateLoginProfile"),
+    *("iam:CreateOpenIDConnectProvider", "iam:CreateSAMLProvider"),
+)
+BUCKET_SETTINGS = (
+    *("s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"),
+    "s3:DeleteObjectVersion",
+)
+"""Everything about a bucket but its objects; versions of objects too."""
+KEY_SETTINGS = (
+    *("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant"),
+    *("kms:DeleteAlias", "kms:UpdateAlias"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,141 +83,29 @@ def boundary(of: BoundaryOf) -> Document:
 
 def _allowed(of: BoundaryOf) -> list[Document]:
     deploy_role, deploy_policy = of.iam(f"role{DEPLOY_ROLE_PATH}*"), of.iam(f"policy{DEPLOY_ROLE_PATH}*")
+    this_boundary = {"StringEquals": {"iam:PermissionsBoundary": of.arn}}
+    passable = {"StringEquals": {"iam:PassedToService": list(PASSABLE_TO)}}
+    linked = {"StringEquals": {"iam:AWSServiceName": list(SERVICE_LINKED_FOR)}}
     return [
-        {
-            "Sid": "Services",
-            "Effect": "Allow",
-            "NotAction": [
-                "iam:*",
-                "sts:*",
-                "organizations:*",
-                "account:*",
-                "sso:*",
-                "identitystore:*",
-                "controltower:*",
-                "cloudtrail:*",
-            ],
-            "Resource": "*",
-        },
-        {
-            "Sid": "Look",
-            "Effect": "Allow",
-            "Action": ["iam:Get*", "iam:List*", "sts:GetCallerIdentity"],
-            "Resource": "*",
-        },
-        {
-            "Sid": "RolesWithThisBoundary",
-            "Effect": "Allow",
-            "Action": [
-                "iam:CreateRole",
-                "iam:PutRolePolicy",
-                "iam:DeleteRolePolicy",
-                "iam:AttachRolePolicy",
-                "iam:DetachRolePolicy",
-                "iam:PutRolePermissionsBoundary",
-            ],
-            "Resource": deploy_role,
-            "Condition": {"StringEquals": {"iam:PermissionsBoundary": of.arn}},
-        },
-        {
-            "Sid": "RolesAndPoliciesOfDeployments",
-            "Effect": "Allow",
-            "Action": [
-                *("iam:DeleteRole", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole"),
-                *("iam:CreatePolicy", "iam:DeletePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion"),
-                *("iam:SetDefaultPolicyVersion", "iam:TagPolicy", "iam:UntagPolicy"),
-            ],
-            "Resource": [deploy_role, deploy_policy],
-        },
-        {
-            "Sid": "PassOwnRoles",
-            "Effect": "Allow",
-            "Action": "iam:PassRole",
-            "Resource": deploy_role,
-            "Condition": {"StringEquals": {"iam:PassedToService": list(PASSABLE_TO)}},
-        },
-        {
-            "Sid": "ServiceLinkedRoles",
-            "Effect": "Allow",
-            "Action": "iam:CreateServiceLinkedRole",
-            "Resource": of.iam("role/aws-service-role/*"),
-            "Condition": {"StringEquals": {"iam:AWSServiceName": list(SERVICE_LINKED_FOR)}},
-        },
+        trust.allow_all_but("Services", CLOSED_SERVICES, "*"),
+        trust.allow("Look", ("iam:Get*", "iam:List*", "sts:GetCallerIdentity"), "*"),
+        trust.allow("RolesWithThisBoundary", ROLE_GRANTS, deploy_role, this_boundary),
+        trust.allow("RolesAndPoliciesOfDeployments", ROLE_CARE, [deploy_role, deploy_policy]),
+        trust.allow("PassOwnRoles", "iam:PassRole", deploy_role, passable),
+        trust.allow("ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked),
     ]
 
 
 def _denied(of: BoundaryOf) -> list[Document]:
-    organization, partition = of.organization, of.organization.partition
+    bucket = f"arn:{of.organization.partition}:s3:::{of.organization.id}"
+    other_boundary = {"StringNotEquals": {"iam:PermissionsBoundary": of.arn}}
+    own_keys = {"ForAnyValue:StringLike": {"kms:ResourceAliases": "alias/cicd*"}}
+    new_roles = ("iam:CreateRole", "iam:PutRolePermissionsBoundary")
     return [
-        {
-            "Sid": "ThePlatformsOwn",
-            "Effect": "Deny",
-            "NotAction": ["iam:Get*", "iam:List*"],
-            "Resource": [
-                *(
-                    of.iam("role/cicd*/*"),
-                    of.iam("policy/cicd*/*"),
-                    of.iam("oidc-provider/*"),
-                    of.iam("saml-provider/*"),
-                ),
-                *(of.iam("role/OrganizationAccountAccessRole"), of.iam("role/AWSControlTowerExecution")),
-                *(of.iam("role/aws-controltower-*"), of.iam("role/stacksets-exec-*"), of.iam("role/aws-reserved/*")),
-            ],
-        },
-        {
-            "Sid": "NoWayOut",
-            "Effect": "Deny",
-            "Action": [
-                *(
-                    "iam:DeleteRolePermissionsBoundary",
-                    "iam:DeleteUserPermissionsBoundary",
-                    "iam:UpdateAssumeRolePolicy",
-                ),
-                *(
-                    "iam:CreateUser",
-                    "iam:CreateAccessKey",
-                    "iam:CreateLoginProfile",
-                    "iam:CreateOpenIDConnectProvider",
-                    "iam:CreateSAMLProvider",
-                ),
-            ],
-            "Resource": "*",
-        },
-        {
-            "Sid": "NoRoleWithoutThisBoundary",
-            "Effect": "Deny",
-            "Action": ["iam:CreateRole", "iam:PutRolePermissionsBoundary"],
-            "Resource": "*",
-            "Condition": {"StringNotEquals": {"iam:PermissionsBoundary": of.arn}},
-        },
-        {
-            "Sid": "BucketsOfThePlatform",
-            "Effect": "Deny",
-            "Action": [
-                "s3:DeleteBucket*",
-                "s3:PutBucket*",
-                "s3:PutEncryptionConfiguration",
-                "s3:PutLifecycleConfiguration",
-                "s3:DeleteObjectVersion",
-            ],
-            "Resource": [
-                f"arn:{partition}:s3:::{organization.id}-state-*",
-                f"arn:{partition}:s3:::{organization.id}-cache-*",
-            ],
-        },
-        {
-            "Sid": "KeysOfThePlatform",
-            "Effect": "Deny",
-            "Action": [
-                "kms:PutKeyPolicy",
-                "kms:ScheduleKeyDeletion",
-                "kms:DisableKey",
-                "kms:CreateGrant",
-                "kms:DeleteAlias",
-                "kms:UpdateAlias",
-            ],
-            "Resource": "*",
-            "Condition": {"ForAnyValue:StringLike": {"kms:ResourceAliases": "alias/cicd*"}},
-        },
-        {"Sid": "TheTrail", "Effect": "Deny", "Action": "cloudtrail:*", "Resource": "*"},
+        trust.deny_all_but("ThePlatformsOwn", ("iam:Get*", "iam:List*"), [of.iam(each) for each in OUT_OF_REACH]),
+        trust.deny("NoWayOut", WAYS_OUT, "*"),
+        trust.deny("NoRoleWithoutThisBoundary", new_roles, "*", other_boundary),
+        trust.deny("BucketsOfThePlatform", BUCKET_SETTINGS, [f"{bucket}-state-*", f"{bucket}-cache-*"]),
+        trust.deny("KeysOfThePlatform", KEY_SETTINGS, "*", own_keys),
+        trust.deny("TheTrail", "cloudtrail:*", "*"),
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.documents.boundary import PASSABLE_TO
-from components.documents.trust import Document, document
+from components.documents.trust import Document, allow, document
 from config.model import Capability, Level
 from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
 
@@ -49,58 +49,38 @@ def of_capability(capability: Capability, grantee: Grantee) -> Document:
     return _BUILDERS[capability](grantee)
 
 
+ECS_ON_RESOURCES = (
+    *("ecs:CreateService", "ecs:UpdateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:RunTask"),
+    *("ecs:StopTask", "ecs:DescribeTasks", "ecs:CreateCluster", "ecs:DescribeClusters", "ecs:TagResource"),
+    *("ecs:UntagResource", "ecs:ListTagsForResource"),
+)
+ECS_WITHOUT_RESOURCES = (
+    *("ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition"),
+    *("ecs:ListTasks", "ecs:ListServices", "ecs:ListTaskDefinitions"),
+)
+"""These have no resource-level permission."""
+LOG_GROUP_CARE = (
+    *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
+    *("logs:ListTagsForResource", "logs:GetLogEvents", "logs:FilterLogEvents"),
+)
+ROLE_GRANTS = (
+    *("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"),
+)
+ROLE_CARE = (
+    *("iam:GetRole", "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:ListRolePolicies"),
+    *("iam:ListAttachedRolePolicies", "iam:GetRolePolicy", "iam:ListInstanceProfilesForRole"),
+    *("iam:CreatePolicy", "iam:DeletePolicy", "iam:GetPolicy", "iam:GetPolicyVersion", "iam:ListPolicyVersions"),
+    *("iam:CreatePolicyVersion", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"),
+    *("iam:TagPolicy", "iam:UntagPolicy"),
+)
+
+
 def _ecs(to: Grantee) -> Document:
+    resources = [to.arn("ecs", kind + "/*") for kind in ("cluster", "service", "task", "task-definition")]
     return document(
-        {
-            "Sid": "Services",
-            "Effect": "Allow",
-            "Action": [
-                *(
-                    "ecs:CreateService",
-                    "ecs:UpdateService",
-                    "ecs:DeleteService",
-                    "ecs:DescribeServices",
-                    "ecs:RunTask",
-                    "ecs:StopTask",
-                ),
-                *(
-                    "ecs:DescribeTasks",
-                    "ecs:CreateCluster",
-                    "ecs:DescribeClusters",
-                    "ecs:TagResource",
-                    "ecs:UntagResource",
-                    "ecs:ListTagsForResource",
-                ),
-            ],
-            "Resource": [to.arn("ecs", kind + "/*") for kind in ("cluster", "service", "task", "task-definition")],
-        },
-        {
-            "Sid": "TaskDefinitions",  # these have no resource-level permission
-            "Effect": "Allow",
-            "Action": [
-                "ecs:RegisterTaskDefinition",
-                "ecs:DeregisterTaskDefinition",
-                "ecs:DescribeTaskDefinition",
-                "ecs:ListTasks",
-                "ecs:ListServices",
-                "ecs:ListTaskDefinitions",
-            ],
-            "Resource": "*",
-        },
-        {
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Action": [
-                "logs:CreateLogGroup",
-                "logs:DeleteLogGroup",
-                "logs:PutRetentionPolicy",
-                "logs:TagResource",
-                "logs:ListTagsForResource",
-                "logs:GetLogEvents",
-                "logs:FilterLogEvents",
-            ],
-            "Resource": to.arn("logs", "log-group:/ecs/*"),
-        },
+        allow("Services", ECS_ON_RESOURCES, resources),
+        allow("TaskDefinitions", ECS_WITHOUT_RESOURCES, "*"),
+        allow("Logs", LOG_GROUP_CARE, to.arn("logs", "log-group:/ecs/*")),
         _pass_role(to, "ecs-tasks.amazonaws.com"),
     )
 
@@ -177,48 +157,8 @@ def _pulumi(to: Grantee) -> Document:
     boundary = boundary_arn(to.names.organization.partition, to.account_id)
     role, policy = to.iam(f"role{DEPLOY_ROLE_PATH}*"), to.iam(f"policy{DEPLOY_ROLE_PATH}*")
     return document(
-        {
-            "Sid": "RolesWithTheBoundary",
-            "Effect": "Allow",
-            "Action": [
-                "iam:CreateRole",
-                "iam:PutRolePolicy",
-                "iam:DeleteRolePolicy",
-                "iam:AttachRolePolicy",
-                "iam:DetachRolePolicy",
-            ],
-            "Resource": role,
-            "Condition": {"StringEquals": {"iam:PermissionsBoundary": boundary}},
-        },
-        {
-            "Sid": "RolesAndPolicies",
-            "Effect": "Allow",
-            "Action": [
-                *(
-                    "iam:GetRole",
-                    "iam:DeleteRole",
-                    "iam:TagRole",
-                    "iam:UntagRole",
-                    "iam:ListRolePolicies",
-                    "iam:ListAttachedRolePolicies",
-                ),
-                *(
-                    "iam:GetRolePolicy",
-                    "iam:ListInstanceProfilesForRole",
-                    "iam:CreatePolicy",
-                    "iam:DeletePolicy",
-                    "iam:GetPolicy",
-                ),
-                *(
-                    "iam:GetPolicyVersion",
-                    "iam:ListPolicyVersions",
-                    "iam:CreatePolicyVersion",
-                    "iam:DeletePolicyVersion",
-                ),
-                *("iam:SetDefaultPolicyVersion", "iam:TagPolicy", "iam:UntagPolicy"),
-            ],
-            "Resource": [role, policy],
-        },
+        allow("RolesWithTheBoundary", ROLE_GRANTS, role, {"StringEquals": {"iam:PermissionsBoundary": boundary}}),
+        allow("RolesAndPolicies", ROLE_CARE, [role, policy]),
         *(_pass_role(to, service) for service in PASSABLE_TO),
     )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.documents import trust
+from components.documents.boundary import BUCKET_SETTINGS
 from components.documents.trust import Document, document
 from config.names import PLATFORM_ROLE_PATH
 
@@ -20,6 +22,9 @@ SECRETS_KEY_ALIAS = "alias/cicd-platform/secrets"
 """Key of the platform's own stack secrets, in the account of the common state."""
 READ_ONLY_POLICIES = ("SecurityAudit", "job-function/ViewOnlyAccess")
 """AWS managed policies of the reader: metadata of everything, data of nothing."""
+
+CLOSED_SERVICES = ("iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*")
+"""What the deployer gets piece by piece, or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,69 +43,24 @@ class PlatformRoleOf:
 
 def deployer(of: PlatformRoleOf) -> Document:
     """Everything but the organisation, people's access, and what the foundation owns."""
+    own = [
+        of.iam(each)
+        for each in ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
+    ]
+    foundation = [of.iam(f"role{PLATFORM_ROLE_PATH}*"), of.iam(f"policy{PLATFORM_ROLE_PATH}*")]
+    linked = {"StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}}
+    look = ("iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity")
+    trail = ("cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*")
+    state_buckets = f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*"
     return document(
-        {
-            "Sid": "Services",
-            "Effect": "Allow",
-            "NotAction": ["iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*"],
-            "Resource": "*",
-        },
-        {
-            "Sid": "Look",
-            "Effect": "Allow",
-            "Action": ["iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"],
-            "Resource": "*",
-        },
-        {
-            "Sid": "OwnRolesAndPolicies",
-            "Effect": "Allow",
-            "Action": "iam:*",
-            "Resource": [
-                of.iam("role/cicd/*"),
-                of.iam("role/cicd-*/*"),
-                of.iam("policy/cicd/*"),
-                of.iam("policy/cicd-*/*"),
-                of.iam("oidc-provider/oidc.eks.*"),
-            ],
-        },
-        {
-            "Sid": "ServiceLinkedRoles",
-            "Effect": "Allow",
-            "Action": "iam:CreateServiceLinkedRole",
-            "Resource": of.iam("role/aws-service-role/*"),
-            "Condition": {
-                "StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}
-            },
-        },
-        {
-            "Sid": "NothingOfTheFoundation",
-            "Effect": "Deny",
-            "NotAction": ["iam:Get*", "iam:List*"],
-            "Resource": [of.iam(f"role{PLATFORM_ROLE_PATH}*"), of.iam(f"policy{PLATFORM_ROLE_PATH}*")],
-        },
-        {
-            "Sid": "NotTheTrail",
-            "Effect": "Deny",
-            "Action": ["cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*"],
-            "Resource": "*",
-        },
-        _bucket_guard(of),
+        trust.allow_all_but("Services", CLOSED_SERVICES, "*"),
+        trust.allow("Look", look, "*"),
+        trust.allow("OwnRolesAndPolicies", "iam:*", own),
+        trust.allow("ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked),
+        trust.deny_all_but("NothingOfTheFoundation", ("iam:Get*", "iam:List*"), foundation),
+        trust.deny("NotTheTrail", trail, "*"),
+        trust.deny("StateBucketsStayAsTheyAre", BUCKET_SETTINGS, state_buckets),
     )
-
-
-def _bucket_guard(of: PlatformRoleOf) -> Document:
-    return {
-        "Sid": "StateBucketsStayAsTheyAre",
-        "Effect": "Deny",
-        "Action": [
-            "s3:DeleteBucket*",
-            "s3:PutBucket*",
-            "s3:PutEncryptionConfiguration",
-            "s3:PutLifecycleConfiguration",
-            "s3:DeleteObjectVersion",
-        ],
-        "Resource": f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*",
-    }
 
 
 def reader(of: PlatformRoleOf) -> Document:
