@@ -13,7 +13,7 @@ import pulumi
 import yaml
 from pulumi.runtime import config as runtime_config
 
-from config import foundation, settings
+from config import chart_archive, foundation, settings
 from config.errors import Problem, SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def current(*further: Check) -> settings.Settings:
     """
     stack = pulumi.get_stack()
     with _said_plainly():
-        return settings.parse(_running(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", *further)
+        return settings.parse(_running(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", _archive, *further)
 
 
 def current_foundation() -> foundation.FoundationSettings:
@@ -75,6 +75,10 @@ def _decoded(text: str) -> Any:
         return text
 
 
+def _archive(parsed: settings.Parsed) -> Iterable[Problem]:
+    return chart_archive.problems(parsed, ROOT)
+
+
 @cache
 def of_stack(stack: str, *further: Check) -> settings.Settings:
     """Settings of a stack of the platform, read from its file.
@@ -83,7 +87,7 @@ def of_stack(stack: str, *further: Check) -> settings.Settings:
         SettingsError: the file is missing, is not YAML, or holds problems.
     """
     file = f"Pulumi.{stack}.yaml"
-    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, *further)
+    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, _archive, *further)
 
 
 @cache

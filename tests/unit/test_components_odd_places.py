@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -17,6 +21,7 @@ from components.network import verified
 from config.cluster_sections import ExistingNetwork
 from config.errors import SettingsError
 from config.secrets import runner_token
+from tests.unit.packaged_chart import packaged
 from tests.unit.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
 
 if TYPE_CHECKING:
@@ -24,6 +29,14 @@ if TYPE_CHECKING:
 
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nfabricated\n-----END CERTIFICATE-----\n"
 EXISTING = {"vpc": "vpc-0a", "private": ["subnet-0a", "subnet-0c"]}
+
+
+@cache
+def mirrored() -> str:
+    """Path of a packaged chart, as a company's mirror has it; the rehearsal reads no more than its name and version."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return str(packaged(folder / "gitlab-runner-0.93.0.tgz"))
 
 
 @cache
@@ -39,7 +52,7 @@ def odd() -> Rehearsal:
         "cluster.administrators": [
             *("arn:aws-us-gov:iam::222222222222:role/people/reader", "arn:aws-us-gov:iam::111111111111:role/reader"),
         ],
-        "chart": {"path": "mirror/gitlab-runner-0.93.0.tgz"},
+        "chart": {"path": mirrored()},
         "cache.expire_days": 0,
         "registry.open": ["a/b", "a-b"],
         "runners.small.arch": "arm64",
@@ -136,7 +149,7 @@ def test_a_missing_token_prints_the_command_that_sets_it() -> None:
 
 def test_a_chart_of_a_path_needs_no_repository() -> None:
     inputs = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
-    assert inputs["chart"] == "mirror/gitlab-runner-0.93.0.tgz"
+    assert inputs["chart"] == mirrored()
     assert not {"version", "repositoryOpts"} & set(inputs)
     usual = rehearsed("dev").one("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
     assert (usual["chart"], usual["version"]) == ("gitlab-runner", "0.93.0"), (
