@@ -43,6 +43,7 @@ def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]
     """
     project = engine_state.project_name(folder)
     engine_locks.release_dead(engine.paths.backend, project, stack, say)
+    drop_half_written(engine.paths.backend, project, stack, say)
     known = engine_state.read(engine.paths.backend, project, stack)
     if known is None or all(entry["type"] != CREATING for entry in known.pending):
         return
@@ -61,6 +62,22 @@ def recover(engine: Engine, stack: str, folder: Path, say: Callable[[str], None]
     if targets:
         arguments = ["refresh", "--stack", stack, "--yes", "--skip-preview", "--suppress-progress"]
         engine.query([*arguments, *(f"--target={urn}" for urn in targets)], folder)
+
+
+def drop_half_written(backend: Path, project: str, stack: str, say: Callable[[str], None]) -> None:
+    """Remove attribute files that a killed engine left half written beside a stack's state.
+
+    The file backend (`fileblob` of the Go CDK) writes a state to another file and renames it, but its attributes in place; cut short,
+    they make the engine refuse the whole state with `EOF`. It does without them when they are not there.
+    """
+    for file in sorted((backend / ".pulumi" / "stacks" / project).glob(f"{stack}.json*.attrs")):
+        try:
+            json.loads(file.read_text())
+        except ValueError:
+            file.unlink()
+            say(
+                f"{stack}: {file.name} was half written when the last run was killed; it is removed, the state itself is whole"
+            )
 
 
 def usable(

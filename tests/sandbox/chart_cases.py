@@ -5,10 +5,12 @@ The keys come from `tests/data/chart-values.json`; a key without a case here fai
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from sandbox.paths import Paths
+from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,8 +243,7 @@ CASES: dict[str, Case] = POD | DEPLOYMENT | CONFIG | ACCESS | SERVICES
 
 def packaged(chart: Path, folder: Path, version: str | None = None) -> Path:
     """Make the `.tgz` of a chart, as a company does that mirrors it."""
-    helm = shutil.which("helm")
-    assert helm, "the sandbox suite needs helm on PATH; `make test` puts it there"
+    helm = str(Tools.find(Paths.from_environment()).helm)
     arguments = ["package", str(chart), "--destination", str(folder), *(["--version", version] if version else [])]
     subprocess.run([helm, *arguments], capture_output=True, check=True, timeout=60)
     (archive,) = folder.glob("*.tgz")

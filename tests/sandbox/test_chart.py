@@ -16,6 +16,8 @@ import yaml
 
 from automation import inspect
 from config import load, names
+from sandbox.paths import Paths
+from sandbox.tools.result import Tools
 from tests.sandbox.chart_cases import CASES, Case, packaged
 
 pytestmark = pytest.mark.sandbox
@@ -29,10 +31,17 @@ EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 def helm_template(
     values: dict[str, Any], chart: Path = CHART, release: str = "gitlab-runner-small"
 ) -> subprocess.CompletedProcess[str]:
-    helm = shutil.which("helm")
-    assert helm, "the sandbox suite needs helm on PATH; `make test` puts it there"
     return subprocess.run(
-        [helm, "template", release, str(chart), "--namespace", "runner-small", "--values", "-"],
+        [
+            str(Tools.find(Paths.from_environment()).helm),
+            "template",
+            release,
+            str(chart),
+            "--namespace",
+            "runner-small",
+            "--values",
+            "-",
+        ],
         input=json.dumps(values),
         capture_output=True,
         text=True,

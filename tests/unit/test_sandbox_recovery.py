@@ -147,3 +147,22 @@ def test_a_name_that_another_account_has_too_is_not_taken_for_known() -> None:
     question = recovery._question({**alias, "urn": "urn:alias"}, [provider, elsewhere, here])
     assert question["known"] == ["alias/other"]
     assert question["profile"] == "platform-cicd"
+
+
+@pytest.mark.parametrize("left", ["", '{"user.content_ty'])
+def test_attributes_that_a_killed_engine_half_wrote_are_removed_and_the_state_is_kept(
+    tmp_path: Path, left: str
+) -> None:
+    folder = tmp_path / ".pulumi" / "stacks" / "project"
+    folder.mkdir(parents=True)
+    (folder / "dev.json").write_text('{"version": 3}')
+    (folder / "dev.json.attrs").write_text(left)
+    (folder / "dev.json.bak.attrs").write_text('{"user.content_type": "text/plain"}')
+    (folder / "prod.json.attrs").write_text(left)
+    said: list[str] = []
+    recovery.drop_half_written(tmp_path, "project", "dev", said.append)
+    assert sorted(file.name for file in folder.iterdir()) == ["dev.json", "dev.json.bak.attrs", "prod.json.attrs"]
+    assert len(said) == 1
+    assert "dev.json.attrs was half written" in said[0]
+    recovery.drop_half_written(tmp_path, "project", "dev", said.append)
+    assert len(said) == 1, "nothing is said where nothing is wrong"
