@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 BLOCK = 16
 RESERVED_ADDRESSES = 5
@@ -39,9 +40,9 @@ def cut(cidr: str, zones: int) -> Subnets:
     if network.prefixlen > PUBLIC_PREFIX - 4:
         raise ValueError(f"network.cidr {cidr} is too small for {zones} zones; use a /16 to a /20")
     quarters = list(network.subnets(prefixlen_diff=2))
-    public = list(quarters[-1].subnets(new_prefix=PUBLIC_PREFIX))
+    public = list(islice(quarters[-1].subnets(new_prefix=PUBLIC_PREFIX), zones))
     return Subnets(
-        public=tuple(str(net) for net in public[:zones]), private=tuple(str(net) for net in quarters[:zones])
+        public=tuple(str(net) for net in public), private=tuple(str(net) for net in quarters[:zones])
     )
 
 
