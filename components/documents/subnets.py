@@ -41,9 +41,7 @@ def cut(cidr: str, zones: int) -> Subnets:
         raise ValueError(f"network.cidr {cidr} is too small for {zones} zones; use a /16 to a /20")
     quarters = list(network.subnets(prefixlen_diff=2))
     public = list(islice(quarters[-1].subnets(new_prefix=PUBLIC_PREFIX), zones))
-    return Subnets(
-        public=tuple(str(net) for net in public), private=tuple(str(net) for net in quarters[:zones])
-    )
+    return Subnets(public=tuple(str(net) for net in public), private=tuple(str(net) for net in quarters[:zones]))
 
 
 def blocks(cidr: str) -> int:
