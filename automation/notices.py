@@ -61,11 +61,11 @@ def quota(settings: Settings) -> str:
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html (quotas L-1216C47A and L-34B43A08)
     """
-    spot = sum(node_plan(runner).limit_cpu for runner in settings.runners.values() if runner.spot)
-    plans = [node_plan(runner).limit_cpu for runner in settings.runners.values() if not runner.spot]
-    on_demand = sum(plans) + managers_plan(len(settings.runners)).limit_cpu
-    # Spot classes fall back to on-demand capacity when there is no spot.
+    limits = {name: node_plan(runner).limit_cpu for name, runner in settings.runners.items()}
+    spot = sum(limit for name, limit in limits.items() if settings.runners[name].spot)
+    # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
+    on_demand = sum(limits.values()) + managers_plan(len(settings.runners)).limit_cpu
     return (
-        f"full load takes up to {on_demand + spot} vCPUs on demand, {spot} of them on spot where there is some: "
+        f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot where there is some: "
         f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"
     )

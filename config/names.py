@@ -159,6 +159,11 @@ def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
     return f"arn:{partition}:iam::{account_id}:role{path}{name}"
 
 
+def domain(partition: str) -> str:
+    """Domain of a partition's endpoints, and of the service principals that differ between partitions."""
+    return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+
+
 def boundary_arn(partition: str, account_id: str) -> str:
     """ARN of the permissions boundary that the foundation keeps in an account."""
     return f"arn:{partition}:iam::{account_id}:policy{PLATFORM_ROLE_PATH}{BOUNDARY_POLICY}"

@@ -15,7 +15,7 @@ import yaml
 from components.documents import identity, pods
 from components.documents.disruption import disruption
 from config.model import Level
-from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
+from config.names import JOB_SERVICE_ACCOUNT, domain, namespace_jobs
 from config.quantities import cpu_text, memory_text
 from config.versions import RUNNER_IMAGE_TAG
 
@@ -38,8 +38,7 @@ OVERWRITES = (
 def registry_host(settings: Settings) -> str:
     """Host of the platform's container registry."""
     organization = settings.organization
-    domain = "amazonaws.com.cn" if organization.partition == "aws-cn" else "amazonaws.com"
-    return f"{settings.platform_account.id}.dkr.ecr.{organization.region}.{domain}"
+    return f"{settings.platform_account.id}.dkr.ecr.{organization.region}.{domain(organization.partition)}"
 
 
 def runner_image(settings: Settings) -> str:

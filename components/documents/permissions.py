@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.documents.boundary import PASSABLE_TO
 from components.documents.trust import Document, allow, document
 from config.model import Capability, Level
-from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
+from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, domain, state_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +63,11 @@ LOG_GROUP_CARE = (
     *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
     *("logs:ListTagsForResource", "logs:GetLogEvents", "logs:FilterLogEvents"),
 )
+IMAGE_PUSH = (
+    *("ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+    *("ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages"),
+    "ecr:DescribeRepositories",
+)
 ROLE_GRANTS = (
     *("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"),
 )
@@ -87,68 +92,29 @@ def _ecs(to: Grantee) -> Document:
 
 def _ecr_push(to: Grantee) -> Document:
     return document(
-        {"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},  # has no resource
-        {
-            "Sid": "Push",
-            "Effect": "Allow",
-            "Action": [
-                *(
-                    "ecr:BatchCheckLayerAvailability",
-                    "ecr:InitiateLayerUpload",
-                    "ecr:UploadLayerPart",
-                    "ecr:CompleteLayerUpload",
-                ),
-                *(
-                    "ecr:PutImage",
-                    "ecr:BatchGetImage",
-                    "ecr:GetDownloadUrlForLayer",
-                    "ecr:DescribeImages",
-                    "ecr:DescribeRepositories",
-                ),
-            ],
-            "Resource": to.arn("ecr", f"repository/{to.names.repository_prefix(to.level)}*"),
-        },
+        allow("Login", "ecr:GetAuthorizationToken", "*"),  # has no resource
+        allow("Push", IMAGE_PUSH, to.arn("ecr", f"repository/{to.names.repository_prefix(to.level)}*")),
     )
 
 
 def _api_gateway(to: Grantee) -> Document:
     organization = to.names.organization
+    verbs = [f"apigateway:{verb}" for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")]
     paths = ("/apis", "/apis/*", "/restapis", "/restapis/*", "/vpclinks", "/vpclinks/*", "/tags/*")
-    return document(
-        {
-            "Sid": "Apis",
-            "Effect": "Allow",
-            "Action": [f"apigateway:{verb}" for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")],
-            "Resource": [f"arn:{organization.partition}:apigateway:{organization.region}::{path}" for path in paths],
-        },
-        _pass_role(to, "apigateway.amazonaws.com"),
-    )
+    resources = [f"arn:{organization.partition}:apigateway:{organization.region}::{path}" for path in paths]
+    return document(allow("Apis", verbs, resources), _pass_role(to, "apigateway.amazonaws.com"))
 
 
 def _state(to: Grantee) -> Document:
     organization = to.names.organization
     bucket = f"arn:{organization.partition}:s3:::{state_bucket(organization, to.account_id)}"
     prefix = to.names.state_prefix(to.level)
+    # OpenTofu's lock files and all that Pulumi keeps; a deleted object stays as a version.
+    locks = [f"{bucket}/{prefix}*.tflock", f"{bucket}/{prefix}*/.pulumi/*"]
     return document(
-        {
-            "Sid": "List",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": bucket,
-            "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
-        },
-        {
-            "Sid": "State",
-            "Effect": "Allow",
-            "Action": ["s3:GetObject", "s3:PutObject"],
-            "Resource": f"{bucket}/{prefix}*",
-        },
-        {
-            "Sid": "Locks",  # OpenTofu's lock files and all that Pulumi keeps; a deleted object stays as a version
-            "Effect": "Allow",
-            "Action": "s3:DeleteObject",
-            "Resource": [f"{bucket}/{prefix}*.tflock", f"{bucket}/{prefix}*/.pulumi/*"],
-        },
+        allow("List", "s3:ListBucket", bucket, {"StringLike": {"s3:prefix": [f"{prefix}*"]}}),
+        allow("State", ("s3:GetObject", "s3:PutObject"), f"{bucket}/{prefix}*"),
+        allow("Locks", "s3:DeleteObject", locks),
         key_use(to, STATE_KEY_ALIAS),
     )
 
@@ -174,13 +140,8 @@ _BUILDERS: dict[Capability, Callable[[Grantee], Document]] = {
 
 def _pass_role(to: Grantee, service: str) -> Document:
     name = service.partition(".")[0].replace("-", " ").title().replace(" ", "")
-    return {
-        "Sid": f"PassRoleTo{name}",
-        "Effect": "Allow",
-        "Action": "iam:PassRole",
-        "Resource": to.iam(f"role{DEPLOY_ROLE_PATH}*"),
-        "Condition": {"StringEquals": {"iam:PassedToService": service}},
-    }
+    passed = {"StringEquals": {"iam:PassedToService": service}}
+    return allow(f"PassRoleTo{name}", "iam:PassRole", to.iam(f"role{DEPLOY_ROLE_PATH}*"), passed)
 
 
 def key_use(to: Grantee, alias: str) -> Document:
@@ -189,14 +150,9 @@ def key_use(to: Grantee, alias: str) -> Document:
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
     """
     organization = to.names.organization
-    domain = "amazonaws.com.cn" if organization.partition == "aws-cn" else "amazonaws.com"
-    return {
-        "Sid": "Key",
-        "Effect": "Allow",
-        "Action": ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
-        "Resource": to.arn("kms", "key/*"),
-        "Condition": {
-            "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
-            "StringEquals": {"kms:ViaService": f"s3.{organization.region}.{domain}"},
-        },
+    condition = {
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
+        "StringEquals": {"kms:ViaService": f"s3.{organization.region}.{domain(organization.partition)}"},
     }
+    actions = ("kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")
+    return allow("Key", actions, to.arn("kms", "key/*"), condition)

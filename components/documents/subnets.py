@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 BLOCK = 16
-RESERVED_ADDRESSES = 5
-"""AWS keeps the first four addresses and the last one of each subnet."""
 PUBLIC_PREFIX = 26
 """Public subnets hold NAT gateways and load balancers only."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from config.names import domain
+
 Document = dict[str, Any]
 """A policy document as IAM's JSON grammar has it."""
 Actions = str | Sequence[str]
@@ -62,7 +64,7 @@ def service_principal(name: str, partition: str) -> str:
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
-    return f"{name}.amazonaws.com.cn" if partition == "aws-cn" else f"{name}.amazonaws.com"
+    return f"{name}.{domain(partition)}"
 
 
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:
