@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.errors import FailedError, WrongUseError
+from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
 app = typer.Typer(
@@ -26,7 +26,6 @@ app = typer.Typer(
 Stack = Annotated[
     str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
 ]
-WRONG_USE = 2
 
 
 @app.command("kube-token", hidden=True)
@@ -124,12 +123,15 @@ def main() -> None:
         app.add_typer(typer.Typer(help="The cloud on this machine: start, stop, status, env, reset."), name="sandbox")
     try:
         app()
-    except (SettingsError, FailedError) as error:
+    except SettingsError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
     except WrongUseError as error:
         typer.echo(f"runner-platform: {error}", err=True)
-        sys.exit(WRONG_USE)
+        sys.exit(error.exit_code)
+    except CommandError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
