@@ -51,12 +51,14 @@ def check(stack: Annotated[str | None, typer.Option("--stack", "-s", help="Only 
 
 @app.command()
 def resources(
-    stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+    stack: Stack,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    options: Annotated[bool, typer.Option("--options", hidden=True, help="URN and options too, for `diff`.")] = False,
 ) -> None:
     """List what a stack's program registers, with all inputs."""
     from automation import inspect  # noqa: PLC0415  # see the module's docstring
 
-    found = inspect.resources(stack)
+    found = inspect.resources(stack, options=options)
     if as_json:
         _print_json(found)
         return

@@ -18,6 +18,7 @@ from config.errors import SettingsError, unknown_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from automation.rehearsal import Registration
     from config.settings import Settings
 
 OPERATOR_PROFILE = "management"
@@ -32,7 +33,7 @@ def check(stacks: Sequence[str] | None) -> Iterator[str]:
     """
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
-    names = [_known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
+    names = [known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
     _agree(names)
     for stack in names:
         count = len(rehearse(stack).registrations)
@@ -48,14 +49,15 @@ def _agree(names: Sequence[str]) -> None:
         raise SettingsError("The stack files", problems)
 
 
-def resources(stack: str) -> list[dict[str, Any]]:
+def resources(stack: str, *, options: bool = False) -> list[dict[str, Any]]:
     """What a stack's program registers: `{type, name, parent, provider, account, inputs}` each.
 
-    `account` is the account's name, null outside AWS; secrets are `[secret]`, unknowns `[unknown]`.
+    `account` is the account's name, null outside AWS; secrets are `[secret]`, unknowns `[unknown]`. With `options`, `urn` and
+    `options: {aliases, protect, retainOnDelete}` too.
     """
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
-    rehearsal = rehearse(_known(stack))
+    rehearsal = rehearse(known(stack))
     accounts = {each.urn: each.name for each in rehearsal.of_type("pulumi:providers:aws")}
     return [
         {
@@ -65,9 +67,15 @@ def resources(stack: str) -> list[dict[str, Any]]:
             "provider": each.provider or None,
             "account": accounts.get(each.provider.rpartition("::")[0]) if each.type.startswith("aws:") else None,
             "inputs": dict(each.inputs),
+            **(_options(each) if options else {}),
         }
         for each in rehearsal.registrations
     ]
+
+
+def _options(registration: Registration) -> dict[str, Any]:
+    kept = {"protect": registration.protect, "retainOnDelete": registration.retain_on_delete}
+    return {"urn": registration.urn, "options": {"aliases": list(registration.aliases), **kept}}
 
 
 def values(stack: str, runner_class: str) -> str:
@@ -109,7 +117,7 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
     )
 
 
-def _known(stack: str) -> str:
+def known(stack: str) -> str:
     known = [foundation.STACK, *load.stacks()]
     if stack not in known:
         raise WrongUseError(f"{stack!r} {unknown_key(stack, known).replace('is not a setting', 'is not a stack')}")
@@ -125,7 +133,7 @@ def settings_of(stack: str) -> Settings:
     """
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    return load.of_stack(_known(stack), plans.problems)
+    return load.of_stack(known(stack), plans.problems)
 
 
 def _settings_with(stack: str, runner_class: str) -> Settings:
