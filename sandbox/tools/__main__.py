@@ -11,10 +11,11 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from sandbox.paths import Paths
-from sandbox.tools.catalogue import BY_NAME, TOOLS, GoTool
+from sandbox.tools.catalogue import BY_NAME, EVERY_TOOL
 from sandbox.tools.clean import clean
 from sandbox.tools.discovery import discover
 from sandbox.tools.errors import ToolsError
+from sandbox.tools.kinds import GoTool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,22 +63,22 @@ def _run(command: str, names: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise ToolsError(f"this Python has no module {error.name}; run `make tools` instead") from error
 
-    tools = ensure(paths, names or None)
+    tools = ensure(paths, names or BY_NAME)
     print(f"{len(tools.found)} tools are ready: `python -m sandbox.tools list` shows them")
     return 0
 
 
 def _list(paths: Paths) -> int:
     """Print name, version, origin and place of each tool; exit code 1 when one is missing."""
-    found = discover(paths)
-    for tool in TOOLS:
+    found = discover(paths, EVERY_TOOL)
+    for tool in EVERY_TOOL:
         entry = found.get(tool.name)
         if entry is None:
             version = str(tool.version) if isinstance(tool, GoTool) else "locked"
             print(f"{tool.name:26} {version:10} missing")
         else:
             print(f"{tool.name:26} {entry.version or 'locked'!s:10} {entry.origin.value:8} {entry.program}")
-    return 0 if len(found) == len(TOOLS) else 1
+    return 0 if len(found) == len(EVERY_TOOL) else 1
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sandbox.tools.catalogue import SOURCES, PythonTool, Tool
 from sandbox.tools.errors import ToolsError, cache_error
+from sandbox.tools.kinds import SOURCES, PythonTool, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -19,16 +19,17 @@ from sandbox.tools.cache import expected_files, is_complete, tool_folder
 from sandbox.tools.catalogue import (
     API_SERVER,
     CONTROLLER_MANAGER,
+    EVERY_TOOL,
     SCHEDULER,
     TOOLS,
-    GoTool,
 )
+from sandbox.tools.kinds import GoTool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sandbox.paths import Paths
-    from sandbox.tools.catalogue import Tool
+    from sandbox.tools.kinds import Tool
     from sandbox.tools.versions import Version
 
 
@@ -83,7 +84,7 @@ def discover(paths: Paths, tools: Iterable[Tool] = TOOLS) -> dict[str, Found]:
 def _on_path(paths: Paths) -> dict[str, Found]:
     """Choose among what PATH offers, tools that must fit each other together."""
     search = search_path(paths)
-    candidates = [tool for tool in TOOLS if isinstance(tool, GoTool) and tool.on_path is not None]
+    candidates = [tool for tool in EVERY_TOOL if isinstance(tool, GoTool) and tool.on_path is not None]
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = pool.map(lambda tool: _probe(tool, search), candidates)
     found = {answer.name: answer for answer in answers if answer is not None}

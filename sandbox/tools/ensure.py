@@ -12,9 +12,10 @@ from rich.console import Console
 
 from sandbox.tools import environments, go_build, go_toolchain
 from sandbox.tools.cache import is_complete, locked, require_space, staged, tool_folder
-from sandbox.tools.catalogue import BY_NAME, GO, TOOLS, GoTool, PythonTool
+from sandbox.tools.catalogue import BY_NAME, GO, TOOLS
 from sandbox.tools.discovery import discover, search_path
 from sandbox.tools.errors import ToolsError
+from sandbox.tools.kinds import GoTool, PythonTool
 from sandbox.tools.progress import Steps
 from sandbox.tools.result import Tools
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.paths import Paths
-    from sandbox.tools.catalogue import Tool
+    from sandbox.tools.kinds import Tool
 
 
 def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | None = None) -> Tools:
@@ -31,7 +32,7 @@ def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | 
 
     Args:
         paths: Where the cache is.
-        names: Which ones, by their names in the catalogue; None for all.
+        names: Which ones, by their names in the catalogue; None for all that a sandbox runs.
         console: Where progress is shown; None for standard error.
 
     Returns:
@@ -49,7 +50,7 @@ def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | 
         if len(found) < len(wanted):
             broken = ", ".join(tool.name for tool in wanted if tool.name not in found)
             raise ToolsError(f"{broken} was made but cannot be used; run `make distclean` and try again")
-    if names is None:
+    if set(TOOLS) <= set(wanted):
         go_toolchain.remove_build_files(paths)
     return Tools(paths=paths, found=found)
 

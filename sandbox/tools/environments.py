@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from sandbox.tools import processes, versions
 from sandbox.tools.cache import digest, locked, make, staged
-from sandbox.tools.catalogue import SOURCES, PythonTool
 from sandbox.tools.errors import ToolsError
+from sandbox.tools.kinds import SOURCES, PythonTool
 from sandbox.tools.versions import Version
 
 if TYPE_CHECKING:

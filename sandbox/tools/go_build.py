@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from sandbox.tools import processes
 from sandbox.tools.cache import BUILD_ARGUMENTS, make
-from sandbox.tools.catalogue import SOURCES
 from sandbox.tools.errors import ToolsError
+from sandbox.tools.kinds import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.paths import Paths
-    from sandbox.tools.catalogue import GoTool, ModuleFiles
     from sandbox.tools.go_toolchain import Toolchain
+    from sandbox.tools.kinds import GoTool, ModuleFiles
 
 
 def build(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.paths import Paths
+    from sandbox.tools.kinds import Tool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class Tools:
         """Find every tool, building none.
 
         Raises:
-            ToolsError: Some are missing; the message names them.
+            ToolsError: Some that a sandbox runs are missing; the message names them.
         """
-        found = discover(paths)
+        found = discover(paths, catalogue.EVERY_TOOL)
         missing = [tool.name for tool in catalogue.TOOLS if tool.name not in found]
         if missing:
             raise ToolsError(f"missing tools: {', '.join(missing)}; run `make up`, or `make tools` to build them only")
@@ -96,6 +97,11 @@ class Tools:
         return self._program(catalogue.MINISTACK)
 
     @property
+    def tofu(self) -> Path:
+        """OpenTofu; only tests need it."""
+        return self._program(catalogue.TOFU)
+
+    @property
     def uv(self) -> Path:
         """The uv that made the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
@@ -119,10 +125,10 @@ class Tools:
         folders = (entry.program.parent for entry in self.found.values() if entry.name not in hidden)
         return [folder for folder in dict.fromkeys(folders) if str(folder) not in known]
 
-    def _program(self, tool: catalogue.Tool) -> Path:
+    def _program(self, tool: Tool) -> Path:
         entry = self.found.get(tool.name)
         if entry is None:
-            raise ToolsError(f"missing tool: {tool.name}; run `make up`, or `make tools` to build it only")
+            raise ToolsError(f"missing tool: {tool.name}; run `make tools`")
         return entry.program
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sandbox.paths import Paths
-from sandbox.tools import cache, catalogue, ensure, environments, go_toolchain
+from sandbox.tools import cache, catalogue, ensure, environments, go_toolchain, kinds
 from sandbox.tools.cache import require_space, staged, tool_folder
 from sandbox.tools.errors import ToolsError, cache_error
 from tests.unit.tools_bench import Bench, make
@@ -30,12 +30,12 @@ def test_a_key_changes_with_everything_that_decides_the_binary(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = tmp_path / "sources"
-    shutil.copytree(catalogue.SOURCES, sources)
+    shutil.copytree(kinds.SOURCES, sources)
     monkeypatch.setattr(cache, "SOURCES", sources)
-    before = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.TOOLS}
+    before = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
     with (sources / "helm" / "go.sum").open("a", encoding="utf-8") as stream:
         stream.write("\n")
-    after = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.TOOLS}
+    after = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
     assert {name for name in before if before[name] != after[name]} == {"helm"}
     monkeypatch.setattr(cache, "BUILD_ARGUMENTS", ("-race",))
     assert tool_folder(bench.paths, catalogue.ETCD).name != before["etcd"]
@@ -44,14 +44,14 @@ def test_a_key_changes_with_everything_that_decides_the_binary(
 def test_a_key_does_not_depend_on_where_the_clone_is(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = [tool_folder(bench.paths, tool) for tool in catalogue.TOOLS]
-    shutil.copytree(catalogue.SOURCES, tmp_path / "clone")
+    before = [tool_folder(bench.paths, tool) for tool in catalogue.EVERY_TOOL]
+    shutil.copytree(kinds.SOURCES, tmp_path / "clone")
     monkeypatch.setattr(cache, "SOURCES", tmp_path / "clone")
-    assert [tool_folder(bench.paths, tool) for tool in catalogue.TOOLS] == before
+    assert [tool_folder(bench.paths, tool) for tool in catalogue.EVERY_TOOL] == before
 
 
 def test_tools_of_one_module_have_different_keys(bench: Bench) -> None:
-    keys = [tool_folder(bench.paths, tool).name.rpartition("-")[2] for tool in catalogue.TOOLS]
+    keys = [tool_folder(bench.paths, tool).name.rpartition("-")[2] for tool in catalogue.EVERY_TOOL]
     assert len(set(keys)) == len(keys)
 
 
@@ -66,7 +66,7 @@ def test_an_old_go_is_replaced_by_one_from_the_package_index(bench: Bench, monke
     bench.go("exit 1", version="1.25.0")
     installed = []
 
-    def install(_paths: Paths, tool: catalogue.PythonTool, folder: Path, **_options: object) -> None:
+    def install(_paths: Paths, tool: kinds.PythonTool, folder: Path, **_options: object) -> None:
         installed.append(tool.name)
         program = folder / "lib" / "python3.11" / "site-packages" / "go" / "bin" / "go"
         program.parent.mkdir(parents=True)

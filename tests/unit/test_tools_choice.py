@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.paths import Paths
-from sandbox.tools import catalogue, go_toolchain, versions
+from sandbox.tools import catalogue, go_toolchain, kinds, versions
 from sandbox.tools.cache import expected_files, tool_folder
 from sandbox.tools.discovery import Origin, discover, search_path
 from sandbox.tools.errors import ToolsError
@@ -82,7 +82,7 @@ def test_the_pinned_versions_come_from_the_modules() -> None:
 
 def test_a_module_that_go_mod_lacks_is_named() -> None:
     with pytest.raises(ToolsError, match=r"sandbox/tools/helm/go.mod does not require k8s.io/nothing"):
-        catalogue.module_version("helm", "k8s.io/nothing")
+        kinds.module_version("helm", "k8s.io/nothing")
 
 
 @pytest.mark.parametrize(
@@ -248,3 +248,11 @@ def test_a_complete_cache_serves_everything(paths: Paths, folder: Path) -> None:
     folders = tools.path_folders()
     assert tools.helm.parent in folders
     assert tools.ministack_python.parent not in folders, "its `python` would hide the person's"
+
+
+def test_a_sandbox_waits_for_no_tool_that_only_tests_use(paths: Paths, folder: Path) -> None:
+    assert folder.is_dir()
+    build(paths, *(tool.name for tool in catalogue.TOOLS))
+    tools = Tools.find(paths)
+    with pytest.raises(ToolsError, match="missing tool: tofu; run `make tools`"):
+        _ = tools.tofu
