@@ -3,6 +3,10 @@
 Owns the variables that `sandbox env` prints, the AWS config and credentials files, the `aws` shim and the kubeconfig.
 All of it lives below the sandbox's root: the person's own AWS and Kubernetes files are neither read nor written. The
 keys, the passphrase and the GitLab token here are public and worth nothing outside this machine.
+
+Two variables are for who plays a job beside the clusters (docs/prove.md): `RUNNER_PLATFORM_JOB_ENDPOINT` is the listener of AWS that
+takes no root keys, and `RUNNER_PLATFORM_SIGNING_KEYS` a folder with `<last part of the issuer>/keys/service-account.key` for each
+cluster.
 """
 
 from __future__ import annotations
@@ -63,6 +67,8 @@ def variables(paths: Paths) -> dict[str, str]:
         "KUBECACHEDIR": str(paths.home / ".kube" / "cache"),
         "GITLAB_BASE_URL": f"http://127.0.0.1:{current.ports.gitlab}/api/v4/",
         "GITLAB_TOKEN": GITLAB_TOKEN,
+        "RUNNER_PLATFORM_JOB_ENDPOINT": f"http://127.0.0.1:{current.ports.aws_jobs}",
+        "RUNNER_PLATFORM_SIGNING_KEYS": str(paths.clusters),
         "RUNNER_PLATFORM_CACHE": str(paths.cache),
         "RUNNER_PLATFORM_SANDBOX": str(paths.root),
     }

@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Who am I, by the AWS CLI on PATH (1 or 2): one JSON line, `{"arn", "account", "expires"}` or `{"error", "kind"}`.
+
+Usage: probe.py PROFILE, where an empty PROFILE names none. The environment is used as it is. `docs/prove.md` lists the kinds.
+Standard library alone, so that it runs wherever the CLI does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+KINDS = (
+    (r"An error occurred \((\w+)\)", None),
+    (r"config profile \(.*\) could not be found", "ProfileNotFound"),
+    (r"[Yy]ou must specify a region", "RegionMissing"),
+    (r"[Uu]nable to locate credentials|No AWS credentials|Error when retrieving credentials", "NoCredentials"),
+    (r"Could not connect|[Tt]imed? ?out|Connection (was closed|refused)|EndpointConnectionError", "Unreachable"),
+    (r"No such file or directory|Permission denied", "TokenFile"),
+    (r"Partial credentials|Infinite loop|Unable to parse config|source_profile|source profile", "Configuration"),
+)
+"""Patterns in what the CLI says, and the kind; the first that fits. None: the code that STS gave stands in the pattern."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print who this process is; exit code 1 where it is nobody."""
+    profile = ["--profile", arguments[0]] if arguments[0] else []
+    try:
+        done = _aws("sts", "get-caller-identity", *profile)
+        said = _identity(done.stdout, profile) if done.returncode == 0 else _refusal(done.stderr)
+    except FileNotFoundError:
+        said = {"error": "the AWS CLI is not on PATH", "kind": "NotInstalled"}
+    except subprocess.TimeoutExpired:
+        said = {"error": "the AWS CLI did not end in time", "kind": "Unreachable"}
+    print(json.dumps(said), flush=True)  # noqa: T201  # the line is the program's answer
+    return int("error" in said)
+
+
+def _aws(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "10", "--cli-read-timeout", "20"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=55, stdin=subprocess.DEVNULL)
+
+
+def _identity(text: str, profile: list[str]) -> dict[str, str | None]:
+    caller = json.loads(text)
+    # Version 1 has no such command; then nobody knows when the session ends.
+    exported = _aws("configure", "export-credentials", *profile)
+    expires = json.loads(exported.stdout).get("Expiration") if exported.returncode == 0 else None
+    return {"arn": caller["Arn"], "account": caller["Account"], "expires": expires}
+
+
+def _refusal(text: str) -> dict[str, str | None]:
+    error = " ".join(text.split())
+    for pattern, kind in KINDS:
+        found = re.search(pattern, error)
+        if found:
+            return {"error": error, "kind": kind or found[1]}
+    return {"error": error or "the AWS CLI failed and said nothing", "kind": "Unknown"}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
