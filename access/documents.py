@@ -1,0 +1,253 @@
+"""Policy documents in one shape, whatever legal spelling they came in.
+
+Owns the normaliser and what a statement says about actions and resources. Element names and condition keys have no case, one value may
+stand for a list of one, one statement for a list of one, `"*"` for `{"AWS": "*"}`. What is not a document is answered in words, never
+with an exception. Leaves out conditions (`conditions`) and principals (`callers`).
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from access import globs
+from access.answers import Truth, Undecided, opposite, some
+from access.resources import UNKNOWN, Unknown, from_wire
+
+Leaf = str | Unknown
+"""One text of a document, or a value that is not known yet."""
+ALLOW, DENY = "Allow", "Deny"
+ARN_PARTS = 6
+
+
+class Principal(NamedTuple):
+    """One principal of a statement."""
+
+    kind: str
+    """`AWS`, `Federated`, `Service` or `CanonicalUser`."""
+    value: Leaf
+
+
+class Condition(NamedTuple):
+    """One key of one operator; all conditions of a statement must hold, and any of the values may."""
+
+    operator: str
+    """As it is spelled, such as `StringEquals` or `ForAnyValue:StringLikeIfExists`."""
+    key: str
+    """Small letters: condition keys have no case."""
+    values: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement. An element that is absent is an empty tuple; IAM takes no empty list."""
+
+    effect: str
+    """`Allow` or `Deny`."""
+    actions: tuple[Leaf, ...] = ()
+    not_actions: tuple[Leaf, ...] = ()
+    resources: tuple[Leaf, ...] = ()
+    not_resources: tuple[Leaf, ...] = ()
+    principals: tuple[Principal, ...] = ()
+    not_principals: tuple[Principal, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    sid: str = ""
+    index: int = 0
+    """Place in the document, from 0."""
+
+    def covers_action(self, action: str) -> Truth:
+        """Whether the statement speaks of an action; without case."""
+        if self.not_actions:
+            return opposite(some(_action_matches(each, action) for each in self.not_actions))
+        return some(_action_matches(each, action) for each in self.actions)
+
+    def covers_resource(self, arn: str) -> Truth:
+        """Whether the statement speaks of a resource; a trust document names none and speaks of its own role."""
+        if self.not_resources:
+            return opposite(some(_resource_matches(each, arn) for each in self.not_resources))
+        return some(_resource_matches(each, arn) for each in self.resources) if self.resources else True
+
+
+Document = tuple[Statement, ...]
+"""A whole document."""
+
+
+class _UnreadableError(Exception):
+    """What keeps a document from being read; never leaves this module."""
+
+
+def normalise(document: str | Mapping[str, Any] | Unknown | None) -> Document | Undecided:
+    """The statements of a document, or what keeps it from being read."""
+    if isinstance(document, str):
+        return _of_text(document)
+    try:
+        return _document(document)
+    except _UnreadableError as error:
+        return Undecided(str(error))
+
+
+@lru_cache(maxsize=16384)
+def _of_text(text: str) -> Document | Undecided:
+    if from_wire(text) is UNKNOWN:
+        return normalise(UNKNOWN)
+    try:
+        return _document(json.loads(text, object_pairs_hook=_without_doubles))
+    except (ValueError, RecursionError) as error:
+        return Undecided(f"the document is not JSON: {error}")
+    except _UnreadableError as error:
+        return Undecided(str(error))
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Parsers disagree about which of two equal keys counts, and a reviewer must not guess.
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key is given twice")
+    return result
+
+
+def _document(value: Any) -> Document:
+    elements = _lowered(value, "the document")
+    statements = elements.get("statement")
+    if statements is UNKNOWN:
+        raise _UnreadableError("the statements are not known yet")
+    if isinstance(statements, Mapping):
+        statements = [statements]
+    if not isinstance(statements, list | tuple):
+        raise _UnreadableError("the document has no statements")
+    return tuple(_statement(each, index) for index, each in enumerate(statements))
+
+
+def _statement(value: Any, index: int) -> Statement:
+    place = f"statement {index}"
+    elements = _lowered(value, place)
+    strange = sorted(set(elements) - set(ELEMENTS))
+    if strange:
+        raise _UnreadableError(f"{place} has an element {strange[0]!r} that policies do not have")
+    effect = str(elements.get("effect")).capitalize()
+    if effect not in (ALLOW, DENY):
+        raise _UnreadableError(f"the effect of {place} is neither Allow nor Deny")
+    parts: dict[str, Any] = {
+        field: read(elements[element], f"{element} of {place}")
+        for element, (field, read) in ELEMENTS.items()
+        if element in elements and read is not None
+    }
+    for one, other in (("actions", "not_actions"), ("resources", "not_resources"), ("principals", "not_principals")):
+        if one in parts and other in parts:
+            raise _UnreadableError(f"{place} has {one} and {other} at once")
+    if "actions" not in parts and "not_actions" not in parts:
+        raise _UnreadableError(f"{place} names no action")
+    return Statement(effect=effect, sid=str(elements.get("sid", "")), index=index, **parts)
+
+
+def _lowered(value: Any, place: str) -> dict[str, Any]:
+    if value is UNKNOWN:
+        raise _UnreadableError(f"{place} is not known yet")
+    if not isinstance(value, Mapping):
+        raise _UnreadableError(f"{place} is {_kind(value)}, not an object")
+    result = {str(key).lower(): each for key, each in value.items()}
+    if len(result) != len(value):
+        raise _UnreadableError(f"{place} has a key twice, in different letters")
+    return result
+
+
+def _leaves(value: Any, place: str) -> tuple[Leaf, ...]:
+    """Texts of one value or a list; numbers and booleans as JSON spells them."""
+    values: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise _UnreadableError(f"{place} is an empty list")
+    return tuple(_leaf(each, place) for each in values)
+
+
+def _leaf(value: Any, place: str) -> Leaf:
+    if value is UNKNOWN or isinstance(value, str):
+        return UNKNOWN if from_wire(value) is UNKNOWN else str(value)
+    if isinstance(value, bool | int | float):
+        return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
+    raise _UnreadableError(f"{place} holds {_kind(value)} where a text is expected")
+
+
+def _principals(value: Any, place: str) -> tuple[Principal, ...]:
+    if value == "*" or value is UNKNOWN:
+        return (Principal("AWS", value),)
+    kinds = {each.lower(): each for each in ("AWS", "Federated", "Service", "CanonicalUser")}
+    elements = _lowered(value, place)
+    strange = sorted(set(elements) - set(kinds))
+    if strange or not elements:
+        raise _UnreadableError(
+            f"{place} has {f'a kind {strange[0]!r} that policies do not have' if strange else 'no kind'}"
+        )
+    return tuple(Principal(kinds[kind], leaf) for kind, each in elements.items() for leaf in _leaves(each, place))
+
+
+def _conditions(value: Any, place: str) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(str(operator), key, _leaves(values, f"{operator} of {key} in {place}"))
+        for operator, keys in _pairs(value, place)
+        for key, values in _lowered(keys, f"{operator} in {place}").items()
+    )
+
+
+def _pairs(value: Any, place: str) -> list[tuple[str, Any]]:
+    _lowered(value, place)
+    return [(str(key), each) for key, each in value.items()]
+
+
+ELEMENTS: dict[str, tuple[str, Callable[[Any, str], Any] | None]] = {
+    "sid": ("sid", None),
+    "effect": ("effect", None),
+    "action": ("actions", _leaves),
+    "notaction": ("not_actions", _leaves),
+    "resource": ("resources", _leaves),
+    "notresource": ("not_resources", _leaves),
+    "principal": ("principals", _principals),
+    "notprincipal": ("not_principals", _principals),
+    "condition": ("conditions", _conditions),
+}
+"""Elements of a statement, in small letters: the field that holds each, and its reader."""
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "a boolean", type(None): "nothing"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "something else")
+
+
+def _action_matches(pattern: Leaf, action: str) -> Truth:
+    if isinstance(pattern, Unknown):
+        return Undecided("an action is not known yet")
+    return globs.matches(pattern.lower(), action.lower())
+
+
+def _resource_matches(pattern: Leaf, arn: str) -> Truth:
+    """Whether a pattern means an ARN; wildcards are meant within a part, so one that runs over a colon is undecided."""
+    if isinstance(pattern, Unknown):
+        return Undecided("a resource is not known yet")
+    if pattern == "*":
+        return True
+    if "${" in pattern:
+        return (
+            Undecided(f"the resource {pattern} has a variable")
+            if globs.matches(without_variables(pattern), arn)
+            else False
+        )
+    if not globs.matches(pattern, arn):
+        return False
+    parts, its = pattern.split(":", ARN_PARTS - 1), arn.split(":", ARN_PARTS - 1)
+    if len(parts) == len(its) and all(map(globs.matches, parts, its)):
+        return True
+    return Undecided(f"the resource {pattern} has a wildcard that runs over a colon")
+
+
+def without_variables(text: str) -> str:
+    """A pattern with a star for each policy variable: it matches at least what the text can mean."""
+    parts = text.split("${")
+    return parts[0] + "".join(f"*{part.partition('}')[2]}" for part in parts[1:])
+
+
+def statements_of(documents: Iterable[Document]) -> Document:
+    """All statements of several documents."""
+    return tuple(statement for document in documents for statement in document)

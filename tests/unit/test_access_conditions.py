@@ -1,0 +1,198 @@
+"""Condition operators: given, absent and unknown keys, for every operator and its variants."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from access import globs
+from access.answers import Answer, Truth, Undecided, answer, every, opposite, some
+from access.conditions import OPERATORS, Values, holds, operator_of
+from access.documents import Condition
+from access.resources import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROLE = "arn:aws:iam::222222222222:role/cicd/runner-small"
+PERHAPS = Undecided("perhaps")
+TRUTHS = st.sampled_from([True, False, PERHAPS])
+
+
+@dataclass
+class Request:
+    given: Mapping[str, Values]
+
+    def values(self, key: str) -> Values:
+        return self.given.get(key)
+
+
+def truth(operator: str, expected: Any, *values: str, unknown: bool = False) -> Truth:
+    expected = tuple(expected) if isinstance(expected, list) else (expected,)
+    request = Request({"key": PERHAPS if unknown else values or None})
+    return holds(Condition(operator, "key", expected), request)
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected", "value", "result"),
+    [
+        ("StringEquals", "a", "a", True),
+        ("StringEquals", ["b", "a"], "a", True),
+        ("StringEquals", "*", "a", False),
+        ("StringEquals", "A", "a", False),
+        ("stringequals", "a", "a", True),
+        ("StringNotEquals", ["b", "a"], "a", False),
+        ("StringNotEquals", "b", "a", True),
+        ("StringEqualsIgnoreCase", "A", "a", True),
+        ("StringNotEqualsIgnoreCase", "A", "a", False),
+        ("StringLike", "a*c?", "abbbcd", True),
+        ("StringLike", "plain", "plain", True),
+        ("StringLike", "A*", "abc", False),
+        ("StringNotLike", "a*", "abc", False),
+        ("ArnEquals", ROLE, ROLE, True),
+        ("ArnEquals", "arn:aws:iam::222222222222:role/*", ROLE, True),
+        ("ArnLike", "arn:aws:iam::*:role/cicd/runner-small", ROLE, True),
+        ("ArnLike", "arn:aws:iam::222222222222:root", ROLE, False),
+        ("ArnNotEquals", ROLE, ROLE, False),
+        ("ArnNotLike", "arn:aws:iam::1*:role/x", ROLE, True),
+        ("NumericEquals", "443", "443.0", True),
+        ("NumericNotEquals", "1", "2", True),
+        ("NumericLessThan", "10", "9", True),
+        ("NumericLessThanEquals", "9", "9", True),
+        ("NumericGreaterThan", "10", "9", False),
+        ("NumericGreaterThanEquals", "10", "11", True),
+        ("DateLessThan", "2026-01-01T00:00:00Z", "2025-12-31", True),
+        ("DateGreaterThan", "2026-01-01T00:00:00Z", "1767225601", True),
+        ("DateEquals", "2026-01-01T00:00:00Z", "1767225600", True),
+        ("Bool", "true", "true", True),
+        ("Bool", "True", "false", False),
+        ("BinaryEquals", "QmluYXJ5", "QmluYXJ5", True),
+        ("IpAddress", "203.0.113.0/24", "203.0.113.7", True),
+        ("IpAddress", "2001:db8::/32", "203.0.113.7", False),
+        ("NotIpAddress", "203.0.113.0/24", "203.0.113.7", False),
+        ("Null", "true", "a", False),
+        ("Null", "false", "a", True),
+    ],
+)
+def test_an_operator_compares(operator: str, expected: Any, value: str, result: bool) -> None:
+    assert truth(operator, expected, value) is result
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"null"}))
+def test_an_absent_key_fails_a_positive_operator_and_narrows_nothing_else(name: str) -> None:
+    positive = OPERATORS[name][1]
+    assert truth(name, "1") is not positive
+    assert truth(f"{name}IfExists", "1") is True
+    assert truth(f"ForAllValues:{name}", "1") is True
+    assert truth(f"ForAnyValue:{name}", "1") is False
+
+
+def test_null_asks_for_the_key_itself() -> None:
+    assert truth("Null", "true") is True
+    assert truth("Null", "false") is False
+    assert isinstance(truth("Null", "perhaps"), Undecided)
+    assert isinstance(truth("Null", UNKNOWN), Undecided)
+
+
+def test_set_operators_look_at_every_value() -> None:
+    assert truth("ForAllValues:StringEquals", ["a", "b"], "a", "b") is True
+    assert truth("ForAllValues:StringEquals", ["a"], "a", "b") is False
+    assert truth("ForAnyValue:StringEquals", ["a"], "a", "b") is True
+    assert truth("ForAnyValue:StringLike", ["c*"], "a", "b") is False
+    assert truth("ForAllValues:StringNotEquals", ["a"], "b", "c") is True
+    assert truth("ForAllValues:StringNotEquals", ["a"], "a", "c") is False
+    assert truth("ForAnyValue:StringNotEquals", ["a"], "a", "c") is True
+
+
+def test_a_token_with_several_audiences_matches_by_any_of_them() -> None:
+    assert truth("StringEquals", "sts.amazonaws.com", "https://kubernetes.default.svc", "sts.amazonaws.com") is True
+    assert truth("StringNotEquals", "sts.amazonaws.com", "https://kubernetes.default.svc", "sts.amazonaws.com") is False
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [
+        ("StringMatches", "a"),
+        ("ForSomeValues:StringEquals", "a"),
+        ("NullIfExists", "true"),
+        ("", "a"),
+        ("StringEquals", "${aws:username}"),
+        ("StringLike", "${aws:PrincipalTag/team}*"),
+        ("StringEquals", UNKNOWN),
+        ("NumericEquals", "many"),
+        ("DateLessThan", "tomorrow"),
+        ("IpAddress", "everywhere"),
+        ("Bool", "perhaps"),
+        ("ArnLike", "*"),
+    ],
+)
+def test_what_is_not_understood_is_undecided(operator: str, expected: Any) -> None:
+    assert isinstance(truth(operator, expected, "a1"), Undecided)
+
+
+@pytest.mark.parametrize(
+    "operator", ["StringEquals", "StringNotEquals", "Null", "StringLikeIfExists", "ForAllValues:Bool"]
+)
+def test_an_unknown_value_is_undecided_for_every_operator(operator: str) -> None:
+    assert isinstance(truth(operator, "true", unknown=True), Undecided)
+
+
+def test_one_known_match_decides_beside_an_unknown_value() -> None:
+    assert truth("StringEquals", [UNKNOWN, "a"], "a") is True
+    assert isinstance(truth("StringNotEquals", [UNKNOWN, "b"], "a"), Undecided)
+    assert truth("StringNotEquals", [UNKNOWN, "a"], "a") is False
+
+
+def test_operators_are_taken_apart_without_case() -> None:
+    operator = operator_of("foranyvalue:STRINGLIKEIFEXISTS")
+    assert not isinstance(operator, Undecided)
+    assert (operator.quantifier, operator.if_exists, operator.positive) == ("foranyvalue", True, True)
+
+
+@given(st.lists(TRUTHS, max_size=4))
+def test_truths_are_combined_as_kleene_says(truths: list[Truth]) -> None:
+    assert answer(every(truths)) == answer(opposite(some(opposite(each) for each in truths)))
+    known = [each for each in truths if not isinstance(each, Undecided)]
+    if len(known) == len(truths):
+        assert every(truths) is all(known)
+        assert some(truths) is any(known)
+    if any(each is False for each in truths):
+        assert answer(every(truths)) is Answer.DENIED, "no unknown turns a no into anything else"
+
+
+def test_an_undecided_truth_is_no_truth_value() -> None:
+    with pytest.raises(TypeError, match="neither true nor false"):
+        bool(PERHAPS)
+
+
+PATTERN = st.text("ab*?", max_size=5)
+
+
+@given(PATTERN, st.text("abc", max_size=6))
+def test_patterns_match_as_regular_expressions_do(pattern: str, text: str) -> None:
+    expression = pattern.replace("*", ".*").replace("?", ".")
+    assert globs.matches(pattern, text) is (re.fullmatch(expression, text) is not None)
+
+
+@given(st.lists(PATTERN, max_size=3), PATTERN)
+def test_witnesses_show_every_way_in_which_patterns_can_match_together(patterns: list[str], within: str) -> None:
+    found = globs.witnesses(patterns, within)
+    assert found is not None
+    shown = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in found}
+    texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))
+    possible = {
+        tuple(globs.matches(pattern, text) for pattern in patterns) for text in texts if globs.matches(within, text)
+    }
+    assert possible <= shown
+    assert all(globs.matches(within, text) for text in found)
+
+
+def test_too_many_ways_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(globs, "MOST_STATES", 3)
+    assert globs.witnesses(["a*b", "*a?b"]) is None
