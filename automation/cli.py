@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from automation.commands import driver
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -108,6 +109,9 @@ def profiles(
         typer.echo(inspect.class_profiles(stack, runner_class), nl=False)
     else:
         raise WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
+
+
+driver.register(app)
 
 
 def _print_json(value: Any) -> None:

@@ -118,9 +118,14 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
 
 
 def known(stack: str) -> str:
-    known = [foundation.STACK, *load.stacks()]
-    if stack not in known:
-        raise WrongUseError(f"{stack!r} {unknown_key(stack, known).replace('is not a setting', 'is not a stack')}")
+    """The stack's name.
+
+    Raises:
+        WrongUseError: it has no stack file.
+    """
+    names = [foundation.STACK, *load.stacks()]
+    if stack not in names:
+        raise WrongUseError(f"{stack!r} {unknown_key(stack, names).replace('is not a setting', 'is not a stack')}")
     return stack
 
 

@@ -1,0 +1,146 @@
+"""`runner-platform preview | up | refresh | outputs | unlock`: deployments, from a terminal or a GitLab job.
+
+Owns arguments, output and exit codes. Leaves out what the words mean (`automation.driver`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from automation.errors import CommandError, InterruptedRunError, LockedError, WrongUseError
+from config.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from automation.driver.display import Screen
+    from automation.driver.operations import Result
+    from automation.driver.project import Project
+    from automation.driver.session import Patience, Session
+
+Stack = Annotated[
+    str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, everything else on standard error.")
+]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Folder of another project than the platform's.", hidden=True)
+]
+Wait = Annotated[str, typer.Option(help="How long to wait for a live run that holds the stack: 90s, 10m, 1h.")]
+Stop = Annotated[str, typer.Option(help="How long the resource in hand may take after SIGTERM or Ctrl-C.")]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def preview(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
+    """Show what `up` would change; changes nothing and takes no lock."""
+    from automation.driver import operations  # noqa: PLC0415  # see automation.cli
+
+    with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as run:
+        run.ended(operations.preview(run.session))
+
+
+def up(
+    stack: Stack,
+    create: Annotated[
+        bool, typer.Option("--create", help="First deployment: make the stack; never where it existed.")
+    ] = False,
+    wait: Wait = "10m",
+    stop: Stop = "20m",
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Deploy a stack: wait for its turn, mend what a killed run left, and bring it to what its program says."""
+    from automation.driver import operations  # noqa: PLC0415  # see automation.cli
+
+    with _run("up", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
+        run.ended(operations.up(run.session, create=create))
+
+
+def refresh(stack: Stack, wait: Wait = "10m", stop: Stop = "20m", folder: Folder = None, as_json: Json = False) -> None:
+    """Read every resource of a stack back into its state."""
+    from automation.driver import operations  # noqa: PLC0415  # see automation.cli
+
+    with _run("refresh", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
+        run.ended(operations.refresh(run.session))
+
+
+def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
+    """Print a stack's outputs; secrets are not shown."""
+    from automation.driver import operations, project, session  # noqa: PLC0415  # see automation.cli
+    from automation.driver.display import Screen  # noqa: PLC0415  # same
+
+    found = project.of(stack, folder)
+    typer.echo(found.target(), err=True)
+    with session.begun(found, "outputs", Screen(as_json=False), _patience()) as begun:
+        values = operations.outputs(begun)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        typer.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (preview, up, refresh, outputs):
+        app.command()(command)
+
+
+class _Run:
+    """One command on a stack, and how it ends."""
+
+    def __init__(self, project: Project, screen: Screen, session: Session) -> None:
+        self.project, self.screen, self.session = project, screen, session
+
+    def ended(self, result: Result) -> None:
+        """It ended well."""
+        self.screen.say(result.sentence)
+        self.screen.emit({"event": "result", "result": "succeeded", **asdict(result)})
+
+
+@contextlib.contextmanager
+def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, patience: Patience) -> Iterator[_Run]:
+    """Print the target, begin, and put the end into the document whatever it is."""
+    from automation.driver import project, session  # noqa: PLC0415  # see automation.cli
+    from automation.driver.display import Screen  # noqa: PLC0415  # same
+
+    found = project.of(stack, folder)
+    screen = Screen(as_json=as_json)
+    try:
+        screen.say(found.target())
+        with session.begun(found, operation, screen, patience) as begun:
+            yield _Run(found, screen, begun)
+    except (CommandError, SettingsError) as error:
+        screen.emit(
+            {"event": "result", "result": _word(error), "operation": operation, "stack": stack, "message": str(error)}
+        )
+        raise
+    finally:
+        screen.close()
+
+
+def _word(error: Exception) -> str:
+    words = {InterruptedRunError: "interrupted", LockedError: "locked"}
+    return next((word for kind, word in words.items() if isinstance(error, kind)), "failed")
+
+
+def _patience(wait: str = "0s", stop: str = "20m") -> Patience:
+    from automation.driver.session import Patience  # noqa: PLC0415  # see automation.cli
+
+    return Patience(turn=_seconds(wait, "--wait"), stop=_seconds(stop, "--stop"))
+
+
+def _seconds(text: str, option: str) -> float:
+    found = re.fullmatch(r"(\d+)(s|m|h)", text)
+    if not found:
+        raise WrongUseError(f"{option} {text!r} is no duration; write 90s, 10m or 1h")
+    return float(int(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,183 @@
+"""What the engine tells while it runs, reduced to what people and machines may see.
+
+Owns the meaning of the engine's events: what is in progress, in which account, what is done, what went wrong. States and values of
+resources are left out of everything that is shown or written, since they may hold secrets.
+https://pkg.go.dev/github.com/pulumi/pulumi/sdk/v3/go/common/apitype#EngineEvent
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent, StepEventMetadata
+
+UNCHANGED: Final = "same"
+READS: Final = frozenset({UNCHANGED, "refresh", "read"})
+"""Operations that change nothing."""
+THROTTLED: Final = re.compile(
+    r"Throttl|Rate exceeded|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceededException: Rate|\b429\b"
+)
+EXPIRED: Final = re.compile(
+    r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired",
+    re.IGNORECASE,
+)
+_PARTS: Final = 4
+
+
+def label(urn: str) -> str:
+    """Short name of a resource: the last part of its type, and its name."""
+    parts = urn.split("::")
+    kind = parts[2].split("$")[-1].split(":")[-1] if len(parts) >= _PARTS else ""
+    return f"{kind} {parts[-1]}".strip()
+
+
+def account_of(provider: str) -> str:
+    """Name of the account that a provider reference (`<urn>::<id>`) leads to; empty outside AWS."""
+    urn = provider.rpartition("::")[0]
+    return urn.rpartition("::")[2] if "pulumi:providers:aws" in urn else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One operation on one resource."""
+
+    urn: str
+    operation: str
+    account: str
+    began: float
+    """Seconds of the monotonic clock."""
+
+    @property
+    def name(self) -> str:
+        """For people: `Role small-job in cicd`."""
+        return label(self.urn) + (f" in {self.account}" if self.account else "")
+
+
+@dataclass
+class Progress:
+    """What the events so far say."""
+
+    running: dict[str, Step] = field(default_factory=dict)
+    """By URN, what is in progress."""
+    done: dict[str, int] = field(default_factory=dict)
+    """Number of finished operations by kind; `same` counts what stayed as it is."""
+    failed: list[str] = field(default_factory=list)
+    """URNs whose operation failed."""
+    errors: list[str] = field(default_factory=list)
+    """Diagnostics of severity error, each with the resource they belong to."""
+    warnings: list[str] = field(default_factory=list)
+    violations: list[dict[str, str]] = field(default_factory=list)
+    """What policies said: `{policy, level, urn, message}`."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """What changes: `{operation, urn, type, account, properties, reasons}`; names of properties, never values."""
+    summary: dict[str, int] | None = None
+    """Resources by operation, once the engine has finished."""
+
+    def add(self, event: EngineEvent) -> dict[str, Any] | None:
+        """Take one event into account; returns what a stream of events shows of it, None where it is nothing."""
+        if event.resource_pre_event:
+            return self._begin(event.resource_pre_event.metadata)
+        if event.res_outputs_event:
+            return self._end(event.res_outputs_event.metadata)
+        if event.res_op_failed_event:
+            return self._fail(event.res_op_failed_event.metadata)
+        if event.diagnostic_event:
+            return self._diagnostic(event.diagnostic_event)
+        if event.policy_event:
+            return self._policy(event.policy_event)
+        if event.summary_event:
+            changes = event.summary_event.resource_changes or {}
+            self.summary = {str(getattr(key, "value", key)): count for key, count in changes.items()}
+        return None
+
+    @property
+    def changed(self) -> int:
+        """Finished operations that changed something."""
+        return sum(count for operation, count in self.done.items() if operation not in READS)
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """Resources by operation, without those that stay as they are."""
+        return {name: count for name, count in (self.summary or self.done).items() if name not in READS}
+
+    @property
+    def throttled(self) -> bool:
+        """Whether a cloud asked to be called less often."""
+        return any(THROTTLED.search(text) for text in self.errors)
+
+    @property
+    def expired(self) -> bool:
+        """Whether credentials ran out."""
+        return any(EXPIRED.search(text) for text in self.errors)
+
+    def _begin(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
+        operation = _word(metadata.op)
+        state = metadata.new or metadata.old
+        if operation == UNCHANGED or state is None or not state.custom:
+            return None  # a component is in progress as long as its children are
+        step = Step(
+            urn=metadata.urn, operation=operation, account=account_of(metadata.provider), began=time.monotonic()
+        )
+        self.running[metadata.urn] = step
+        if operation not in READS:
+            self.steps.append(
+                {
+                    "operation": operation,
+                    "urn": metadata.urn,
+                    "type": metadata.type,
+                    "account": step.account or None,
+                    "properties": sorted(set(metadata.detailed_diff or metadata.diffs or ())),
+                    "reasons": sorted(metadata.keys or ()),
+                }
+            )
+        return _shown(step, "begun")
+
+    def _end(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
+        operation = _word(metadata.op)
+        step = self.running.pop(metadata.urn, None)
+        self.done[operation] = self.done.get(operation, 0) + 1
+        return _shown(step, "done") if step else None
+
+    def _fail(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
+        step = self.running.pop(metadata.urn, None)
+        self.failed.append(metadata.urn)
+        return _shown(step, "failed") if step else None
+
+    def _diagnostic(self, event: Any) -> dict[str, Any] | None:
+        text = str(event.message or "").strip()
+        wanted = {"error": self.errors, "warning": self.warnings}.get(event.severity)
+        if wanted is None or not text or event.ephemeral:
+            return None
+        wanted.append(f"{label(event.urn)}: {text}" if event.urn else text)
+        return {"event": event.severity, "urn": event.urn or None, "message": text}
+
+    def _policy(self, event: Any) -> dict[str, Any]:
+        found = {
+            "policy": event.policy_name,
+            "level": event.enforcement_level,
+            "urn": event.resource_urn or "",
+            "message": str(event.message).strip(),
+        }
+        self.violations.append(found)
+        return {"event": "policy", **found}
+
+
+def _word(operation: Any) -> str:
+    return str(getattr(operation, "value", operation))
+
+
+def _shown(step: Step, status: str) -> dict[str, Any]:
+    seconds = {} if status == "begun" else {"seconds": round(time.monotonic() - step.began, 1)}
+    return {
+        "event": "resource",
+        "status": status,
+        "operation": step.operation,
+        "resource": label(step.urn),
+        "urn": step.urn,
+        "account": step.account or None,
+        **seconds,
+    }

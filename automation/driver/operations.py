@@ -1,0 +1,149 @@
+"""What the driver does with a stack: preview, up, refresh, outputs. Each ends with a result that people and machines can read.
+
+Leaves out plans (`automation.driver.plans`), destroying (`automation.driver.destroying`), drift and audit.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from automation.driver import owners, repair, state
+from automation.driver.locks import Fate, fate_of
+from automation.driver.session import message
+from automation.errors import FailedError
+
+if TYPE_CHECKING:
+    from automation.driver.project import Project
+    from automation.driver.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended well."""
+
+    stack: str
+    operation: str
+    changes: dict[str, int]
+    """Number of resources by operation, without those that stay as they are."""
+    resources: int
+    """Resources in the state afterwards, the engine's own included."""
+    seconds: float
+    found: list[str] = field(default_factory=list)
+    """What earlier runs had left."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """What changes, for a preview: names of properties, never values."""
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        changes = ", ".join(f"{count} {operation}" for operation, count in self.changes.items()) or "no changes"
+        return f"{self.stack}: {self.operation} done, {changes}; {self.resources} resources, {self.seconds:.0f} s"
+
+
+def preview(session: Session, *, plan: str | None = None) -> Result:
+    """What `up` would do; takes no lock and repairs nothing, but says what it sees of a killed run."""
+    known = state.require(session.project)
+    if known.pending:
+        session.say(
+            f"{len(known.pending)} operations of a killed run are pending; `up` looks for what they made, first"
+        )
+    session.drive(lambda on_event: session.stack.preview(on_event=on_event, plan=plan))
+    return result(session, steps=session.progress.steps)
+
+
+def up(session: Session, *, create: bool = False, plan: str | None = None) -> Result:
+    """Bring the stack to what its program says.
+
+    Args:
+        session: the run.
+        create: make the stack where it has never existed.
+        plan: an update plan that the run is held to.
+
+    Raises:
+        FailedError: the stack's state is missing or damaged, or the engine failed.
+    """
+    ready(session, create=create)
+    session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
+    return result(session)
+
+
+def refresh(session: Session) -> Result:
+    """Read every resource back into the state."""
+    ready(session)
+    session.drive(lambda on_event: session.stack.refresh(on_event=on_event, message=message()))
+    return result(session)
+
+
+def ready(session: Session, *, create: bool = False) -> None:
+    """Record the run, take its turn, and mend what a killed run left.
+
+    Raises:
+        FailedError: the state is missing, or cannot be mended.
+        LockedError: a live run holds the stack.
+    """
+    project = session.project
+    for text in state.drop_half_written(project):
+        session.note(text)
+    if not create:
+        state.require(project)
+    session.record()
+    session.take_turn()
+    if state.read(project) is None:
+        _create(session)
+    killed = _forget_the_dead(session)
+    if repair.pending(session) or killed:
+        session.say("what the killed run left is settled; going on")
+
+
+def result(session: Session, steps: list[dict[str, Any]] | None = None) -> Result:
+    """The session's run, ended well."""
+    known = state.read(session.project)
+    return Result(
+        stack=session.project.stack,
+        operation=session.operation,
+        changes=session.progress.changes,
+        resources=len(known.resources) if known else 0,
+        seconds=time.monotonic() - session.began,
+        found=session.found,
+        steps=steps or [],
+    )
+
+
+def outputs(session: Session) -> dict[str, Any]:
+    """The stack's outputs; secrets are `[secret]`."""
+    state.require(session.project)
+    found = session.stack.outputs()
+    return {name: "[secret]" if output.secret else output.value for name, output in found.items()}
+
+
+def _create(session: Session) -> None:
+    """Make the stack in the backend; its file may name who encrypts its secrets."""
+    if state.existed(session.project):
+        raise FailedError(state.missing(session.project))
+    provider = _secrets_provider(session.project)
+    session.query("stack", "init", "--no-select", *(["--secrets-provider", provider] if provider else []))
+    session.say(f"made the stack {session.project.stack} in {session.project.store.url}")
+
+
+def _secrets_provider(project: Project) -> str:
+    try:
+        return str((yaml.safe_load(project.settings_file.read_text()) or {}).get("secretsprovider") or "")
+    except FileNotFoundError:
+        return ""
+
+
+def _forget_the_dead(session: Session) -> bool:
+    """Take away records of runs that ended without saying so; returns whether there were any."""
+    dead = [
+        owner
+        for owner in owners.read(session.project)
+        if owner.id != session.owner.id and fate_of(owner)[0] is Fate.DEAD
+    ]
+    for owner in dead:
+        session.note(f"{owner.operation} of {owner.name} did not end in order: {fate_of(owner)[1]}")
+        owners.delete(session.project, owner)
+    return bool(dead)

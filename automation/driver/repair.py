@@ -1,0 +1,122 @@
+"""Resources whose creation was begun and never written down: they are looked for, not guessed about.
+
+An engine that is killed while a provider makes something cannot write down the result: the state only says that a creation was begun.
+Running on would make a second one (the engine only warns), and clearing the entry would lose the first. So each is looked for in its
+cloud (`automation.driver.finders`): what exists goes into the state under its id and is read back by its own provider, what does not is
+crossed out and made again. So is a GitLab runner that exists: its token was shown once (`automation.driver.lost_runners`).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from automation.driver import finders, lost_runners, state
+from automation.driver.events import label
+from automation.driver.state import CREATING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from automation.driver.session import Session
+    from automation.driver.state import Resource
+
+
+def pending(session: Session) -> bool:
+    """Settle the pending operations of a stack whose turn the session has; returns whether there were any.
+
+    Raises:
+        FailedError: a cloud cannot be asked, or several resources fit one creation.
+    """
+    known = state.require(session.project)
+    if not known.pending:
+        return False
+    exported = json.loads(session.query("stack", "export"))
+    deployment = exported["deployment"]
+    operations = deployment.get("pending_operations") or []
+    for each in operations:
+        if each["type"] != CREATING:
+            session.note(f"{label(each['resource']['urn'])} was in the middle of {each['type']}; it is read back")
+    begun = [each["resource"] for each in operations if each["type"] == CREATING]
+    touched = [each["resource"] for each in operations if each["type"] != CREATING]
+    resources = deployment.get("resources") or []
+    found = _looked_for(session, begun, resources)
+    deployment["resources"] = settled(resources, begun, found)
+    deployment["pending_operations"] = []
+    _import(session, exported)
+    kept = [resource["urn"] for resource, identifier in zip(begun, found, strict=True) if identifier]
+    present = {each["urn"] for each in deployment["resources"]}
+    targets = [urn for urn in (*kept, *(each["urn"] for each in touched)) if urn in present]
+    if targets:
+        session.drive(lambda on_event: session.stack.refresh(on_event=on_event, target=targets))
+    return True
+
+
+def _looked_for(session: Session, begun: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
+    """The id of each that is kept, None for those that are made again; says what was found."""
+    answers = finders.assign([question(each, resources) for each in begun])
+    kept: list[str | None] = []
+    for resource, identifier in zip(begun, answers, strict=True):
+        lost = identifier is not None and resource["type"] == lost_runners.RUNNER
+        if identifier and lost:
+            lost_runners.delete(_provider(resource, resources).get("baseUrl"), identifier)
+            ending = (
+                f"it exists (runner {identifier}), but GitLab shows a token once only: it is deleted and made again"
+            )
+        else:
+            ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
+        session.note(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
+        kept.append(None if lost else identifier)
+    return kept
+
+
+def settled(resources: Sequence[Resource], begun: Sequence[Resource], found: Sequence[str | None]) -> list[Resource]:
+    """The state's resources with those that were found added.
+
+    A creation may have been the first half of a replacement: then the state still holds the old resource under the same URN, which the
+    engine would have deleted next, so it is marked for deletion.
+    """
+    added = {
+        resource["urn"]: {**resource, "id": identifier, "outputs": resource.get("inputs", {})}
+        for resource, identifier in zip(begun, found, strict=True)
+        if identifier
+    }
+    kept = [
+        {**resource, "delete": True} if resource["urn"] in added and resource.get("custom") else resource
+        for resource in resources
+    ]
+    return [*kept, *added.values()]
+
+
+def question(resource: Resource, resources: Sequence[Resource]) -> finders.Wanted:
+    """What to look for: whatever has its id in the state already is not what was being made.
+
+    Not even under the same URN, since that is the one to be replaced. A name may exist in several accounts, so only resources of the same
+    provider count.
+    """
+    provider = _provider(resource, resources)
+    same = ("type", "provider")
+    siblings = [entry for entry in resources if all(entry.get(key) == resource.get(key) for key in same)]
+    return finders.Wanted(
+        token=resource["type"],
+        inputs=resource.get("inputs", {}),
+        profile=provider.get("profile"),
+        region=provider.get("region"),
+        known=[entry["id"] for entry in siblings if entry.get("id")],
+        url=provider.get("baseUrl"),
+    )
+
+
+def _provider(resource: Resource, resources: Sequence[Resource]) -> dict[str, Any]:
+    """Inputs of the provider that makes a resource."""
+    urn = str(resource.get("provider", "")).rpartition("::")[0]
+    inputs: dict[str, Any] = next((entry for entry in resources if entry["urn"] == urn), {}).get("inputs", {})
+    return inputs
+
+
+def _import(session: Session, exported: dict[str, Any]) -> None:
+    with tempfile.NamedTemporaryFile("w", prefix="runner-platform-", suffix=".json") as file:  # mode 0600
+        json.dump(exported, file)
+        file.flush()
+        session.query("stack", "import", "--file", file.name)

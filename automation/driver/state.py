@@ -1,0 +1,150 @@
+"""A stack's state as a self-managed backend keeps it: for reading, and for saying what is wrong with it.
+
+Owns the place and the shape of a checkpoint (`apitype.VersionedCheckpoint` and `CheckpointV3` of the engine) and the words for a state
+that is missing or damaged. Whatever is changed goes through the engine. A missing state is never taken for an empty one: the next `up`
+would make everything a second time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from automation.driver.store import ATTRIBUTES, FolderStore
+from automation.errors import FailedError
+
+if TYPE_CHECKING:
+    from automation.driver.project import Project
+
+Resource = dict[str, Any]
+CREATING: Final = "creating"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The last state of a stack."""
+
+    resources: list[Resource]
+    pending: list[dict[str, Any]]
+    """Operations that were begun and not ended: `{"type": …, "resource": …}`."""
+    digest: str
+    """SHA-256 of the object: any write of the engine changes it."""
+
+    def of_type(self, token: str) -> list[Resource]:
+        """Resources of a type."""
+        return [each for each in self.resources if each["type"] == token]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing but the stack itself and providers is in it."""
+        return all(
+            each["type"] == "pulumi:pulumi:Stack" or each["type"].startswith("pulumi:providers:")
+            for each in self.resources
+        )
+
+
+def key_of(project: Project) -> str:
+    """Key of the state's object."""
+    return f".pulumi/stacks/{project.name}/{project.stack}.json"
+
+
+def read(project: Project) -> Checkpoint | None:
+    """The state of a stack, None where the backend has none.
+
+    Raises:
+        FailedError: the object is there and cannot be understood; says how to restore it.
+    """
+    key = key_of(project)
+    content = project.store.read(key)
+    packed = None if content is not None else project.store.read(f"{key}.gz")
+    try:
+        raw = content if packed is None else gzip.decompress(packed)
+        if raw is None:
+            return None
+        latest = json.loads(raw)["checkpoint"].get("latest") or {}
+        return Checkpoint(
+            resources=latest.get("resources") or [],
+            pending=latest.get("pending_operations") or [],
+            digest=hashlib.sha256(raw).hexdigest(),
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        raise FailedError(damaged(project)) from None
+
+
+def require(project: Project) -> Checkpoint:
+    """The state of a stack that must exist.
+
+    Raises:
+        FailedError: it is missing or damaged.
+    """
+    found = read(project)
+    if found is None:
+        raise FailedError(missing(project))
+    return found
+
+
+def existed(project: Project) -> bool:
+    """Whether the backend remembers runs of the stack: `pulumi stack rm` removes its history too, an accident does not."""
+    return bool(project.store.keys(f".pulumi/history/{project.name}/{project.stack}/"))
+
+
+def missing(project: Project) -> str:
+    """What to say where there is no state."""
+    where = f"stack {project.stack} has no state in {project.store.url}"
+    if existed(project):
+        return (
+            f"{where}, although it has been deployed from there: the state object was lost. Nothing is created: everything would be "
+            f"made a second time. Restore the object:\n{_restoring(project)}"
+        )
+    return (
+        f"{where}. If it was deployed before, the backend is another one: compare PULUMI_BACKEND_URL. "
+        f"If this is its first deployment: `runner-platform up --stack {project.stack} --create`"
+    )
+
+
+def damaged(project: Project) -> str:
+    """What to say where the state cannot be read."""
+    return (
+        f"the state of stack {project.stack} in {project.store.url} is cut short or is no JSON; nothing was touched. "
+        f"Put a whole one back:\n{_restoring(project)}"
+    )
+
+
+def _restoring(project: Project) -> str:
+    """Commands that bring a state back, newest first; the operator picks."""
+    key = key_of(project)
+    backups = project.store.keys(f".pulumi/backups/{project.name}/{project.stack}/")[-1:]
+    sources = [f"{key}.bak" for _ in range(1) if project.store.read(f"{key}.bak")] + backups
+    if isinstance(project.store, FolderStore):
+        lines = [f"cp {project.store.folder}/{source} {project.store.folder}/{key}" for source in sources]
+        lines += [f"rm -f {project.store.folder}/{key}{ATTRIBUTES}"] if sources else []
+    else:
+        base = project.store.url.partition("?")[0].rstrip("/")
+        bucket, _, prefix = base.removeprefix("s3://").partition("/")
+        lines = [
+            f"aws s3api list-object-versions --bucket {bucket} --prefix {f'{prefix}/' if prefix else ''}{key}   # versions, newest first",
+            *(f"aws s3 cp {base}/{source} {base}/{key}" for source in sources),
+        ]
+    then = f"runner-platform refresh --stack {project.stack}   # what is newer than the copy is found again"
+    return "\n".join(f"  {line}" for line in [*(lines or ["(the backend holds no copy)"]), then])
+
+
+def drop_half_written(project: Project) -> list[str]:
+    """Remove attribute files that a killed engine left half written beside a state in a folder; returns sentences.
+
+    The file backend (`fileblob` of the Go CDK) writes a state to another file and renames it, but its attributes in place; cut short,
+    they make the engine refuse the whole state with `EOF`. It does without them when they are not there.
+    """
+    if not isinstance(project.store, FolderStore):
+        return []
+    said = []
+    for file in sorted((project.store.folder / key_of(project)).parent.glob(f"{project.stack}.json*{ATTRIBUTES}")):
+        try:
+            json.loads(file.read_text())
+        except ValueError:
+            file.unlink()
+            said.append(f"{file.name} was half written when the last run was killed; it is removed, the state is whole")
+    return said
