@@ -22,17 +22,13 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.stack import run_pulumi_func
 
+from automation.rehearsal_cloud import Mocks
 from config import foundation, load
 from config import settings as platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/0000000000000000000000000000"
-"""The issuer that every rehearsal's cluster has."""
-EXISTING_CIDR = "10.0.0.0/16"
-"""The network of a VPC that is not the platform's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +47,8 @@ class Registration:
     retain_on_delete: bool
     depends_on: tuple[str, ...]
     """URNs, sorted."""
+    deleted_with: str
+    """URN of what takes it along when it is deleted; empty for what is deleted by itself."""
     delete_timeout: str
     aliases: tuple[str, ...]
     inputs: Mapping[str, Any]
@@ -81,103 +79,6 @@ class Rehearsal:
         return found[0]
 
 
-OUTPUTS: dict[str, dict[str, str]] = {
-    "aws:kms/key:Key": {"arn": "arn:aws:kms:eu-central-1:000000000000:key/{name}", "keyId": "{name}"},
-    "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::{bucket}"},
-    "aws:iam/policy:Policy": {"arn": "arn:aws:iam::000000000000:policy{path}{name}"},
-    "aws:iam/role:Role": {"arn": "arn:aws:iam::000000000000:role{path}{name}"},
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": {"arn": "arn:aws:iam::000000000000:oidc-provider/{name}"},
-    "aws:cloudwatch/logGroup:LogGroup": {"arn": "arn:aws:logs:eu-central-1:000000000000:log-group:{name}"},
-    "aws:ecr/repository:Repository": {"repositoryUrl": "000000000000.dkr.ecr.eu-central-1.amazonaws.com/{name}"},
-    "gitlab:index/userRunner:UserRunner": {"token": "glrt-rehearsal"},
-}
-"""Outputs that the programs use beyond their inputs, as templates over the inputs."""
-PLAIN = frozenset(
-    {
-        *("aws:kms/alias:Alias", "aws:iam/rolePolicy:RolePolicy", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
-        *(
-            "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
-            "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
-        ),
-        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
-        *("aws:s3/bucketPolicy:BucketPolicy", "aws:s3/bucketVersioning:BucketVersioning"),
-        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-        *("aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway", "aws:ec2/eip:Eip"),
-        *(
-            "aws:ec2/natGateway:NatGateway",
-            "aws:ec2/routeTable:RouteTable",
-            "aws:ec2/route:Route",
-            "aws:ec2/flowLog:FlowLog",
-        ),
-        *("aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:ec2/vpcEndpoint:VpcEndpoint"),
-        *(
-            "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
-            "aws:eks/cluster:Cluster",
-            "aws:eks/accessEntry:AccessEntry",
-        ),
-        *("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "aws:ecr/repositoryPolicy:RepositoryPolicy"),
-        *("aws:ecr/lifecyclePolicy:LifecyclePolicy", "aws:eks/addon:Addon"),
-        *("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"),
-    }
-)
-"""Types whose outputs, as far as the programs use them, are their inputs."""
-
-
-class Mocks(mocks.Mocks):
-    """Answers of a cloud that always says yes."""
-
-    def __init__(self, existing: Mapping[str, Any] | None = None) -> None:
-        self.existing = existing or {}
-        """`network.existing` of the configuration: its subnets are in its VPC, each in a zone of its own."""
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        """Outputs of a resource: its inputs, and what `OUTPUTS` adds."""
-        known = (
-            args.typ in OUTPUTS
-            or args.typ in PLAIN
-            or args.typ.startswith(("kubernetes:", "pulumi:providers:", "runnerplatform:"))
-        )
-        if not known:
-            raise ValueError(
-                f"{args.typ} ({args.name}) is a type that the rehearsal was not told about; add it to automation/rehearsal.py"
-            )
-        outputs = {"name": args.name, "path": "/", "bucket": args.name, **args.inputs}
-        state = {**args.inputs}
-        state |= {key: template.format(**outputs) for key, template in OUTPUTS.get(args.typ, {}).items()}
-        if args.typ.startswith("aws:"):
-            state.setdefault("name", args.name)
-        if args.typ == "aws:eks/cluster:Cluster":
-            state |= self._cluster(args.inputs)
-        return (f"{args.name}-id" if args.custom else None), state
-
-    def _cluster(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "arn": f"arn:aws:eks:eu-central-1:000000000000:cluster/{inputs['name']}",
-            "endpoint": "https://cluster.invalid",
-            "certificateAuthority": {"data": "Y2VydGlmaWNhdGU="},
-            "identities": [{"oidcs": [{"issuer": ISSUER}]}],
-            "vpcConfig": {**inputs["vpcConfig"], "clusterSecurityGroupId": "sg-0000000000000000"},
-        }
-
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]  # the SDK takes a plain answer too
-        """Answers of the functions that the programs call."""
-        function = args.token
-        if function == "aws:index/getAvailabilityZones:getAvailabilityZones":
-            return {"names": ["eu-central-1a", "eu-central-1b", "eu-central-1c"], "id": "eu-central-1"}
-        if function == "aws:ec2/getVpc:getVpc":
-            return {"id": args.args["id"], "cidrBlockAssociations": [{"cidrBlock": EXISTING_CIDR}]}
-        if function == "aws:ec2/getSubnet:getSubnet":
-            return {
-                "id": args.args["id"],
-                "vpcId": self.existing.get("vpc"),
-                "mapPublicIpOnLaunch": False,
-                "availabilityZone": f"eu-central-1{'abc'[list(self.existing['private']).index(args.args['id']) % 3]}",
-            }
-        raise ValueError(
-            f"{function} is a function that the rehearsal was not told about; add it to automation/rehearsal.py"
-        )
-
-
 class Monitor(mocks.MockMonitor):
     """Notes every registration with its options."""
 
@@ -204,6 +105,7 @@ def _registration(request: Any, urn: str) -> Registration:
         protect=request.protect,
         retain_on_delete=request.retainOnDelete,
         depends_on=tuple(sorted(request.dependencies)),
+        deleted_with=request.deletedWith,
         delete_timeout=request.customTimeouts.delete,
         aliases=tuple(alias.urn for alias in request.aliases),
         inputs=_shown(rpc.deserialize_properties(request.object, keep_unknowns=True)),

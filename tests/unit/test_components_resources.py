@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from automation.rehearsal import Mocks
+from automation.rehearsal_cloud import Mocks
 from components.delegated_role import DelegatedRoleArgs
 from components.documents.disruption import disruption
 from components.documents.nodes import managers_plan
