@@ -6,12 +6,13 @@ from components.account_access import AccountAccess, AccountAccessArgs
 from components.alarms import optional_alarms
 from components.cluster import Cluster, ClusterArgs
 from components.documents import plans
+from components.guard import Guard, GuardArgs
 from components.job_cache import JobCache, JobCacheArgs
 from components.network import Network, NetworkArgs
 from components.node_pool import manager_nodes
 from components.providers import account_provider, gitlab_provider
 from components.registry import Registry, RegistryArgs
-from components.runner import Runner, RunnerArgs
+from components.runner import RunnerArgs, one_after_the_other
 from config import load
 
 settings = load.current(plans.problems)
@@ -56,15 +57,13 @@ cluster = Cluster(
 )
 inside = [providers[settings.platform.account], cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)]
 managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)
-runners: dict[str, Runner] = {}
-for name in settings.runners:
-    last = list(runners.values())[-1:]
-    runners[name] = Runner(
-        name,
-        RunnerArgs(settings=settings, cluster=cluster, network=network, cache=cache, managers=managers, after=last),
-        pulumi.ResourceOptions(providers=inside),
-    )
-optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
+shared = RunnerArgs(
+    settings=settings, cluster=cluster, network=network, cache=cache, managers=managers, access=list(access.values())
+)
+runners = one_after_the_other(shared, pulumi.ResourceOptions(providers=inside))
+alarms = optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
+everything = [*access.values(), registry, cache, network, cluster, managers, *runners.values(), *filter(None, [alarms])]
+Guard("guard", GuardArgs(protect=settings.platform.protect, over=everything))
 
 pulumi.export("cluster", cluster.name)
 pulumi.export("update_kubeconfig", cluster.update_kubeconfig)

@@ -5,7 +5,7 @@ Composes what a class is made of: its nodes, its two AWS roles, its GitLab runne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -42,6 +42,8 @@ class RunnerArgs:
     """Where its jobs leave things for each other."""
     managers: NodePool
     """Nodes of the managers."""
+    access: Sequence[pulumi.Resource] = ()
+    """Delegated roles: a job that is still running when the platform is destroyed ends as who it is."""
     after: Sequence[Runner] = ()
     """Classes whose managers are rolled before this one's, so that what breaks breaks one class."""
 
@@ -81,6 +83,7 @@ class Runner(pulumi.ComponentResource):
                 runner_class=name,
                 token=made.token if made is not None else runner_token(name, settings.stack),
                 nodes=[pool, args.managers],
+                needs=[identity, args.cache, *args.access, *([made] if made is not None else [])],
                 after=[each.helm_release for each in args.after],
                 manager_role_arn=identity.manager_role_arn,
                 vpc_cidrs=args.network.vpc_cidrs,
@@ -131,3 +134,16 @@ class Runner(pulumi.ComponentResource):
             RunnerObjectArgs(settings=settings, runner_class=name, generation=generation, needs=needs),
             pulumi.ResourceOptions(parent=self),
         )
+
+
+def one_after_the_other(shared: RunnerArgs, opts: pulumi.ResourceOptions) -> dict[str, Runner]:
+    """All classes of the settings, by name, in their order: each manager is rolled after the one before it.
+
+    Args:
+        shared: what the classes have in common.
+        opts: options of each.
+    """
+    made: dict[str, Runner] = {}
+    for name in shared.settings.runners:
+        made[name] = Runner(name, replace(shared, after=list(made.values())[-1:]), opts)
+    return made

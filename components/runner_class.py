@@ -2,7 +2,12 @@
 
 Owns both namespaces with their pod security, the service accounts, the manager's rights, the token's Secret, network policies,
 quota, the AWS config, and the Helm release. Leaves out AWS roles (`runner_identity`), the GitLab runner (`runner_object`) and nodes
-(`node_pool`). Rights and accounts are made beside the release, so that no upgrade takes them from a draining manager.
+(`node_pool`).
+
+Rights and accounts are made beside the release, so that no upgrade takes them from a draining manager, and no destroy does: an
+uninstall returns while the manager still finishes its jobs, but the deletion of the manager's namespace waits for its pods, and
+Kubernetes removes pods before everything else in a namespace (KEP-5080, on since 1.33). So what is in that namespace goes with it
+and never by itself, and whatever else a running job needs outlives the namespace.
 """
 
 from __future__ import annotations
@@ -54,6 +59,8 @@ class RunnerClassArgs:
     """Releases of classes that come before this one: managers are rolled one class at a time."""
     nodes: Sequence[pulumi.Resource] = ()
     """Where managers and jobs run; the namespaces go before they do."""
+    needs: Sequence[pulumi.Resource] = ()
+    """What jobs use until their end: roles, the runner in GitLab, the cache. It outlives the manager."""
 
 
 class RunnerClass(pulumi.ComponentResource):
@@ -68,57 +75,56 @@ class RunnerClass(pulumi.ComponentResource):
         super().__init__("runnerplatform:index:RunnerClass", name, None, opts)
         self._name, self._args = name, args
         self._runner = args.settings.runners[args.runner_class]
-        self._manager = self._namespace("manager", namespace_manager(args.runner_class))
         self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class))
-        needed = [*self._accounts(), *self._jobs_guards(), *self._manager_objects()]
-        self.helm_release = self._release([*needed, *args.after])
+        jobs = [*self._jobs_rights(), *self._jobs_guards()]
+        self._manager = self._namespace("manager", namespace_manager(args.runner_class), *jobs, *args.needs)
+        self.helm_release = self._release([*jobs, *self._manager_objects(), *args.after])
         self.release = self.helm_release.name.apply(str)
         self.register_outputs({"release": self.release})
 
     def _options(self, *depends_on: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
 
-    def _namespace(self, kind: str, physical_name: str) -> kubernetes.core.v1.Namespace:
+    def _with_manager(self) -> pulumi.ResourceOptions:
+        """Options of what is in the manager's namespace: deleted with it, when the last manager has ended."""
+        return self._options(deleted_with=self._manager)
+
+    def _namespace(self, kind: str, physical_name: str, *outlive: pulumi.Resource) -> kubernetes.core.v1.Namespace:
         slow = pulumi.CustomTimeouts(delete=f"{disruption(self._runner.longest_job).delete_timeout}s")
         return kubernetes.core.v1.Namespace(
             f"{self._name}-{kind}",
             metadata={"name": physical_name, "labels": namespace_labels(kind, self._args.runner_class, self._runner)},
-            opts=self._options(*self._args.nodes, custom_timeouts=slow),
+            opts=self._options(*self._args.nodes, *outlive, custom_timeouts=slow),
         )
 
-    def _accounts(self) -> list[pulumi.Resource]:
-        name = self._name
-        manager = kubernetes.core.v1.ServiceAccount(
-            f"{name}-manager-account",
-            metadata={
-                "name": MANAGER_SERVICE_ACCOUNT,
-                "namespace": self._manager.metadata.name,
-                "annotations": {"eks.amazonaws.com/role-arn": self._args.manager_role_arn},
-            },
-            opts=self._options(),
-        )
+    def _jobs_rights(self) -> list[pulumi.Resource]:
+        name, namespace = self._name, self._jobs.metadata.name
         job = kubernetes.core.v1.ServiceAccount(
             f"{name}-job-account",
-            metadata={"name": JOB_SERVICE_ACCOUNT, "namespace": self._jobs.metadata.name},
+            metadata={"name": JOB_SERVICE_ACCOUNT, "namespace": namespace},
             automount_service_account_token=False,
             opts=self._options(),
         )
         role = kubernetes.rbac.v1.Role(
             f"{name}-executor",
-            metadata={"name": "executor", "namespace": self._jobs.metadata.name},
+            metadata={"name": "executor", "namespace": namespace},
             rules=cast("Any", rbac.EXECUTOR_RULES),
             opts=self._options(),
         )
+        manager = {
+            "kind": "ServiceAccount",
+            "name": MANAGER_SERVICE_ACCOUNT,
+            # By name: it is bound before it exists, so that the binding outlives it.
+            "namespace": namespace_manager(self._args.runner_class),
+        }
         binding = kubernetes.rbac.v1.RoleBinding(
             f"{name}-executor-binding",
-            metadata={"name": "executor", "namespace": self._jobs.metadata.name},
+            metadata={"name": "executor", "namespace": namespace},
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": role.metadata.name},
-            subjects=[
-                {"kind": "ServiceAccount", "name": manager.metadata.name, "namespace": self._manager.metadata.name}
-            ],
+            subjects=cast("Any", [manager]),
             opts=self._options(),
         )
-        return [manager, job, binding]
+        return [job, binding]
 
     def _jobs_guards(self) -> list[pulumi.Resource]:
         name, args = self._name, self._args
@@ -155,18 +161,27 @@ class RunnerClass(pulumi.ComponentResource):
         namespace = self._manager.metadata.name
         port = int(settings.gitlab.url.rpartition(":")[2]) if settings.gitlab.url.count(":") > 1 else 443
         made: list[pulumi.Resource] = [
+            kubernetes.core.v1.ServiceAccount(
+                f"{name}-manager-account",
+                metadata={
+                    "name": MANAGER_SERVICE_ACCOUNT,
+                    "namespace": namespace,
+                    "annotations": {"eks.amazonaws.com/role-arn": self._args.manager_role_arn},
+                },
+                opts=self._with_manager(),
+            ),
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-manager-network",
                 metadata={"name": "manager", "namespace": namespace},
                 spec=cast("Any", manager_policy(service_cidr=settings.cluster.service_cidr, gitlab_port=port)),
-                opts=self._options(),
+                opts=self._with_manager(),
             ),
             kubernetes.core.v1.Secret(
                 f"{name}-token",
                 metadata={"name": TOKEN_SECRET, "namespace": namespace},
                 # The chart mounts both keys, and neither is optional.
                 string_data={"runner-token": self._args.token, "runner-registration-token": ""},
-                opts=self._options(),
+                opts=self._with_manager(),
             ),
         ]
         if settings.gitlab.ca_bundle:
@@ -176,7 +191,7 @@ class RunnerClass(pulumi.ComponentResource):
                     f"{name}-ca",
                     metadata={"name": CA_SECRET, "namespace": namespace},
                     string_data={f"{host}.crt": settings.gitlab.ca_bundle},
-                    opts=self._options(),
+                    opts=self._with_manager(),
                 )
             )
         return made

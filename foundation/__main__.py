@@ -5,6 +5,7 @@ Run rarely, by a person with the management account's role. The profiles `founda
 
 import pulumi
 
+from components.guard import Guard, GuardArgs
 from components.platform_access import PlatformAccess, PlatformAccessArgs
 from components.providers import account_provider
 from components.secrets_key import SecretsKey, SecretsKeyArgs
@@ -16,8 +17,8 @@ settings = load.current_foundation()
 common = settings.platform.state_account
 common_bucket = state_bucket(settings.organization, settings.accounts[common].id)
 
-stores: dict[str, pulumi.Output[str]] = {}
-deployers: dict[str, pulumi.Output[str]] = {}
+stores: dict[str, StateStore] = {}
+access: dict[str, PlatformAccess] = {}
 for account, its in settings.accounts.items():
     provider = account_provider(
         account,
@@ -32,8 +33,8 @@ for account, its in settings.accounts.items():
         f"state-{account}",
         StateStoreArgs(organization=settings.organization, account_id=its.id, protect=settings.platform.protect),
         opts,
-    ).bucket
-    deployers[account] = PlatformAccess(
+    )
+    access[account] = PlatformAccess(
         f"access-{account}",
         PlatformAccessArgs(
             organization=settings.organization,
@@ -46,7 +47,7 @@ for account, its in settings.accounts.items():
             protect=settings.platform.protect,
         ),
         opts,
-    ).deployer_arn
+    )
     if account == common:
         key = SecretsKey(
             "secrets",
@@ -54,6 +55,7 @@ for account, its in settings.accounts.items():
             opts,
         )
         pulumi.export("secrets_provider", key.secrets_provider)
+Guard("guard", GuardArgs(protect=settings.platform.protect, over=[*stores.values(), *access.values(), key]))
 
-pulumi.export("state_buckets", stores)
-pulumi.export("deployers", deployers)
+pulumi.export("state_buckets", {account: store.bucket for account, store in stores.items()})
+pulumi.export("deployers", {account: each.deployer_arn for account, each in access.items()})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from components.documents.disruption import disruption
-from config import load
+from config import foundation, load
 from config.quantities import parse_duration
 from tests.unit.program import STACKS, names_of, one_class, raw, rehearsal_of, rehearsed
 
@@ -105,6 +105,40 @@ def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> No
             )
         for each in inner:
             assert {f"{name}-runner-manager", f"{name}-runner-jobs"} & needs(stack)[each], f"{each} is in a namespace"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: str) -> None:
+    made = [each for each in rehearsed(stack).registrations if each.custom]
+    roles = [each.name for each in made if each.name.startswith("delegated-")]
+    for name in raw(stack)["runners"]:
+        rights = [f"{name}-runner-{it}" for it in ("job-account", "executor", "executor-binding", "jobs-network")]
+        own = [f"{name}-identity-{it}" for it in ("job", "manager", "manager-cache")]
+        reached = [f"{name}-identity-job-delegated-roles"] if raw(stack)["runners"][name].get("accounts") != [] else []
+        # 7.4: an uninstall returns while the manager still drains; the deletion of its namespace waits for its pod.
+        assert_waits(stack, f"{name}-runner-manager", *rights, *own, *reached, *roles, f"{name}-object-1-runner")
+        assert_waits(stack, f"{name}-runner-manager", f"{name}-runner-aws-config", "cache-bucket", "cache-key")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_is_in_a_manager_s_namespace_goes_with_it_and_not_before(stack: str) -> None:
+    its = rehearsed(stack).registrations
+    for name in raw(stack)["runners"]:
+        (namespace,) = [each.urn for each in its if each.name == f"{name}-runner-manager"]
+        inside = [each for each in its if each.inputs.get("metadata", {}).get("namespace") == f"runner-{name}"]
+        assert {each.name for each in inside} == {
+            f"{name}-runner-{it}" for it in ("manager-account", "manager-network", "token")
+        }
+        for each in inside:
+            assert each.deleted_with == namespace, f"7.4: without {each.name} a draining manager cannot end its jobs"
+
+
+@pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
+def test_a_destroy_comes_to_the_guard_before_anything_else(stack: str) -> None:
+    (guard,) = rehearsed(stack).of_type("runnerplatform:index:Guard")
+    assert guard.protect is raw(stack)["platform"]["protect"], "the settings decide; it stays in the program either way"
+    made = {each.name for each in rehearsed(stack).registrations if each.custom and "providers" not in each.type}
+    assert made <= needs(stack)["guard"], f"{made - needs(stack)['guard']} would go before a protected stack is refused"
 
 
 @pytest.mark.parametrize("stack", STACKS)
