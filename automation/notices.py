@@ -61,10 +61,10 @@ def quota(settings: Settings) -> str:
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html (quotas L-1216C47A and L-34B43A08)
     """
-    limits = {name: node_plan(runner).limit_cpu for name, runner in settings.runners.items()}
-    spot = sum(limit for name, limit in limits.items() if settings.runners[name].spot)
+    loads = {name: node_plan(runner).full_load_cpu for name, runner in settings.runners.items()}
+    spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
     # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
-    on_demand = sum(limits.values()) + managers_plan(len(settings.runners)).limit_cpu
+    on_demand = sum(loads.values()) + managers_plan(len(settings.runners)).full_load_cpu
     return (
         f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot where there is some: "
         f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"

@@ -20,6 +20,8 @@ NODE_SLACK = 30 * MINUTE
 NODE_STARTS_WITHIN = 10 * MINUTE
 """Node start plus image pull: the pod's wait before the runner gives the job up."""
 LONGEST_EXPIRY = 14 * DAY
+MANAGERS_AT_ONCE = 2
+"""While a manager is rolled the old one finishes its jobs, up to `concurrent`, and the new one takes as many again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.documents import pods
+from components.documents.disruption import MANAGERS_AT_ONCE
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, 
 
 
 def jobs_quota(runner: Runner) -> dict[str, str]:
-    """Hard limits of a jobs' namespace: `concurrent` whole pods, and a few that are still ending."""
-    count, request = runner.concurrent + SPARE_PODS, pods.pod(runner)
+    """Hard limits of a jobs' namespace: `concurrent` whole pods of two managers, and a few that are still ending."""
+    count, request = MANAGERS_AT_ONCE * runner.concurrent + SPARE_PODS, pods.pod(runner)
     return {
         "pods": str(count),
         "requests.cpu": cpu_text(count * request.cpu),

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from components.documents import pods
+from components.documents.disruption import MANAGERS_AT_ONCE
 from components.documents.subnets import blocks_of_node
 from config.instance_types import INSTANCE_TYPES, InstanceType
 from config.quantities import GIBIBYTE, MEBIBYTE
@@ -48,8 +49,10 @@ class NodePlan:
     """Most whole pods that one node of these types holds."""
     disk_gib: int
     """Data volume of a node: room for all its pods."""
+    full_load_cpu: int
+    """vCPUs that the class takes when all its jobs run: what the account's quota must hold."""
     limit_cpu: int
-    """vCPUs that the class may use at once: its cost ceiling, and the quota that full load needs."""
+    """vCPUs that the class may use at once: its cost ceiling. Unless the settings say less, it holds full load twice."""
     limit_memory_gib: int
     """Memory of the same nodes."""
 
@@ -99,8 +102,9 @@ def node_plan(runner: Runner) -> NodePlan:
     request = pods.pod(runner)
     types = fitting_types(request, runner.arch)
     need = {each.name: math.ceil(runner.concurrent / whole_pods(each, request)) for each in types}
-    limit_cpu = max(need[each.name] * each.vcpus for each in types)
-    limit_memory = max(math.ceil(need[each.name] * each.memory_mib / 1024) for each in types)
+    full_load = max(need[each.name] * each.vcpus for each in types)
+    limit_cpu = MANAGERS_AT_ONCE * full_load
+    limit_memory = MANAGERS_AT_ONCE * max(math.ceil(need[each.name] * each.memory_mib / 1024) for each in types)
     if runner.limits is not None:
         least = min(types, key=lambda each: need[each.name] * each.vcpus)
         _refuse_small_limits(runner, least, need[least.name])
@@ -110,6 +114,7 @@ def node_plan(runner: Runner) -> NodePlan:
         types=tuple(each.name for each in types),
         pods_per_node=most,
         disk_gib=max(SMALLEST_DISK, SYSTEM_DISK + most * request.disk) // GIBIBYTE,
+        full_load_cpu=min(full_load, limit_cpu),
         limit_cpu=limit_cpu,
         limit_memory_gib=limit_memory,
     )
@@ -146,11 +151,12 @@ def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
         if each.arch == arch and each.category in "cm" and each.vcpus == MANAGER_NODE_VCPUS
     ]
     held = min(whole_pods(each, pods.MANAGER) for each in types)
-    nodes = max(2, math.ceil(2 * classes / held))
+    nodes = max(2, math.ceil(MANAGERS_AT_ONCE * classes / held))
     return NodePlan(
         types=tuple(each.name for each in types),
         pods_per_node=held,
         disk_gib=SMALLEST_DISK // GIBIBYTE,
+        full_load_cpu=nodes * MANAGER_NODE_VCPUS,
         limit_cpu=nodes * MANAGER_NODE_VCPUS,
         limit_memory_gib=math.ceil(nodes * max(each.memory_mib for each in types) / 1024),
     )
