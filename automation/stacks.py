@@ -31,11 +31,11 @@ def external_tokens(settings: Settings) -> dict[str, str]:
     Raises:
         FailedError: the stack's secrets cannot be read.
     """
-    found = {name: os.environ.get(f"RUNNER_TOKEN_{name.upper()}", "") for name in settings.runners}
+    found = {name: os.environ.get(f"RUNNER_TOKEN_{name.upper()}", "").strip() for name in settings.runners}
     if not all(found.values()):
         configured = _run(lambda: _select(settings.stack).get_all_config()).get(f"{PROJECT}:tokens")
         stored = json.loads(configured.value) if configured is not None else {}
-        found = {name: token or stored.get(name, "") for name, token in found.items()}
+        found = {name: token or stored.get(name, "").strip() for name, token in found.items()}
     return {name: token for name, token in found.items() if token}
 
 
