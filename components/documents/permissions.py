@@ -49,10 +49,15 @@ def of_capability(capability: Capability, grantee: Grantee) -> Document:
     return _BUILDERS[capability](grantee)
 
 
+ECS_KINDS = ("cluster", "service", "task", "task-definition", "service-deployment", "service-revision")
 ECS_ON_RESOURCES = (
-    *("ecs:CreateService", "ecs:UpdateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:RunTask"),
-    *("ecs:StopTask", "ecs:DescribeTasks", "ecs:CreateCluster", "ecs:DescribeClusters", "ecs:TagResource"),
+    *("ecs:CreateCluster", "ecs:UpdateCluster", "ecs:DeleteCluster", "ecs:DescribeClusters"),
+    *("ecs:PutClusterCapacityProviders", "ecs:CreateService", "ecs:UpdateService", "ecs:DeleteService"),
+    *("ecs:DescribeServices", "ecs:RunTask", "ecs:StopTask", "ecs:DescribeTasks", "ecs:TagResource"),
     *("ecs:UntagResource", "ecs:ListTagsForResource"),
+    # What OpenTofu waits with, and stops when it is interrupted, since ECS has deployments of its own.
+    *("ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment"),
+    "ecs:DescribeServiceRevisions",
 )
 ECS_WITHOUT_RESOURCES = (
     *("ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition"),
@@ -60,33 +65,38 @@ ECS_WITHOUT_RESOURCES = (
 )
 """These have no resource-level permission."""
 LOG_GROUP_CARE = (
-    *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
-    *("logs:ListTagsForResource", "logs:GetLogEvents", "logs:FilterLogEvents"),
+    *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:DeleteRetentionPolicy"),
+    *("logs:TagResource", "logs:UntagResource", "logs:ListTagsForResource"),
+    *("logs:GetLogEvents", "logs:FilterLogEvents"),
 )
 IMAGE_PUSH = (
     *("ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
-    *("ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages"),
-    "ecr:DescribeRepositories",
+    *("ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages", "ecr:ListImages"),
+    *("ecr:DescribeRepositories", "ecr:ListTagsForResource"),
 )
 ROLE_GRANTS = (
     *("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy"),
 )
 ROLE_CARE = (
-    *("iam:GetRole", "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:ListRolePolicies"),
-    *("iam:ListAttachedRolePolicies", "iam:GetRolePolicy", "iam:ListInstanceProfilesForRole"),
+    *("iam:GetRole", "iam:DeleteRole", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole"),
+    *("iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:GetRolePolicy", "iam:ListInstanceProfilesForRole"),
     *("iam:CreatePolicy", "iam:DeletePolicy", "iam:GetPolicy", "iam:GetPolicyVersion", "iam:ListPolicyVersions"),
     *("iam:CreatePolicyVersion", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"),
     *("iam:TagPolicy", "iam:UntagPolicy"),
 )
+"""`UpdateAssumeRolePolicy` is not among them: the boundary denies it, a role with another trust is another role."""
 
 
 def _ecs(to: Grantee) -> Document:
-    resources = [to.arn("ecs", kind + "/*") for kind in ("cluster", "service", "task", "task-definition")]
+    """Services with the roles of their tasks: whoever registers a task definition has to make those first."""
     return document(
-        allow("Services", ECS_ON_RESOURCES, resources),
+        allow("Services", ECS_ON_RESOURCES, [to.arn("ecs", f"{kind}/*") for kind in ECS_KINDS]),
         allow("TaskDefinitions", ECS_WITHOUT_RESOURCES, "*"),
         allow("Logs", LOG_GROUP_CARE, to.arn("logs", "log-group:/ecs/*")),
+        allow("FindLogs", "logs:DescribeLogGroups", "*"),  # a search: AWS judges it on all groups
+        *_roles(to),
         _pass_role(to, "ecs-tasks.amazonaws.com"),
+        _service_linked_role(to, "ecs.amazonaws.com"),
     )
 
 
@@ -102,7 +112,11 @@ def _api_gateway(to: Grantee) -> Document:
     verbs = [f"apigateway:{verb}" for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")]
     paths = ("/apis", "/apis/*", "/restapis", "/restapis/*", "/vpclinks", "/vpclinks/*", "/tags/*")
     resources = [f"arn:{organization.partition}:apigateway:{organization.region}::{path}" for path in paths]
-    return document(allow("Apis", verbs, resources), _pass_role(to, "apigateway.amazonaws.com"))
+    return document(
+        allow("Apis", verbs, resources),
+        _pass_role(to, "apigateway.amazonaws.com"),
+        _service_linked_role(to, "ops.apigateway.amazonaws.com"),
+    )
 
 
 def _state(to: Grantee) -> Document:
@@ -120,13 +134,7 @@ def _state(to: Grantee) -> Document:
 
 
 def _pulumi(to: Grantee) -> Document:
-    boundary = boundary_arn(to.names.organization.partition, to.account_id)
-    role, policy = to.iam(f"role{DEPLOY_ROLE_PATH}*"), to.iam(f"policy{DEPLOY_ROLE_PATH}*")
-    return document(
-        allow("RolesWithTheBoundary", ROLE_GRANTS, role, {"StringEquals": {"iam:PermissionsBoundary": boundary}}),
-        allow("RolesAndPolicies", ROLE_CARE, [role, policy]),
-        *(_pass_role(to, service) for service in PASSABLE_TO),
-    )
+    return document(*_roles(to), *(_pass_role(to, service) for service in PASSABLE_TO))
 
 
 _BUILDERS: dict[Capability, Callable[[Grantee], Document]] = {
@@ -136,6 +144,24 @@ _BUILDERS: dict[Capability, Callable[[Grantee], Document]] = {
     Capability.STATE: _state,
     Capability.PULUMI: _pulumi,
 }
+
+
+def _roles(to: Grantee) -> list[Document]:
+    """Statements: roles and policies of deployments, below their path, and rights only for roles with the boundary."""
+    boundary = boundary_arn(to.names.organization.partition, to.account_id)
+    role, policy = to.iam(f"role{DEPLOY_ROLE_PATH}*"), to.iam(f"policy{DEPLOY_ROLE_PATH}*")
+    return [
+        allow("RolesWithTheBoundary", ROLE_GRANTS, role, {"StringEquals": {"iam:PermissionsBoundary": boundary}}),
+        allow("RolesAndPolicies", ROLE_CARE, [role, policy]),
+    ]
+
+
+def _service_linked_role(to: Grantee, service: str) -> Document:
+    """Statement: the first use of a service in an account brings its own role into being, on behalf of the caller."""
+    linked = {"StringEquals": {"iam:AWSServiceName": service}}
+    return allow(
+        "ServiceLinkedRole", "iam:CreateServiceLinkedRole", to.iam(f"role/aws-service-role/{service}/*"), linked
+    )
 
 
 def _pass_role(to: Grantee, service: str) -> Document:

@@ -217,7 +217,15 @@ def test_a_capability_never_names_everything(capability: Capability, level: Leve
                     "roles of deployments live in /deploy/, and no other role is handed to a service"
                 )
                 assert statement["Condition"], f"{action} is bound to services, or to the boundary"
-    assert size(document) <= INLINE_LIMIT / len(Capability), "all capabilities of a role share IAM's inline limit"
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_all_capabilities_of_a_role_fit_iam_s_inline_limit(level: Level) -> None:
+    longest = Organization(id="o-" + "x" * 32, region="us-gov-west-1", partition="aws-us-gov")
+    names = settings_of("dev").names.__class__(organization=longest, stack="sixteenletters01")
+    grantee = permissions.Grantee(names=names, account_id=ACCOUNT, level=level)
+    together = sum(size(permissions.of_capability(capability, grantee)) for capability in Capability)
+    assert together <= INLINE_LIMIT, "the capabilities are inline policies of one role"
 
 
 @pytest.mark.parametrize("stack", STACKS)

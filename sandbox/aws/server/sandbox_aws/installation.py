@@ -21,6 +21,7 @@ from sandbox_aws import (
     logs,
     organization,
     persist,
+    resources,
     s3,
     unsupported,
 )
@@ -36,6 +37,7 @@ def install(state: Path, jobs_port: int) -> asgi.Application:
     for part in (
         organization,
         conditions,
+        resources,
         kms,
         identity,
         iam,
