@@ -14,7 +14,7 @@ async function identity(profile) {
   });
   const caller = await client.send(new GetCallerIdentityCommand({}));
   const { expiration } = await client.config.credentials();
-  return { arn: caller.Arn, account: caller.Account, expires: expiration?.toISOString() ?? null };
+  return { arn: caller.Arn, account: caller.Account, expires: expiration?.toISOString().replace(/\.\d+Z$/, "Z") ?? null };
 }
 
 function kind(error) {

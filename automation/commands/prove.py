@@ -1,0 +1,37 @@
+"""`runner-platform prove`: arguments, output and exit code. What it means is in `automation.prove`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+Stack = Annotated[str, typer.Option("--stack", "-s", help="dev, prod, or another stack that has a stack file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("prove")(prove)
+
+
+def prove(
+    stack: Stack,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every SDK by every way, not one SDK by the ways that differ.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Try who gets in, with real tokens and real SDKs; exit code 1 where one cell is not as the settings say."""
+    from automation.prove import proof, show  # noqa: PLC0415  # the SDKs take a second to import
+
+    with show.watching(f"proving {stack}") as watcher:
+        found = proof.prove(stack, watcher, everything=everything)
+    if as_json:
+        json.dump([cell.document() for cell in found.cells], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    if not as_json or not found.fine:
+        show.console(stderr=as_json).print(show.render(found))
+    raise typer.Exit(int(not found.fine))

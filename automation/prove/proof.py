@@ -1,0 +1,194 @@
+"""One proof of one stack: from the settings and the deployed cluster to the cells.
+
+Owns the order of the work. Classes are tried by processes beside the cluster where the caller's environment says how
+(`RUNNER_PLATFORM_JOB_ENDPOINT`, from `sandbox env`), else by `doctor` in Jobs. Strangers are processes in both cases: they need no pod.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from automation import inspect, live_runners
+from automation.errors import FailedError
+from automation.prove import deployed, jobs, judge, plan, strangers, tokens
+from automation.prove.cluster import ApiRefusalError, Cluster
+from automation.prove.deployed import ClassProblemError, Deployed
+from automation.prove.model import Answer, Cell
+from automation.prove.probes import Probes
+from automation.prove.workplace import ENDPOINT_VARIABLE, Workplace
+from config import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from automation.live_runners import LiveRunner
+    from automation.prove.model import Identity
+    from config.settings import Settings
+
+BROKEN = "Broken"
+"""Kind of what could not even be tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """How a proof speaks to the person who waits for it."""
+
+    say: Callable[[str], None]
+    """Takes sentences."""
+    expect: Callable[[int], None]
+    """Is told how many attempts there are."""
+    advance: Callable[[], None]
+    """Is called for each that ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What came out."""
+
+    settings: Settings
+    accounts: Sequence[str]
+    """Names of all accounts of the organisation."""
+    cells: Sequence[Cell]
+    runners: Mapping[str, LiveRunner] = field(default_factory=dict)
+    """What GitLab says of each class; empty where it could not be asked."""
+    gitlab: str = ""
+    """Why GitLab could not be asked."""
+    seconds: float
+
+    @property
+    def wrong(self) -> list[Cell]:
+        """Cells that are not as the settings say."""
+        return [cell for cell in self.cells if not cell.ok]
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.wrong and not self.gitlab and not any(each.differences for each in self.runners.values())
+
+
+def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
+    """Try every class and every stranger of a stack.
+
+    Args:
+        stack: name of the stack.
+        watcher: who is told how it goes.
+        everything: every SDK by every way, instead of the quick proof.
+
+    Raises:
+        WrongUseError: the stack has no classes.
+        FailedError: the stack is not deployed, or cannot be reached.
+    """
+    began = time.monotonic()
+    settings = inspect.settings_of(stack)
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(_runners, stack, watcher.say)
+        cells = _cells(settings, watcher, plan.Scope.of(everything=everything))
+        runners, gitlab = asked.result()
+    return Proof(
+        settings=settings,
+        accounts=list(load.of_foundation().accounts),
+        cells=cells,
+        runners=runners,
+        gitlab=gitlab,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunner], str]:
+    try:
+        found = live_runners.of_stack(stack, lambda target: say(f"target: GitLab at {target}"))
+    except FailedError as error:
+        return {}, str(error)
+    return {each.runner_class: each for each in found}, ""
+
+
+def _cells(settings: Settings, watcher: Watcher, scope: plan.Scope) -> list[Cell]:
+    clusters = _clusters(settings, watcher.say)
+    accounts = load.of_foundation().accounts
+    classes, problems = _classes(clusters[settings.stack], settings)
+    others = [inspect.settings_of(other) for other in clusters if other != settings.stack]
+    own = list(plan.attempts(settings, accounts, scope))
+    foreign = list(strangers.attempts(settings, accounts, others, tokens.possible_forgeries()))
+    known = judge.known_roles([*own, *foreign])
+    beside = ENDPOINT_VARIABLE in os.environ
+    watcher.expect(len(own) + len(foreign))
+    cells = [] if beside else list(jobs.cells(clusters[settings.stack], settings, classes, own, known, watcher.say))
+    for _ in cells:
+        watcher.advance()
+    tried = [*own, *foreign] if beside else foreign
+    source = tokens.Tokens(clusters)
+    with (
+        tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as root,
+        Probes({each.sdk for each in tried}, os.cpu_count() or 1) as probes,
+    ):
+        places = Workplace(Path(root), classes, source)
+        ready, broken = _laid_out(places, {each.identity for each in tried}, problems)
+        possible = [each for each in tried if each.identity in ready]
+        cells += [judge.judged(each, broken[each.identity], known) for each in tried if each.identity in broken]
+        for attempt, answer in probes.run(possible, lambda each: places.environment(each, ready[each.identity])):
+            cells.append(judge.judged(attempt, answer, known))
+            watcher.advance()
+    order = {each.key: index for index, each in enumerate([*own, *foreign])}
+    return judge.with_controls(sorted(cells, key=lambda cell: order[cell.attempt.key]))
+
+
+def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Cluster]:
+    """The stack's cluster, and those of the other stacks that are deployed."""
+    own = Cluster.of(settings)
+    if own is None:
+        raise FailedError(
+            f"stack {settings.stack} is not deployed: account {settings.platform.account} ({settings.platform_account.id}) has "
+            f"no cluster {settings.names.cluster}; `pulumi up -s {settings.stack}` makes it"
+        )
+    where = os.environ.get(ENDPOINT_VARIABLE, "AWS")
+    say(f"target: cluster {own.name} at {own.server}, STS of {where}, as profile platform-{settings.platform.account}")
+    found = {settings.stack: own}
+    for stack in load.stacks():
+        if stack != settings.stack:
+            other = Cluster.of(inspect.settings_of(stack))
+            if other is None:
+                say(f"stack {stack} is not deployed, so its classes are not tried as strangers")
+            else:
+                found[stack] = other
+    return found
+
+
+def _classes(
+    cluster: Cluster, settings: Settings
+) -> tuple[dict[tuple[str, str], Deployed], dict[tuple[str, str], str]]:
+    """What is deployed, and what is wrong with the rest, by stack and class."""
+    found, problems = {}, {}
+    for name in settings.runners:
+        try:
+            found[settings.stack, name] = deployed.of_class(cluster, name, settings.organization.region)
+        except ClassProblemError as error:
+            problems[settings.stack, name] = str(error)
+    return found, problems
+
+
+def _laid_out(
+    places: Workplace, identities: Iterable[Identity], problems: Mapping[tuple[str, str], str]
+) -> tuple[dict[Identity, dict[str, str]], dict[Identity, Answer]]:
+    """Variables of each identity, and why the others have none."""
+    ready: dict[Identity, dict[str, str]] = {}
+    broken: dict[Identity, Answer] = {}
+
+    def lay_out(identity: Identity) -> None:
+        problem = problems.get((identity.stack, identity.runner_class))
+        if problem is None:
+            try:
+                ready[identity] = places.lay_out(identity)
+            except ApiRefusalError as error:
+                problem = str(error)
+        if problem is not None:
+            broken[identity] = Answer(error=problem, kind=BROKEN)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lay_out, identities))
+    return ready, broken
