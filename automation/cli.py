@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import driver
+from automation.commands import driver, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -112,6 +112,7 @@ def profiles(
 
 
 driver.register(app)
+prove.register(app)
 
 
 def _print_json(value: Any) -> None:
