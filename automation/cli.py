@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import driver, prove
+from automation.commands import diff, driver, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -112,6 +112,7 @@ def profiles(
 
 
 driver.register(app)
+diff.register(app)
 prove.register(app)
 
 

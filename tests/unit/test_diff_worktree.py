@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,49 +11,22 @@ from automation import worktree
 from automation.errors import FailedError, WrongUseError
 from config import load
 from tests.unit.program import rehearsed
+from tests.unit.small_repository import commit, git, made
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RESOURCE = {"type": "aws:s3/bucket:Bucket", "name": "store", "parent": None, "provider": None, "account": "admin"}
-PROGRAM = """
-import json, os, sys
-assert sys.argv[1:5] == ["resources", "--stack", "dev", "--json"], sys.argv
-{further}
-print(json.dumps([{resource!r} | {{"inputs": {{"made": "{made}", "from": os.getcwd()}}}}]))
-"""
 REFUSES_OPTIONS = "if '--options' in sys.argv: sys.exit('No such option: --options')"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    who = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "PATH": os.environ["PATH"]}
-    who |= {f"GIT_{role}_{key}": "x@x.invalid" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    done = subprocess.run(["git", "-C", folder, *arguments], env=who, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def _commit(folder: Path, made: str, further: str = "") -> str:
-    (folder / "automation").mkdir(exist_ok=True)
-    (folder / "automation/__init__.py").touch()
-    (folder / "automation/cli.py").write_text(PROGRAM.format(resource=RESOURCE, made=made, further=further))
-    (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
-    _git(folder, "add", "-A")
-    _git(folder, "commit", "-q", "-m", made)
-    return _git(folder, "rev-parse", "HEAD")
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    _git(folder, "init", "-q", "-b", "main")
-    monkeypatch.setattr(load, "ROOT", folder)
-    return folder
+    return made(tmp_path / "clone", monkeypatch)
 
 
 def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None:
-    first = _commit(repository, "first")
-    _commit(repository, "second")
+    first = commit(repository, "first")
+    commit(repository, "second")
     with worktree.at(first) as tree:
         (old,), (new,) = worktree.rehearsed(tree, "dev"), worktree.rehearsed(repository, "dev")
         assert old["inputs"] == {"made": "first", "from": str(tree)}
@@ -66,15 +37,15 @@ def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None
 
 
 def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) -> None:
-    _commit(repository, "first")
+    commit(repository, "first")
     with pytest.raises(ZeroDivisionError), worktree.at("main") as tree:
         raise ZeroDivisionError
     assert not tree.exists()
-    assert _git(repository, "worktree", "list").count("\n") == 0
+    assert git(repository, "worktree", "list").count("\n") == 0
 
 
 def test_what_is_not_committed_belongs_to_this_side_only(repository: Path) -> None:
-    _commit(repository, "first")
+    commit(repository, "first")
     (repository / "Pulumi.prod.yaml").write_text("config: {}\n")
     with worktree.at("HEAD") as tree:
         assert worktree.stacks(tree) == ["dev"]
@@ -85,24 +56,24 @@ def test_a_project_inside_a_larger_repository_is_found_there(repository: Path, m
     (repository / "platform").mkdir()
     monkeypatch.setattr(load, "ROOT", repository / "platform")
     (repository / "platform/Pulumi.dev.yaml").write_text("config: {}\n")
-    _commit(repository, "all")
+    commit(repository, "all")
     with worktree.at("HEAD") as tree:
         assert tree.name == "platform"
         assert worktree.stacks(tree) == ["dev"]
 
 
 def test_commits_that_this_branch_lacks_are_counted(repository: Path) -> None:
-    first = _commit(repository, "first")
-    _git(repository, "branch", "target")
+    first = commit(repository, "first")
+    git(repository, "branch", "target")
     assert worktree.behind("target") == 0
-    _commit(repository, "second")
-    _git(repository, "branch", "-f", "target")
-    _git(repository, "reset", "-q", "--hard", first)
+    commit(repository, "second")
+    git(repository, "branch", "-f", "target")
+    git(repository, "reset", "-q", "--hard", first)
     assert worktree.behind("target") == 1
 
 
 def test_an_older_command_line_is_asked_without_options(repository: Path) -> None:
-    _commit(repository, "first", REFUSES_OPTIONS)
+    commit(repository, "first", REFUSES_OPTIONS)
     assert worktree.rehearsed(repository, "dev")[0]["inputs"]["made"] == "first"
 
 
@@ -115,7 +86,7 @@ def test_an_older_command_line_is_asked_without_options(repository: Path) -> Non
     ],
 )
 def test_a_program_that_does_not_run_there_is_explained(repository: Path, further: str, said: str) -> None:
-    _commit(repository, "first", further)
+    commit(repository, "first", further)
     with worktree.at("HEAD") as tree, pytest.raises(FailedError) as refused:
         worktree.rehearsed(tree, "dev")
     assert said in str(refused.value)
@@ -125,7 +96,7 @@ def test_a_program_that_does_not_run_there_is_explained(repository: Path, furthe
 
 @pytest.mark.parametrize("ref", ["nowhere", "--output=x", ""])
 def test_a_name_that_is_no_commit_is_refused_with_the_remedy(repository: Path, ref: str) -> None:
-    _commit(repository, "first")
+    commit(repository, "first")
     with pytest.raises(WrongUseError, match="GIT_DEPTH: 0"), worktree.at(ref):
         pass
 
