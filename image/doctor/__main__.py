@@ -1,0 +1,11 @@
+"""`python3 image/doctor` and, in the image, `doctor`."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # the folder was run: make its modules importable under their own name, and under no other
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from image.doctor.command import main
+
+sys.exit(main(sys.argv[1:]))
