@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import diff, driver, prove
+from automation.commands import diff, driver, image, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -112,6 +112,7 @@ def profiles(
 
 
 driver.register(app)
+app.add_typer(image.app, name="image")
 diff.register(app)
 prove.register(app)
 
