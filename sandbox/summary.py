@@ -1,4 +1,4 @@
-"""The end of `make up`: what was deployed, what runs, what it took, what to try next."""
+"""The end of `make up`: what was deployed, what runs, who gets in, what it took, what to try next."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from sandbox.deploy import Deployed
     from sandbox.meter import Meter
     from sandbox.organization import Organization
+    from sandbox.proof import Proved
     from sandbox.state import ClusterState, State
 
 MANAGER_NAMESPACE: Final = "runner-"
 """Beginning of the namespaces of the classes' managers (names table of the design)."""
 
 
-def render(current: State, organization: Organization, deployed: Sequence[Deployed], meter: Meter) -> RenderableType:
+def render(
+    current: State,
+    organization: Organization,
+    deployed: Sequence[Deployed],
+    meter: Meter,
+    proofs: Sequence[Proved] = (),
+) -> RenderableType:
     """The whole summary.
 
     Args:
@@ -36,6 +43,7 @@ def render(current: State, organization: Organization, deployed: Sequence[Deploy
         organization: For the names of accounts.
         deployed: The stacks, in order.
         meter: What it took.
+        proofs: The matrices of the stacks.
     """
     parts: list[RenderableType] = [_stacks(organization, deployed)]
     classes = [line for cluster in current.clusters for line in manager_lines(cluster)]
@@ -45,6 +53,7 @@ def render(current: State, organization: Organization, deployed: Sequence[Deploy
         if cluster.served and not cluster.served.startswith(f"{cluster.pinned}."):
             text = f"{cluster.name} is pinned to Kubernetes {cluster.pinned}; the nearest built one, {cluster.served},"
             parts.append(Text(f"{text} serves it", style="yellow"))
+    parts += [Text.from_ansi(f"{proof.text}\n") for proof in proofs]
     parts.append(_figures(meter))
     parts.append(_next(current))
     return Group(*parts)
@@ -121,6 +130,7 @@ def _next(current: State) -> Text:
         "Try next:",
         '  eval "$(.venv/bin/runner-platform sandbox env)"; pulumi preview -s dev',
         f"  kubectl --context {context} get pods -A",
+        "  runner-platform prove --stack prod --all     (every SDK by every way)",
         "  runner-platform sandbox status",
     )
     return Text("\n".join(lines))

@@ -1,6 +1,6 @@
 """`make up`: from a clone to three deployed stacks, in one command that can be repeated and interrupted.
 
-Owns the order of the phases, what is printed, and the exit code: 0 all deployed, 1 failed, 3 interrupted with the state
+Owns the order of the phases, what is printed, and the exit code: 0 all deployed and access proven, 1 failed, 3 interrupted with the state
 saved, 4 another command holds the sandbox. Run as `python -m sandbox.up [STACK ...]`, all stacks by default.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from sandbox import display, environment, lock, organization, state, summary, terminal
+from sandbox import display, environment, lock, organization, proof, state, summary, terminal
 from sandbox.deploy import Deployed, Stack, deploy, happened, stages
 from sandbox.engine_run import Engine, end_leftovers
 from sandbox.errors import INTERRUPTED, SandboxError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rich.console import Console
+
+    from sandbox.proof import Proved
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,11 +72,22 @@ def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> N
         if chosen:
             with meter.phase(" and ".join(stack.name for stack in chosen)):
                 deployed += _deploy(engine, chosen, console)
+    proofs = _prove(engine, [one.stack for one in deployed], console, meter)
     for text in happened(paths, began):
         sayer(console)(f"meanwhile in the sandbox: {text}")
     current = state.read(paths)
     if current is not None:
-        console.print(summary.render(current, organization.read(), deployed, meter))
+        console.print(summary.render(current, organization.read(), deployed, meter, proofs))
+    proof.require_fine(proofs)
+
+
+def _prove(engine: Engine, deployed: Sequence[str], console: Console, meter: Meter) -> list[Proved]:
+    names = [stack.name for stack in stages()[-1] if stack.name in deployed]  # the foundation has no classes
+    if not names:
+        return []
+    sayer(console)(f"proving who gets in: {' and '.join(names)}")
+    with meter.phase("proof"):
+        return proof.prove(names, engine.environment, console)
 
 
 def connect(paths: Paths) -> Engine:

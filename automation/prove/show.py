@@ -51,7 +51,7 @@ def watching(title: str) -> Iterator[Watcher]:
         errors.print(text, markup=False, highlight=False, soft_wrap=True)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.file.isatty()) as bar:
         task = bar.add_task(title, total=None)
         yield Watcher(say=say, expect=lambda count: bar.update(task, total=count), advance=lambda: bar.advance(task))
 
