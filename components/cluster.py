@@ -99,7 +99,7 @@ class Cluster(pulumi.ComponentResource):
             profile=args.profile,
             region=names.organization.region,
             opts=pulumi.ResourceOptions(parent=self),
-            wait_for=access.deployer,
+            wait_for=[access.deployer],
         )
         switch = self._network_policies()
         self.name, self.oidc_provider_arn = cluster.name, provider.arn
@@ -109,7 +109,7 @@ class Cluster(pulumi.ComponentResource):
             )
         )
         self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
-        self.node_role_name, self.ready = roles.node_role_name, [*access.nodes, switch]
+        self.node_role_name, self.ready = roles.node_role_name, [access.nodes, switch]
         self.register_outputs({"name": self.name, "issuer": self.issuer, "oidc_provider_arn": self.oidc_provider_arn})
 
     def _control_plane(self, roles: ClusterRoles) -> aws.eks.Cluster:

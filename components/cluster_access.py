@@ -41,10 +41,10 @@ class ClusterAccessArgs:
 class ClusterAccess(pulumi.ComponentResource):
     """Who may enter the cluster's API."""
 
-    deployer: list[pulumi.Resource]
-    """Entry and policy of the deployer: what the Kubernetes provider waits for."""
-    nodes: list[pulumi.Resource]
-    """Entry and policy of the nodes: without them none joins."""
+    deployer: pulumi.Resource
+    """Policy of the deployer's entry: what the Kubernetes provider waits for."""
+    nodes: pulumi.Resource
+    """Policy of the nodes' entry: without it none joins."""
 
     def __init__(self, name: str, args: ClusterAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:ClusterAccess", name, None, opts)
@@ -63,7 +63,7 @@ class ClusterAccess(pulumi.ComponentResource):
 
     def _let_in(
         self, who: str, principal_arn: pulumi.Input[str], policy: str, kind: str = "STANDARD"
-    ) -> list[pulumi.Resource]:
+    ) -> pulumi.Resource:
         child = pulumi.ResourceOptions(parent=self)
         entry = aws.eks.AccessEntry(
             f"{self._name}-{who}",
@@ -72,12 +72,11 @@ class ClusterAccess(pulumi.ComponentResource):
             type=kind,
             opts=child,
         )
-        association = aws.eks.AccessPolicyAssociation(
+        return aws.eks.AccessPolicyAssociation(
             f"{self._name}-{who}-policy",
             cluster_name=self._args.cluster_name,
-            principal_arn=entry.principal_arn,
+            principal_arn=principal_arn,
             policy_arn=f"arn:{self._args.names.organization.partition}:eks::aws:cluster-access-policy/{policy}",
             access_scope={"type": "cluster"},
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[entry]),
         )
-        return [entry, association]

@@ -67,6 +67,9 @@ class NodePoolArgs:
 class NodePool(pulumi.ComponentResource):
     """Nodes of one class."""
 
+    pool: kubernetes.apiextensions.CustomResource
+    """The NodePool object; it waits for its NodeClass."""
+
     def __init__(self, name: str, args: NodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:NodePool", name, None, opts)
         terms = pulumi.Output.from_input(args.subnet_ids).apply(lambda ids: [{"id": each} for each in ids])
@@ -85,7 +88,7 @@ class NodePool(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs), custom_timeouts=slow),
         )
-        kubernetes.apiextensions.CustomResource(
+        self.pool = kubernetes.apiextensions.CustomResource(
             f"{name}-pool",
             api_version="karpenter.sh/v1",
             kind="NodePool",

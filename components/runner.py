@@ -82,7 +82,7 @@ class Runner(pulumi.ComponentResource):
                 settings=settings,
                 runner_class=name,
                 token=made.token if made is not None else runner_token(name, settings.stack),
-                nodes=[pool, args.managers],
+                nodes=[pool.pool, args.managers.pool],
                 needs=[identity, args.cache, *args.access, *([made] if made is not None else [])],
                 after=[each.helm_release for each in args.after],
                 manager_role_arn=identity.manager_role_arn,

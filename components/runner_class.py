@@ -8,6 +8,9 @@ Rights and accounts are made beside the release, so that no upgrade takes them f
 uninstall returns while the manager still finishes its jobs, but the deletion of the manager's namespace waits for its pods, and
 Kubernetes removes pods before everything else in a namespace (KEP-5080, on since 1.33). So what is in that namespace goes with it
 and never by itself, and whatever else a running job needs outlives the namespace.
+
+Names are text, and one dependency says what waits for what: when a deletion fails or is interrupted, the engine walks every path of
+dependencies below it (`markAsDependency`), and an output counts as two or three.
 """
 
 from __future__ import annotations
@@ -75,10 +78,11 @@ class RunnerClass(pulumi.ComponentResource):
         super().__init__("runnerplatform:index:RunnerClass", name, None, opts)
         self._name, self._args = name, args
         self._runner = args.settings.runners[args.runner_class]
-        self._jobs = self._namespace("jobs", namespace_jobs(args.runner_class))
+        self._in_jobs, self._in_manager = namespace_jobs(args.runner_class), namespace_manager(args.runner_class)
+        self._jobs = self._namespace("jobs", self._in_jobs, *args.nodes)
         jobs = [*self._jobs_rights(), *self._jobs_guards()]
-        self._manager = self._namespace("manager", namespace_manager(args.runner_class), *jobs, *args.needs)
-        self.helm_release = self._release([*jobs, *self._manager_objects(), *args.after])
+        self._manager = self._namespace("manager", self._in_manager, *jobs, *args.needs)
+        self.helm_release = self._release([*self._manager_objects(), *args.after])
         self.release = self.helm_release.name.apply(str)
         self.register_outputs({"release": self.release})
 
@@ -86,43 +90,43 @@ class RunnerClass(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
 
     def _with_manager(self) -> pulumi.ResourceOptions:
-        """Options of what is in the manager's namespace: deleted with it, when the last manager has ended."""
+        """Options of what is in the manager's namespace: made after it, and deleted with it when the last manager has ended."""
         return self._options(deleted_with=self._manager)
 
-    def _namespace(self, kind: str, physical_name: str, *outlive: pulumi.Resource) -> kubernetes.core.v1.Namespace:
+    def _namespace(self, kind: str, physical_name: str, *needs: pulumi.Resource) -> kubernetes.core.v1.Namespace:
         slow = pulumi.CustomTimeouts(delete=f"{disruption(self._runner.longest_job).delete_timeout}s")
         return kubernetes.core.v1.Namespace(
             f"{self._name}-{kind}",
             metadata={"name": physical_name, "labels": namespace_labels(kind, self._args.runner_class, self._runner)},
-            opts=self._options(*self._args.nodes, *outlive, custom_timeouts=slow),
+            opts=self._options(*needs, custom_timeouts=slow),
         )
 
     def _jobs_rights(self) -> list[pulumi.Resource]:
-        name, namespace = self._name, self._jobs.metadata.name
+        name, namespace = self._name, self._in_jobs
         job = kubernetes.core.v1.ServiceAccount(
             f"{name}-job-account",
             metadata={"name": JOB_SERVICE_ACCOUNT, "namespace": namespace},
             automount_service_account_token=False,
-            opts=self._options(),
+            opts=self._options(self._jobs),
         )
         role = kubernetes.rbac.v1.Role(
             f"{name}-executor",
             metadata={"name": "executor", "namespace": namespace},
             rules=cast("Any", rbac.EXECUTOR_RULES),
-            opts=self._options(),
+            opts=self._options(self._jobs),
         )
         manager = {
             "kind": "ServiceAccount",
             "name": MANAGER_SERVICE_ACCOUNT,
-            # By name: it is bound before it exists, so that the binding outlives it.
-            "namespace": namespace_manager(self._args.runner_class),
+            # Bound before it exists, so that the binding outlives it.
+            "namespace": self._in_manager,
         }
         binding = kubernetes.rbac.v1.RoleBinding(
             f"{name}-executor-binding",
             metadata={"name": "executor", "namespace": namespace},
-            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": role.metadata.name},
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": "executor"},
             subjects=cast("Any", [manager]),
-            opts=self._options(),
+            opts=self._options(role),
         )
         return [job, binding]
 
@@ -138,27 +142,26 @@ class RunnerClass(pulumi.ComponentResource):
         return [
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-jobs-network",
-                metadata={"name": "jobs", "namespace": self._jobs.metadata.name},
+                metadata={"name": "jobs", "namespace": self._in_jobs},
                 spec=cast("Any", policy),
-                opts=self._options(),
+                opts=self._options(self._jobs),
             ),
             kubernetes.core.v1.ResourceQuota(
                 f"{name}-quota",
-                metadata={"name": "jobs", "namespace": self._jobs.metadata.name},
+                metadata={"name": "jobs", "namespace": self._in_jobs},
                 spec={"hard": jobs_quota(self._runner)},
-                opts=self._options(),
+                opts=self._options(self._jobs),
             ),
             kubernetes.core.v1.ConfigMap(
                 f"{name}-aws-config",
-                metadata={"name": AWS_CONFIG_MAP, "namespace": self._jobs.metadata.name},
+                metadata={"name": AWS_CONFIG_MAP, "namespace": self._in_jobs},
                 data={"config": class_profiles(args.settings, args.runner_class)},
-                opts=self._options(),
+                opts=self._options(self._jobs),
             ),
         ]
 
     def _manager_objects(self) -> list[pulumi.Resource]:
-        name, settings = self._name, self._args.settings
-        namespace = self._manager.metadata.name
+        name, settings, namespace = self._name, self._args.settings, self._in_manager
         port = int(settings.gitlab.url.rpartition(":")[2]) if settings.gitlab.url.count(":") > 1 else 443
         made: list[pulumi.Resource] = [
             kubernetes.core.v1.ServiceAccount(
@@ -208,7 +211,7 @@ class RunnerClass(pulumi.ComponentResource):
         return kubernetes.helm.v3.Release(
             f"{self._name}-release",
             name=release(args.runner_class),  # fixed: with autonaming every replacement would be a second runner
-            namespace=self._manager.metadata.name,
+            namespace=self._in_manager,
             chart=chart.path or (f"{chart.repository}/gitlab-runner" if in_registry else "gitlab-runner"),
             version=chart.version,
             repository_opts={"repo": chart.repository} if chart.repository and not in_registry else None,

@@ -219,9 +219,10 @@ def test_subnets_that_fit_are_taken_in_order() -> None:
 
 
 def with_more(memory: str) -> dict[str, Any]:
-    """Dev with the class `small`, one class more and one account more: changes of settings and nothing else."""
+    """Dev with the class `small`, one class more, and accounts up to the ninth: changes of settings and nothing else."""
     values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"})
     values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
+    values["accounts"] |= {f"team{number}": {"id": f"{number:012}", "open": ["state"]} for number in range(6)}
     values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": memory, "disk": "90Gi"}
     values["tokens"] = {"small": TOKEN, "huge": f"{TOKEN}-huge"}
     return values
@@ -234,7 +235,9 @@ def larger() -> Rehearsal:
 
 def test_a_further_class_and_a_further_account_are_changes_of_settings_only() -> None:
     its = larger()
-    assert {each.name for each in its.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"}
+    teams = {f"team{number}" for number in range(6)}
+    assert {each.name for each in its.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"} | teams
+    assert teams <= {name for name, roles in its.exports["delegated_roles"].items() if set(roles) == {"open"}}
     delegated = its.one("aws:iam/role:Role", "delegated-stage-open-role")
     trusted = policy(delegated, "assumeRolePolicy")["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
     assert [arn.rpartition("/")[2] for arn in trusted] == ["runner-huge-dev", "runner-small-dev"]

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @cache
 def needs(stack: str) -> dict[str, frozenset[str]]:
-    """All that a resource waits for, directly or not, by logical name; providers' own needs are its needs too."""
+    """All that a resource waits for, directly or not, by logical name; needs of its provider, and of what takes it along, are its needs too."""
     return closure(rehearsed(stack))
 
 
 def closure(its: Rehearsal) -> dict[str, frozenset[str]]:
     direct: dict[str, set[str]] = {}
     for each in its.registrations:
-        provider = {each.provider.rpartition("::")[0]} if each.provider else set()
-        direct.setdefault(each.urn, set()).update(each.depends_on, provider)
+        others = filter(None, [each.provider.rpartition("::")[0], each.deleted_with])
+        direct.setdefault(each.urn, set()).update(each.depends_on, others)
     known: dict[str, frozenset[str]] = {}
 
     def of(urn: str) -> frozenset[str]:
@@ -161,6 +161,25 @@ def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
     longest = max(parse_duration(each["longest_job"]) for each in raw(stack)["runners"].values())
     (managers,) = [each for each in its.registrations if each.name == "managers-pool"]
     assert parse_duration(managers.delete_timeout) > disruption(longest).node_grace
+
+
+@pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
+def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack: str) -> None:
+    """When one fails or is interrupted it walks every path of dependencies below, each as often as there are ways to it."""
+    its = {each.urn: each for each in rehearsed(stack).registrations}
+
+    @cache
+    def visits(urn: str) -> int:
+        if urn not in its:
+            return 1
+        below = [its[urn].provider.rpartition("::")[0], *its[urn].depends_on, its[urn].deleted_with]
+        return 1 + sum(visits(each) for each in below if each)
+
+    found = {each.name: visits(urn) for urn, each in its.items()}
+    most = max(found, key=lambda name: found[name])
+    assert found[most] < 10**7, (
+        f"{most}: {found[most]:,} visits of about a microsecond; let fewer things wait for a whole component"
+    )
 
 
 def test_node_objects_are_deleted_in_the_foreground() -> None:
