@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import diff, driver, image, prove
+from automation.commands import check, diff, driver, image, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -39,15 +39,6 @@ def kube_token(
     from automation import kube_token as plugin  # noqa: PLC0415  # see the module's docstring
 
     raise typer.Exit(plugin.main(cluster, region, profile))
-
-
-@app.command()
-def check(stack: Annotated[str | None, typer.Option("--stack", "-s", help="Only this stack.")] = None) -> None:
-    """Settings are valid and the programs run under mocks: no engine, no cloud, no credentials."""
-    from automation import inspect  # noqa: PLC0415  # see the module's docstring
-
-    for line in inspect.check([stack] if stack else None):
-        typer.echo(line)
 
 
 @app.command()
@@ -111,10 +102,11 @@ def profiles(
         raise WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
 
 
+check.register(app)
 driver.register(app)
+prove.register(app)
 app.add_typer(image.app, name="image")
 diff.register(app)
-prove.register(app)
 
 
 def _print_json(value: Any) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from automation.errors import WrongUseError
-from automation.notices import notices
 from components.documents import plans
 from components.documents import profiles as documents
 from components.documents.helm_values import helm_values
@@ -16,7 +14,7 @@ from config import across, foundation, load
 from config.errors import SettingsError, unknown_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from automation.rehearsal import Registration
     from config.settings import Settings
@@ -24,25 +22,12 @@ if TYPE_CHECKING:
 OPERATOR_PROFILE = "management"
 
 
-def check(stacks: Sequence[str] | None) -> Iterator[str]:
-    """Check stacks, all that have a file where none is named; yields a line per stack, and its notices.
+def agree(names: Sequence[str]) -> None:
+    """Settings of these stacks are valid, and do not contradict each other or the foundation's.
 
     Raises:
-        SettingsError: with every problem of the first stack that has some.
-        WrongUseError: a stack has no file.
+        SettingsError: with every problem of the first stack that has some, or of all of them together.
     """
-    from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
-
-    names = [known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
-    _agree(names)
-    for stack in names:
-        count = len(rehearse(stack).registrations)
-        yield f"{stack}: settings valid, the program runs and registers {count} resources"
-        if stack != foundation.STACK:
-            yield from (f"  note: {text}" for text in notices(load.of_stack(stack), datetime.now(UTC).date()))
-
-
-def _agree(names: Sequence[str]) -> None:
     stacks = {stack: load.of_stack(stack, plans.problems) for stack in names if stack != foundation.STACK}
     problems = [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks)]
     if problems:

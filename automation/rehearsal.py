@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pulumi
 from pulumi.output import contains_unknowns
@@ -29,6 +30,9 @@ from config import settings as platform
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+ANSWERS_MORE = frozenset({"aws:eks/cluster:Cluster"})
+"""Types whose answers are noted: a rule compares the issuer that the cluster answered with the one that the program uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,10 @@ class Registration:
     aliases: tuple[str, ...]
     inputs: Mapping[str, Any]
     """Wire names; secrets are `[secret]`."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the mocks answered, in the same shape; only of types whose answer rules compare with."""
+    source: str = ""
+    """Where the program makes it, `file:line`, relative to the project; empty where the SDK did not say."""
 
 
 @dataclass
@@ -90,13 +98,14 @@ class Monitor(mocks.MockMonitor):
         """Note the request, then let the SDK's own mock answer it."""
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's mock is untyped
         if request.type != "pulumi:pulumi:Stack":
-            self.rehearsal.registrations.append(_registration(request, response.urn))
+            self.rehearsal.registrations.append(_registration(request, response))
         return response
 
 
-def _registration(request: Any, urn: str) -> Registration:
+def _registration(request: Any, response: Any) -> Registration:
+    answered = response.object if request.type in ANSWERS_MORE else None
     return Registration(
-        urn=urn,
+        urn=response.urn,
         type=request.type,
         name=request.name,
         parent="" if "pulumi:pulumi:Stack::" in request.parent else request.parent,
@@ -109,7 +118,15 @@ def _registration(request: Any, urn: str) -> Registration:
         delete_timeout=request.customTimeouts.delete,
         aliases=tuple(alias.urn for alias in request.aliases),
         inputs=_shown(rpc.deserialize_properties(request.object, keep_unknowns=True)),
+        outputs=_shown(rpc.deserialize_properties(answered, keep_unknowns=True)) if answered is not None else {},
+        source=_source(request.sourcePosition),
     )
+
+
+def _source(position: Any) -> str:
+    path = unquote(urlsplit(position.uri).path)
+    root = f"{load.ROOT}/"
+    return f"{path.removeprefix(root)}:{position.line}" if path.startswith(root) else ""
 
 
 def _shown(value: Any) -> Any:

@@ -25,6 +25,16 @@ def outputs(stack: str) -> dict[str, Any]:
     return {name: output.value for name, output in _run(lambda: _select(stack).outputs()).items()}
 
 
+def deployment(stack: str) -> dict[str, Any]:
+    """A deployed stack as the engine keeps it: member `deployment` of `pulumi stack export`; secrets stay encrypted.
+
+    Raises:
+        FailedError: there is no such stack in the backend, or the engine cannot be run.
+    """
+    exported = _run(lambda: _select(stack).export_stack())
+    return dict(exported.deployment or {})
+
+
 def external_tokens(settings: Settings) -> dict[str, str]:
     """Tokens of runners that somebody else made, by class: environment first, then the stack's secret.
 

@@ -183,7 +183,9 @@ class Network(pulumi.ComponentResource):
             f"{name}-role",
             name=names.flow_log_role(),  # fixed: the deployer may make roles on the stack's path only, by names it knows
             path=names.role_path,
-            assume_role_policy=pulumi.Output.json_dumps(trust.service("vpc-flow-logs.amazonaws.com")),
+            assume_role_policy=pulumi.Output.json_dumps(
+                trust.service("vpc-flow-logs.amazonaws.com", for_account=self._account_id)
+            ),
             opts=self._child,
         )
         document = flow_log_writer(names.organization, self._account_id, log_group)

@@ -52,11 +52,23 @@ def _statement(effect: str, sid: str, action: Document, resource: Resources, con
     return result if condition is None else {**result, "Condition": condition}
 
 
-def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",)) -> Document:
-    """Trust in AWS services, such as `ecs-tasks.amazonaws.com`."""
-    return document(
-        {"Effect": "Allow", "Principal": {"Service": _one_or_list(principals)}, "Action": _one_or_list(actions)}
-    )
+def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_account: str | None = None) -> Document:
+    """Trust in AWS services, such as `ecs-tasks.amazonaws.com`.
+
+    Args:
+        principals: the services.
+        actions: what they may do.
+        for_account: the account whose resources they may act for; a service that acts for many accounts is else a confused deputy
+            (https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html).
+    """
+    statement: Document = {
+        "Effect": "Allow",
+        "Principal": {"Service": _one_or_list(principals)},
+        "Action": _one_or_list(actions),
+    }
+    if for_account is not None:
+        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": for_account}}
+    return document(statement)
 
 
 def service_principal(name: str, partition: str) -> str:

@@ -1,1 +1,14 @@
-"""Rules, by topic."""
+"""All rules of the pack, in the order in which findings are listed; the rule about exceptions comes last, when it is known which were needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policies.rule import rules_of
+from policies.rules import cluster, hygiene, network, permissions, runners, trust
+
+if TYPE_CHECKING:
+    from policies.rule import Rule
+
+MODULES = (trust, permissions, cluster, network, runners, hygiene)
+RULES: list[Rule] = [rule for module in MODULES for rule in rules_of(module)]

@@ -104,12 +104,16 @@ def test_resources_for_people_are_a_line_each(run: Callable[..., tuple[int, str,
     assert len(out.splitlines()) == len(rehearsed("dev").registrations)
 
 
-def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, _ = run("check")
+def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, out, _ = run("check", "--reports", str(tmp_path))
     assert code == 0
     for stack in (*STACKS, foundation.STACK):
         assert f"{stack}: settings valid" in out
-    code, out, _ = run("check", "--stack", "dev")
+        assert json.loads((tmp_path / stack / "codequality.json").read_text()) == [], (
+            "GitLab reads a report of each stack"
+        )
+        assert (tmp_path / stack / "junit.xml").read_text().startswith("<?xml")
+    code, out, _ = run("check", "--stack", "dev", "--reports", str(tmp_path))
     assert (code, "prod:" in out) == (0, False), "only the one that was asked for"
 
 

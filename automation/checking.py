@@ -1,0 +1,96 @@
+"""What `check` does: settings of all stacks agree, each program runs under mocks, and the policies judge what it registers.
+
+The packs boot while the programs run, one process for each stack. What is deployed is judged by the same rules, read from the engine's state.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from automation import stacks as engine
+from automation.inspect import agree, known
+from automation.notices import notices
+from automation.reports import files
+from automation.reports import findings as reporting
+from config import foundation, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from automation.gate import Finding
+    from automation.gate.process import PackProcess
+    from automation.gate.shown import Shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What there is to say about one stack."""
+
+    stack: str
+    headline: str
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing mandatory was found and everything was decided."""
+        return not any(each.fails for each in self.findings)
+
+
+def program(stacks: Sequence[str] | None, policies: Path | None, reports: Path | None) -> Iterator[Checked]:
+    """Check stacks from their files, all that have one where none is named.
+
+    Raises:
+        SettingsError: with every problem of the first stack that has some.
+        WrongUseError: a stack has no file.
+        FailedError: the pack could not be run, or a report could not be written.
+    """
+    from automation.gate.judge import POLICIES, pack_for  # noqa: PLC0415  # the SDKs take a second to import
+    from automation.gate.shown import registered  # noqa: PLC0415  # same
+    from automation.rehearsal import rehearse  # noqa: PLC0415  # same
+
+    names = [known(stack) for stack in stacks] if stacks else [foundation.STACK, *load.stacks()]
+    agree(names)
+    with ExitStack() as running:
+        packs = {stack: running.enter_context(pack_for(stack, policies=policies or POLICIES)) for stack in names}
+        for stack in names:
+            made = rehearse(stack).registrations
+            found = _judged(stack, packs[stack], registered(made), reports)
+            verdict = f"{len(found)} policy findings" if found else "no policy finding"
+            yield Checked(
+                stack=stack,
+                headline=f"{stack}: settings valid, the program runs and registers {len(made)} resources, {verdict}",
+                findings=found,
+                notes=[]
+                if stack == foundation.STACK
+                else list(notices(load.of_stack(stack), datetime.now(UTC).date())),
+            )
+
+
+def deployed(stack: str, policies: Path | None, reports: Path | None) -> Checked:
+    """Judge what is deployed of a stack.
+
+    Raises:
+        WrongUseError: the stack has no file.
+        FailedError: the state cannot be read, the pack could not be run, or a report could not be written.
+    """
+    from automation.gate.judge import POLICIES, pack_for  # noqa: PLC0415  # the SDKs take a second to import
+    from automation.gate.shown import deployed as resources_of  # noqa: PLC0415  # same
+
+    shown = resources_of(engine.deployment(known(stack)))
+    with pack_for(stack, policies=policies or POLICIES) as pack:
+        found = _judged(stack, pack, shown, reports)
+    verdict = f"{len(found)} policy findings" if found else "no policy finding"
+    return Checked(stack=stack, headline=f"{stack}: {len(shown)} resources deployed, {verdict}", findings=found)
+
+
+def _judged(stack: str, pack: PackProcess, shown: list[Shown], reports: Path | None) -> list[Finding]:
+    from automation.gate.judge import judged_by  # noqa: PLC0415  # the SDKs take a second to import
+
+    found = judged_by(pack, shown)
+    files.write(reports, stack, reporting.files(stack, found, pack.rules()))
+    return found

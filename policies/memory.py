@@ -1,0 +1,88 @@
+"""Resources as the engine showed them, remembered until the whole stack is judged.
+
+The engine shows each resource's inputs first (`Analyze`), then all resources with their outputs (`AnalyzeStack`). Outputs are an empty map
+behind a provider that is not configured yet, so rules of a whole stack read the inputs that are remembered here, by URN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from policies.values import decoded, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pulumi_policy import ResourceValidationArgs
+
+AWS_PROVIDER = "pulumi:providers:aws"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One resource: what the engine showed of it, as plain values."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    """By wire name; unknown values are `UNKNOWN`."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the cloud answered; only of types whose answers rules compare with, and only when the whole stack is judged."""
+    provider: str = ""
+    """URN of its provider; empty for components and providers."""
+    provider_inputs: Mapping[str, Any] | None = None
+    """Inputs of the provider; None where there is none, or the engine did not show it."""
+    protect: bool = False
+
+    @property
+    def allowed_accounts(self) -> list[str] | None:
+        """Account ids that the resource's provider is pinned to; None where it is pinned to none."""
+        pinned = decoded((self.provider_inputs or {}).get("allowedAccountIds"))
+        return [str(each) for each in pinned] if isinstance(pinned, list) else None
+
+    @property
+    def account(self) -> str:
+        """Id of the AWS account that it goes to; empty outside AWS, or where the provider is pinned to no single one."""
+        pinned = self.allowed_accounts
+        return pinned[0] if self.type.startswith("aws:") and pinned is not None and len(pinned) == 1 else ""
+
+
+def seen(args: ResourceValidationArgs) -> Seen:
+    """What a call of `Analyze` shows."""
+    provider = args.provider
+    return Seen(
+        urn=args.urn,
+        type=args.resource_type,
+        name=args.name,
+        inputs=plain(args.props),
+        provider=provider.urn if provider else "",
+        provider_inputs=plain(provider.props) if provider else None,
+        protect=bool(args.opts.protect) if args.opts else False,
+    )
+
+
+class Memory:
+    """Resources by URN, of one run of the engine."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Seen] = {}
+
+    def remember(self, resource: Seen) -> None:
+        """Keep the newest look at a resource."""
+        self._seen[resource.urn] = resource
+
+    def of_type(self, token: str) -> list[Seen]:
+        """Resources of a type that were seen so far."""
+        return [each for each in self._seen.values() if each.type == token]
+
+    def known(self, urns: Iterable[str]) -> list[Seen]:
+        """The resources of these URNs, as far as they were shown."""
+        return [self._seen[urn] for urn in urns if urn in self._seen]
+
+    def take(self, urns: Iterable[str]) -> tuple[list[Seen], list[str]]:
+        """The resources of a whole stack, and the URNs that were never shown; forgets everything, for the next run."""
+        known, self._seen = self._seen, {}
+        wanted = list(urns)
+        return [known[urn] for urn in wanted if urn in known], [urn for urn in wanted if urn not in known]

@@ -1,0 +1,242 @@
+"""Rules of permissions: what a role may do that would make it more than it is. Which accounts it reaches in the end is in `access`.
+
+The foundation's deployer makes clusters, networks and roles, so it is powerful by design: it is bounded by its own denials, nobody but one
+protected ref and listed people assumes it, and rule T10 holds it to that. The boundary grants nothing. Both are the option `powerful`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pulumi_policy import Severity
+
+from components.documents.boundary import PASSABLE_TO
+from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
+from config.settings import Settings
+from policies.documents import GRANTING, grants, has_wildcard, known, place, speaks_of, unreadable, values_of
+from policies.rule import Option, resource_rule
+from policies.tokens import ATTACHMENT, POLICY, ROLE, ROLE_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from access.documents import Statement
+    from policies.rule import Case
+    from policies.values import Field
+
+PATHFINDING = "https://github.com/DataDog/pathfinding.cloud"
+POWERFUL = Option(
+    schema={
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "names of roles and policies that are bounded otherwise",
+    },
+    default=[DEPLOYER_ROLE, BOUNDARY_POLICY],
+)
+ATTACHABLE = Option(
+    schema={"type": "array", "items": {"type": "string"}, "description": "AWS managed policies that a role may carry"},
+    default=[
+        *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"),
+        *("AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSWorkerNodeMinimalPolicy"),
+        *("AmazonEC2ContainerRegistryPullOnly", "CloudWatchAgentServerPolicy", "SecurityAudit", "ViewOnlyAccess"),
+    ],
+)
+WITH_BOUNDARY = (
+    "iam:CreateRole",
+    "iam:PutRolePolicy",
+    "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:DeleteRolePolicy",
+)
+"""Give a role rights: below the path of deployments, and only for roles that carry the boundary."""
+BELOW_THE_PATH = (
+    "iam:CreatePolicy",
+    "iam:CreatePolicyVersion",
+    "iam:SetDefaultPolicyVersion",
+    "iam:DeletePolicyVersion",
+)
+"""Change policies: below the path of deployments, where every role carries the boundary."""
+NEVER = (
+    *("iam:UpdateAssumeRolePolicy", "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
+    *(
+        "iam:CreateUser",
+        "iam:CreateAccessKey",
+        "iam:CreateLoginProfile",
+        "iam:UpdateLoginProfile",
+        "iam:AttachUserPolicy",
+    ),
+    *(
+        "iam:PutUserPolicy",
+        "iam:AttachGroupPolicy",
+        "iam:PutGroupPolicy",
+        "iam:AddUserToGroup",
+        "iam:PutUserPermissionsBoundary",
+    ),
+    *("iam:DeleteUserPermissionsBoundary", "iam:CreateOpenIDConnectProvider", "iam:AddClientIDToOpenIDConnectProvider"),
+    *("iam:UpdateOpenIDConnectProviderThumbprint", "iam:CreateSAMLProvider", "iam:UpdateSAMLProvider"),
+    *("iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile", "iam:CreateServiceSpecificCredential"),
+)
+"""Ways up that no role of the platform needs; ids iam-001 to iam-021 of pathfinding.cloud."""
+CLUSTER_ACCESS = (
+    *("eks:CreateAccessEntry", "eks:UpdateAccessEntry", "eks:AssociateAccessPolicy", "eks:UpdateClusterConfig"),
+    *("eks:CreatePodIdentityAssociation", "eks:UpdatePodIdentityAssociation", "eks:AssociateIdentityProviderConfig"),
+)
+
+
+def _ordinary(case: Case) -> bool:
+    """Whether the option `powerful` leaves this document to the rule."""
+    holder = case["role"].text() if case.type == ROLE_POLICY else case["name"].text()
+    return holder not in case.option("powerful")
+
+
+def _below_path(statement: Statement, field: Field, account: str) -> bool:
+    """Whether all resources of a statement are roles or policies of deployments in the role's own account."""
+    pattern = re.compile(rf"^arn:[a-z-]+:iam::{account or r'[0-9]{12}'}:(role|policy){re.escape(DEPLOY_ROLE_PATH)}")
+    resources = known(statement.resources, field)
+    return bool(resources) and not statement.not_resources and all(pattern.match(each) for each in resources)
+
+
+def _covered(statement: Statement, actions: Sequence[str], field: Field) -> list[str]:
+    return [each for each in actions if speaks_of(statement, each, field)]
+
+
+@resource_rule(
+    "P01",
+    "iam-policy-grants-no-service-wildcard",
+    [*GRANTING, ATTACHMENT],
+    demands="a role of the platform gets listed actions, and AWS managed policies from a list",
+    stops="A11: one statement makes an administrator",
+    remedy="Name the actions that the tool really sends (components/documents/permissions.py).",
+    source="CKV_AWS_62, CKV_AWS_63, CKV_AWS_274, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM4, AwsSolutions-IAM5",
+    options={"powerful": POWERFUL, "managed_policies": ATTACHABLE},
+)
+def no_service_wildcard(case: Case) -> Iterator[str]:
+    """No `*`, no `service:*` on everything, no NotAction, and a document that can be read."""
+    yield from _managed(case)
+    if not _ordinary(case):
+        return
+    for path in ("policy",) if case.type in (ROLE_POLICY, POLICY) else ():
+        if (reason := unreadable(case[path])) is not None:
+            yield f"{path} is no policy document: {reason}"
+    for field, statement in grants(case):
+        if statement.not_actions:
+            yield f"{place(statement)} has NotAction: it grants all the rest"
+        everywhere = bool(statement.not_resources) or "*" in statement.resources
+        for action in known(statement.actions, field):
+            service, _, name = action.partition(":")
+            if has_wildcard(service) or not name:
+                yield f"{place(statement)} grants {action}"
+            elif set(name) <= {"*", "?"} and everywhere:
+                yield f"{place(statement)} grants {action} on everything"
+
+
+def _managed(case: Case) -> Iterator[str]:
+    fields = [case["policyArn"]] if case.type == ATTACHMENT else []
+    fields += list(case["managedPolicyArns"].items()) if case.type == ROLE else []
+    for field in fields:
+        arn = field.text()
+        if arn and ":iam::aws:policy/" in arn and arn.rpartition("/")[2] not in case.option("managed_policies"):
+            yield f"{field.path} is {arn.rpartition('/')[2]}, which is not listed"
+
+
+@resource_rule(
+    "P02",
+    "iam-policy-grants-no-escalation",
+    list(GRANTING),
+    demands="nobody but the deployer changes who may do what, except below /deploy/ and within the boundary",
+    stops="A11, A27: a role gives itself, or a role that it then assumes, more rights",
+    remedy="Limit the statement to role/deploy/* with iam:PermissionsBoundary, as the capability `pulumi` does, or drop the action.",
+    source=PATHFINDING,
+    severity=Severity.CRITICAL,
+    options={"powerful": POWERFUL},
+)
+def no_escalation(case: Case) -> Iterator[str]:
+    """Escalating actions only where the boundary holds what they make."""
+    if not _ordinary(case):
+        return
+    settings, account = case.surroundings.settings, case.seen.account
+    boundary = settings.names.boundary_arn(account) if isinstance(settings, Settings) else ""
+    for field, statement in grants(case):
+        below = _below_path(statement, field, account)
+        bounded = values_of(statement, "StringEquals", "iam:PermissionsBoundary", field) == [boundary]
+        found = _covered(statement, NEVER, field)
+        found += [] if below and bounded else _covered(statement, WITH_BOUNDARY, field)
+        found += [] if below else _covered(statement, BELOW_THE_PATH, field)
+        if found:
+            yield f"{place(statement)} grants {', '.join(found[:3])}{' and more' if len(found) > 3 else ''} beyond the boundary"  # noqa: PLR2004  # as many as one can read
+
+
+@resource_rule(
+    "P03",
+    "iam-policy-passes-deployment-roles-only",
+    list(GRANTING),
+    demands="iam:PassRole is for roles of deployments and for named services only",
+    stops="A10: a task, function or instance is started with a stronger role than its maker has",
+    remedy="Limit it to role/deploy/* with StringEquals iam:PassedToService (components/documents/permissions.py).",
+    source=f"{PATHFINDING}, CKV_AWS_110",
+    severity=Severity.CRITICAL,
+    options={"powerful": POWERFUL},
+)
+def pass_role(case: Case) -> Iterator[str]:
+    """Below /deploy/, where every role carries the boundary, and to services that a deployment may hand one to."""
+    if not _ordinary(case):
+        return
+    for field, statement in grants(case):
+        if not speaks_of(statement, "iam:PassRole", field):
+            continue
+        services = values_of(statement, "StringEquals", "iam:PassedToService", field)
+        if not _below_path(statement, field, case.seen.account):
+            yield f"{place(statement)} passes roles beyond {DEPLOY_ROLE_PATH}"
+        if not services or not set(services) <= set(PASSABLE_TO):
+            yield f"{place(statement)} passes roles to services other than {', '.join(PASSABLE_TO)}"
+
+
+@resource_rule(
+    "P04",
+    "iam-role-carries-the-boundary",
+    [ROLE],
+    demands="roles that deployments act with carry the account's boundary, and their sessions end within the hour",
+    stops="A11, A12: a deployment does more than deployments may, or goes on for half a day",
+    remedy="Set permissions_boundary and max_session_duration as components/delegated_role.py does.",
+    source="https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html",
+    options={
+        "longest_session": Option(
+            schema={"type": "integer", "minimum": 3600, "maximum": 43200, "description": "seconds, of delegated roles"},
+            default=3600,
+        )
+    },
+)
+def boundary_is_carried(role: Case) -> Iterator[str]:
+    """Delegated roles and roles for GitLab's tokens."""
+    settings = role.surroundings.runners
+    name = role["name"].text() or ""
+    if settings is None or not name.startswith(("delegated-role", "gitlab-")):
+        return
+    boundary = role["permissionsBoundary"].text()
+    if boundary is not None and boundary != settings.names.boundary_arn(role.seen.account):
+        yield "permissionsBoundary is not the boundary of the role's account"
+    longest = role.option("longest_session")
+    declared = {settings.names.gitlab_role(entry): each.session for entry, each in settings.gitlab_oidc.items()}
+    seconds = role["maxSessionDuration"].number(default=3600)
+    if seconds is not None and seconds > declared.get(name, longest):
+        yield f"maxSessionDuration is {int(seconds)} s, longer than {declared.get(name, longest)} s"
+
+
+@resource_rule(
+    "P07",
+    "iam-policy-leaves-cluster-access-alone",
+    list(GRANTING),
+    demands="only the deployer changes who may enter the cluster",
+    stops="A21: a right in AWS becomes the right to rule the cluster",
+    remedy="Drop the action; people are listed in cluster.administrators.",
+    source="Elastic rule 9550ec87; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
+    options={"powerful": POWERFUL},
+)
+def cluster_access_is_left_alone(case: Case) -> Iterator[str]:
+    """None of the actions that let somebody in."""
+    if not _ordinary(case):
+        return
+    for field, statement in grants(case):
+        if found := _covered(statement, CLUSTER_ACCESS, field):
+            yield f"{place(statement)} grants {', '.join(found)}"

@@ -1,0 +1,89 @@
+"""A whole stack as rules see it, indexed once for all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from policies.exceptions import Exceptions
+from policies.rule import Case, Kind, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from policies.memory import Seen
+    from policies.rule import Rule
+    from policies.surroundings import Surroundings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run of the pack says of itself."""
+
+    never_shown: Sequence[str] = ()
+    """URNs of resources whose inputs the engine never showed."""
+    lowered: Sequence[str] = ()
+    """Ids of mandatory rules that the configuration tried to switch off or to lower."""
+    exceptions: Exceptions = field(default_factory=Exceptions)
+
+
+class Index:
+    """Resources of a stack by type; what several rules derive from them is derived once."""
+
+    def __init__(self, resources: Sequence[Seen], surroundings: Surroundings, run: Run | None = None) -> None:
+        self.resources, self.surroundings, self.run = resources, surroundings, run or Run()
+
+    @cached_property
+    def by_type(self) -> Mapping[str, list[Seen]]:
+        """Resources by type token."""
+        found: defaultdict[str, list[Seen]] = defaultdict(list)
+        for each in self.resources:
+            found[each.type].append(each)
+        return found
+
+
+class Stack:
+    """A stack as one rule sees it."""
+
+    def __init__(self, index: Index, options: Mapping[str, Any]) -> None:
+        self.index, self._options = index, options
+        self._cases: dict[str, Case] = {}
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Settings and the kind of run."""
+        return self.index.surroundings
+
+    def of(self, *types: str) -> Iterator[Case]:
+        """Resources of these types; what is read of them and is not known counts for this rule."""
+        for token in types:
+            for each in self.index.by_type.get(token, ()):
+                yield self.case(each)
+
+    def case(self, resource: Seen) -> Case:
+        """One resource."""
+        if resource.urn not in self._cases:
+            self._cases[resource.urn] = Case(resource, self.surroundings, self._options)
+        return self._cases[resource.urn]
+
+    def option(self, name: str) -> Any:
+        """A threshold of the rule."""
+        return self._options[name]
+
+    def undecided(self) -> Iterator[Verdict]:
+        """What the rule asked for and is not known."""
+        for urn, case in self._cases.items():
+            for path in case.undecided:
+                may_wait = self.surroundings.may_defer(case.seen, path)
+                yield Verdict(Kind.DEFERRED if may_wait else Kind.UNDECIDED, urn, path)
+
+
+def judged_whole(rule: Rule, index: Index, options: Mapping[str, Any]) -> list[Verdict]:
+    """Verdicts of a rule of whole stacks."""
+    if rule.of_stack is None:
+        return []
+    stack = Stack(index, options)
+    violations = [Verdict(Kind.VIOLATION, urn, text) for urn, text in rule.of_stack(stack)]
+    return [*violations, *stack.undecided()]

@@ -1,0 +1,134 @@
+"""What the tests of policies share: the program's own resources as the pack sees them, to be changed one at a time."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from access.resources import UNKNOWN
+from automation.gate.shown import Shown, registered
+from config import foundation
+from config import settings as platform
+from policies.memory import Seen
+from policies.rule import Rule, Verdict, judged
+from policies.rules import RULES
+from policies.stack import Index, Run, judged_whole
+from policies.surroundings import Surroundings
+from policies.values import ABSENT
+from tests.unit.program import parsed, raw, rehearsal_of, rehearsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BY_ID = {each.id: each for each in RULES}
+
+
+@cache
+def surroundings(stack: str) -> Surroundings:
+    """Surroundings of a stack file, in a mock run."""
+    return around(stack, raw(stack))
+
+
+def around(stack: str, values: dict[str, Any], *, dry_run: bool = False) -> Surroundings:
+    """Surroundings of a configuration."""
+    project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
+    return Surroundings(settings=parsed(values, stack), stack=stack, project=project, dry_run=dry_run)
+
+
+@cache
+def program(stack: str) -> tuple[Seen, ...]:
+    """What a stack's program registers, as the pack sees it."""
+    return tuple(seen_of(registered(rehearsed(stack).registrations)))
+
+
+def program_of(stack: str, values: dict[str, Any]) -> tuple[Seen, ...]:
+    """What a stack's program registers with another configuration."""
+    return tuple(seen_of(registered(rehearsal_of(stack, values).registrations)))
+
+
+def seen_of(shown: Sequence[Shown]) -> list[Seen]:
+    """Resources of the gate as resources of the pack."""
+    providers = {each.urn: each for each in shown if each.type.startswith("pulumi:providers:")}
+    return [
+        Seen(
+            urn=each.urn,
+            type=each.type,
+            name=each.name,
+            inputs=each.inputs,
+            outputs=each.outputs,
+            provider=each.provider,
+            provider_inputs=providers[each.provider].inputs if each.provider in providers else None,
+            protect=each.protect,
+        )
+        for each in shown
+    ]
+
+
+def one(stack: str, name: str, token: str | None = None) -> Seen:
+    """The resource of a logical name, and of a type where the name is not enough."""
+    found = [each for each in program(stack) if each.name == name and token in {None, each.type}]
+    assert len(found) == 1, f"{len(found)} resources are called {name!r}"
+    return found[0]
+
+
+def changed(resource: Seen, path: str, value: Any) -> Seen:
+    """The resource with another input at a dotted path; ABSENT removes it, JSON text on the way is opened and closed again."""
+    return replace(resource, inputs=_put(copy.deepcopy(dict(resource.inputs)), path.split("."), value))
+
+
+def _put(container: Any, path: list[str], value: Any) -> Any:
+    if isinstance(container, str):
+        return json.dumps(_put(json.loads(container), path, value))
+    key: Any = int(path[0]) if isinstance(container, list) else path[0]
+    if len(path) > 1:
+        container[key] = _put(
+            container.get(key, {}) if isinstance(container, dict) else container[key], path[1:], value
+        )
+    elif value is ABSENT:
+        del container[key]
+    else:
+        container[key] = value
+    return container
+
+
+def verdicts(rule: str, resource: Seen, stack: str = "prod", **options: Any) -> list[Verdict]:
+    """What a rule of resources says of one."""
+    return judged(BY_ID[rule], resource, surroundings(stack), configured(BY_ID[rule], options))
+
+
+def whole(
+    rule: str, resources: Iterable[Seen], stack: str = "prod", run: Run | None = None, **options: Any
+) -> list[Verdict]:
+    """What a rule of whole stacks says."""
+    index = Index(list(resources), surroundings(stack), run)
+    return judged_whole(BY_ID[rule], index, configured(BY_ID[rule], options))
+
+
+def configured(rule: Rule, options: dict[str, Any]) -> dict[str, Any]:
+    """Thresholds over the rule's defaults."""
+    return {name: options.get(name, option.default) for name, option in rule.options.items()}
+
+
+def with_one(resource: Seen, stack: str = "prod") -> list[Seen]:
+    """The program with one of its resources replaced, or with one more."""
+    known = [each for each in program(stack) if each.urn != resource.urn]
+    return [*known, resource]
+
+
+def without(name: str, stack: str = "prod") -> list[Seen]:
+    """The program without the resource of that logical name."""
+    found = [each for each in program(stack) if each.name != name]
+    assert len(found) < len(program(stack)), f"nothing is called {name!r}"
+    return found
+
+
+def all_verdicts(resource: Seen, stack: str = "prod") -> dict[str, list[Verdict]]:
+    """What all rules of resources say of one, by id; rules that say nothing are left out."""
+    found = {each.id: verdicts(each.id, resource, stack) for each in RULES if each.of_resource is not None}
+    return {rule: each for rule, each in found.items() if each}
+
+
+__all__ = ["ABSENT", "UNKNOWN"]
