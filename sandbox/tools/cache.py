@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sandbox.tools.errors import ToolsError, cache_error
-from sandbox.tools.kinds import SOURCES, PythonTool, Tool
+from sandbox.tools.kinds import SOURCES, NodeTool, PythonTool, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +54,10 @@ def tool_folder(paths: Paths, tool: Tool) -> Path:
     parts = [platform.machine().encode()]
     if isinstance(tool, PythonTool):
         parts += [(SOURCES / tool.source / "uv.lock").read_bytes(), repr(sys.version_info[:2]).encode()]
+    elif isinstance(tool, NodeTool):
+        parts += [(SOURCES / tool.source / name).read_bytes() for name in tool.files]
     else:
+        parts += [(SOURCES / tool.source / name).read_bytes() for name in tool.own]
         parts += [(SOURCES / source / name).read_bytes() for source in tool.sources for name in ("go.mod", "go.sum")]
         parts += [repr((BUILD_ARGUMENTS, tool.programs, tool.files)).encode()]
     return paths.tools / f"{tool.name}-{digest(parts)}"
@@ -64,6 +67,8 @@ def expected_files(tool: Tool, folder: Path) -> list[Path]:
     """List what must exist in a complete tool folder."""
     if isinstance(tool, PythonTool):
         return [next(iter(folder.glob(tool.executable)), folder / tool.executable)]
+    if isinstance(tool, NodeTool):
+        return [folder / "bin" / tool.name, folder / tool.script]
     files = [folder / entry.destination / Path(file).name for entry in tool.files for file in entry.files]
     return files + [folder / "bin" / program.name for program in tool.programs]
 

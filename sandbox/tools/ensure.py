@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sandbox.tools import environments, go_build, go_toolchain
+from sandbox.tools import environments, go_build, go_toolchain, node_build
 from sandbox.tools.cache import is_complete, locked, require_space, staged, tool_folder
-from sandbox.tools.catalogue import BY_NAME, GO, TOOLS
+from sandbox.tools.catalogue import BY_NAME, GO, NODE, TOOLS
 from sandbox.tools.discovery import discover, search_path
 from sandbox.tools.errors import ToolsError
-from sandbox.tools.kinds import GoTool, PythonTool
+from sandbox.tools.kinds import GoTool, NodeTool, PythonTool
 from sandbox.tools.progress import Steps
 from sandbox.tools.result import Tools
 
@@ -66,6 +66,8 @@ def _make_all(paths: Paths, missing: list[Tool], console: Console) -> None:
     order: list[Tool] = list(missing)
     if any(isinstance(tool, GoTool) for tool in missing) and maker.go() is None:
         order.insert(0, GO)
+    if any(isinstance(tool, NodeTool) for tool in missing) and maker.node() is None:
+        order.insert(0, NODE)
     require_space(paths, sum(tool.megabytes for tool in order))
     steps = Steps(console, len(order))
     seconds = sum(tool.seconds for tool in order)
@@ -89,6 +91,10 @@ class _Maker:
         """Return the Go to build with; None when it must be installed first."""
         return go_toolchain.on_path(self.search) or go_toolchain.installed(self.paths)
 
+    def node(self) -> node_build.Node | None:
+        """Return the Node.js to install with; None when it must be installed itself first."""
+        return node_build.on_path(self.search) or node_build.installed(self.paths)
+
     def make(self, tool: Tool, steps: Steps) -> None:
         """Make one tool, unless somebody else did while we waited for its lock."""
         folder = tool_folder(self.paths, tool)
@@ -103,12 +109,20 @@ class _Maker:
             with staged(self.paths, tool.name, folder) as staging:
                 if isinstance(tool, PythonTool):
                     self._install(tool, staging, steps, tick)
+                elif isinstance(tool, NodeTool):
+                    self._install_packages(tool, staging, folder, tick)
                 else:
                     self._build(tool, staging, tick)
 
     def _install(self, tool: PythonTool, staging: Path, steps: Steps, tick: Callable[[float], None]) -> None:
         uv = environments.find_uv(self.paths, self.search) or environments.install_uv(self.paths, say=steps.say)
         environments.install(self.paths, tool, staging, uv=uv, tick=tick)
+
+    def _install_packages(self, tool: NodeTool, staging: Path, folder: Path, tick: Callable[[float], None]) -> None:
+        node = self.node()
+        if node is None:
+            raise ToolsError("no Node.js was found after it had been installed; run `make distclean`")
+        node_build.install(self.paths, tool, staging, final=folder, node=node, tick=tick)
 
     def _build(self, tool: GoTool, staging: Path, tick: Callable[[float], None]) -> None:
         go = self.go()

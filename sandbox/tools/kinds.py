@@ -1,6 +1,6 @@
 """The kinds of tools that the sandbox can be given, and where their pins are.
 
-Which tools there are stands in `catalogue`. Versions are read from each source folder's `go.mod` or `uv.lock`.
+Which tools there are stands in `catalogue`. Versions are read from each source folder's `go.mod`, `uv.lock` or `package-lock.json`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class GoTool:
     """Programs that it looks for in its own folder."""
     files: tuple[ModuleFiles, ...] = ()
     """Plain files that belong beside it."""
+    own: tuple[str, ...] = ()
+    """Source files of the project itself, in the source folder; none where all of it is other people's."""
     on_path: PathRule | None = None
     """When the one on PATH is used; None: never by itself."""
     seconds: int
@@ -125,7 +127,28 @@ class PythonTool:
     """Disk that it takes."""
 
 
-Tool = GoTool | PythonTool
+@dataclass(frozen=True, kw_only=True)
+class NodeTool:
+    """A program of the project that runs on Node.js, with its locked packages."""
+
+    name: str
+    """Also the name of its executable."""
+    source: str
+    """Folder below SOURCES with package.json and package-lock.json."""
+    script: str
+    """What runs, in the source folder."""
+    seconds: int
+    """Usual time to install."""
+    megabytes: int
+    """Disk that it takes."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of the source folder that make it."""
+        return ("package.json", "package-lock.json", self.script)
+
+
+Tool = GoTool | PythonTool | NodeTool
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from config import load
 from sandbox.paths import Paths
 from sandbox.tools import cache, catalogue, ensure, environments, go_toolchain, kinds
 from sandbox.tools.cache import require_space, staged, tool_folder
@@ -26,17 +27,26 @@ def quiet() -> Console:
     return Console(quiet=True)
 
 
+def copied(clone: Path) -> Path:
+    """Another clone, as far as tools are made of it; returns its folder of sources."""
+    shutil.copytree(kinds.SOURCES, clone / "sandbox" / "tools")
+    shutil.copytree(load.ROOT / "image" / "probes", clone / "image" / "probes")
+    return clone / "sandbox" / "tools"
+
+
 def test_a_key_changes_with_everything_that_decides_the_binary(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = tmp_path / "sources"
-    shutil.copytree(kinds.SOURCES, sources)
+    sources = copied(tmp_path / "clone")
     monkeypatch.setattr(cache, "SOURCES", sources)
     before = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
-    with (sources / "helm" / "go.sum").open("a", encoding="utf-8") as stream:
-        stream.write("\n")
+    probes = sources.parent.parent / "image" / "probes"
+    for file in (sources / "helm" / "go.sum", probes / "go" / "main.go", probes / "javascript" / "probe.mjs"):
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write("\n")
     after = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
-    assert {name for name in before if before[name] != after[name]} == {"helm"}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"helm", "probe-go", "probe-javascript"}
     monkeypatch.setattr(cache, "BUILD_ARGUMENTS", ("-race",))
     assert tool_folder(bench.paths, catalogue.ETCD).name != before["etcd"]
 
@@ -45,8 +55,7 @@ def test_a_key_does_not_depend_on_where_the_clone_is(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [tool_folder(bench.paths, tool) for tool in catalogue.EVERY_TOOL]
-    shutil.copytree(kinds.SOURCES, tmp_path / "clone")
-    monkeypatch.setattr(cache, "SOURCES", tmp_path / "clone")
+    monkeypatch.setattr(cache, "SOURCES", copied(tmp_path / "clone"))
     assert [tool_folder(bench.paths, tool) for tool in catalogue.EVERY_TOOL] == before
 
 
