@@ -124,10 +124,10 @@ def read(file: Path) -> Config:
     return Config(file=file, profiles=profiles)
 
 
-def classes_with(profile: str, folder: Path = CLASSES) -> list[str]:
+def classes_with(profile: str, folder: Path | None = None) -> list[str]:
     """Classes whose baked config has a profile; empty where the image bakes none."""
     found = []
-    for file in sorted(folder.glob("*/config")):
+    for file in sorted((folder or CLASSES).glob("*/config")):
         try:
             config = read(file)
         except ConfigError:

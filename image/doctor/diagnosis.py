@@ -59,22 +59,22 @@ _TEXTS = (
     (r"Signature (not yet current|expired)|RequestTimeTooSkewed|RequestExpired|not yet valid|in the future", "clock"),
     (r"No OpenIDConnect provider|verification key", "unknown-issuer"),
     (r"no identity-based policy|permissions boundary", "permission-refused"),
-    (r"AccessDenied|[Nn]ot authorized", "trust-refused"),
+    (r"AccessDenied|not authorized", "trust-refused"),
     (
         r"config profile \(.*\) could not be found|failed to get shared config profile|ProfileNotFound",
         "profile-missing",
     ),
     (r"no-identity|no AWS identity", "no-identity"),
-    (r"[Rr]egion is missing|Missing Region|specify a region|RegionMissing", "no-region"),
-    (r"[Rr]ead-only file system|not writable|Permission denied.*\.aws", "read-only-home"),
+    (r"region is missing|Missing Region|specify a region|RegionMissing", "no-region"),
+    (r"read-only file system|not writable|Permission denied.*\.aws", "read-only-home"),
     (r"InvalidIdentityToken", "malformed-token"),
     (r"No such file or directory|ENOENT|TokenFile", "no-token"),
     (
-        r"Could not connect|Unreachable|ECONNREFUSED|ENOTFOUND|no such host|connection refused|[Tt]imed? ?out",
+        r"Could not connect|Unreachable|ECONNREFUSED|ENOTFOUND|no such host|connection refused|timed? ?out",
         "sts-unreachable",
     ),
 )
-"""What SDKs say, most telling first; searched in the error's kind and text."""
+"""What SDKs say, most telling first; searched in the error's kind and text, whatever the case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ _PROVEN = (
 
 def of_text(text: str) -> str:
     """The cause that an SDK's words tell, `unknown` where they tell none."""
-    return next((name for pattern, name in _TEXTS if re.search(pattern, text)), "unknown")
+    return next((name for pattern, name in _TEXTS if re.search(pattern, text, re.IGNORECASE)), "unknown")
 
 
 def _ago(seconds: float) -> str:
