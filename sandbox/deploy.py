@@ -1,7 +1,7 @@
-"""Deploys the three stacks with the real engine.
+"""Deploys the three stacks, each with the driver that people and pipelines use.
 
-Owns the stacks and their order, making a stack that is missing, one `pulumi up` and what is said when it fails.
-Leaves out the engine's process (`sandbox.engine_run`) and what a killed run left in a stack (`sandbox.recovery`).
+Owns the stacks and their order, and what is said when one fails. Leaves out the driver's processes (`sandbox.engine_run`) and what the
+driver does: making a missing stack, waiting for locks, mending what a killed run left.
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox import engine_run, engine_state, recovery, state
-from sandbox.engine_log import UNCHANGED
+from sandbox import engine_run, state
 from sandbox.engine_run import Run
-from sandbox.errors import INTERRUPTED, SandboxError
+from sandbox.errors import INTERRUPTED, LOCKED, SandboxError
 from sandbox.organization import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sandbox.engine_log import Progress
-    from sandbox.engine_run import Engine, Outcome
+    from sandbox.engine_run import Engine, Events
     from sandbox.paths import Paths
 
-SHOWN_ERRORS: Final = 10
 SETTLE_SECONDS: Final = 1.0
 """The supervisor looks twice a second, so a death of this instant may not be written yet."""
-UP: Final = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress")
+_CODES: Final = {"interrupted": INTERRUPTED, "locked": LOCKED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,67 +58,60 @@ class Deployed:
 
 
 def deploy(
-    engine: Engine, stage: Sequence[Stack], watch: Callable[[str, Progress], None], say: Callable[[str], None]
+    engine: Engine, stage: Sequence[Stack], watch: Callable[[str, Events], None], say: Callable[[str], None]
 ) -> list[Deployed]:
     """Bring stacks to what their programs say, side by side.
 
     Args:
-        engine: How the engine is called.
+        engine: How the driver is called.
         stage: Stacks that do not need each other; made when they do not exist.
-        watch: Is called several times a second with a stack's name and the engine's progress.
+        watch: Is called several times a second with a stack's name and what is known of it.
         say: Takes sentences that a person should read, such as what a killed run had left.
 
     Raises:
-        SandboxError: A deployment failed (1), was interrupted with its state saved (3), or somebody else's live run
-            holds a stack (4). All have ended then.
+        SandboxError: A deployment failed (1), was interrupted with its state saved (3), or somebody else's live run holds a stack
+            (4). All have ended then.
     """
     began = time.time()
-    for stack in stage:
-        _ensure_exists(engine, stack)
-        recovery.recover(engine, stack.name, stack.folder, say)
-    runs = {stack.name: Run(engine, [*UP, "--stack", stack.name], stack.folder, stack.name) for stack in stage}
-    outcomes = engine_run.follow(runs, watch)
+    runs = {stack.name: Run(engine, stack.name) for stack in stage}
+    engine_run.follow(runs, watch)
     engine_run.end_leftovers(engine.paths)
-    if any(outcome.interrupted for outcome in outcomes.values()):
-        raise SandboxError(
-            f"interrupted while deploying {' and '.join(runs)}; what was made is in the state",
-            "`make up` goes on from there",
-            exit_code=INTERRUPTED,
-        )
-    failures = [_failure(stack, outcomes[stack.name], runs[stack.name].text) for stack in stage]
-    _require_none(engine, [text for text in failures if text], began)
-    return [_deployed(engine, stack, outcomes[stack.name]) for stack in stage]
+    for name, run in runs.items():
+        for text in run.events.found:
+            say(f"{name}: {text}")
+    failed = {name: run for name, run in runs.items() if run.process.returncode}
+    for code in (INTERRUPTED, LOCKED):
+        stopped = [name for name, run in failed.items() if _CODES.get(run.events.result.get("result", "")) == code]
+        if stopped:
+            raise SandboxError(
+                "\n".join(runs[name].events.result["message"] for name in stopped),
+                "`make up` goes on from there",
+                exit_code=code,
+            )
+    _require_none(engine, [_failure(name, run) for name, run in failed.items()], began)
+    return [_deployed(name, run) for name, run in runs.items()]
 
 
-def _ensure_exists(engine: Engine, stack: Stack) -> None:
-    """Make the stack in the backend. The committed stack file holds the salt already, so the engine leaves it alone."""
-    project = engine_state.project_name(stack.folder)
-    if engine_state.read(engine.paths.backend, project, stack.name) is None:
-        engine.query(["stack", "init", stack.name, "--no-select"], stack.folder)
-
-
-def _deployed(engine: Engine, stack: Stack, outcome: Outcome) -> Deployed:
-    known = engine_state.read(engine.paths.backend, engine_state.project_name(stack.folder), stack.name)
-    changes = {name: count for name, count in (outcome.progress.summary or {}).items() if name != UNCHANGED}
+def _deployed(stack: str, run: Run) -> Deployed:
+    result = run.events.result
     return Deployed(
-        stack=stack.name,
-        resources=len(known.resources) if known else 0,
-        changes=changes,
-        seconds=outcome.seconds,
-        accounts=known.accounts() if known else [],
+        stack=stack,
+        resources=result["resources"],
+        changes=result["changes"],
+        seconds=result["seconds"],
+        accounts=result["accounts"],
     )
 
 
-def _failure(stack: Stack, outcome: Outcome, text: Path) -> str:
-    """What went wrong with one stack; empty when nothing did."""
-    if outcome.exit_code == 0:
-        return ""
-    errors = outcome.progress.errors or [_last_lines(text)]
-    lines = [f"deploying {stack.name} failed:"]
-    if outcome.exit_code < 0:
-        lines.append(f"  the engine was ended by signal {-outcome.exit_code}")
-    lines += [f"  {each}" for each in dict.fromkeys(errors[:SHOWN_ERRORS])]
-    return "\n".join([*lines, f"  all that the engine said: {text}"])
+def _failure(stack: str, run: Run) -> str:
+    """What went wrong with one stack."""
+    result, code = run.events.result, run.process.returncode
+    if result:
+        said = str(result["message"])
+    else:
+        ended = f"was ended by signal {-code}" if code < 0 else "ended without a word"
+        said = f"deploying {stack} failed: the driver {ended}\n  {_last_lines(run.text)}"
+    return f"{said}\n  all that was said: {run.text}"
 
 
 def _require_none(engine: Engine, failures: list[str], since: float) -> None:
@@ -149,4 +139,4 @@ def _last_lines(file: Path, count: int = 15) -> str:
     try:
         return "\n  ".join(file.read_text(errors="replace").strip().splitlines()[-count:])
     except OSError:
-        return "the engine said nothing"
+        return "it said nothing"

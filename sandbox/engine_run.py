@@ -1,7 +1,8 @@
-"""Runs the real Pulumi CLI for `make up`.
+"""Runs deployments for `make up`: each is a process of `runner-platform up`, the driver that people and pipelines use too.
 
-Owns the process: a session of its own, SIGINT forwarded, its identity on disk so that what a killed run left behind
-can be ended. Leaves out what is deployed (`sandbox.deploy`) and what the events mean (`sandbox.engine_log`).
+Owns those processes: a session of their own, SIGINT forwarded, their identity on disk so that what a killed run left behind can be ended,
+and reading the events that they write. Leaves out what is deployed (`sandbox.deploy`); locks, repairs and signals of the engine are the
+driver's (`docs/driver.md`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
 from sandbox import processes, state
-from sandbox.engine_log import Follower, Progress
-from sandbox.errors import SandboxError
 from sandbox.processes import ProcessId
 
 if TYPE_CHECKING:
@@ -32,124 +32,129 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 30.0
-"""How long an engine without its `make up` gets to finish what it has begun."""
+"""How long a driver without its `make up` gets to finish what it has begun."""
+TURN: Final = "60s"
+"""How long a deployment waits for another one that holds its stack."""
+DRIVER: Final = (sys.executable, "-m", "automation.cli")
+FOUND: Final = "found: "
+"""Begins what the driver says of an earlier run's remains."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How the engine is called: for one project, with one environment."""
+    """How the driver is called: with one environment, in one folder."""
 
     paths: Paths
-    program: str
-    """Absolute path of `pulumi`."""
     environment: Mapping[str, str]
-    """Complete environment of the engine."""
+    """Complete environment of the driver."""
+    folder: Path
+    """The repository."""
+    program: Sequence[str] = DRIVER
+    """Command line of `runner-platform`."""
 
-    def query(self, arguments: Sequence[str], project: Path, *, stdin: str | None = None) -> str:
-        """Run a short command and return its standard output.
 
-        Raises:
-            SandboxError: It failed; holds what it wrote.
-        """
+@dataclass
+class Events:
+    """What a driver's events say so far."""
+
+    message: str = ""
+    """What is being done, in one line."""
+    changed: int = 0
+    """Finished operations that changed something."""
+    found: list[str] = field(default_factory=list)
+    """What an earlier run had left."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """How it ended; empty while it runs, and where it was killed."""
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take one event into account; unknown ones are nothing."""
+        if event["event"] == "progress":
+            self.message, self.changed = event["message"], event["changed"]
+        elif event["event"] == "note" and event["message"].startswith(FOUND):
+            self.found.append(event["message"].removeprefix(FOUND))
+        elif event["event"] == "result":
+            self.result = event
+
+
+class Follower:
+    """Reads the driver's document, an array with one event a line, as it grows.
+
+    Args:
+        file: The document; it may not exist yet.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._offset = 0
+        self._rest = b""
+
+    def read(self, events: Events) -> None:
+        """Take in what was written since the last call; a line that is not whole yet waits for the next."""
         try:
-            done = subprocess.run(
-                [self.program, *arguments, "--non-interactive", "--color", "never"],
-                cwd=project,
-                env=dict(self.environment),
-                input=stdin or "",
-                capture_output=True,
-                text=True,
-                check=False,
-                process_group=0,
-            )
-        except OSError as error:
-            raise SandboxError(f"cannot run {self.program}: {error.strerror}", "run `make up` to set it up") from error
-        if done.returncode != 0:
-            raise SandboxError(f"pulumi {' '.join(arguments[:2])} failed in {project.name}: {done.stderr.strip()}")
-        return done.stdout
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How one engine run ended."""
-
-    exit_code: int
-    """Minus the signal's number when a signal ended it."""
-    progress: Progress
-    seconds: float
-    interrupted: bool
-    """Whether a person asked it to stop."""
+            with self._file.open("rb") as document:
+                document.seek(self._offset)
+                new = document.read()
+        except FileNotFoundError:
+            return
+        self._offset += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for line in lines:
+            if line.strip(b"[,]"):
+                events.add(json.loads(line.lstrip(b"[,")))
 
 
 class Run:
-    """A long command of the engine, followed through its event log.
+    """One deployment.
 
     Args:
-        engine: How to call it.
-        arguments: Of `pulumi`.
-        project: The working folder.
-        name: Unique among the runs of a moment; names the log files `pulumi-<name>.events` and `.txt`.
+        engine: How the driver is called.
+        stack: The stack's name; also names the files `pulumi-<stack>.events` and `.txt`.
     """
 
-    def __init__(self, engine: Engine, arguments: Sequence[str], project: Path, name: str) -> None:
-        events = engine.paths.logs / f"pulumi-{name}.events"
-        events.unlink(missing_ok=True)
-        self.text = events.with_suffix(".txt")
-        """What the engine prints."""
-        self.progress = Progress()
-        self._follower = Follower(events)
-        self._began = time.monotonic()
-        self._seconds = 0.0
-        with self.text.open("wb") as output:
+    def __init__(self, engine: Engine, stack: str) -> None:
+        document = engine.paths.logs / f"pulumi-{stack}.events"
+        self.text = document.with_suffix(".txt")
+        """What the driver says to people."""
+        self.events = Events()
+        self._follower = Follower(document)
+        with document.open("wb") as output, self.text.open("wb") as text:
             self.process = subprocess.Popen(
-                [engine.program, *arguments, "--non-interactive", "--color", "never", "--event-log", str(events)],
-                cwd=project,
-                env={**engine.environment, "PULUMI_DEBUG_COMMANDS": "true"},  # what makes --event-log available
+                [*engine.program, "up", "--stack", stack, "--create", "--wait", TURN, "--json"],
+                cwd=engine.folder,
+                env=dict(engine.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=output,
+                stderr=text,
                 start_new_session=True,
             )
-        _remember(engine.paths, name, self.process.pid)
+        _remember(engine.paths, stack, self.process.pid)
 
     def poll(self) -> bool:
         """Take in what has happened; returns whether it still runs."""
         running = self.process.poll() is None
-        self._follower.read(self.progress)
-        if not running and not self._seconds:
-            self._seconds = time.monotonic() - self._began
+        self._follower.read(self.events)
         return running
 
-    def outcome(self, *, interrupted: bool) -> Outcome:
-        """How it ended; valid once `poll` said so."""
-        return Outcome(
-            exit_code=self.process.returncode,
-            progress=self.progress,
-            seconds=self._seconds,
-            interrupted=interrupted,
-        )
 
-
-def follow(runs: Mapping[str, Run], watch: Callable[[str, Progress], None]) -> dict[str, Outcome]:
+def follow(runs: Mapping[str, Run], watch: Callable[[str, Events], None]) -> None:
     """Follow runs side by side until all have ended.
 
     Args:
-        runs: By name.
-        watch: Is called several times a second with a run's name and what is known of it.
+        runs: By stack.
+        watch: Is called several times a second with a stack's name and what is known of it.
     """
-    with _interrupts([run.process for run in runs.values()]) as interrupted:
+    with _interrupts([run.process for run in runs.values()]):
         while True:
             running = [run.poll() for run in runs.values()]
             for name, run in runs.items():
-                watch(name, run.progress)
+                watch(name, run.events)
             if not any(running):
-                break
+                return
             time.sleep(POLL_SECONDS)
-        return {name: run.outcome(interrupted=interrupted.is_set()) for name, run in runs.items()}
 
 
 def end_leftovers(paths: Paths) -> list[int]:
-    """End what is left of earlier engine runs: a killed engine leaves program and providers behind.
+    """End what is left of earlier runs: drivers live on when their `make up` is killed.
 
     Returns:
         Ids of the processes that were ended.
@@ -165,10 +170,10 @@ def end_leftovers(paths: Paths) -> list[int]:
 
 def _end(paths: Paths, leader: ProcessId) -> list[int]:
     left = processes.in_session(leader.pid, paths.root)
-    engine = leader.find()
-    if engine is not None:  # only `make up` was killed: the engine can still write down what it is making
-        engine.send_signal(signal.SIGINT)
-        psutil.wait_procs([engine], timeout=LAST_WORDS_SECONDS)
+    driver = leader.find()
+    if driver is not None:  # only `make up` was killed: the engine can still write down what it is making
+        driver.send_signal(signal.SIGINT)
+        psutil.wait_procs([driver], timeout=LAST_WORDS_SECONDS)
         processes.end(leader, patience=PATIENCE_SECONDS)
     for process in left:
         processes.end(process, patience=PATIENCE_SECONDS)
@@ -187,7 +192,7 @@ def _records(paths: Paths) -> Path:
 
 @contextlib.contextmanager
 def _interrupts(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[threading.Event]:
-    """Pass SIGINT and SIGTERM on to the engines: the first lets them save their state, the second stops them at once."""
+    """Pass SIGINT and SIGTERM on to the drivers, which let their engines save the state."""
     interrupted = threading.Event()
 
     def forward(number: int, _: FrameType | None) -> None:

@@ -20,7 +20,6 @@ from sandbox.meter import Meter
 from sandbox.paths import Paths
 from sandbox.prepare import prepared
 from sandbox.terminal import sayer, show_error
-from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +96,7 @@ def connect(paths: Paths) -> Engine:
         SandboxError: The sandbox does not run.
     """
     surroundings = {**environment.inherited(), **environment.variables(paths)}
-    return Engine(paths=paths, program=str(Tools.find(paths).pulumi), environment=surroundings)
+    return Engine(paths=paths, environment=surroundings, folder=organization.PROJECT)
 
 
 def _deploy(engine: Engine, stage: Sequence[Stack], console: Console) -> list[Deployed]:

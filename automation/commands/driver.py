@@ -89,9 +89,34 @@ def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
         typer.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
 
 
+def unlock(
+    stack: Stack,
+    lock: Annotated[
+        str | None, typer.Option(help="Id of a lock that nothing proves dead and that you know to be.")
+    ] = None,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Say who holds a stack, and remove locks that are proven dead. Exit code 4 where a live run holds it."""
+    from automation.driver import project  # noqa: PLC0415  # see automation.cli
+    from automation.driver import unlock as unlocking  # noqa: PLC0415  # same
+
+    found = project.of(stack, folder)
+    typer.echo(found.target(), err=True)
+    judged = unlocking.unlock(found, lock)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in judged], indent=2))
+    for each in () if as_json else judged:
+        typer.echo(each.sentence)
+    if not judged and not as_json:
+        typer.echo(f"nobody holds stack {stack}")
+    left = [each for each in judged if not each.removed]
+    raise typer.Exit((4 if any(each.fate == "alive" for each in left) else 1) if left else 0)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (preview, up, refresh, outputs):
+    for command in (preview, up, refresh, outputs, unlock):
         app.command()(command)
 
 

@@ -25,6 +25,9 @@ EXPIRED: Final = re.compile(
     r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired",
     re.IGNORECASE,
 )
+PROVIDER_DIED: Final = re.compile(
+    r"error reading from server|exited prematurely|code = Unavailable|transport is closing"
+)
 _PARTS: Final = 4
 
 
@@ -67,6 +70,8 @@ class Progress:
     """Number of finished operations by kind; `same` counts what stayed as it is."""
     failed: list[str] = field(default_factory=list)
     """URNs whose operation failed."""
+    unfinished: list[dict[str, Any]] = field(default_factory=list)
+    """Resources whose creation failed, as a state would hold them, without an id. Never shown."""
     errors: list[str] = field(default_factory=list)
     """Diagnostics of severity error, each with the resource they belong to."""
     warnings: list[str] = field(default_factory=list)
@@ -114,6 +119,11 @@ class Progress:
         """Whether credentials ran out."""
         return any(EXPIRED.search(text) for text in self.errors)
 
+    @property
+    def provider_died(self) -> bool:
+        """Whether a provider's process ended: what it was making may exist, and the engine forgets that it was begun."""
+        return any(PROVIDER_DIED.search(text) for text in self.errors)
+
     def _begin(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         operation = _word(metadata.op)
         state = metadata.new or metadata.old
@@ -145,6 +155,17 @@ class Progress:
     def _fail(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         step = self.running.pop(metadata.urn, None)
         self.failed.append(metadata.urn)
+        if _word(metadata.op).startswith("create") and metadata.new is not None:
+            self.unfinished.append(
+                {
+                    "urn": metadata.urn,
+                    "custom": True,
+                    "type": metadata.type,
+                    "inputs": dict(metadata.new.inputs or {}),
+                    "parent": metadata.new.parent,
+                    "provider": metadata.provider,
+                }
+            )
         return _shown(step, "failed") if step else None
 
     def _diagnostic(self, event: Any) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ Leaves out plans (`automation.driver.plans`), destroying (`automation.driver.des
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ class Result:
     resources: int
     """Resources in the state afterwards, the engine's own included."""
     seconds: float
+    accounts: list[str]
+    """Ids of the AWS accounts that the stack acts in."""
     found: list[str] = field(default_factory=list)
     """What earlier runs had left."""
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +70,11 @@ def up(session: Session, *, create: bool = False, plan: str | None = None) -> Re
         FailedError: the stack's state is missing or damaged, or the engine failed.
     """
     ready(session, create=create)
-    session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
+    try:
+        session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
+    except FailedError:
+        repair.unfinished(session)
+        raise
     return result(session)
 
 
@@ -108,6 +115,7 @@ def result(session: Session, steps: list[dict[str, Any]] | None = None) -> Resul
         changes=session.progress.changes,
         resources=len(known.resources) if known else 0,
         seconds=time.monotonic() - session.began,
+        accounts=known.accounts if known else [],
         found=session.found,
         steps=steps or [],
     )
@@ -116,8 +124,8 @@ def result(session: Session, steps: list[dict[str, Any]] | None = None) -> Resul
 def outputs(session: Session) -> dict[str, Any]:
     """The stack's outputs; secrets are `[secret]`."""
     state.require(session.project)
-    found = session.stack.outputs()
-    return {name: "[secret]" if output.secret else output.value for name, output in found.items()}
+    found: dict[str, Any] = json.loads(session.query("stack", "output", "--json"))
+    return found
 
 
 def _create(session: Session) -> None:

@@ -32,6 +32,8 @@ class Project:
     stack: str
     folder: Path
     """Where its Pulumi.yaml is."""
+    url: str = ""
+    """Of the state backend; empty for the one that `pulumi` would use."""
 
     @cached_property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Project:
     @cached_property
     def store(self) -> store.Store:
         """The state backend."""
-        return store.open_store(store.backend_url(self.folder))
+        return store.open_store(self.url or store.backend_url(self.folder))
 
     @property
     def settings_file(self) -> Path:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from automation.driver import finders, lost_runners, state
 from automation.driver.events import label
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from automation.driver.state import Resource
 
 
+SETTLE_SECONDS: Final = 3.0
+"""What a provider had sent before it died may take effect a moment later."""
+
+
 def pending(session: Session) -> bool:
     """Settle the pending operations of a stack whose turn the session has; returns whether there were any.
 
@@ -33,13 +38,33 @@ def pending(session: Session) -> bool:
     if not known.pending:
         return False
     exported = json.loads(session.query("stack", "export"))
-    deployment = exported["deployment"]
-    operations = deployment.get("pending_operations") or []
+    operations = exported["deployment"].get("pending_operations") or []
     for each in operations:
         if each["type"] != CREATING:
             session.note(f"{label(each['resource']['urn'])} was in the middle of {each['type']}; it is read back")
-    begun = [each["resource"] for each in operations if each["type"] == CREATING]
-    touched = [each["resource"] for each in operations if each["type"] != CREATING]
+    _settle(
+        session,
+        exported,
+        begun=[each["resource"] for each in operations if each["type"] == CREATING],
+        touched=[each["resource"]["urn"] for each in operations if each["type"] != CREATING],
+    )
+    return True
+
+
+def unfinished(session: Session) -> None:
+    """Look for what a provider was making when its process ended; the engine takes such a creation for one that never happened.
+
+    Raises:
+        FailedError: a cloud cannot be asked, or several resources fit one creation.
+    """
+    begun = session.progress.unfinished
+    if session.progress.provider_died and begun:
+        time.sleep(SETTLE_SECONDS)
+        _settle(session, json.loads(session.query("stack", "export")), begun=begun, touched=[])
+
+
+def _settle(session: Session, exported: dict[str, Any], *, begun: list[Resource], touched: list[str]) -> None:
+    deployment = exported["deployment"]
     resources = deployment.get("resources") or []
     found = _looked_for(session, begun, resources)
     deployment["resources"] = settled(resources, begun, found)
@@ -47,10 +72,9 @@ def pending(session: Session) -> bool:
     _import(session, exported)
     kept = [resource["urn"] for resource, identifier in zip(begun, found, strict=True) if identifier]
     present = {each["urn"] for each in deployment["resources"]}
-    targets = [urn for urn in (*kept, *(each["urn"] for each in touched)) if urn in present]
+    targets = [urn for urn in (*kept, *touched) if urn in present]
     if targets:
         session.drive(lambda on_event: session.stack.refresh(on_event=on_event, target=targets))
-    return True
 
 
 def _looked_for(session: Session, begun: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
@@ -66,7 +90,7 @@ def _looked_for(session: Session, begun: Sequence[Resource], resources: Sequence
             )
         else:
             ending = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
-        session.note(f"{label(resource['urn'])} was being made when the last run was killed; {ending}")
+        session.note(f"{label(resource['urn'])} was being made when {session.cause}; {ending}")
         kept.append(None if lost else identifier)
     return kept
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import tenacity
@@ -61,6 +62,19 @@ class _Workspace(automation.LocalWorkspace):
         del stack_name
 
 
+class _Stack(automation.Stack):
+    """Without the three further commands with which the SDK ends every `up`: events and state have told all of it already."""
+
+    def outputs(self) -> automation.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> automation.UpdateSummary:
+        del show_secrets
+        return automation.UpdateSummary(
+            kind="update", start_time=datetime.now(UTC), message="", environment={}, config={}, result="succeeded"
+        )
+
+
 @dataclass(kw_only=True)
 class Session:
     """A run that has begun."""
@@ -90,9 +104,14 @@ class Session:
         self._workspace = workspace
 
     @property
+    def cause(self) -> str:
+        """Why something is half made: this run's provider died, or an earlier run did."""
+        return "its provider's process ended" if self.progress.provider_died else "the last run was killed"
+
+    @property
     def stack(self) -> automation.Stack:
         """The stack; its state exists."""
-        return automation.Stack.select(self.project.stack, self._workspace)
+        return _Stack.select(self.project.stack, self._workspace)
 
     def say(self, text: str) -> None:
         """A sentence about this run."""

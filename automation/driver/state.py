@@ -38,6 +38,15 @@ class Checkpoint:
         return [each for each in self.resources if each["type"] == token]
 
     @property
+    def accounts(self) -> list[str]:
+        """Ids of the AWS accounts that its providers are bound to."""
+        found: set[str] = set()
+        for each in self.of_type("pulumi:providers:aws"):
+            allowed = each["inputs"].get("allowedAccountIds", [])
+            found.update(json.loads(allowed) if isinstance(allowed, str) else allowed)
+        return sorted(found)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing but the stack itself and providers is in it."""
         return all(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from sandbox import finders, lost_runners, recovery
-from sandbox.engine_run import Engine
+from automation.driver import finders, lost_runners, repair
 from sandbox.organization import PROJECT
 from sandbox.processes import ProcessId
 from tests.sandbox.live import changes_in_the_repository
@@ -151,17 +150,20 @@ def test_reset_asks_and_then_leaves_nothing_behind(own: Sandbox) -> None:
     assert own.survivors() == []
 
 
-def test_every_resource_that_a_killed_run_could_leave_is_found_by_what_the_program_asked_for(sandbox: Sandbox) -> None:
+def test_every_resource_that_a_killed_run_could_leave_is_found_by_what_the_program_asked_for(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Takes each resource out of the state in thought, and looks for it as after a killed run."""
+    for name, value in sandbox.variables.items():
+        monkeypatch.setenv(name, value)
     looked_for = {*finders.BY_NAME, *finders.BY_TAGS, *finders._SEARCHES, lost_runners.RUNNER}
-    engine = Engine(paths=sandbox.paths, program="pulumi", environment=sandbox.variables)
     missed = []
     for stack in ("foundation", "dev", "prod"):
         resources = sandbox.exported(stack)["resources"]
         wanted = [resource for resource in resources if resource["type"] in looked_for]
         assert wanted
         others = [resource for resource in resources if resource not in wanted]
-        found = recovery.look(engine, wanted, others)
+        found = finders.assign([repair.question(each, others) for each in wanted])
         # Addresses that were asked for with the same words are interchangeable, so only the whole is compared.
         missed += sorted({str(resource["id"]) for resource in wanted} ^ {str(identifier) for identifier in found})
     assert missed == []

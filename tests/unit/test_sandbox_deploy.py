@@ -1,9 +1,8 @@
-"""Deployments with a stand-in for the engine's command line: what is shown, what is told when it fails or is stopped."""
+"""Deployments with a stand-in for the driver: what is shown, what is told when it fails or is stopped."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import sys
@@ -17,41 +16,45 @@ from rich.console import Console
 from sandbox import display, engine_run, ports, state
 from sandbox.deploy import Stack, deploy, stages
 from sandbox.engine_run import Engine
-from sandbox.errors import INTERRUPTED, SandboxError
+from sandbox.errors import INTERRUPTED, LOCKED, SandboxError
 from sandbox.paths import Paths
 from sandbox.processes import ProcessId
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.engine_log import Progress
+    from sandbox.engine_run import Events
 
-URN = "urn:pulumi:dev::runner-platform::aws:iam/role:Role::job"
-PULUMI = f"""#!{sys.executable}
-import json, os, pathlib, signal, sys, time
+DRIVER = f"""#!{sys.executable}
+import json, os, signal, sys, time
 words = sys.argv[1:]
-backend = pathlib.Path(os.environ["FAKE_BACKEND"])
-if words[:2] == ["stack", "init"]:
-    file = backend / ".pulumi" / "stacks" / "runner-platform" / (words[2] + ".json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    resources = [{{"type": "pulumi:providers:aws", "inputs": {{"allowedAccountIds": '["222222222222"]'}}}}]
-    file.write_text(json.dumps({{"version": 3, "checkpoint": {{"latest": {{"resources": resources}}}}}}))
-    sys.exit(0)
-log = open(words[words.index("--event-log") + 1], "w", buffering=1)
-say = lambda **event: print(json.dumps(event), file=log)
+assert words[:3] == ["up", "--stack", "dev"], words
+assert "--create" in words and "--json" in words, words
+begun = False
+def say(**event):
+    global begun
+    print(("," if begun else "[") + json.dumps(event), flush=True)
+    begun = True
+def end(result, code, **more):
+    say(event="result", result=result, message=result, **more)
+    print("]")
+    sys.exit(code)
 how = os.environ["FAKE_HOW"]
-about = {{"urn": "{URN}", "op": "create", "new": {{"custom": True}}}}
-say(resourcePreEvent={{"metadata": about}})
+say(event="note", message="target: the sandbox")
+say(event="note", message="found: a lock of nobody")
+say(event="progress", changed=1, message="1 done: creating Role job")
 if how == "waits":
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, lambda *_: end("interrupted", 3))
     time.sleep(30)
+if how == "locked":
+    end("locked", 4)
 if how == "fails":
-    say(diagnosticEvent={{"urn": "{URN}", "message": "AccessDenied: no", "severity": "error"}})
-    sys.exit(255)
+    say(event="result", result="failed", message="up of dev failed: Role job: AccessDenied: no")
+    print("]")
+    sys.exit(1)
 if how == "dies":
     os.kill(os.getpid(), signal.SIGKILL)
-say(resOutputsEvent={{"metadata": about}})
-say(summaryEvent={{"resourceChanges": {{"create": 1, "same": 4}}}})
+end("succeeded", 0, resources=5, changes={{"create": 1}}, seconds=1.5, accounts=["222222222222"])
 """
 
 
@@ -59,39 +62,45 @@ say(summaryEvent={{"resourceChanges": {{"create": 1, "same": 4}}}})
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.setattr("sandbox.deploy.SETTLE_SECONDS", 0.0)
     monkeypatch.setattr("sandbox.engine_run.POLL_SECONDS", 0.02)
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "Pulumi.yaml").write_text("name: runner-platform\n")
-    return Stack(name="dev", folder=tmp_path / "project")
+    return Stack(name="dev", folder=tmp_path)
 
 
 def engine(root: Path, how: str) -> Engine:
     paths = Paths(cache=root / "cache", root=root / "sandbox")
     paths.logs.mkdir(parents=True, exist_ok=True)
-    program = root / "pulumi"
-    program.write_text(PULUMI)
+    program = root / "runner-platform"
+    program.write_text(DRIVER)
     program.chmod(0o755)
-    found = {**os.environ, "FAKE_HOW": how, "FAKE_BACKEND": str(paths.backend)}
-    return Engine(paths=paths, program=str(program), environment={**found, "RUNNER_PLATFORM_SANDBOX": str(paths.root)})
+    surroundings = {**os.environ, "FAKE_HOW": how, "RUNNER_PLATFORM_SANDBOX": str(paths.root)}
+    return Engine(paths=paths, program=[str(program)], environment=surroundings, folder=root)
 
 
-def ignore(_name: str, _progress: Progress) -> None:
+def ignore(_name: str, _events: Events) -> None:
     """Watch without looking."""
 
 
-def say_nothing(text: str) -> None:
-    pytest.fail(f"nothing should be said of a clean run: {text}")
+def forget(_text: str) -> None:
+    """Listen without remembering."""
 
 
-def test_a_missing_stack_is_made_and_its_deployment_counted(tmp_path: Path, stack: Stack) -> None:
+def test_a_deployment_is_counted_and_what_a_killed_run_had_left_is_said(tmp_path: Path, stack: Stack) -> None:
     seen: list[str] = []
+    said: list[str] = []
     (done,) = deploy(
         engine(tmp_path, "works"),
         [stack],
-        lambda name, progress: seen.append(f"{name} {progress.changed}"),
-        say_nothing,
+        lambda name, events: seen.append(f"{name} {events.changed}"),
+        said.append,
     )
-    assert (done.stack, done.resources, done.changes, done.accounts) == ("dev", 1, {"create": 1}, ["222222222222"])
+    assert (done.stack, done.resources, done.changes, done.accounts) == ("dev", 5, {"create": 1}, ["222222222222"])
     assert seen[-1] == "dev 1"
+    assert said == ["dev: a lock of nobody"]
+
+
+def test_a_stack_that_somebody_holds_gives_exit_code_4(tmp_path: Path, stack: Stack) -> None:
+    with pytest.raises(SandboxError) as refusal:
+        deploy(engine(tmp_path, "locked"), [stack], ignore, forget)
+    assert refusal.value.exit_code == LOCKED
 
 
 def test_a_failure_shows_the_engines_words_and_what_happened_in_the_sandbox(tmp_path: Path, stack: Stack) -> None:
@@ -105,34 +114,34 @@ def test_a_failure_shows_the_engines_words_and_what_happened_in_the_sandbox(tmp_
     current.note(time.time() + 1, "aws: the AWS server (signal 9) ended by itself")
     state.write(made.paths, current)
     with pytest.raises(SandboxError) as failure:
-        deploy(made, [stack], ignore, say_nothing)
+        deploy(made, [stack], ignore, forget)
     assert "Role job: AccessDenied: no" in failure.value.message
     assert "the AWS server (signal 9) ended by itself" in failure.value.message
     assert "make up" in failure.value.remedy
 
 
-def test_an_engine_that_was_killed_is_named_with_its_signal(tmp_path: Path, stack: Stack) -> None:
+def test_a_driver_that_was_killed_is_named_with_its_signal(tmp_path: Path, stack: Stack) -> None:
     with pytest.raises(SandboxError, match="ended by signal 9"):
-        deploy(engine(tmp_path, "dies"), [stack], ignore, say_nothing)
+        deploy(engine(tmp_path, "dies"), [stack], ignore, forget)
 
 
 def test_ctrl_c_reaches_the_engine_and_gives_exit_code_3(tmp_path: Path, stack: Stack) -> None:
-    def interrupt_once_it_works(_name: str, progress: Progress) -> None:
-        if progress.running and not sent.is_set():
+    def interrupt_once_it_works(_name: str, events: Events) -> None:
+        if events.message and not sent.is_set():
             sent.set()
             os.kill(os.getpid(), signal.SIGINT)
 
     sent = threading.Event()
     with pytest.raises(SandboxError, match="interrupted") as stopped:
-        deploy(engine(tmp_path, "waits"), [stack], interrupt_once_it_works, say_nothing)
+        deploy(engine(tmp_path, "waits"), [stack], interrupt_once_it_works, forget)
     assert stopped.value.exit_code == INTERRUPTED
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler is put back"
 
 
 def test_what_a_killed_run_left_running_is_ended(tmp_path: Path, stack: Stack) -> None:
     made = engine(tmp_path, "waits")
-    run = engine_run.Run(made, ["up"], stack.folder, "dev")
-    while not (run.poll() and run.progress.running):
+    run = engine_run.Run(made, stack.name)
+    while not (run.poll() and run.events.message):
         time.sleep(0.01)
     assert engine_run.end_leftovers(made.paths) == [run.process.pid]
     assert run.process.wait() is not None
@@ -147,7 +156,6 @@ def test_a_log_gets_a_line_now_and_then(tmp_path: Path, stack: Stack, monkeypatc
     monkeypatch.setattr(display, "PLAIN_EVERY_SECONDS", 0.0)
     written = io.StringIO()
     with display.following(Console(file=written), ["dev"]) as watch:
-        deploy(engine(tmp_path, "works"), [stack], watch, say_nothing)
+        deploy(engine(tmp_path, "works"), [stack], watch, forget)
     assert "dev (" in written.getvalue()
-    assert "1 done" in written.getvalue()
-    assert json.dumps({}) not in written.getvalue()
+    assert "1 done: creating Role job" in written.getvalue()
