@@ -106,8 +106,9 @@ def _missing(profile: str, config: Config) -> Finding:
     has = ", ".join(config.profiles)
     if classes:
         text = f"class {config.runner_class} has no profile {profile} (it has {has}); classes that do: {', '.join(classes)}"
-        return Finding(cause="class-without-account", text=text)
-    return Finding(cause="profile-missing", text=f"there is no profile {profile}; {config.file} has {has}")
+        return Finding(cause="class-without-account", text=text, profile=profile)
+    text = f"there is no profile {profile}; {config.file} has {has}"
+    return Finding(cause="profile-missing", text=text, profile=profile)
 
 
 def _rows(
@@ -122,7 +123,7 @@ def _rows(
     rows = []
     for attempt, answer in zip(wanted, answers, strict=True):
         profile = config.profiles.get(attempt.profile)
-        why = cause(answer, profile, known)
+        why = cause(answer, profile, known, name=attempt.profile)
         expected = profile.role_arn if profile else ""
         rows.append(
             report.Row(

@@ -84,6 +84,8 @@ class Finding:
     cause: str
     text: str
     """What was seen; the advice of the cause comes after it."""
+    profile: str = ""
+    """The profile that it is about; empty: all of them."""
     fatal: bool = True
     """Whether the job is sick by it even where every profile answers well."""
 
@@ -152,19 +154,18 @@ def _of_surroundings(around: Surroundings) -> list[Finding]:
     return found
 
 
-def cause(answer: Answer, profile: Profile | None, known: Sequence[Finding]) -> str:
+def cause(answer: Answer, profile: Profile | None, known: Sequence[Finding], *, name: str = "") -> str:
     """The cause of an answer that is not as it should be; empty where it is.
 
     Args:
         answer: what the SDK said.
         profile: the profile that was asked; None: the config has none of that name.
         known: what was found before.
+        name: what was asked for, where there is no such profile.
     """
-    causes = [finding.cause for finding in known]
     if profile is None:
-        return next(
-            (each for each in causes if each in {"class-without-account", "profile-missing"}), "profile-missing"
-        )
+        return next((finding.cause for finding in known if finding.profile == name), "profile-missing")
+    causes = [finding.cause for finding in known]
     if answer.arn:
         if profile.is_held_by(answer.arn):
             return ""

@@ -156,7 +156,9 @@ def test_what_is_proven_goes_before_what_an_sdk_says() -> None:
     assert cause(refusal, profile(), []) == "no-region"
     assert cause(refusal, profile(), [Finding(cause="no-token", text="")]) == "no-token"
     assert cause(refusal, None, []) == "profile-missing", "JavaScript says that the region is missing"
-    assert cause(refusal, None, [Finding(cause="class-without-account", text="")]) == "class-without-account"
+    elsewhere = Finding(cause="class-without-account", text="", profile="prod")
+    assert cause(refusal, None, [elsewhere], name="prod") == "class-without-account"
+    assert cause(refusal, None, [elsewhere], name="nowhere") == "profile-missing"
     harmless = Finding(cause="metadata", text="")
     assert cause(refusal, profile(), [harmless]) == "no-region", "a metadata service refuses nobody"
 

@@ -45,7 +45,8 @@ def listening(status: int = 200, date: str | None = None) -> Iterator[str]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_PUT = do_GET
+        def do_PUT(self) -> None:
+            self.do_GET()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
             del format, args
