@@ -92,18 +92,21 @@ def read(attempts: Sequence[Attempt], said: Mapping[str, Any], known: Mapping[tu
 
     Args:
         attempts: those of one class.
-        said: `rows` with `profile`, `sdk`, `way`, `got` and `cause` each.
+        said: `rows` with `profile`, `sdk`, `way`, `got` and `cause` each; an SDK family that the image does not have has none.
         known: ARNs of roles by account id and name.
     """
     rows = {_key(row): row for row in said.get("rows", [])}
+    families = {sdk for _, sdk, _ in rows}
+    if not families:
+        why = "; ".join(str(each.get("text", "")) for each in said.get("findings", [])) or "it says nothing more"
+        return broken(attempts, f"doctor could try no profile: {why}")
     found = []
     for attempt in attempts:
-        row = rows.get(
-            (attempt.profile if attempt.way is not Way.DEFAULT else "", attempt.sdk.value, attempt.way.value)
-        )
+        profile = "" if attempt.way is Way.DEFAULT else attempt.profile
+        row = rows.get((profile, attempt.sdk.value, attempt.way.value))
         if row is not None:
             found.append(_cell(attempt, row, known))
-        elif attempt.expected != REFUSED:
+        elif attempt.expected != REFUSED and attempt.sdk in families:
             found.append(Cell(attempt=attempt, got=f"{judge.BROKEN}doctor in the image has no such row"))
     return found
 

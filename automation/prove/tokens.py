@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import time
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,6 @@ class Tokens:
 
     def __init__(self, clusters: Mapping[str, Cluster]) -> None:
         self._clusters = clusters
-        self._foreign_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._requested = lru_cache(maxsize=None)(self._request)
 
     def get(self, token: Token, file: TokenFile) -> str:
@@ -61,6 +60,10 @@ class Tokens:
         real = self._requested(token.stack, token.namespace, token.account, file.audience, file.seconds)
         return real if token.forgery is None else self._forged(real, token.forgery)
 
+    @cached_property
+    def _foreign_key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
     def _request(self, stack: str, namespace: str, account: str, audience: str, seconds: int) -> str:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -73,15 +76,13 @@ class Tokens:
     def _forged(self, real: str, forgery: Forgery) -> str:
         header, claims = (_decoded(part) for part in real.split(".")[:2])
         now = int(time.time())
-        key = self._foreign_key
         if forgery is Forgery.UNSIGNED:
             return f"{_encoded({**header, 'alg': 'none'})}.{_encoded(claims)}."
+        key = _signing_key(claims["iss"]) if forgery in NEED_THE_CLUSTERS_KEY else self._foreign_key
         if forgery is Forgery.EXPIRED:
             claims |= {"iat": now - 2 * HOUR, "nbf": now - 2 * HOUR, "exp": now - HOUR}
-            key = _signing_key(claims["iss"])
         elif forgery is Forgery.NOT_YET_VALID:
             claims |= {"iat": now + HOUR, "nbf": now + HOUR, "exp": now + 2 * HOUR}
-            key = _signing_key(claims["iss"])
         elif forgery is Forgery.OTHER_CLUSTER:
             server, _, own = claims["iss"].rpartition("/")
             claims["iss"] = f"{server}/{own[::-1]}"
