@@ -19,6 +19,7 @@ from automation.prove import judge
 from automation.prove.cluster import ApiRefusalError
 from automation.prove.model import REFUSED, Answer, Cell, Way
 from automation.prove.runner_pod import BUILD
+from components.documents import pods
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from automation.prove.deployed import Deployed
     from automation.prove.model import Attempt
     from config.settings import Settings
-
-from components.documents import pods
 
 COMMAND = ["doctor", "--json"]
 WAIT_SECONDS = 15 * 60

@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 KINDS = (
     (r"An error occurred \((\w+)\)", None),
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     profile = ["--profile", arguments[0]] if arguments[0] else []
     try:
         done = _aws("sts", "get-caller-identity", *profile)
-        said = _identity(done.stdout, profile) if done.returncode == 0 else _refusal(done.stderr)
+        said = _identity(done.stdout) if done.returncode == 0 else _refusal(done.stderr)
     except FileNotFoundError:
         said = {"error": "the AWS CLI is not on PATH", "kind": "NotInstalled"}
     except subprocess.TimeoutExpired:
@@ -43,12 +44,22 @@ def _aws(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=55, stdin=subprocess.DEVNULL)
 
 
-def _identity(text: str, profile: list[str]) -> dict[str, str | None]:
+def _identity(text: str) -> dict[str, str | None]:
     caller = json.loads(text)
-    # Version 1 has no such command; then nobody knows when the session ends.
-    exported = _aws("configure", "export-credentials", *profile)
-    expires = json.loads(exported.stdout).get("Expiration") if exported.returncode == 0 else None
-    return {"arn": caller["Arn"], "account": caller["Account"], "expires": expires}
+    return {"arn": caller["Arn"], "account": caller["Account"], "expires": _end(caller["Arn"])}
+
+
+def _end(arn: str) -> str | None:
+    """When the session ends, from the CLI's own cache of assumed roles: asking it would take a second start of the CLI."""
+    for file in (Path.home() / ".aws" / "cli" / "cache").glob("*.json"):
+        try:
+            kept = json.loads(file.read_text())
+            if kept["AssumedRoleUser"]["Arn"] == arn:
+                end: str = kept["Credentials"]["Expiration"]
+                return end.replace("+00:00", "Z")
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
 
 
 def _refusal(text: str) -> dict[str, str | None]:
