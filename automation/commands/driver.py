@@ -40,12 +40,19 @@ Stop = Annotated[str, typer.Option(help="How long the resource in hand may take 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def preview(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
+def preview(
+    stack: Stack,
+    plan: Annotated[
+        Path | None, typer.Option(help="Save an update plan here, and beside it what it is bound to.")
+    ] = None,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
     """Show what `up` would change; changes nothing and takes no lock."""
     from automation.driver import operations  # noqa: PLC0415  # see automation.cli
 
     with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as run:
-        run.ended(operations.preview(run.session))
+        run.ended(operations.preview(run.session, plan=plan))
 
 
 def up(
@@ -53,16 +60,23 @@ def up(
     create: Annotated[
         bool, typer.Option("--create", help="First deployment: make the stack; never where it existed.")
     ] = False,
+    plan: Annotated[
+        Path | None, typer.Option(help="Do exactly what this plan says, or refuse and say what moved.")
+    ] = None,
+    promoted_from: Annotated[
+        str | None, typer.Option(help="Refuse unless this stack runs the same program, and its access is proven.")
+    ] = None,
     wait: Wait = "10m",
     stop: Stop = "20m",
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Deploy a stack: wait for its turn, mend what a killed run left, and bring it to what its program says."""
-    from automation.driver import operations  # noqa: PLC0415  # see automation.cli
+    from automation.driver import operations, project  # noqa: PLC0415  # see automation.cli
 
+    origin = project.of(promoted_from, folder) if promoted_from else None
     with _run("up", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
-        run.ended(operations.up(run.session, create=create))
+        run.ended(operations.up(run.session, create=create, plan=plan, origin=origin))
 
 
 def refresh(stack: Stack, wait: Wait = "10m", stop: Stop = "20m", folder: Folder = None, as_json: Json = False) -> None:

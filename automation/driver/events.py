@@ -25,9 +25,11 @@ EXPIRED: Final = re.compile(
     r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired",
     re.IGNORECASE,
 )
-PROVIDER_DIED: Final = re.compile(
+UNCERTAIN: Final = re.compile(
     r"error reading from server|exited prematurely|code = Unavailable|transport is closing"
+    r"|[Tt]ime(?:d )?[Oo]ut|deadline exceeded|connection reset|\bEOF\b|broken pipe"
 )
+"""A provider's process ended, or its request was never answered."""
 _PARTS: Final = 4
 
 
@@ -120,9 +122,9 @@ class Progress:
         return any(EXPIRED.search(text) for text in self.errors)
 
     @property
-    def provider_died(self) -> bool:
-        """Whether a provider's process ended: what it was making may exist, and the engine forgets that it was begun."""
-        return any(PROVIDER_DIED.search(text) for text in self.errors)
+    def uncertain(self) -> bool:
+        """Whether nobody knows what became of a request: what was asked for may exist, and the engine takes it for never made."""
+        return any(UNCERTAIN.search(text) for text in self.errors)
 
     def _begin(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         operation = _word(metadata.op)

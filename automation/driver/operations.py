@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from automation.driver import owners, repair, state
+from automation.driver import owners, plans, promotion, releases, repair, state
 from automation.driver.locks import Fate, fate_of
 from automation.driver.session import message
 from automation.errors import FailedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from automation.driver.project import Project
     from automation.driver.session import Session
 
@@ -47,35 +49,71 @@ class Result:
         return f"{self.stack}: {self.operation} done, {changes}; {self.resources} resources, {self.seconds:.0f} s"
 
 
-def preview(session: Session, *, plan: str | None = None) -> Result:
-    """What `up` would do; takes no lock and repairs nothing, but says what it sees of a killed run."""
+def preview(session: Session, *, plan: Path | None = None) -> Result:
+    """What `up` would do; takes no lock and repairs nothing, but says what it sees of a killed run.
+
+    Args:
+        session: the run.
+        plan: where to save an update plan and what it is bound to.
+    """
     known = state.require(session.project)
     if known.pending:
         session.say(
             f"{len(known.pending)} operations of a killed run are pending; `up` looks for what they made, first"
         )
-    session.drive(lambda on_event: session.stack.preview(on_event=on_event, plan=plan))
+    if plan is not None:
+        plan.parent.mkdir(parents=True, exist_ok=True)
+    saved = str(plan.resolve()) if plan else None
+    session.drive(lambda on_event: session.stack.preview(on_event=on_event, plan=saved))
+    if plan is not None:
+        bound = plans.bind(session.project, plan, cli=session.version, steps=session.progress.steps)
+        session.say(
+            f"plan {plan}, bound to {bound.commit[:8]}" + (f"; not enforced: {bound.exempt}" if bound.exempt else "")
+        )
     return result(session, steps=session.progress.steps)
 
 
-def up(session: Session, *, create: bool = False, plan: str | None = None) -> Result:
+def up(session: Session, *, create: bool = False, plan: Path | None = None, origin: Project | None = None) -> Result:
     """Bring the stack to what its program says.
 
     Args:
         session: the run.
         create: make the stack where it has never existed.
         plan: an update plan that the run is held to.
+        origin: the stack that this one is promoted from.
 
     Raises:
         FailedError: the stack's state is missing or damaged, or the engine failed.
     """
+    if origin is not None:
+        session.say(promotion.require(session.project, origin))
     ready(session, create=create)
+    held = _held(session, plan) if plan else None
     try:
-        session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
-    except FailedError:
+        _deploy(session, held)
+    except FailedError as error:
         repair.unfinished(session)
-        raise
+        if not (releases.BLOCKED.search(str(error)) and releases.clear(session)):
+            raise
+        _deploy(session, held)
+    promotion.deployed(session.project)
     return result(session)
+
+
+def _held(session: Session, plan: Path) -> str | None:
+    """The plan that the engine is held to; None where it is exempt."""
+    binding = plans.require(session.project, plan, cli=session.version)
+    if binding.exempt:
+        session.say(
+            f"{binding.exempt} cannot be held to a plan: source, settings and state are those of the plan, the engine is free"
+        )
+        return None
+    session.say(f"held to {plan.name}, made {binding.made} from {binding.commit[:8]}")
+    return str(plan.resolve())
+
+
+def _deploy(session: Session, plan: str | None) -> None:
+    session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
 
 
 def refresh(session: Session) -> Result:
@@ -93,16 +131,18 @@ def ready(session: Session, *, create: bool = False) -> None:
         LockedError: a live run holds the stack.
     """
     project = session.project
-    for text in state.drop_half_written(project):
-        session.note(text)
     if not create:
         state.require(project)
     session.record()
     session.take_turn()
+    for text in state.drop_half_written(project):
+        session.note(text)
     if state.read(project) is None:
         _create(session)
-    killed = _forget_the_dead(session)
-    if repair.pending(session) or killed:
+    _forget_the_dead(session)
+    repair.pending(session)
+    if session.found:
+        releases.clear(session)
         session.say("what the killed run left is settled; going on")
 
 
@@ -144,14 +184,10 @@ def _secrets_provider(project: Project) -> str:
         return ""
 
 
-def _forget_the_dead(session: Session) -> bool:
-    """Take away records of runs that ended without saying so; returns whether there were any."""
-    dead = [
-        owner
-        for owner in owners.read(session.project)
-        if owner.id != session.owner.id and fate_of(owner)[0] is Fate.DEAD
-    ]
-    for owner in dead:
-        session.note(f"{owner.operation} of {owner.name} did not end in order: {fate_of(owner)[1]}")
-        owners.delete(session.project, owner)
-    return bool(dead)
+def _forget_the_dead(session: Session) -> None:
+    """Take away records of runs that ended without saying so."""
+    for owner in owners.read(session.project):
+        fate, why = fate_of(owner)
+        if owner.id != session.owner.id and fate is Fate.DEAD:
+            session.note(f"{owner.operation} of {owner.name} did not end in order: {why}")
+            owners.delete(session.project, owner)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from automation.driver import finders, lost_runners, state
+from automation.driver import finders, lost_runners, releases, state
 from automation.driver.events import label
 from automation.driver.state import CREATING
 
@@ -28,15 +28,15 @@ SETTLE_SECONDS: Final = 3.0
 """What a provider had sent before it died may take effect a moment later."""
 
 
-def pending(session: Session) -> bool:
-    """Settle the pending operations of a stack whose turn the session has; returns whether there were any.
+def pending(session: Session) -> None:
+    """Settle the pending operations of a stack whose turn the session has.
 
     Raises:
         FailedError: a cloud cannot be asked, or several resources fit one creation.
     """
     known = state.require(session.project)
     if not known.pending:
-        return False
+        return
     exported = json.loads(session.query("stack", "export"))
     operations = exported["deployment"].get("pending_operations") or []
     for each in operations:
@@ -48,17 +48,18 @@ def pending(session: Session) -> bool:
         begun=[each["resource"] for each in operations if each["type"] == CREATING],
         touched=[each["resource"]["urn"] for each in operations if each["type"] != CREATING],
     )
-    return True
 
 
 def unfinished(session: Session) -> None:
-    """Look for what a provider was making when its process ended; the engine takes such a creation for one that never happened.
+    """Look for what was being made when a provider's process ended or its request stayed without answer.
+
+    The engine takes such a creation for one that never happened.
 
     Raises:
         FailedError: a cloud cannot be asked, or several resources fit one creation.
     """
     begun = session.progress.unfinished
-    if session.progress.provider_died and begun:
+    if session.progress.uncertain and begun:
         time.sleep(SETTLE_SECONDS)
         _settle(session, json.loads(session.query("stack", "export")), begun=begun, touched=[])
 
@@ -80,6 +81,9 @@ def _settle(session: Session, exported: dict[str, Any], *, begun: list[Resource]
 def _looked_for(session: Session, begun: Sequence[Resource], resources: Sequence[Resource]) -> list[str | None]:
     """The id of each that is kept, None for those that are made again; says what was found."""
     answers = finders.assign([question(each, resources) for each in begun])
+    for index, each in enumerate(begun):
+        if each["type"] == releases.RELEASE:
+            answers[index] = releases.find(session, each.get("inputs", {}))
     kept: list[str | None] = []
     for resource, identifier in zip(begun, answers, strict=True):
         lost = identifier is not None and resource["type"] == lost_runners.RUNNER

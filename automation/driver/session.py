@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tenacity
 from pulumi import automation
 
-from automation.driver import locks, owners
+from automation.driver import failures, locks, owners
 from automation.driver.engine import Engine, end_session
 from automation.driver.events import Progress
 from automation.driver.interruption import STOP_SECONDS, Interruption
@@ -36,7 +36,6 @@ POLL_SECONDS: Final = 2.0
 PROGRESS_SECONDS: Final = 1.0
 """Between two events that tell the state of a whole run."""
 ATTEMPTS: Final = 4
-SHOWN_ERRORS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +104,18 @@ class Session:
 
     @property
     def cause(self) -> str:
-        """Why something is half made: this run's provider died, or an earlier run did."""
-        return "its provider's process ended" if self.progress.provider_died else "the last run was killed"
+        """Why something is half made: this run's provider got no answer, or an earlier run was killed."""
+        return "its provider ended or got no answer" if self.progress.uncertain else "the last run was killed"
 
     @property
     def stack(self) -> automation.Stack:
         """The stack; its state exists."""
         return _Stack.select(self.project.stack, self._workspace)
+
+    @property
+    def version(self) -> str:
+        """Of the Pulumi CLI."""
+        return str(self.engine.version)
 
     def say(self, text: str) -> None:
         """A sentence about this run."""
@@ -143,7 +147,7 @@ class Session:
             return self.engine.run([*arguments, "--stack", self.project.stack], str(self.project.folder), {}).stdout
         except automation.CommandError as error:
             self._raise_if_asked()
-            raise FailedError(_last_words(error)) from None
+            raise FailedError(failures.last_words(error)) from None
 
     def take_turn(self) -> None:
         """Wait until nobody holds the stack; locks of the dead are taken away, one by one.
@@ -196,7 +200,9 @@ class Session:
         except automation.CommandError as error:
             self._raise_if_asked()
             kind = _ThrottledError if self.progress.throttled else FailedError
-            raise kind(self._failure(error)) from None
+            raise kind(
+                failures.of_run(self.operation, self.project.stack, self.progress, error, self.engine.exit_code)
+            ) from None
 
     def _take_in(self, event: EngineEvent) -> None:
         # An exception here would end the SDK's reader silently, and with it every later event.
@@ -246,22 +252,6 @@ class Session:
             f"What is left: `runner-platform {self.operation} --stack {self.project.stack}` goes on from there"
         ) from None
 
-    def _failure(self, error: automation.CommandError) -> str:
-        lines = [f"{self.operation} of {self.project.stack} failed:"]
-        if self.engine.exit_code < 0:
-            lines.append(f"  the engine was ended by signal {-self.engine.exit_code}")
-        said = list(dict.fromkeys(self.progress.errors)) or [_last_words(error)]
-        lines += [f"  {text}" for text in said[:SHOWN_ERRORS]]
-        if len(said) > SHOWN_ERRORS:
-            lines.append(f"  and {len(said) - SHOWN_ERRORS} more")
-        if self.progress.expired:
-            lines.append(
-                "  credentials ran out: AWS renews those of a profile as long as its token file or source profile is valid; "
-                "a GitLab ID token ends with its job's timeout"
-            )
-        lines.append(f"  what was made is in the state; `runner-platform {self.operation}` goes on from there")
-        return "\n".join(lines)
-
 
 @contextlib.contextmanager
 def begun(project: Project, operation: str, screen: Screen, patience: Patience) -> Iterator[Session]:
@@ -286,10 +276,3 @@ def message() -> str:
     """What the engine's history says about a run."""
     job = os.environ.get("CI_JOB_URL")
     return f"runner-platform, {job}" if job else "runner-platform"
-
-
-def _last_words(error: Exception) -> str:
-    """The engine's own error lines, without the usage and the SDK's frame."""
-    text = str(error)
-    said = [line.strip() for line in text.splitlines() if "error:" in line]
-    return "\n  ".join(dict.fromkeys(said[:SHOWN_ERRORS])) or text.strip()[-2000:]

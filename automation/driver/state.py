@@ -73,7 +73,9 @@ def read(project: Project) -> Checkpoint | None:
         raw = content if packed is None else gzip.decompress(packed)
         if raw is None:
             return None
-        latest = json.loads(raw)["checkpoint"].get("latest") or {}
+        checkpoint = json.loads(raw)["checkpoint"]
+        # `pulumi stack import` and `change-secrets-provider` write these keys with capitals; the engine reads both.
+        latest = checkpoint.get("latest") or checkpoint.get("Latest") or {}
         return Checkpoint(
             resources=latest.get("resources") or [],
             pending=latest.get("pending_operations") or [],

@@ -65,10 +65,10 @@ class Stack:
     backend: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, stack: str = "test", **variables: str) -> subprocess.Popen[str]:
         """`runner-platform <arguments>` without waiting for it."""
         running = subprocess.Popen(
-            [sys.executable, "-m", "automation.cli", *arguments, "--stack", "test", "--folder", str(self.folder)],
+            [sys.executable, "-m", "automation.cli", *arguments, "--stack", stack, "--folder", str(self.folder)],
             cwd=PROJECT,
             env={**self.environment, **variables},
             stdin=subprocess.DEVNULL,
@@ -79,10 +79,9 @@ class Stack:
         self.started.append(running)
         return running
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stack: str = "test", **variables: str) -> subprocess.CompletedProcess[str]:
         """`runner-platform <arguments>`."""
-        running = self.begin(*arguments, **variables)
-        return self.end(running)
+        return self.end(self.begin(*arguments, stack=stack, **variables))
 
     def end(self, running: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
         output, errors = running.communicate(timeout=SECONDS)
@@ -118,7 +117,7 @@ class Stack:
 
     @property
     def records(self) -> list[Path]:
-        return list((self.backend / ".runner-platform").rglob("*.json"))
+        return list((self.backend / ".runner-platform" / "owners").rglob("*.json"))
 
     @property
     def engine(self) -> int:

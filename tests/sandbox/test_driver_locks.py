@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -43,23 +42,33 @@ def foreign_lock(stack: Stack, name: str = "foreign") -> Path:
 
 
 def test_of_two_at_once_the_second_names_the_first_waits_and_follows(stack: Stack) -> None:
-    stack.gitlab.open.clear()
-    first = stack.begin("up", "--create", **JOB)
+    stack.gitlab.delay = 12  # for each of four, one after the other
+    first = stack.begin("up", "--create", PULUMI_PARALLEL="1", **JOB)
     stack.in_the_middle(first)
+    second = stack.begin("up")
     impatient = stack.run("up", "--wait", "0s")
     assert impatient.returncode == 4, impatient.stdout
     assert "job 4711 of pipeline 77 (https://gitlab.example/platform/-/jobs/4711)" in impatient.stdout
     refused = stack.run("unlock")
     assert refused.returncode == 4, "a live one is not broken"
     assert "runs on this machine" in refused.stdout
-    assert "no token" not in stack.run("preview").stdout, "a preview needs no turn"
-    second = stack.begin("up")
-    time.sleep(4)
-    stack.gitlab.open.set()
     assert stack.end(first).returncode == 0
     done = stack.end(second)
     assert done.returncode == 0, done.stdout
     assert "waiting for job 4711" in done.stdout
+    stack.assert_whole()
+
+
+def test_a_request_that_is_never_answered_leaves_nothing_that_nobody_knows(stack: Stack) -> None:
+    stack.gitlab.open.clear()
+    running = stack.begin("up", "--create")
+    stack.in_the_middle(running)
+    done = stack.end(running)  # the provider gives up after half a minute
+    assert done.returncode == 1, done.stdout
+    assert "was being made when its provider ended or got no answer" in done.stdout
+    stack.gitlab.open.set()
+    healed = stack.run("up")
+    assert healed.returncode == 0, healed.stdout
     stack.assert_whole()
 
 
