@@ -47,6 +47,8 @@ class Operator:
     """`forallvalues`, `foranyvalue` or nothing."""
     patterns: bool
     """Whether the policy's values may have wildcards."""
+    textual: bool
+    """Whether values are compared as texts, not as numbers, dates, addresses or truth values."""
 
 
 def holds(condition: Condition, request: Request) -> Truth:
@@ -82,7 +84,8 @@ def operator_of(spelled: str) -> Operator | Undecided:
     if found is None or quantifier not in ("", "forallvalues", "foranyvalue") or (name == "nullifexists"):
         return Undecided(f"the condition operator {spelled!r} is not known")
     compare, positive = found
-    return Operator(compare, positive, if_exists, quantifier, compare in (_like, _arn, _address))
+    textual = compare in (_equals, _equals_ignoring_case, _like, _arn)
+    return Operator(compare, positive, if_exists, quantifier, patterns=compare in (_like, _arn), textual=textual)
 
 
 def _without_the_key(operator: Operator) -> bool:

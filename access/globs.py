@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MOST_STATES = 20_000
 """Where the walk gives up: far above what real documents need."""
@@ -39,12 +39,17 @@ def is_pattern(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def witnesses(patterns: Sequence[str], within: str = "*") -> list[str] | None:
+def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | None:
     """Shortest texts that match `within`, one for each different set of patterns that a text can match at once.
 
     Returns:
         the texts, in order of length; None where there are too many to look at.
     """
+    return _witnesses(tuple(sorted(set(patterns))), within)
+
+
+@lru_cache(maxsize=4096)
+def _witnesses(patterns: tuple[str, ...], within: str) -> tuple[str, ...] | None:
     every = (within, *patterns)
     seen_answers: set[tuple[bool, ...]] = set()
     found: list[str] = []
@@ -63,7 +68,7 @@ def witnesses(patterns: Sequence[str], within: str = "*") -> list[str] | None:
                     return None
                 seen.add(following)
                 waiting.append((following, text + character))
-    return found
+    return tuple(found)
 
 
 def _closed(pattern: str, places: set[int]) -> frozenset[int]:

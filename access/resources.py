@@ -64,3 +64,8 @@ def at(value: Any, *path: str) -> Any:
             return UNKNOWN
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A list as it is, nothing as an empty one, anything else as a list of one; of an unknown list nothing is known, so it holds that."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

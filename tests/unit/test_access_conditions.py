@@ -195,4 +195,4 @@ def test_witnesses_show_every_way_in_which_patterns_can_match_together(patterns:
 
 def test_too_many_ways_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(globs, "MOST_STATES", 3)
-    assert globs.witnesses(["a*b", "*a?b"]) is None
+    assert globs.witnesses(("a*b", "*a?b")) is None

@@ -1,0 +1,116 @@
+"""Ways through a graph whose steps are certain or undecided: for each place the best way, certain before undecided, short before long.
+
+Owns the closure, which ends whatever cycles there are because each place is settled once. Leaves out what places and steps are (`world`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from access.answers import Truth, Undecided
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+
+class Node(NamedTuple):
+    """A place: somebody that one can be."""
+
+    kind: str
+    """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa` or `pods`."""
+    name: str
+    """ARN of a role; what names the others within the world."""
+
+
+class Step(NamedTuple):
+    """A step from one place to another."""
+
+    to: Node
+    truth: Truth
+    """Whether it can be taken."""
+    needs: Node | None = None
+    """A place that must be reached as well: rights given to a role help only who can become it."""
+
+
+class Steps(Protocol):
+    """Where one can go from a place."""
+
+    def __call__(self, node: Node, known: Collection[Node]) -> Iterable[Step]:
+        """Steps from a place, at least those to places that no way as good is known to."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a place is reached."""
+
+    nodes: tuple[Node, ...]
+    """From the start to the place."""
+    undecided: Undecided | None = None
+    """The first step that is undecided."""
+
+
+@dataclass
+class _Search:
+    steps: Steps
+    ways: dict[Node, Way] = field(default_factory=dict)
+    queued: tuple[set[Node], set[Node]] = field(default_factory=lambda: (set(), set()))
+    """Places that a certain way is known to, and those that any way is known to."""
+    heap: list[tuple[bool, int, int, Node, Way]] = field(default_factory=list)
+    waiting: dict[Node, list[tuple[Node, Way]]] = field(default_factory=dict)
+    order: count[int] = field(default_factory=count)
+
+    def push(self, node: Node, way: Way) -> None:
+        uncertain = way.undecided is not None
+        if node in self.queued[uncertain]:
+            return
+        self.queued[True].add(node)
+        if not uncertain:
+            self.queued[False].add(node)
+        heapq.heappush(self.heap, (uncertain, len(way.nodes), next(self.order), node, way))
+
+    def run(self) -> None:
+        while self.heap:
+            uncertain, _, _, node, way = heapq.heappop(self.heap)
+            if node in self.ways:
+                continue
+            self.ways[node] = way
+            for waiting, its in self.waiting.pop(node, ()):
+                self.push(waiting, _both(its, way, waiting))
+            for step in self.steps(node, self.queued[uncertain]):
+                self.follow(step, way)
+
+    def follow(self, step: Step, way: Way) -> None:
+        if step.truth is False:
+            return
+        undecided = step.truth if way.undecided is None and isinstance(step.truth, Undecided) else way.undecided
+        following = Way((*way.nodes, step.to), undecided)
+        if step.needs is None:
+            self.push(step.to, following)
+        elif step.needs in self.ways:
+            self.push(step.to, _both(following, self.ways[step.needs], step.to))
+        else:
+            self.waiting.setdefault(step.needs, []).append((step.to, following))
+
+
+def _both(one: Way, other: Way, to: Node) -> Way:
+    nodes = one.nodes if one.nodes[-1] == to else (*one.nodes, to)
+    undecided = one.undecided if one.undecided is not None else other.undecided
+    return Way(nodes, undecided)
+
+
+def ways(starts: Mapping[Node, Truth], steps: Steps) -> dict[Node, Way]:
+    """The best way to every place that can be reached.
+
+    Args:
+        starts: where one is already, or perhaps is.
+        steps: where one can go.
+    """
+    search = _Search(steps)
+    for node, truth in starts.items():
+        if truth is not False:
+            search.push(node, Way((node,), truth if isinstance(truth, Undecided) else None))
+    search.run()
+    return search.ways

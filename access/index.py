@@ -1,0 +1,123 @@
+"""Which roles a caller can have to do with, as nodes: read from trusts and permissions once, so that thousands of roles are asked about quickly.
+
+Owns a first, generous choice: what it leaves out can be proven to be refused. Leaves out the judgement itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from access import globs
+from access.answers import Undecided
+from access.callers import ACCOUNT, ROLE_ARN, SESSION
+from access.graph import Node
+from access.judgement import ASSUME
+from access.resources import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from access.documents import Principal, Statement
+    from access.judgement import Rights
+    from access.roles import Role
+
+EXACT = frozenset({"arnequals", "arnlike", "stringequals", "stringlike"})
+
+
+class TrustIndex:
+    """Roles by whom their trust could mean."""
+
+    def __init__(self, roles: Iterable[Role]) -> None:
+        self._by_caller: defaultdict[str, set[Node]] = defaultdict(set)
+        self._by_account: defaultdict[str, set[Node]] = defaultdict(set)
+        self._by_provider: defaultdict[str, set[Node]] = defaultdict(set)
+        self._by_anybody: set[Node] = set()
+        for role in roles:
+            node = Node("role", role.arn)
+            if isinstance(role.trust, Undecided):
+                self._by_anybody.add(node)
+                continue
+            for statement in role.trust:
+                if statement.effect == "Allow":
+                    self._add(node, statement)
+
+    def _add(self, role: Node, statement: Statement) -> None:
+        narrowed = _named_callers(statement)
+        if statement.not_principals:
+            self._by_anybody.add(role)
+        for principal in statement.principals:
+            if principal.kind == "Federated" and isinstance(principal.value, str) and principal.value != "*":
+                self._by_provider[principal.value].add(role)
+            elif principal.kind in ("AWS", "Federated"):
+                self._add_principal(role, principal, narrowed)
+
+    def _add_principal(self, role: Node, principal: Principal, narrowed: set[str] | None) -> None:
+        value = principal.value
+        if isinstance(value, Unknown):
+            self._by_anybody.add(role)
+        elif ROLE_ARN.fullmatch(value):
+            self._by_caller[value].add(role)
+        elif session := SESSION.fullmatch(value):
+            self._by_account[session[1]].add(role)
+        elif narrowed is not None:
+            for caller in narrowed:
+                self._by_caller[caller].add(role)
+        elif account := ACCOUNT.fullmatch(value):
+            self._by_account[account[1]].add(role)
+        else:
+            self._by_anybody.add(role)
+
+    def of_token(self, provider: str) -> set[Node]:
+        """Roles that a token of a provider could enter."""
+        return self._by_provider.get(provider, set()) | self._by_anybody
+
+    def of_account(self, account: str) -> set[Node]:
+        """Roles that somebody in an account could enter."""
+        return self._by_account.get(account, set()) | self._by_anybody
+
+    def of_role(self, arn: str, account: str, targets: set[Node] | None) -> set[Node]:
+        """Roles that a session could enter.
+
+        Args:
+            arn: of its role.
+            account: of its role.
+            targets: the only roles that its policies allow; None if they have wildcards.
+        """
+        named = self._by_caller.get(arn, set())
+        of_account = self._by_account.get(account, set())
+        if targets is None:
+            return named | of_account | self._by_anybody
+        # Roles that name it need no permission in its own account.
+        return named | {each for each in targets if each in of_account or each in self._by_anybody}
+
+
+def _named_callers(statement: Statement) -> set[str] | None:
+    """The only callers that conditions leave; None where they name none whole."""
+    for condition in statement.conditions:
+        if condition.key == "aws:principalarn" and condition.operator.lower() in EXACT:
+            values = {each for each in condition.values if isinstance(each, str)}
+            if len(values) == len(condition.values) and not any(
+                globs.is_pattern(each) or "${" in each for each in values
+            ):
+                return values
+    return None
+
+
+def targets(rights: Rights) -> set[Node] | None:
+    """The only roles that a caller's policies can allow it to assume; None if they have wildcards or could not be read."""
+    if any(isinstance(each, Undecided) for each in rights.policies):
+        return None
+    found: set[Node] = set()
+    for document in rights.policies:
+        for statement in document if not isinstance(document, Undecided) else ():
+            if statement.effect == "Allow" and statement.covers_action(ASSUME) is not False:
+                named = {each for each in statement.resources if isinstance(each, str) and not globs.is_pattern(each)}
+                if (
+                    not statement.resources
+                    or len(named) != len(set(statement.resources))
+                    or any("${" in each for each in named)
+                ):
+                    return None
+                found |= {Node("role", each) for each in named}
+    return found

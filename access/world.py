@@ -1,0 +1,218 @@
+"""The world: roles, issuers and clusters of some resources, and every step from somebody that one can be to somebody else.
+
+Built once and asked many times. Owns the steps between roles and from tokens into them; those of clusters are in `pods`. Leaves out
+principals by name (`principals`) and the matrix (`matrix`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from access import callers, globs, powers
+from access.answers import Undecided, every, some
+from access.callers import Caller, service, session, token
+from access.clusters import clusters_of
+from access.documents import normalise
+from access.graph import Node, Step, Way, ways
+from access.index import TrustIndex, targets
+from access.judgement import EVERYTHING, Entrance, Rights, may_become
+from access.pods import PodSteps
+from access.providers import providers_of
+from access.roles import Roles
+from access.universe import Free
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from access.answers import Truth
+    from access.documents import Document
+    from access.facts import Facts
+    from access.powers import Power
+    from access.resources import Resource
+    from access.roles import Role
+
+    Documents = Sequence[Document | Undecided]
+
+ROLE_KINDS = ("role", "escalated", "unbounded")
+"""Kinds of nodes that are sessions of a role: with its own rights, with any within its boundary, with any."""
+
+
+class World:
+    """Everything that is known, and the steps that there are."""
+
+    def __init__(self, resources: Iterable[Resource], facts: Facts) -> None:
+        everything = list(resources)
+        self.facts = facts
+        self._roles = Roles(everything, facts.partition)
+        self.roles: Mapping[str, Role] = self._roles.by_arn
+        self.providers = providers_of(everything, facts)
+        self.clusters = clusters_of(everything)
+        self.pods = PodSteps(self.clusters, self.providers, facts, self)
+        self._index = TrustIndex(self.roles.values())
+        self._tokens: dict[Node, tuple[str, str | Free, str | Free]] = {}
+        self._rights: dict[Node, Rights] = {}
+        self._entered: dict[tuple[Node, str], Truth] = {}
+        self._powers: dict[tuple[Node, str], Power] = {}
+        self._powerful: dict[Node, bool] = {}
+        self._made: dict[Node, list[Step]] = {}
+        self._of_account: defaultdict[str, set[Node]] = defaultdict(set)
+        for role in self.roles.values():
+            kinds = ROLE_KINDS if role.boundary is not None else ROLE_KINDS[:2]
+            self._of_account[role.account] |= {Node(kind, role.arn) for kind in kinds}
+        given = facts.service_control_policies
+        self._limits = {
+            account: [[normalise(each) for each in level] for level in its] for account, its in given.items()
+        }
+
+    @classmethod
+    def of(cls, resources: Iterable[Resource], facts: Facts) -> World:
+        """The world of some resources."""
+        return cls(resources, facts)
+
+    def reach(self, starts: Mapping[Node, Truth]) -> dict[Node, Way]:
+        """The best way to everybody that one can be from somewhere."""
+        return ways(starts, self.steps)
+
+    def token(self, issuer: str, subject: str | Free, audience: str | Free) -> Node:
+        """The node of somebody with a token of an issuer."""
+        node = Node("token", f"{issuer} {subject} {audience}")
+        self._tokens.setdefault(node, (issuer, subject, audience))
+        return node
+
+    def steps(self, node: Node, known: Collection[Node] = ()) -> Iterator[Step]:
+        """Steps from a node, at least those to nodes that are not known."""
+        if node.kind in ("class", "sa", "pods"):
+            yield from self.pods.steps(node)
+            return
+        for to in self._doors(node).difference(known):
+            truth = self.may_enter(node, self.roles[to.name])
+            if truth is not False:
+                yield Step(to, truth)
+        if node.kind in ROLE_KINDS:
+            yield from self._by_power(node, known)
+            yield from self.pods.held_by(node.name)
+
+    # Into roles -------------------------------------------------------------------------------------------------------
+
+    def _doors(self, node: Node) -> set[Node]:
+        """Roles that it could be of use to ask about."""
+        if node.kind == "token":
+            issuer = self._tokens[node][0]
+            places = [place for place in self.providers.by_place if place[1] == issuer]
+            return {arn for account, host in places for arn in self._index.of_token(self.providers.arn(account, host))}
+        if node.kind in ROLE_KINDS:
+            account = node.name.split(":")[4]
+            return self._index.of_role(node.name, account, targets(self.rights(node)))
+        return self._index.of_account(node.name.partition(" ")[0])
+
+    def may_enter(self, node: Node, role: Role) -> Truth:
+        """Whether somebody may become a role by its trust."""
+        key = (node, role.arn)
+        if key not in self._entered:
+            self._entered[key] = some(
+                may_become(caller, self.rights(node), self._entrance(role, caller))
+                for caller in self._callers(node, role)
+            )
+        return self._entered[key]
+
+    def admits_service(self, role: Role, name: str, caller: Caller | None = None) -> Truth:
+        """Whether a role's trust admits an AWS service."""
+        caller = caller or service(name)
+        return may_become(caller, Rights(), self._entrance(role, caller))
+
+    def _entrance(self, role: Role, caller: Caller) -> Entrance:
+        tags = {f"aws:resourcetag/{key.lower()}": (value,) for key, value in role.tags.items()}
+        organization = self.facts.organization_of(role.account)
+        return Entrance(
+            arn=role.arn,
+            account=role.account,
+            trust=role.trust,
+            provider=self.providers.arn(role.account, caller.issuer) if caller.issuer else "",
+            given={
+                "aws:resourceaccount": (role.account,),
+                "aws:resourceorgid": (organization,) if organization else None,
+                **tags,
+            },
+        )
+
+    def _callers(self, node: Node, role: Role) -> Iterator[Caller]:
+        if node.kind != "token":
+            yield self.caller(node)
+            return
+        issuer, subject, audience = self._tokens[node]
+        for client in self.providers.clients(role.account, issuer):
+            if isinstance(audience, Free):
+                has = not any(globs.matches(each, client) for each in audience.outside)
+            else:
+                has = client == audience
+            if has:
+                yield token(issuer, subject, client)
+
+    def caller(self, node: Node) -> Caller:
+        """Who calls from a node with an AWS identity."""
+        facts = self.facts
+        if node.kind in ROLE_KINDS:
+            role = self.roles.get(node.name)
+            account = node.name.split(":")[4]
+            return session(node.name, facts.organization_of(account), role.tags if role else None)
+        account = node.name.partition(" ")[0]
+        return callers.somebody(account, facts.partition, facts.organization_of(account), facts.organization)
+
+    def rights(self, node: Node) -> Rights:
+        """What somebody's own policies say."""
+        if node.kind == "token":
+            return Rights()
+        if node not in self._rights:
+            account = node.name.split(":")[4] if node.kind in ROLE_KINDS else node.name.partition(" ")[0]
+            policies, limits = self._own_side(node)
+            self._rights[node] = Rights(policies=policies, limits=[*limits, *self._limits.get(account, [])])
+        return self._rights[node]
+
+    def _own_side(self, node: Node) -> tuple[Documents, Sequence[Documents]]:
+        role = self.roles.get(node.name)
+        if node.kind == "new":
+            boundary = node.name.partition(" ")[2]
+            return [EVERYTHING], [[self._roles.document(boundary)]] if boundary else []
+        if role is None or node.kind == "unbounded":
+            # Of a role outside these resources nothing is known: its own side is taken to allow.
+            return [EVERYTHING], []
+        limits = [] if role.boundary is None else [[role.boundary]]
+        return ([EVERYTHING] if node.kind == "escalated" else role.policies), limits
+
+    # By changing roles ------------------------------------------------------------------------------------------------
+
+    def _by_power(self, node: Node, known: Collection[Node]) -> Iterator[Step]:
+        rights = self.rights(node)
+        if node not in self._powerful:
+            self._powerful[node] = node.name in self.roles and powers.has_any(rights)
+        if not self._powerful[node]:
+            return
+        caller = self.caller(node)
+        for arn in {each.name for each in self._of_account[caller.account].difference(known)}:
+            yield from self._over(node, self.roles[arn])
+        yield from self._beyond(node)
+
+    def _over(self, node: Node, role: Role) -> Iterator[Step]:
+        key = (node, role.arn)
+        if key not in self._powers:
+            self._powers[key] = powers.over(self.caller(node), self.rights(node), role)
+        power, entered = self._powers[key], Node("role", role.arn)
+        yield Step(entered, power.become)
+        yield Step(Node("escalated", role.arn), power.give, needs=entered)
+        yield Step(Node("unbounded", role.arn), every((power.give, power.unbind)), needs=entered)
+
+    def _beyond(self, node: Node) -> list[Step]:
+        """Steps to roles that are not there yet, and into clusters."""
+        if node not in self._made:
+            caller, rights, facts = self.caller(node), self.rights(node), self.facts
+            bounds = {self.roles[each.name].boundary_arn for each in self._of_account[caller.account]} - {None}
+            new = powers.new_roles(caller, rights, facts.partition, sorted(map(str, bounds)))
+            self._made[node] = [
+                Step(Node("new", f"{caller.account} {each.boundary}".strip()), each.truth) for each in new
+            ]
+            for cluster in self.clusters.values():
+                arn = f"arn:{facts.partition}:eks:{facts.region}:{cluster.account}:cluster/{cluster.name}"
+                holds = cluster.account == caller.account and powers.holds_cluster(caller, rights, arn)
+                self._made[node].append(Step(Node("pods", f"{cluster.stack}/*"), holds))
+        return self._made[node]
