@@ -62,8 +62,10 @@ shared = RunnerArgs(
 )
 runners = one_after_the_other(shared, pulumi.ResourceOptions(providers=inside))
 alarms = optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
-everything = [*access.values(), registry, cache, network, cluster, managers, *runners.values(), *filter(None, [alarms])]
-Guard("guard", GuardArgs(protect=settings.platform.protect, over=everything))
+last = list(runners.values())[-1].helm_release  # which waits for all the others
+retired = [each for runner in runners.values() for each in runner.retired]
+leaves = [*access.values(), registry, cache, network, cluster, last, *retired, *filter(None, [alarms])]
+Guard("guard", GuardArgs(protect=settings.platform.protect, over=leaves))
 
 pulumi.export("cluster", cluster.name)
 pulumi.export("update_kubeconfig", cluster.update_kubeconfig)

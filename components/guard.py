@@ -23,7 +23,8 @@ class GuardArgs:
     protect: bool
     """Whether a destroy is refused."""
     over: Sequence[pulumi.Resource]
-    """What it guards: nothing of it goes before the guard has gone."""
+    """What nothing else waits for: all that it guards is among these or below. Fewer are better: when a deletion is refused, the
+    engine walks every path of dependencies below it."""
 
 
 class Guard(pulumi.ComponentResource):

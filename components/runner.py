@@ -55,6 +55,8 @@ class Runner(pulumi.ComponentResource):
     """Role of its job pods."""
     helm_release: pulumi.Resource
     """Release of its manager."""
+    retired: Sequence[pulumi.Resource]
+    """The generation of its runner before the current one, which waits for the release."""
     runner_id: pulumi.Output[str] | None
     """Id of its runner in GitLab; None where somebody else made it."""
 
@@ -91,7 +93,7 @@ class Runner(pulumi.ComponentResource):
             child,
         )
         self.helm_release = runner_class.helm_release
-        self._retire(name, settings, runner_class)
+        self.retired = self._retire(name, settings, runner_class)
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})
 
@@ -119,11 +121,12 @@ class Runner(pulumi.ComponentResource):
             return None
         return self._generation(name, settings, settings.runners[name].token)
 
-    def _retire(self, name: str, settings: Settings, current: RunnerClass) -> None:
+    def _retire(self, name: str, settings: Settings, current: RunnerClass) -> list[RunnerObject]:
         # The generation before is paused when the manager has moved on, so that its running jobs finish and no job is refused.
         previous = settings.runners[name].token - 1
-        if settings.gitlab.runners == "managed" and previous > 0:
-            self._generation(name, settings, previous, [current.helm_release])
+        if settings.gitlab.runners == "external" or previous == 0:
+            return []
+        return [self._generation(name, settings, previous, [current.helm_release])]
 
     def _generation(
         self, name: str, settings: Settings, generation: int, needs: Sequence[pulumi.Resource] = ()

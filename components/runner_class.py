@@ -6,8 +6,8 @@ quota, the AWS config, and the Helm release. Leaves out AWS roles (`runner_ident
 
 Rights and accounts are made beside the release, so that no upgrade takes them from a draining manager, and no destroy does: an
 uninstall returns while the manager still finishes its jobs, but the deletion of the manager's namespace waits for its pods, and
-Kubernetes removes pods before everything else in a namespace (KEP-5080, on since 1.33). So what is in that namespace goes with it
-and never by itself, and whatever else a running job needs outlives the namespace.
+Kubernetes removes pods before everything else in a namespace (KEP-5080, on since 1.33). So what is in a namespace goes with it and
+never by itself, and the jobs' namespace, and whatever else a running job needs, outlives the manager's.
 
 Names are text, and one dependency says what waits for what: when a deletion fails or is interrupted, the engine walks every path of
 dependencies below it (`markAsDependency`), and an output counts as two or three.
@@ -80,18 +80,18 @@ class RunnerClass(pulumi.ComponentResource):
         self._runner = args.settings.runners[args.runner_class]
         self._in_jobs, self._in_manager = namespace_jobs(args.runner_class), namespace_manager(args.runner_class)
         self._jobs = self._namespace("jobs", self._in_jobs, *args.nodes)
-        jobs = [*self._jobs_rights(), *self._jobs_guards()]
-        self._manager = self._namespace("manager", self._in_manager, *jobs, *args.needs)
-        self.helm_release = self._release([*self._manager_objects(), *args.after])
+        self._manager = self._namespace("manager", self._in_manager, self._jobs, *args.needs)
+        inside = [*self._jobs_rights(), *self._jobs_guards(), *self._manager_objects()]
+        self.helm_release = self._release([*inside, *args.after])
         self.release = self.helm_release.name.apply(str)
         self.register_outputs({"release": self.release})
 
     def _options(self, *depends_on: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
 
-    def _with_manager(self) -> pulumi.ResourceOptions:
-        """Options of what is in the manager's namespace: made after it, and deleted with it when the last manager has ended."""
-        return self._options(deleted_with=self._manager)
+    def _inside(self, namespace: kubernetes.core.v1.Namespace, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of what is in a namespace: made after it, and deleted with it when its last pod has ended."""
+        return self._options(*depends_on, deleted_with=namespace)
 
     def _namespace(self, kind: str, physical_name: str, *needs: pulumi.Resource) -> kubernetes.core.v1.Namespace:
         slow = pulumi.CustomTimeouts(delete=f"{disruption(self._runner.longest_job).delete_timeout}s")
@@ -107,13 +107,13 @@ class RunnerClass(pulumi.ComponentResource):
             f"{name}-job-account",
             metadata={"name": JOB_SERVICE_ACCOUNT, "namespace": namespace},
             automount_service_account_token=False,
-            opts=self._options(self._jobs),
+            opts=self._inside(self._jobs),
         )
         role = kubernetes.rbac.v1.Role(
             f"{name}-executor",
             metadata={"name": "executor", "namespace": namespace},
             rules=cast("Any", rbac.EXECUTOR_RULES),
-            opts=self._options(self._jobs),
+            opts=self._inside(self._jobs),
         )
         manager = {
             "kind": "ServiceAccount",
@@ -126,7 +126,7 @@ class RunnerClass(pulumi.ComponentResource):
             metadata={"name": "executor", "namespace": namespace},
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": "executor"},
             subjects=cast("Any", [manager]),
-            opts=self._options(role),
+            opts=self._inside(self._jobs, role),
         )
         return [job, binding]
 
@@ -144,19 +144,19 @@ class RunnerClass(pulumi.ComponentResource):
                 f"{name}-jobs-network",
                 metadata={"name": "jobs", "namespace": self._in_jobs},
                 spec=cast("Any", policy),
-                opts=self._options(self._jobs),
+                opts=self._inside(self._jobs),
             ),
             kubernetes.core.v1.ResourceQuota(
                 f"{name}-quota",
                 metadata={"name": "jobs", "namespace": self._in_jobs},
                 spec={"hard": jobs_quota(self._runner)},
-                opts=self._options(self._jobs),
+                opts=self._inside(self._jobs),
             ),
             kubernetes.core.v1.ConfigMap(
                 f"{name}-aws-config",
                 metadata={"name": AWS_CONFIG_MAP, "namespace": self._in_jobs},
                 data={"config": class_profiles(args.settings, args.runner_class)},
-                opts=self._options(self._jobs),
+                opts=self._inside(self._jobs),
             ),
         ]
 
@@ -171,20 +171,20 @@ class RunnerClass(pulumi.ComponentResource):
                     "namespace": namespace,
                     "annotations": {"eks.amazonaws.com/role-arn": self._args.manager_role_arn},
                 },
-                opts=self._with_manager(),
+                opts=self._inside(self._manager),
             ),
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-manager-network",
                 metadata={"name": "manager", "namespace": namespace},
                 spec=cast("Any", manager_policy(service_cidr=settings.cluster.service_cidr, gitlab_port=port)),
-                opts=self._with_manager(),
+                opts=self._inside(self._manager),
             ),
             kubernetes.core.v1.Secret(
                 f"{name}-token",
                 metadata={"name": TOKEN_SECRET, "namespace": namespace},
                 # The chart mounts both keys, and neither is optional.
                 string_data={"runner-token": self._args.token, "runner-registration-token": ""},
-                opts=self._with_manager(),
+                opts=self._inside(self._manager),
             ),
         ]
         if settings.gitlab.ca_bundle:
@@ -194,7 +194,7 @@ class RunnerClass(pulumi.ComponentResource):
                     f"{name}-ca",
                     metadata={"name": CA_SECRET, "namespace": namespace},
                     string_data={f"{host}.crt": settings.gitlab.ca_bundle},
-                    opts=self._with_manager(),
+                    opts=self._inside(self._manager),
                 )
             )
         return made

@@ -112,25 +112,32 @@ def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: 
     made = [each for each in rehearsed(stack).registrations if each.custom]
     roles = [each.name for each in made if each.name.startswith("delegated-")]
     for name in raw(stack)["runners"]:
-        rights = [f"{name}-runner-{it}" for it in ("job-account", "executor", "executor-binding", "jobs-network")]
         own = [f"{name}-identity-{it}" for it in ("job", "manager", "manager-cache")]
         reached = [f"{name}-identity-job-delegated-roles"] if raw(stack)["runners"][name].get("accounts") != [] else []
         # 7.4: an uninstall returns while the manager still drains; the deletion of its namespace waits for its pod.
-        assert_waits(stack, f"{name}-runner-manager", *rights, *own, *reached, *roles, f"{name}-object-1-runner")
-        assert_waits(stack, f"{name}-runner-manager", f"{name}-runner-aws-config", "cache-bucket", "cache-key")
+        assert_waits(stack, f"{name}-runner-manager", *own, *reached, *roles, f"{name}-object-1-runner")
+        assert_waits(stack, f"{name}-runner-manager", f"{name}-runner-jobs", "cache-bucket", "cache-key")
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_what_is_in_a_manager_s_namespace_goes_with_it_and_not_before(stack: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("manager", {"manager-account", "manager-network", "token"}),
+        ("jobs", {"job-account", "executor", "executor-binding", "jobs-network", "quota", "aws-config"}),
+    ],
+)
+def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: str, expected: set[str]) -> None:
     its = rehearsed(stack).registrations
     for name in raw(stack)["runners"]:
-        (namespace,) = [each.urn for each in its if each.name == f"{name}-runner-manager"]
-        inside = [each for each in its if each.inputs.get("metadata", {}).get("namespace") == f"runner-{name}"]
-        assert {each.name for each in inside} == {
-            f"{name}-runner-{it}" for it in ("manager-account", "manager-network", "token")
-        }
+        (namespace,) = [each for each in its if each.name == f"{name}-runner-{kind}"]
+        where = namespace.inputs["metadata"]["name"]
+        inside = [each for each in its if each.inputs.get("metadata", {}).get("namespace") == where]
+        assert {each.name.removeprefix(f"{name}-runner-") for each in inside} == expected
         for each in inside:
-            assert each.deleted_with == namespace, f"7.4: without {each.name} a draining manager cannot end its jobs"
+            assert each.deleted_with == namespace.urn, (
+                f"7.4: without {each.name} a draining manager cannot end its jobs"
+            )
 
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
