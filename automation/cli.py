@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import check, diff, driver, image, prove
+from automation.commands import bootstrap, check, diff, driver, image, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -107,6 +107,7 @@ driver.register(app)
 prove.register(app)
 app.add_typer(image.app, name="image")
 diff.register(app)
+bootstrap.register(app)
 
 
 def _print_json(value: Any) -> None:

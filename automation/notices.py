@@ -61,11 +61,16 @@ def quota(settings: Settings) -> str:
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html (quotas L-1216C47A and L-34B43A08)
     """
-    loads = {name: node_plan(runner).full_load_cpu for name, runner in settings.runners.items()}
-    spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
-    # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
-    on_demand = sum(loads.values()) + managers_plan(len(settings.runners)).full_load_cpu
+    on_demand, spot = needed_vcpus(settings)
     return (
         f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot where there is some: "
         f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"
     )
+
+
+def needed_vcpus(settings: Settings) -> tuple[int, int]:
+    """VCPUs of a stack at full load: on demand, and those of spot classes."""
+    loads = {name: node_plan(runner).full_load_cpu for name, runner in settings.runners.items()}
+    spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
+    # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
+    return sum(loads.values()) + managers_plan(len(settings.runners)).full_load_cpu, spot

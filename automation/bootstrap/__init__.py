@@ -1,0 +1,1 @@
+"""From an empty organisation to the first `up`: what is checked, what is made, and where the state goes."""
