@@ -40,9 +40,9 @@ class Rights:
     limits: Sequence[Sequence[Document | Undecided]] = ()
     """Boundary, session policies, each level of service control policies: of each one document must allow."""
 
-    def statements(self) -> Iterable[Statement]:
-        """All statements that could be read."""
-        for document in chain(self.policies, *self.limits):
+    def statements(self, *, limits: bool = True) -> Iterable[Statement]:
+        """All statements that could be read, those of limits only if wanted."""
+        for document in chain(self.policies, *(self.limits if limits else ())):
             if not isinstance(document, Undecided):
                 yield from document
 
