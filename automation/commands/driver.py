@@ -1,4 +1,4 @@
-"""`runner-platform preview | up | refresh | outputs | unlock`: deployments, from a terminal or a GitLab job.
+"""`runner-platform preview | up | refresh | destroy | outputs | unlock | audit`: deployments, from a terminal or a GitLab job.
 
 Owns arguments, output and exit codes. Leaves out what the words mean (`automation.driver`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +88,28 @@ def refresh(stack: Stack, wait: Wait = "10m", stop: Stop = "20m", folder: Folder
         run.ended(operations.refresh(run.session))
 
 
+def destroy(
+    stack: Stack,
+    *,
+    drain: Annotated[
+        bool,
+        typer.Option("--drain/--now", help="Wait for jobs that run, at most the longest of their class; or do not."),
+    ] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; nobody is asked where there is no terminal.")] = False,
+    wait: Wait = "10m",
+    stop: Stop = "20m",
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Take a stack down: pause its runners in GitLab, let jobs end, delete everything but what is kept on purpose."""
+    from automation.driver import destroying  # noqa: PLC0415  # see automation.cli
+
+    with _run("destroy", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Delete everything of stack {stack}?", abort=True, err=True)
+        run.ended(destroying.destroy(run.session, drain=drain))
+
+
 def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
     """Print a stack's outputs; secrets are not shown."""
     from automation.driver import operations, project, session  # noqa: PLC0415  # see automation.cli
@@ -128,9 +151,27 @@ def unlock(
     raise typer.Exit((4 if any(each.fate == "alive" for each in left) else 1) if left else 0)
 
 
+def audit(stack: Stack, as_json: Json = False) -> None:
+    """After a destroy: what of a stack still exists, over every account and GitLab; exit code 1 where something should not."""
+    from automation.driver import audit as auditing  # noqa: PLC0415  # see automation.cli
+    from automation.driver import project  # noqa: PLC0415  # same
+
+    found = project.of(stack)
+    typer.echo(found.target(), err=True)
+    left = auditing.audit(found)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in left], indent=2))
+    for each in () if as_json else left:
+        typer.echo(f"{each.account or '-':8} {each.kind:20} {each.id}")
+        typer.echo(f"         {f'stays: {each.stays}' if each.stays else f'remove it: {each.command}'}")
+    wrong = [each for each in left if not each.stays]
+    typer.echo(f"{len(left) - len(wrong)} things stay on purpose, {len(wrong)} should be gone", err=True)
+    raise typer.Exit(int(bool(wrong)))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (preview, up, refresh, outputs, unlock):
+    for command in (preview, up, refresh, destroy, outputs, unlock, audit):
         app.command()(command)
 
 

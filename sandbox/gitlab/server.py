@@ -78,6 +78,7 @@ class GitLab:
             ("PUT", f"{api}/runners/([^/]+)", self._update),
             ("DELETE", f"{api}/runners/([^/]+)", self._delete),
             ("GET", f"{api}/runners/([^/]+)/managers", self._call(runners.managers)),
+            ("GET", f"{api}/runners/([^/]+)/jobs", self._jobs),
             ("POST", f"{api}/runners/([^/]+)/reset_authentication_token", self._reset),
             ("GET", f"{api}/groups/([^/]+)/runners", self._call(runners.of_group)),
             ("GET", f"{api}/projects/([^/]+)/runners", self._call(runners.of_project)),
@@ -123,6 +124,11 @@ class GitLab:
 
     def _assign(self, request: Request, identifier: str) -> Answer:
         return HTTPStatus.CREATED, runners.assign(self.store, self._caller(request), identifier, request.parameters)
+
+    def _jobs(self, request: Request, identifier: str) -> Answer:
+        found = runners.show(self.store, self._caller(request), identifier)  # nothing runs here: they are those of the seed
+        status = request.parameters.get("status")
+        return _ok([job for job in self.store.jobs_of(str(found["id"])) if status in {None, job["status"]}])
 
     def _verify(self, request: Request) -> Answer:
         return _ok(runners.verify(self.store, request.parameters))

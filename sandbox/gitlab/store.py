@@ -75,9 +75,9 @@ class Store:
         replace(self._file, json.dumps(self._state, indent=1, sort_keys=True))
 
     def merge_seed(self, seed: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add or replace groups, projects and tokens."""
-        for section in ("groups", "projects", "tokens"):
-            self._state[section].update(seed.get(section) or {})
+        """Add or replace groups, projects, tokens, and jobs by the id of the runner that runs them."""
+        for section in ("groups", "projects", "tokens", "jobs"):
+            self._state.setdefault(section, {}).update(seed.get(section) or {})
         self.save()
 
     @property
@@ -85,6 +85,10 @@ class Store:
         """Runners by id; each holds GitLab's fields and, beside them, `token`, `group_id`, `project_ids`, `managers`."""
         runners: dict[str, Body] = self._state["runners"]
         return runners
+
+    def jobs_of(self, runner: str) -> list[Body]:
+        """Jobs that a runner runs or has run, newest first."""
+        return list((self._state.get("jobs") or {}).get(runner, []))
 
     def caller(self, token: str | None) -> Body | None:
         """Return whose access token this is, None for nobody's."""
