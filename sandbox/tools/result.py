@@ -102,6 +102,11 @@ class Tools:
         return self._program(catalogue.TOFU)
 
     @property
+    def terraform_provider(self) -> Path:
+        """The stand-in for OpenTofu's AWS provider; only tests need it."""
+        return self._program(catalogue.TERRAFORM_PROVIDER)
+
+    @property
     def uv(self) -> Path:
         """The uv that made the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
