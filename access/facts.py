@@ -83,7 +83,7 @@ class Facts:
         pipeline = [gitlab_subject(foundation.platform.project, ref=foundation.platform.ref)] if foundation else []
         return cls(
             organization=first.organization.id,
-            accounts={name: account.id for each in (*listed, first) for name, account in each.accounts.items()},
+            accounts={name: account.id for each in (first, *listed) for name, account in each.accounts.items()},
             partition=first.organization.partition,
             region=first.organization.region,
             gitlab=first.gitlab.url,

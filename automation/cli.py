@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automation.commands import bootstrap, check, diff, driver, image, prove
+from automation.commands import access, bootstrap, check, diff, driver, image, prove
 from automation.errors import CommandError, WrongUseError
 from config.errors import SettingsError
 
@@ -103,6 +103,7 @@ def profiles(
 
 
 check.register(app)
+access.register(app)
 driver.register(app)
 prove.register(app)
 app.add_typer(image.app, name="image")

@@ -1,0 +1,153 @@
+"""A matrix for people: lines for a terminal, Markdown for a merge request, cells for machines.
+
+Owns the words. Leaves out the drawing (`access_picture`) and the grouping (`access_rows`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from access.answers import Answer
+from automation.access_picture import picture
+from automation.access_rows import Row, is_stranger, refused, rows
+from automation.reports import files
+from automation.reports.markdown import cell as table_cell
+from automation.reports.markdown import code, details
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from access.answers import Cell
+    from automation.access_diff import Change
+    from automation.access_matrix import Matrix
+
+JSON, MARKDOWN = "access.json", "access.md"
+NOTHING = "-"
+MOST_CHANGES = 100
+"""Changes that a report lists one by one."""
+
+
+def document(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Cells for machines: `{principal, account, role, answer, chain}`, and `reason` where an answer is UNDECIDED."""
+    return [
+        {
+            "principal": each.principal,
+            "account": each.account,
+            "role": each.role,
+            "answer": each.answer.value,
+            "chain": list(each.chain),
+            **({"reason": each.reason} if each.answer is Answer.UNDECIDED else {}),
+        }
+        for each in cells
+    ]
+
+
+def verdict(matrix: Matrix) -> str:
+    """One sentence."""
+    if matrix.fine:
+        allowed = sum(each.answer is Answer.ALLOWED for each in matrix.cells)
+        return f"{matrix.stack}: as the settings declare it: {allowed} of {len(matrix.cells)} cells are allowed, nothing is undecided"
+    return f"{matrix.stack}: {len(matrix.differences)} cells are not as declared, {len(matrix.flows)} ways lead from open to protected"
+
+
+def header(matrix: Matrix) -> list[str]:
+    """Titles of the table's columns."""
+    return ["principal", "used by", *matrix.side.facts.accounts]
+
+
+def lines(matrix: Matrix, users: Mapping[str, str]) -> list[list[str]]:
+    """The table's rows."""
+    found = [_line(row, matrix) for row in rows(matrix, users)]
+    return [*found, [_refused(matrix), "", *(NOTHING for _ in matrix.side.facts.accounts)]]
+
+
+def _line(row: Row, matrix: Matrix) -> list[str]:
+    mark = "! " if any(map(is_stranger, row.principals)) and _unexpected(row, matrix) else ""
+    reach = [row.text(account) or NOTHING for account in matrix.side.facts.accounts]
+    return [f"{mark}{', '.join(row.principals)}", row.users or NOTHING, *reach]
+
+
+def _unexpected(row: Row, matrix: Matrix) -> bool:
+    return any(each.cell.principal in row.principals for each in matrix.differences)
+
+
+def _refused(matrix: Matrix) -> str:
+    return "nobody else: " + ", ".join(f"{count} {kind}" for kind, count in refused(matrix).items())
+
+
+def problems(matrix: Matrix) -> list[str]:
+    """A sentence for each cell that is not as declared, and for each way from open to protected."""
+    found = [str(each) for each in matrix.differences]
+    for each in matrix.flows:
+        how = f" by {' -> '.join(each.chain)}" if each.chain else ""
+        why = f" ({each.reason})" if each.reason else ""
+        found.append(
+            f"{each.writer} writes {each.what} that {each.consumer} takes in, {each.place}: {each.answer}{how}{why}"
+        )
+    return found
+
+
+def changed(changes: Sequence[Change]) -> list[str]:
+    """A sentence for each gain and loss."""
+    return [
+        f"{each.principal} {'gains' if each.gains else 'loses'} {each.role} ({each.before} to {each.after})"
+        + (f" by {' -> '.join(each.chain)}" if each.chain else "")
+        for each in changes
+    ]
+
+
+def markdown(
+    matrix: Matrix, users: Mapping[str, str], changes: Sequence[Change] | None = None, against: str = ""
+) -> str:
+    """The report of a merge request.
+
+    Args:
+        matrix: of the branch.
+        users: who may use each class.
+        changes: gains and losses; None where there is nothing to compare with.
+        against: what it was compared with.
+    """
+    parts = [f"### Access: {verdict(matrix)}\n"]
+    if changes is not None:
+        gains = sum(each.gains for each in changes)
+        parts.append(f"**{gains} gained, {len(changes) - gains} lost against {code(against)}**\n")
+        parts += [f"- {code(each)}" for each in changed(changes)[:MOST_CHANGES]]
+        parts += [f"- and {len(changes) - MOST_CHANGES} more"] if len(changes) > MOST_CHANGES else []
+        parts.append("")
+    wrong = problems(matrix)
+    if wrong:
+        parts += ["**Not as declared**\n", *(f"- {code(each)}" for each in wrong[:MOST_CHANGES]), ""]
+        parts += [f"- and {len(wrong) - MOST_CHANGES} more\n"] if len(wrong) > MOST_CHANGES else []
+    table = [
+        header(matrix),
+        ["---"] * len(header(matrix)),
+        *([_shown(text) for text in line] for line in lines(matrix, users)),
+    ]
+    parts += [*(f"| {' | '.join(line)} |" for line in table), ""]
+    parts.append(details("The chains", f"```mermaid\n{picture(matrix)}\n```"))
+    return "\n".join(parts)
+
+
+def _shown(text: str) -> str:
+    return table_cell(text) if text not in ("", NOTHING) else text
+
+
+def write(
+    matrix: Matrix,
+    users: Mapping[str, str],
+    folder: Path | None,
+    changes: Sequence[Change] | None = None,
+    against: str = "",
+) -> Path:
+    """Write `access.json` and `access.md`; returns the stack's folder of reports.
+
+    Raises:
+        FailedError: the folder cannot be written.
+    """
+    contents = {
+        JSON: json.dumps(document(matrix.cells), indent=2) + "\n",
+        MARKDOWN: markdown(matrix, users, changes, against),
+    }
+    return files.write(folder, matrix.stack, contents)
