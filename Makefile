@@ -18,7 +18,7 @@ help: ## Show this list
 setup: ## Make .venv what uv.lock says
 	@$(BOOTSTRAP)
 
-up: setup ## Start the sandbox and deploy foundation, dev and prod into it
+up: setup ## Start the sandbox, deploy foundation, dev and prod into it, and prove who gets in
 	@$(BIN)/python -m sandbox.up
 
 down: setup ## End everything that the sandbox started; its state stays on disk
@@ -28,7 +28,7 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal tests/unit
 
 test: check tools ## Everything, with a sandbox of its own: minutes
 	$(BIN)/pytest -m 'sandbox or processes'

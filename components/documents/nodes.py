@@ -92,6 +92,7 @@ def _used_share(instance: InstanceType, request: pods.Request) -> float:
     )
 
 
+@cache
 def node_plan(runner: Runner) -> NodePlan:
     """Plan a class's nodes.
 
@@ -120,6 +121,7 @@ def node_plan(runner: Runner) -> NodePlan:
     )
 
 
+@cache
 def blocks_at_full_load(runner: Runner) -> int:
     """Blocks of 16 addresses that a class's nodes take when all its jobs run, on the type that takes most.
 

@@ -1,12 +1,14 @@
-"""What the tests of the program share: configurations to spoil, and one rehearsal of each program per session.
+"""What the tests of the program share: configurations to spoil, and one rehearsal of each program per run of the suite.
 
-Rehearsals are the dear part of the suite, so everything that only looks at registrations shares them by name.
+Rehearsals are the dear part of the suite, so everything that only looks at registrations shares them by name, between processes too.
 """
 
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
+import pickle
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ from config import foundation, load, settings
 from config.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from automation.rehearsal import Registration, Rehearsal
 
 STACKS = ("dev", "prod")
@@ -96,10 +100,24 @@ def rehearsal_of(stack: str, values: dict[str, Any] | None = None) -> Rehearsal:
         return rehearse(stack, values)
 
 
+shared_folder: Path | None = None
+"""Where the processes of one run leave rehearsals for each other; None where there is one process."""
+
+
 @cache
 def rehearsed(stack: str) -> Rehearsal:
-    """What a stack's program registers, from its own file."""
-    return rehearsal_of(stack)
+    """What a stack's program registers, from its own file; one process rehearses it for all."""
+    if shared_folder is None:
+        return rehearsal_of(stack)
+    with (shared_folder / f"rehearsed-{stack}").open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if known := file.read():
+            found: Rehearsal = pickle.loads(known)  # noqa: S301  # written by this very run of the suite
+            return found
+        its = rehearsal_of(stack)
+        file.write(pickle.dumps(its))
+        return its
 
 
 def policy(registration: Registration, key: str = "policy") -> dict[str, Any]:
