@@ -1,4 +1,4 @@
-"""`runner-platform preview | up | refresh | destroy | outputs | unlock | audit`: deployments, from a terminal or a GitLab job.
+"""`runner-platform preview | up | refresh | drift | destroy | outputs | unlock | audit`: deployments, from a terminal or a GitLab job.
 
 Owns arguments, output and exit codes. Leaves out what the words mean (`automation.driver`).
 """
@@ -151,6 +151,34 @@ def unlock(
     raise typer.Exit((4 if any(each.fate == "alive" for each in left) else 1) if left else 0)
 
 
+def drift(
+    stack: Stack,
+    reports: Annotated[Path | None, typer.Option(help="Folder of the reports, instead of reports/.")] = None,
+    wait: Wait = "10m",
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Say what was changed behind the program's back; exit code 1 where that weakens a policy or something is gone."""
+    from automation.driver import drift as drifting  # noqa: PLC0415  # see automation.cli
+    from automation.driver import drift_report, project, session  # noqa: PLC0415  # same
+    from automation.driver.display import Screen  # noqa: PLC0415  # same
+    from automation.reports import files  # noqa: PLC0415  # same
+
+    found = project.of(stack, folder)
+    screen = Screen(as_json=False, stderr=as_json)
+    screen.say(found.target())
+    with session.begun(found, "drift", screen, _patience(wait)) as begun:
+        differences = drifting.drift(begun)
+    place = files.write(reports, stack, drift_report.files(stack, differences))
+    if as_json:
+        typer.echo(json.dumps([{**asdict(each), "kind": each.kind.value} for each in differences], indent=2))
+    for each in differences:
+        why = "; ".join(reason.partition("\n")[0] for reason in each.reasons or each.properties)
+        screen.say(f"{each.kind.value}: {each.name}{f' in {each.account}' if each.account else ''}: {why}")
+    screen.say(f"{drift_report.sentence(stack, differences)}; reports in {place}")
+    raise typer.Exit(int(any(each.kind is not drifting.Kind.COSMETIC for each in differences)))
+
+
 def audit(stack: Stack, as_json: Json = False) -> None:
     """After a destroy: what of a stack still exists, over every account and GitLab; exit code 1 where something should not."""
     from automation.driver import audit as auditing  # noqa: PLC0415  # see automation.cli
@@ -171,7 +199,7 @@ def audit(stack: Stack, as_json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (preview, up, refresh, destroy, outputs, unlock, audit):
+    for command in (preview, up, refresh, drift, destroy, outputs, unlock, audit):
         app.command()(command)
 
 

@@ -114,7 +114,7 @@ def wait_for_jobs(session: Session, api: gitlab.Gitlab, runners: Sequence[Runner
                 )
             time.sleep(POLL_SECONDS)
     except InterruptedRunError:
-        session.say("the runners stay paused; `runner-platform up` lets them take jobs again")
+        session.say("the runners stay paused; `runner-platform refresh`, then `up`, lets them take jobs again")
         raise
     session.say("no job runs any more")
 

@@ -51,11 +51,12 @@ class Screen:
     """Where one command speaks.
 
     Args:
-        as_json: standard output is for machines.
+        as_json: standard output is for events.
+        stderr: people read standard error, since standard output is for a document of the command's own.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._console = Console(stderr=as_json)
+    def __init__(self, *, as_json: bool, stderr: bool = False) -> None:
+        self._console = Console(stderr=as_json or stderr)
         self._terminal = self._console.is_terminal
         if not self._terminal and "COLUMNS" not in os.environ:
             self._console.width = _WIDE  # a log has no width

@@ -74,6 +74,8 @@ class Progress:
     """URNs whose operation failed."""
     unfinished: list[dict[str, Any]] = field(default_factory=list)
     """Resources whose creation failed, as a state would hold them, without an id. Never shown."""
+    live: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """By URN, inputs and outputs as a refresh found them where they differ; None where the resource is gone. Never shown."""
     errors: list[str] = field(default_factory=list)
     """Diagnostics of severity error, each with the resource they belong to."""
     warnings: list[str] = field(default_factory=list)
@@ -136,23 +138,32 @@ class Progress:
         )
         self.running[metadata.urn] = step
         if operation not in READS:
-            self.steps.append(
-                {
-                    "operation": operation,
-                    "urn": metadata.urn,
-                    "type": metadata.type,
-                    "account": step.account or None,
-                    "properties": sorted(set(metadata.detailed_diff or metadata.diffs or ())),
-                    "reasons": sorted(metadata.keys or ()),
-                }
-            )
+            self._change(metadata, step.account)
         return _shown(step, "begun")
 
     def _end(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         operation = _word(metadata.op)
         step = self.running.pop(metadata.urn, None)
+        if step is not None and step.operation == "refresh" and operation not in READS:
+            self._change(metadata, step.account)
+            now = metadata.new
+            self.live[metadata.urn] = (
+                {"inputs": dict(now.inputs or {}), "outputs": dict(now.outputs or {})} if now else None
+            )
         self.done[operation] = self.done.get(operation, 0) + 1
         return _shown(step, "done") if step else None
+
+    def _change(self, metadata: StepEventMetadata, account: str) -> None:
+        self.steps.append(
+            {
+                "operation": _word(metadata.op),
+                "urn": metadata.urn,
+                "type": metadata.type,
+                "account": account or None,
+                "properties": sorted(set(metadata.detailed_diff or metadata.diffs or ())),
+                "reasons": sorted(metadata.keys or ()),
+            }
+        )
 
     def _fail(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         step = self.running.pop(metadata.urn, None)

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from automation import live_runners, stacks
 from automation.driver import owners, plans, promotion, releases, repair, state
 from automation.driver.locks import Fate, fate_of
 from automation.driver.session import message
 from automation.errors import FailedError
+from config.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from automation.driver.project import Project
     from automation.driver.session import Session
+    from automation.live_runners import LiveRunner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,7 @@ def up(session: Session, *, create: bool = False, plan: Path | None = None, orig
             raise
         _deploy(session, held)
     promotion.deployed(session.project)
+    _require_runners(session)
     return result(session)
 
 
@@ -159,6 +163,38 @@ def result(session: Session, steps: list[dict[str, Any]] | None = None) -> Resul
         found=session.found,
         steps=steps or [],
     )
+
+
+def runners_of(session: Session) -> list[LiveRunner]:
+    """The stack's runners as GitLab has them, compared with the settings; none for stacks without runners.
+
+    Raises:
+        FailedError: GitLab cannot be asked.
+    """
+    settings = session.project.settings if session.project.ours else None
+    known = state.read(session.project)
+    if not isinstance(settings, Settings) or known is None or known.empty:
+        return []
+    api = live_runners.connection(settings.gitlab.url)
+    if settings.gitlab.runners == "external":
+        tokens = stacks.external_tokens(settings)
+        return live_runners.compare(settings, live_runners.external_ids(settings, tokens, api), api)
+    (root,) = known.of_type("pulumi:pulumi:Stack")
+    ids = {name: int(each) for name, each in (root.get("outputs", {}).get("runner_ids") or {}).items()}
+    return live_runners.compare(settings, ids, api)
+
+
+def _require_runners(session: Session) -> None:
+    """A Maintainer may edit a runner, and the engine would not notice without a refresh."""
+    wrong = [
+        f"  {each.runner_class}: {'; '.join(each.differences)}" for each in runners_of(session) if each.differences
+    ]
+    if wrong:
+        raise FailedError(
+            "everything is deployed, but runners in GitLab are not as the settings say:\n"
+            + "\n".join(wrong)
+            + f"\n`runner-platform refresh --stack {session.project.stack}`, then `up`, sets them right"
+        )
 
 
 def outputs(session: Session) -> dict[str, Any]:

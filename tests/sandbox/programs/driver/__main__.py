@@ -6,7 +6,7 @@ import pulumi_gitlab as gitlab
 
 config = pulumi.Config()
 provider = gitlab.Provider("gitlab")
-for number in range(config.get_int("runners") or 4):
+for number in range(config.require_int("runners")):
     runner = gitlab.UserRunner(
         f"runner-{number}",
         runner_type="group_type",
