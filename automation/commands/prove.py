@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from automation.errors import CommandError
+
 Stack = Annotated[str, typer.Option("--stack", "-s", help="dev, prod, or another stack that has a stack file.")]
 
 
@@ -34,4 +36,15 @@ def prove(
         sys.stdout.write("\n")
     if not as_json or not found.fine:
         show.console(stderr=as_json).print(show.render(found))
+    _remember(stack, fine=found.fine)
     raise typer.Exit(int(not found.fine))
+
+
+def _remember(stack: str, *, fine: bool) -> None:
+    """Write the verdict beside the state, where a promotion looks for it; a reader may not, and a proof is one all the same."""
+    from automation.driver import project, promotion  # noqa: PLC0415  # the SDKs take a second to import
+
+    try:
+        promotion.proven(project.of(stack), fine=fine)
+    except CommandError as error:
+        typer.echo(f"the proof is not recorded for a promotion: {error}", err=True)
