@@ -88,6 +88,17 @@ def operator_of(spelled: str) -> Operator | Undecided:
     return Operator(compare, positive, if_exists, quantifier, patterns=compare in (_like, _arn), textual=textual)
 
 
+def narrows(condition: Condition) -> bool:
+    """Whether a condition of an Allow keeps anybody out: one that holds for an absent key is never relied on.
+
+    `IfExists` and `ForAllValues` hold when the key is absent, so that a request without the key passes; IAM's guide warns of both.
+    """
+    operator = operator_of(condition.operator)
+    if isinstance(operator, Undecided):
+        return True
+    return not (operator.positive and (operator.if_exists or operator.quantifier == "forallvalues"))
+
+
 def _without_the_key(operator: Operator) -> bool:
     # A negated operator, IfExists and ForAllValues hold when the key is absent: they narrow nothing.
     if operator.quantifier == "foranyvalue":

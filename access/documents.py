@@ -9,7 +9,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gram
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -246,8 +246,3 @@ def without_variables(text: str) -> str:
     """A pattern with a star for each policy variable: it matches at least what the text can mean."""
     parts = text.split("${")
     return parts[0] + "".join(f"*{part.partition('}')[2]}" for part in parts[1:])
-
-
-def statements_of(documents: Iterable[Document]) -> Document:
-    """All statements of several documents."""
-    return tuple(statement for document in documents for statement in document)

@@ -100,7 +100,7 @@ def _into(
                 chain = tuple(dict.fromkeys(each.name for each in way.nodes if each.kind in ROLE_KINDS))
                 undecided = truth if isinstance(truth, Undecided) else way.undecided
                 found = answer(truth if undecided is None else undecided)
-                yield Flow(*names, found, chain, undecided.reason if undecided else "")
+                yield Flow(*names, found, chain, undecided.reason if undecided is not None else "")
 
 
 def _may_write(world: World, node: Node, taken: Taken) -> Truth:

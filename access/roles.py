@@ -7,12 +7,13 @@ policies are known by name, as far as they matter to reach. Leaves out what any 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from access.answers import Undecided
-from access.documents import Document, normalise, statements_of
+from access.conditions import narrows
+from access.documents import ALLOW, Document, normalise
 from access.resources import UNKNOWN, Resource, at
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ class Role:
     """ARNs of the attached policies that are not AWS's: whoever changes one changes the role."""
 
     @cached_property
-    def identity(self) -> Document:
-        """All statements of its policies that could be read."""
-        return statements_of(each for each in self.policies if not isinstance(each, Undecided))
-
-    @cached_property
-    def unread(self) -> Undecided | None:
-        """Why one of its policies could not be read."""
-        return next((each for each in self.policies if isinstance(each, Undecided)), None)
+    def entrance(self) -> Document | Undecided:
+        """Its trust as it is judged: without the conditions of an Allow that narrow nothing."""
+        if isinstance(self.trust, Undecided):
+            return self.trust
+        return tuple(
+            replace(each, conditions=tuple(filter(narrows, each.conditions))) if each.effect == ALLOW else each
+            for each in self.trust
+        )
 
 
 def of_aws(arn: str) -> Document | Undecided:

@@ -127,7 +127,7 @@ class World:
         return Entrance(
             arn=role.arn,
             account=role.account,
-            trust=role.trust,
+            trust=role.entrance,
             provider=self.providers.arn(role.account, caller.issuer) if caller.issuer else "",
             given={
                 "aws:resourceaccount": (role.account,),

@@ -1,0 +1,117 @@
+"""What the tests of the reasoner share: small worlds, made of a few roles, an issuer and a cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from access.answers import Answer
+from access.facts import Facts
+from access.graph import Node
+from access.resources import Resource
+from access.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from access.callers import Free
+
+ADMIN, CICD, DEV, FOREIGN = "111111111111", "222222222222", "333333333333", "999999999999"
+ORGANIZATION = "o-senncloud01"
+HOST = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF"
+OTHER_HOST = "oidc.eks.eu-central-1.amazonaws.com/id/FEDCBA9876543210"
+PROVIDER = f"arn:aws:iam::{CICD}:oidc-provider/{HOST}"
+AUDIENCE = "sts.amazonaws.com"
+SUBJECT = "system:serviceaccount:jobs-small:job"
+FACTS = Facts(
+    organization=ORGANIZATION, accounts={"admin": ADMIN, "cicd": CICD, "dev": DEV}, gitlab="https://gitlab.example"
+)
+GITLAB_PROVIDER = f"arn:aws:iam::{CICD}:oidc-provider/gitlab.example"
+
+
+def arn(name: str, account: str = CICD) -> str:
+    return f"arn:aws:iam::{account}:role/{name}"
+
+
+def statement(effect: str = "Allow", **elements: Any) -> dict[str, Any]:
+    return {"Effect": effect, **elements}
+
+
+def document(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def trusts(principal: Any, action: Any = "sts:AssumeRole", **elements: Any) -> dict[str, Any]:
+    return statement(Principal=principal, Action=action, **elements)
+
+
+def trusts_token(condition: Any = None, provider: str = PROVIDER, action: Any = "sts:AssumeRoleWithWebIdentity") -> Any:
+    found = trusts({"Federated": provider}, action)
+    return found if condition is None else {**found, "Condition": condition}
+
+
+def exact(subject: str = SUBJECT, host: str = HOST) -> dict[str, Any]:
+    return {"StringEquals": {f"{host}:sub": subject, f"{host}:aud": AUDIENCE}}
+
+
+def may_assume(*targets: str) -> dict[str, Any]:
+    return document(statement(Action="sts:AssumeRole", Resource=list(targets)))
+
+
+def resource(token: str, logical: str, account: str = "", stack: str = "dev", /, **inputs: Any) -> Resource:
+    return Resource(f"urn:pulumi:{stack}::p::{token}::{logical}", token, logical, account, inputs)
+
+
+def role(
+    name: str,
+    *trust: Mapping[str, Any],
+    account: str = CICD,
+    policies: Sequence[Any] = (),
+    stack: str = "dev",
+    **inputs: Any,
+) -> Resource:
+    inline = [{"name": f"policy-{index}", "policy": each} for index, each in enumerate(policies)]
+    written = json.dumps(document(*trust))
+    return resource(
+        "aws:iam/role:Role",
+        f"{account}-{name}",
+        account,
+        stack,
+        name=name,
+        **{"assumeRolePolicy": written, "inlinePolicies": inline, **inputs},
+    )
+
+
+def issuer(host: str = HOST, account: str = CICD, clients: Sequence[str] = (AUDIENCE,), stack: str = "dev") -> Resource:
+    token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    return resource(token, f"{account}-{host}", account, stack, url=f"https://{host}", clientIdLists=list(clients))
+
+
+def kubernetes(kind: str, name: str, namespace: str = "", stack: str = "dev", **inputs: Any) -> Resource:
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **inputs.pop("metadata", {})}
+    return resource(f"kubernetes:any/v1:{kind}", f"{namespace}-{name}-{kind}", "", stack, metadata=metadata, **inputs)
+
+
+def world(*resources: Resource, facts: Facts = FACTS) -> World:
+    return World.of(resources, facts)
+
+
+def reached(of: World, start: Node, target: str) -> Answer:
+    way = of.reach({start: True}).get(Node("role", target))
+    if way is None:
+        return Answer.DENIED
+    return Answer.ALLOWED if way.undecided is None else Answer.UNDECIDED
+
+
+def by_token(
+    of: World, target: str, subject: str | Free = SUBJECT, audience: str = AUDIENCE, host: str = HOST
+) -> Answer:
+    return reached(of, of.token(host, subject, audience), target)
+
+
+def by_role(of: World, caller: str, target: str) -> Answer:
+    return reached(of, Node("role", caller), target)
+
+
+def by_account(of: World, account: str, target: str) -> Answer:
+    return reached(of, Node("account", account), target)
