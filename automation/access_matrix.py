@@ -111,7 +111,12 @@ def at(ref: str) -> Side:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             runs = pool.map(lambda name: worktree.rehearsed(tree, name), names)
             registered = [each for run in runs for each in run]
-        return _side(registered, _stacks_of(tree, names), _foundation_of(tree))
+        return of_tree(tree, registered)
+
+
+def of_tree(tree: Path, registered: Iterable[Mapping[str, Any]]) -> Side:
+    """The programs of a tree, from what they register there, as `worktree.rehearsed` tells it."""
+    return _side(registered, _stacks_of(tree, worktree.stacks(tree)), _foundation_of(tree))
 
 
 def _stacks_of(tree: Path, names: Sequence[str]) -> dict[str, Settings]:

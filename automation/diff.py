@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from automation import worktree
+from automation import access_diff, access_matrix, worktree
 from automation.diff_changes import changes
 from automation.diff_costs import Cost, costs
 from automation.errors import WrongUseError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from automation.access_matrix import Side
     from automation.reports.change import Change
 
 UNSEEN = (
@@ -44,9 +45,8 @@ class StackDiff:
     changes: Sequence[Change]
     """In the order of a report."""
     costs: Sequence[Cost]
-    old: Resources
-    """What the other commit's program registers; empty where it has no such stack."""
-    new: Resources
+    access: Sequence[access_diff.Change]
+    """Who gains and who loses, gains first."""
 
     @property
     def counts(self) -> Counts:
@@ -85,33 +85,35 @@ def compare(ref: str, stack: str | None = None) -> Comparison:
     """
     commit = worktree.resolved(ref)
     with worktree.at(commit) as tree:
-        names = _named(stack, tree)
-        sides = _rehearsed(names, tree)
+        names = list(dict.fromkeys([*worktree.stacks(load.ROOT), *worktree.stacks(tree)]))
+        if stack is not None and stack not in names:
+            raise WrongUseError(f"{stack!r} {unknown_key(stack, names).replace('is not a setting', 'is not a stack')}")
+        # Always all of them: who may do what in one stack is also a matter of the others.
+        old, new = _rehearsed(names, tree)
+        reach = [access_matrix.of_tree(side, _all(runs)) for side, runs in ((tree, old), (load.ROOT, new))]
         notes = [*_behind(ref), *_other_packages(tree), *_other_rehearsal(tree)]
-    found = [_of_stack(name, sides[name, 0], sides[name, 1]) for name in names]
+    found = [_of_stack(name, old[name], new[name], reach) for name in ([stack] if stack else names)]
     return Comparison(ref=ref, commit=commit, stacks=found, notes=notes)
 
 
-def _named(stack: str | None, tree: Path) -> list[str]:
-    known = list(dict.fromkeys([*worktree.stacks(load.ROOT), *worktree.stacks(tree)]))
-    if stack is not None and stack not in known:
-        raise WrongUseError(f"{stack!r} {unknown_key(stack, known).replace('is not a setting', 'is not a stack')}")
-    return [stack] if stack is not None else known
-
-
-def _rehearsed(names: Sequence[str], tree: Path) -> Mapping[tuple[str, int], Resources]:
+def _rehearsed(names: Sequence[str], tree: Path) -> list[dict[str, Resources]]:
     def one(stack: str, side: Path) -> Resources:
         return worktree.rehearsed(side, stack) if stack in worktree.stacks(side) else []
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = {
-            (stack, i): pool.submit(one, stack, side) for stack in names for i, side in enumerate((tree, load.ROOT))
-        }
-        return {key: run.result() for key, run in runs.items()}
+        runs = [{stack: pool.submit(one, stack, side) for stack in names} for side in (tree, load.ROOT)]
+        return [{stack: run.result() for stack, run in side.items()} for side in runs]
 
 
-def _of_stack(stack: str, old: Resources, new: Resources) -> StackDiff:
-    return StackDiff(stack=stack, changes=changes(old, new), costs=costs(old, new), old=old, new=new)
+def _all(runs: Mapping[str, Resources]) -> Resources:
+    return [each for run in runs.values() for each in run]
+
+
+def _of_stack(stack: str, old: Resources, new: Resources, reach: Sequence[Side]) -> StackDiff:
+    before, after = (side.of(stack) for side in reach)
+    return StackDiff(
+        stack=stack, changes=changes(old, new), costs=costs(old, new), access=access_diff.changes(before, after)
+    )
 
 
 def _behind(ref: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from automation import access_report
 from automation.diff import UNSEEN
 from automation.diff_costs import SOURCES
 from automation.reports import changes as full
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from automation.diff_costs import Cost
     from automation.reports.change import Change
 
+MOST_ACCESS = 20
+"""Gains and losses that a summary lists; gains come first."""
+
 
 def document(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON: `{ref, commit, notes, unseen, stacks: [{stack, counts, changes, costs}]}`."""
+    """The comparison as JSON: `{ref, commit, notes, unseen, stacks: [{stack, counts, changes, costs, access}]}`."""
     return {
         "ref": comparison.ref,
         "commit": comparison.commit,
@@ -34,6 +38,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
                 "counts": asdict(each.counts),
                 "changes": [_change(change) for change in each.changes],
                 "costs": [asdict(cost) for cost in each.costs],
+                "access": [{**asdict(change), "gains": change.gains} for change in each.access],
             }
             for each in comparison.stacks
         ],
@@ -70,9 +75,23 @@ def summarised(comparison: Comparison, diff: StackDiff) -> summary.Summary:
         stack=diff.stack,
         changes=diff.changes,
         of=f"What this branch changes {code(comparison.against)}, without any credentials.",
-        sections=[summary.Section(title="Configured costs", lines=[f"- {line}" for line in cost_lines(diff.costs)])],
+        sections=[
+            summary.Section(title=_access_title(diff), lines=_access_lines(diff)),
+            summary.Section(title="Configured costs", lines=[f"- {line}" for line in cost_lines(diff.costs)]),
+        ],
         footer=[*comparison.notes, UNSEEN],
     )
+
+
+def _access_title(diff: StackDiff) -> str:
+    gains = sum(each.gains for each in diff.access)
+    return f"Access: {gains} gained, {len(diff.access) - gains} lost"
+
+
+def _access_lines(diff: StackDiff) -> list[str]:
+    shown = [f"- {code(each)}" for each in access_report.changed(diff.access[:MOST_ACCESS])]
+    more = len(diff.access) - len(shown)
+    return [*shown, *([f"- and {more} more: `runner-platform access --stack {diff.stack} --diff`"] if more > 0 else [])]
 
 
 def cost_lines(costs: Sequence[Cost]) -> list[str]:
@@ -101,10 +120,11 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield f"  {each.stack}: {each.counts}"
     for each in comparison.stacks:
         shown = [change for change in each.changes if not change.is_component]
-        if shown or each.costs:
+        if shown or each.costs or each.access:
             yield f"\n{each.stack}"
         for change in shown:
             yield from _told(change)
+        yield from (f"  access: {line}" for line in access_report.changed(each.access))
         yield from (f"  costs: {line}" for line in cost_lines(each.costs))
     yield ""
     yield from comparison.notes

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 RESOURCE = {"type": "aws:s3/bucket:Bucket", "name": "store", "parent": None, "provider": None, "account": "admin"}
 PROGRAM = """
 import json, os, sys
-assert sys.argv[1:5] == ["resources", "--stack", "dev", "--json"], sys.argv
+assert [sys.argv[1], sys.argv[2], sys.argv[4]] == ["resources", "--stack", "--json"], sys.argv
 {further}
-print(json.dumps([{resource!r} | {{"inputs": {{"made": "{made}", "from": os.getcwd()}}}}]))
+found = [{resource!r} | {{"inputs": {{"made": "{made}", "from": os.getcwd()}}}}]
+print(json.dumps(found if sys.argv[3] == "dev" else []))
 """
 
 
@@ -41,7 +42,8 @@ def commit(folder: Path, made: str, further: str = "") -> str:
     (folder / "automation").mkdir(exist_ok=True)
     (folder / "automation/__init__.py").touch()
     (folder / "automation/cli.py").write_text(PROGRAM.format(resource=RESOURCE, made=made, further=further))
-    (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
+    if not (folder / "Pulumi.dev.yaml").exists():
+        (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", made)
     return git(folder, "rev-parse", "HEAD")

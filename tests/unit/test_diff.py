@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from automation import cli, diff
 from automation.errors import FailedError, WrongUseError
+from config import load
 from tests.unit.small_repository import commit, git, made
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ FROM_ANYWHERE = "os.getcwd = lambda: 'anywhere'"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = load.ROOT
     folder = made(tmp_path / "clone", monkeypatch)
+    (folder / "foundation").mkdir()
+    for file in ("Pulumi.dev.yaml", "foundation/Pulumi.foundation.yaml"):  # access asks who is who
+        shutil.copy(root / file, folder / file)
     commit(folder, "first", FROM_ANYWHERE)
     git(folder, "branch", "target")
     return folder
@@ -28,18 +34,21 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_commits_are_compared_by_what_their_own_programs_register(repository: Path) -> None:
     commit(repository, "second", FROM_ANYWHERE)
-    found = diff.compare("target")
+    found = diff.compare("target", "dev")
     ((change,),) = [each.changes for each in found.stacks]
     assert [(each.path, each.old, each.new) for each in change.properties] == [("made", "first", "second")]
     assert found.against == f"against target ({found.commit[:8]})"
 
 
 def test_a_stack_that_one_side_lacks_is_created_whole(repository: Path) -> None:
-    git(repository, "rm", "-q", "Pulumi.dev.yaml")
+    file = repository / "Pulumi.dev.yaml"
+    settings = file.read_text()
+    git(repository, "rm", "-q", file.name)
     git(repository, "commit", "-q", "-m", "no stack")
     git(repository, "branch", "-f", "target")
+    file.write_text(settings)
     commit(repository, "second", FROM_ANYWHERE)
-    (stack,) = diff.compare("target").stacks
+    (stack,) = diff.compare("target", "dev").stacks
     assert str(stack.counts) == "1 to create"
 
 
@@ -74,7 +83,7 @@ def test_a_stack_of_neither_side_is_wrong_use() -> None:
 
 def test_a_program_that_fails_on_one_side_ends_the_comparison(repository: Path) -> None:
     commit(repository, "second", "sys.exit('accounts.dev.id is missing')")
-    with pytest.raises(FailedError, match="stack dev cannot be rehearsed as it is here"):
+    with pytest.raises(FailedError, match="stack foundation cannot be rehearsed as it is here"):
         diff.compare("target")
     assert git(repository, "worktree", "list").count("\n") == 0
 

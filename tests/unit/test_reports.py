@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from access.answers import Answer
+from automation import access_diff
 from automation.diff import UNSEEN, Comparison, StackDiff
 from automation.diff_costs import Cost
 from automation.diff_reports import cost_lines, document, lines, write
@@ -146,10 +148,18 @@ COMPARISON = Comparison(
             stack="dev",
             changes=[LOST],
             costs=[Cost(name="NAT gateways", old=1, new=2, unit="", amount=37.96)],
-            old=[],
-            new=[],
+            access=[
+                access_diff.Change(
+                    principal="job:dev/small",
+                    account="333333333333",
+                    role="arn:role",
+                    before=Answer.DENIED,
+                    after=Answer.ALLOWED,
+                    chain=("arn:job", "arn:role"),
+                )
+            ],
         ),
-        StackDiff(stack="prod", changes=[], costs=[], old=[], new=[]),
+        StackDiff(stack="prod", changes=[], costs=[], access=[]),
     ],
 )
 
@@ -162,7 +172,10 @@ def test_a_comparison_is_written_per_stack_with_what_it_cannot_show(tmp_path: Pa
         assert UNSEEN in (place / "summary.md").read_text()
         assert UNSEEN in (place / "changes.md").read_text()
     assert json.loads((tmp_path / "dev/terraform.json").read_text()) == {"create": 1, "update": 0, "delete": 1}
-    assert "against main (0a1b2c3d)" in (tmp_path / "dev/summary.md").read_text()
+    said = (tmp_path / "dev/summary.md").read_text()
+    assert "against main (0a1b2c3d)" in said
+    assert "**Access: 1 gained, 0 lost**" in said
+    assert "job:dev/small gains arn:role" in said
 
 
 def test_a_comparison_for_a_terminal_has_its_counts_above_everything() -> None:
@@ -179,6 +192,7 @@ def test_a_comparison_as_json_holds_all_of_it() -> None:
     assert found["stacks"][0]["counts"] == {"create": 0, "update": 0, "delete": 0, "replace": 1}
     assert found["stacks"][0]["changes"][0]["loss"] == change.STATEFUL[BUCKET]
     assert found["unseen"] == UNSEEN
+    assert found["stacks"][0]["access"][0]["gains"] is True
 
 
 def test_an_amount_stands_beside_its_source_and_date() -> None:
