@@ -63,13 +63,14 @@ shared = RunnerArgs(
 runners = one_after_the_other(shared, pulumi.ResourceOptions(providers=inside))
 alarms = optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
 last = list(runners.values())[-1].helm_release  # which waits for all the others
-retired = [each for runner in runners.values() for each in runner.retired]
-leaves = [*access.values(), registry, cache, network, cluster, last, *retired, *filter(None, [alarms])]
+leaves = [*access.values(), registry, cache, network, cluster, last, *filter(None, [alarms])]
+leaves += [each for runner in runners.values() for each in runner.retired]
 Guard("guard", GuardArgs(protect=settings.platform.protect, over=leaves))
 
 pulumi.export("cluster", cluster.name)
 pulumi.export("update_kubeconfig", cluster.update_kubeconfig)
 pulumi.export("runner_image", registry.runner_image)
+pulumi.export("repositories", registry.repositories)
 pulumi.export("cache_bucket", cache.bucket)
 pulumi.export("delegated_roles", {name: each.delegated_roles for name, each in access.items()})
 pulumi.export("gitlab_roles", {name: each.gitlab_roles for name, each in access.items() if each.gitlab_roles})

@@ -15,6 +15,8 @@ import pulumi_aws as aws
 from components.documents.registry import lifecycle, pull_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from config.settings import Settings
 
 
@@ -31,13 +33,15 @@ class Registry(pulumi.ComponentResource):
 
     runner_image: pulumi.Output[str]
     """URL of the runner image's repository."""
+    repositories: Mapping[str, pulumi.Output[str]]
+    """URLs of all repositories, by name."""
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Registry", name, None, opts)
         self._name, self._settings = name, args.settings
-        urls = {repository: self._repository(repository) for repository in args.settings.repositories()}
-        self.runner_image = urls[args.settings.names.runner_image()]
-        self.register_outputs({"runner_image": self.runner_image})
+        self.repositories = {each: self._repository(each) for each in args.settings.repositories()}
+        self.runner_image = self.repositories[args.settings.names.runner_image()]
+        self.register_outputs({"runner_image": self.runner_image, "repositories": self.repositories})
 
     def _repository(self, physical_name: str) -> pulumi.Output[str]:
         settings = self._settings

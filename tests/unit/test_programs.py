@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROGRAMS = (*STACKS, foundation.STACK)
 PROTECTED = {"aws:kms/key:Key", "aws:eks/cluster:Cluster", "aws:ecr/repository:Repository"}
 CACHE = ("cache-key", "cache-bucket")
+REPOSITORIES = ("protected/runner", "protected/apps", "open/apps")
 
 
 def registrations() -> list[tuple[str, Registration]]:
@@ -256,6 +257,7 @@ def test_exports_are_what_a_person_needs(stack: str) -> None:
     assert set(exports["job_roles"]) == set(raw(stack)["runners"])
     assert exports["cache_bucket"].startswith("o-senncloud01-cache-")
     assert exports["runner_image"], "pipelines name it"
+    assert set(exports["repositories"]) == {f"{suffix[1:]}/{it}".lstrip("/") for it in REPOSITORIES}
     for account, its in raw(stack)["accounts"].items():
         levels = {level for level in ("open", "protected") if its.get(level)}
         assert set(exports["delegated_roles"][account]) == levels, "one role per level that has something to do there"
