@@ -70,10 +70,19 @@ def _processes(stacks: Sequence[str], environment: Mapping[str, str]) -> Iterato
         yield running
     finally:
         for process in running.values():
-            process.terminate()
+            process.terminate()  # does nothing to one that has ended
         for process in running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_SECONDS)
+            _close(process)
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    with process:  # closes its pipes, and waits for the rest of it
+        pass
 
 
 def _ended(stack: str, process: subprocess.Popen[str]) -> Proved:

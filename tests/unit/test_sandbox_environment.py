@@ -82,7 +82,9 @@ def test_every_path_and_endpoint_leads_into_the_sandbox(paths: Paths) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "PULUMI_HOME", "HELM_CACHE_HOME", "KUBECONFIG"):
         assert found[name].startswith(str(paths.root)), name
     assert found["PATH"].split(":")[0] == str(paths.bin), "the shim of aws comes first"
-    assert found["RUNNER_PLATFORM_JOB_ENDPOINT"] == f"http://127.0.0.1:{current.ports.aws_jobs}", "jobs have no root keys"
+    assert found["RUNNER_PLATFORM_JOB_ENDPOINT"] == f"http://127.0.0.1:{current.ports.aws_jobs}", (
+        "jobs have no root keys"
+    )
     assert found["RUNNER_PLATFORM_SIGNING_KEYS"] == str(paths.clusters)
 
 

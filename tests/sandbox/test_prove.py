@@ -1,0 +1,144 @@
+"""`runner-platform prove` on the deployed stacks: every cell right, and a fault that somebody made by hand turns it red by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from automation.prove import plan, strangers
+from automation.prove.model import REFUSED
+from config import load
+from sandbox.kubernetes.client import KubeClient
+from tests.sandbox import proving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.sandbox.live import Done, Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+SETTINGS = load.of_stack("dev")
+ACCOUNTS = load.of_foundation().accounts
+KEYS = {"class", "service_account", "profile", "sdk", "way", "expected", "got", "ok"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _surroundings(sandbox: Sandbox) -> Iterator[None]:
+    with proving.as_after_sandbox_env(sandbox):
+        yield
+
+
+def prove(sandbox: Sandbox, *arguments: str) -> Done:
+    command = [sys.executable, "-m", "automation.cli", "prove", "--stack", "dev", *arguments]
+    return sandbox.run(command, sandbox.variables)
+
+
+def cells(done: Done) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def wrong(done: Done) -> set[tuple[str, str, str]]:
+    """Service account, profile and what came of it, of each wrong cell."""
+    return {(each["service_account"], each["profile"], each["got"]) for each in cells(done) if not each["ok"]}
+
+
+def test_every_sdk_by_every_way_is_who_the_settings_say_and_every_stranger_is_refused(sandbox: Sandbox) -> None:
+    done = prove(sandbox, "--all", "--json")
+    assert done.returncode == 0, done.stderr
+    found = cells(done)
+    own = plan.attempts(SETTINGS, ACCOUNTS, plan.Scope.of(everything=True))
+    foreign = strangers.attempts(SETTINGS, ACCOUNTS, [load.of_stack("prod")])
+    expected = {(*each.key, each.expected) for each in (*own, *foreign)}
+    assert {
+        (each["service_account"], each["profile"], each["sdk"], each["way"], each["got"]) for each in found
+    } == expected
+    assert all(set(each) == KEYS and each["ok"] is True for each in found)
+    assert "target: cluster runner-platform-dev at https://127.0.0.1:" in done.stderr, "what is tried is said first"
+
+
+@contextmanager
+def changed_trust(account: str, role: str, change: dict[str, Any]) -> Iterator[None]:
+    """Merge values into the conditions of a role's trust, by hand, with the operator's rights; put back afterwards."""
+    iam = boto3.Session(profile_name=f"platform-{account}").client("iam")
+    document: dict[str, Any] = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    seeded = json.loads(json.dumps(document))
+    for operator, values in change.items():
+        for key, value in values.items():
+            condition = seeded["Statement"][0]["Condition"][operator]
+            name = next(each for each in condition if each.endswith(key))
+            condition[name] = value if isinstance(value, list) else [condition[name], value]
+    assert seeded != document
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(seeded))
+    try:
+        yield
+    finally:
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(document))
+
+
+def test_a_trust_widened_by_hand_and_one_narrowed_are_both_named(sandbox: Sandbox) -> None:
+    names = SETTINGS.names
+    home = SETTINGS.platform_account.id
+    widened = {"StringEquals": {":sub": "system:serviceaccount:jobs-small:job"}}
+    others = [names.role_arn(home, names.job_role(each)) for each in ("big", "medium")]
+    with (
+        changed_trust("cicd", names.job_role("deploy"), widened),
+        changed_trust("dev", "delegated-role-open-dev", {"ArnEquals": {"aws:PrincipalArn": others}}),
+    ):
+        done = prove(sandbox, "--json")
+    assert done.returncode == 1
+    assert wrong(done) == {
+        ("jobs-small/job with the config of deploy", "default", names.role_arn(home, "runner-deploy-dev")),
+        ("jobs-small/job", "dev", REFUSED),
+    }
+    assert "WRONG: jobs-small/job, profile dev, boto3 named: expected arn:aws:iam::333333333333:role/" in done.stderr
+    assert "got arn:aws:iam::222222222222:role/cicd-dev/runner-deploy-dev" in done.stderr
+    assert prove(sandbox).returncode == 0, "put back, everything is as the settings say"
+
+
+def test_a_class_of_which_something_was_removed_by_hand_is_told_by_what_is_missing(sandbox: Sandbox) -> None:
+    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == SETTINGS.names.cluster)
+    with KubeClient.from_kubeconfig(kubeconfig) as client:
+        kept = client.get("v1", "ConfigMap", "aws-config", "jobs-review")
+        client.delete("v1", "ConfigMap", "aws-config", "jobs-review")
+        try:
+            done = prove(sandbox, "--json")
+        finally:
+            client.create(
+                {
+                    **kept,
+                    "metadata": {
+                        key: kept["metadata"].get(key, {}) for key in ("name", "namespace", "labels", "annotations")
+                    },
+                }
+            )
+    assert done.returncode == 1
+    assert {account.split()[0].split(",")[0] for account, _, _ in wrong(done) if account.startswith("jobs-review")}
+    reasons = {got for account, _, got in wrong(done) if account == "jobs-review/job"}
+    assert reasons == {"BROKEN: configmap aws-config in jobs-review is not there; `pulumi up` makes it again"}
+    own = [each for each in cells(done) if each["class"] not in {None, "review"}]
+    assert all(each["ok"] for each in own), "the other classes are tried all the same"
+
+
+def test_a_sandbox_that_was_stopped_is_told_and_not_a_traceback(sandbox: Sandbox) -> None:
+    gone = {**sandbox.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}
+    done = sandbox.run([sys.executable, "-m", "automation.cli", "prove", "--stack", "dev"], gone)
+    assert done.returncode == 1
+    assert "`runner-platform sandbox start`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_needs_the_probes_and_says_how_to_get_them(sandbox: Sandbox) -> None:
+    variables = sandbox.variables
+    path = ":".join(each for each in variables["PATH"].split(":") if "probe-" not in each)
+    done = sandbox.run(
+        [sys.executable, "-m", "automation.cli", "prove", "--stack", "dev", "--all"], {**variables, "PATH": path}
+    )
+    assert done.returncode == 1
+    assert "is not on PATH: `make tools` builds it" in done.stderr
