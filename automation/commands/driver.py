@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from automation.errors import CommandError, InterruptedRunError, LockedError, WrongUseError
+from automation.errors import CommandError, FailedError, InterruptedRunError, LockedError, WrongUseError
 from config.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, pati
     screen = Screen(as_json=as_json)
     try:
         screen.say(found.target())
-        with session.begun(found, operation, screen, patience) as begun:
+        with _explained(), session.begun(found, operation, screen, patience) as begun:
             yield _Run(found, screen, begun)
     except (CommandError, SettingsError) as error:
         screen.emit(
@@ -234,6 +234,16 @@ def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, pati
         raise
     finally:
         screen.close()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """A full disk, or a folder that is gone, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise FailedError(f"this machine: {error.strerror or error}{where}; what was made is in the state") from None
 
 
 def _word(error: Exception) -> str:

@@ -22,7 +22,8 @@ THROTTLED: Final = re.compile(
     r"Throttl|Rate exceeded|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceededException: Rate|\b429\b"
 )
 EXPIRED: Final = re.compile(
-    r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired",
+    r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired"
+    r"|\b401\b|Unauthorized|is GITLAB_TOKEN set",
     re.IGNORECASE,
 )
 UNCERTAIN: Final = re.compile(

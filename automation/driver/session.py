@@ -203,6 +203,10 @@ class Session:
             raise kind(
                 failures.of_run(self.operation, self.project.stack, self.progress, error, self.engine.exit_code)
             ) from None
+        except RuntimeError as error:  # a preview whose events were cut short
+            raise FailedError(
+                f"the engine did not tell how it ended ({error}); is there space left in TMPDIR?"
+            ) from None
 
     def _take_in(self, event: EngineEvent) -> None:
         # An exception here would end the SDK's reader silently, and with it every later event.
