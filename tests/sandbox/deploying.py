@@ -97,12 +97,25 @@ class Job:
 
     def client(self, service: str, profile: str) -> Any:
         """SDK client of a service with a profile's credentials."""
+        return self._client(service, self.endpoint, self.credentials(profile))
+
+    def with_profile(self, profile: str) -> Callable[[str], Any]:
+        """Clients with a profile's credentials, by service."""
+        return lambda service: self.client(service, profile)
+
+    def as_root(self, account: str) -> Callable[[str], Any]:
+        """Clients of the account itself, by service: what a test prepares and looks after with, never what it tries."""
+        endpoint = f"http://127.0.0.1:{self.sandbox.state().ports.aws}"
+        keys = {"aws_access_key_id": self.settings.accounts[account].id, "aws_secret_access_key": "root"}
+        return lambda service: self._client(service, endpoint, keys)
+
+    def _client(self, service: str, endpoint: str, keys: Mapping[str, str]) -> Any:
         return boto3.client(  # type: ignore[call-overload]  # the service's name is not a literal here
             service,
             region_name=self.settings.organization.region,
-            endpoint_url=self.endpoint,
+            endpoint_url=endpoint,
             config=NO_RETRIES,
-            **self.credentials(profile),
+            **keys,
         )
 
     @cached_property

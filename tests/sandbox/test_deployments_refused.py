@@ -36,10 +36,11 @@ def deployer(
 ) -> Iterator[Deployer]:
     stack, runner_class, account = request.param
     made = Deployer(Job(sandbox, stack, runner_class, tmp_path_factory.mktemp("job")), account)
-    remove(made.job, account, made.name)
+    roles = [made.role, f"{made.name}-execution"]
+    remove(made.job.as_root(account), made.name, roles)
     task_role(made.job, account, made.role)
     yield made
-    remove(made.job, account, made.name)
+    remove(made.job.as_root(account), made.name, roles)
 
 
 class Deployer:

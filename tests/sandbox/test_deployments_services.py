@@ -17,6 +17,7 @@ from tests.sandbox.deploying import Job, documented
 from tests.sandbox.test_deployments import profiles_with
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.sandbox.live import Sandbox
@@ -38,16 +39,16 @@ SUBNETS = {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}
 TAG = {"key": "project", "value": "orders"}
 
 
-def remove(job: Job, account: str, name: str) -> None:
-    """What a destroy sends; also takes away what an interrupted test left."""
-    iam, ecs, logs = (job.client(service, account) for service in ("iam", "ecs", "logs"))
-    with suppress(ecs.exceptions.ClientException):
+def remove(clients: Callable[[str], Any], name: str, roles: Sequence[str]) -> None:
+    """What a destroy sends, with clients of a job; with the account's own it takes away what an interrupted test left."""
+    iam, ecs, logs, gateway = (clients(service) for service in ("iam", "ecs", "logs", "apigatewayv2"))
+    with suppress(ecs.exceptions.ServiceNotFoundException, ecs.exceptions.ClusterNotFoundException):
         ecs.delete_service(cluster=name, service=name, force=True)
-    with suppress(ecs.exceptions.ClientException):
+    with suppress(ecs.exceptions.ClusterNotFoundException):
         ecs.delete_cluster(cluster=name)
     with suppress(logs.exceptions.ResourceNotFoundException):
         logs.delete_log_group(logGroupName=f"/ecs/{name}")
-    for role in (f"{name}-task", f"{name}-execution"):
+    for role in roles:
         with suppress(iam.exceptions.NoSuchEntityException):
             for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
                 iam.delete_role_policy(RoleName=role, PolicyName=policy)
@@ -55,7 +56,6 @@ def remove(job: Job, account: str, name: str) -> None:
                 iam.detach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
             iam.list_instance_profiles_for_role(RoleName=role)
             iam.delete_role(RoleName=role)
-    gateway = job.client("apigatewayv2", account)
     for api in gateway.get_apis()["Items"]:
         if api["Name"] == name:
             gateway.delete_api(ApiId=api["ApiId"])
@@ -135,18 +135,18 @@ def test_a_service_and_its_route_are_deployed_and_destroyed_through_each_profile
     sandbox: Sandbox, tmp_path: Path, stack: str, runner_class: str, account: str
 ) -> None:
     job, name = Job(sandbox, stack, runner_class, tmp_path), f"orders-{stack}-{runner_class}"
-    remove(job, account, name)
+    remove(job.as_root(account), name, [f"{name}-task"])
     role = task_role(job, account, f"{name}-task")
     assert service(job, account, name, role)["desiredCount"] == 2
     assert route(job, account, name) == ["GET /orders/{id}"]
-    remove(job, account, name)
+    remove(job.with_profile(account), name, [f"{name}-task"])
     with pytest.raises(ClientError, match="NoSuchEntity"):
-        job.client("iam", account).get_role(RoleName=f"{name}-task")
+        job.as_root(account)("iam").get_role(RoleName=f"{name}-task")
 
 
 def test_the_documented_script_deploys_as_it_stands(sandbox: Sandbox, tmp_path: Path) -> None:
-    job = Job(sandbox, "prod", "small", tmp_path)
-    remove(job, "dev", "orders")
+    job, roles = Job(sandbox, "prod", "small", tmp_path), ["orders-task", "orders-execution"]
+    remove(job.as_root("dev"), "orders", roles)
     (tmp_path / "deploy.sh").write_text(documented("deploy.sh"), encoding="utf-8")
     done = job.run(["sh", "deploy.sh"], tmp_path, {"AWS_PROFILE": "dev"})
     assert done.returncode == 0, done.stderr
@@ -155,4 +155,4 @@ def test_the_documented_script_deploys_as_it_stands(sandbox: Sandbox, tmp_path: 
     gateway = job.client("apigatewayv2", "dev")
     api = next(each for each in gateway.get_apis()["Items"] if each["Name"] == "orders")
     assert [each["RouteKey"] for each in gateway.get_routes(ApiId=api["ApiId"])["Items"]] == ["GET /orders"]
-    remove(job, "dev", "orders")
+    remove(job.with_profile("dev"), "orders", roles)
