@@ -81,8 +81,11 @@ class Cluster:
             raise FailedError(
                 f"cluster {name} is {found['status']}; wait until it is ACTIVE, or look at it with `aws eks`"
             )
-        authority = base64.b64decode(found["certificateAuthority"]["data"]).decode()
-        return cls(name, found["endpoint"], authority, lambda: kube_token.get_token(name, region, profile))
+        try:
+            authority = base64.b64decode(found["certificateAuthority"]["data"]).decode()
+            return cls(name, found["endpoint"], authority, lambda: kube_token.get_token(name, region, profile))
+        except (ssl.SSLError, ValueError) as error:
+            raise FailedError(f"EKS gives an authority for cluster {name} that is no certificate: {error}") from None
 
     def get(self, path: str) -> dict[str, Any]:
         """Read one object or list.

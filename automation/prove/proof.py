@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from automation import inspect, live_runners
 from automation.errors import FailedError
 from automation.prove import deployed, jobs, judge, plan, strangers, tokens
-from automation.prove.cluster import ApiRefusalError, Cluster
+from automation.prove.cluster import Cluster
 from automation.prove.deployed import ClassProblemError, Deployed
 from automation.prove.model import Answer, Cell
 from automation.prove.probes import Probes
@@ -151,9 +151,12 @@ def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Clust
     found = {settings.stack: own}
     for stack in load.stacks():
         if stack != settings.stack:
-            other = Cluster.of(inspect.settings_of(stack))
+            try:
+                other, why = Cluster.of(inspect.settings_of(stack)), "it is not deployed"
+            except FailedError as error:
+                other, why = None, str(error)
             if other is None:
-                say(f"stack {stack} is not deployed, so its classes are not tried as strangers")
+                say(f"classes of stack {stack} are not tried as strangers: {why}")
             else:
                 found[stack] = other
     return found
@@ -184,7 +187,7 @@ def _laid_out(
         if problem is None:
             try:
                 ready[identity] = places.lay_out(identity)
-            except ApiRefusalError as error:
+            except FailedError as error:
                 problem = str(error)
         if problem is not None:
             broken[identity] = Answer(error=problem, kind=BROKEN)
