@@ -30,8 +30,6 @@ class JobCache(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     """Physical name of the bucket."""
-    key_arn: pulumi.Output[str]
-    """ARN of its key."""
 
     def __init__(self, name: str, args: JobCacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:JobCache", name, None, opts)
@@ -50,5 +48,5 @@ class JobCache(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.bucket, self.key_arn = bucket.name, bucket.key_arn
+        self.bucket = bucket.name
         self.register_outputs({"bucket": self.bucket})

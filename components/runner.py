@@ -72,7 +72,6 @@ class Runner(pulumi.ComponentResource):
                 runner_class=name,
                 issuer=args.cluster.issuer,
                 oidc_provider_arn=args.cluster.oidc_provider_arn,
-                cache_key_arn=args.cache.key_arn,
             ),
             child,
         )
@@ -87,7 +86,10 @@ class Runner(pulumi.ComponentResource):
                 nodes=[pool.pool, args.managers.pool],
                 needs=[identity, args.cache, *args.access, *([made] if made is not None else [])],
                 after=[each.helm_release for each in args.after],
-                manager_role_arn=identity.manager_role_arn,
+                # Composed, so that a first preview shows it; `needs` makes the account wait for the role.
+                manager_role_arn=settings.names.role_arn(
+                    settings.platform_account.id, settings.names.manager_role(name)
+                ),
                 vpc_cidrs=args.network.vpc_cidrs,
             ),
             child,

@@ -54,7 +54,7 @@ class RunnerClassArgs:
     """The class."""
     token: pulumi.Input[str]
     """Runner authentication token; secret."""
-    manager_role_arn: pulumi.Input[str]
+    manager_role_arn: str
     """Role that the manager's service account is annotated with."""
     vpc_cidrs: pulumi.Input[Sequence[str]]
     """Networks that jobs may not reach."""

@@ -35,8 +35,6 @@ class RunnerIdentityArgs:
     """Issuer of the cluster's service accounts."""
     oidc_provider_arn: pulumi.Input[str]
     """Its provider in the platform's account."""
-    cache_key_arn: pulumi.Input[str]
-    """Key of the job cache."""
 
 
 class RunnerIdentity(pulumi.ComponentResource):
@@ -59,7 +57,8 @@ class RunnerIdentity(pulumi.ComponentResource):
                 settings.organization,
                 bucket=names.cache_bucket(settings.platform_account.id),
                 prefix=runner_class,
-                key_arn=args.cache_key_arn,
+                account_id=settings.platform_account.id,
+                key_alias=names.key_alias("cache"),
             )
         )
         self.manager_role_arn = self._with_policy("manager", manager, "cache", cache)

@@ -17,7 +17,7 @@ from policies.values import holds_unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from access.documents import Leaf, Principal, Statement
+    from access.documents import Leaf, Statement
     from policies.rule import Case
     from policies.values import Field
 
@@ -71,8 +71,8 @@ def known(leaves: Iterable[Leaf], field: Field) -> list[str]:
 
 
 def principals(statement: Statement, kind: str, field: Field) -> list[str]:
-    """Principals of a kind, such as `AWS`."""
-    return known((each.value for each in statement.principals if each.kind == kind), field)
+    """Principals of a kind, such as `AWS`. One that is not known may be of any kind, so it is recorded for each."""
+    return known((e.value for e in statement.principals if e.kind == kind or not isinstance(e.value, str)), field)
 
 
 def values_of(statement: Statement, operator: str, key: str, field: Field) -> list[str] | None:
@@ -96,11 +96,6 @@ def speaks_of(statement: Statement, action: str, field: Field) -> bool:
 def place(statement: Statement) -> str:
     """How a message names a statement: by its Sid, else by its place."""
     return f"statement {statement.sid or statement.index}"
-
-
-def spelled(principal: Principal) -> str:
-    """How a message names a principal."""
-    return f"{principal.kind}:{principal.value}"
 
 
 def has_wildcard(text: str) -> bool:

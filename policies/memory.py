@@ -81,8 +81,10 @@ class Memory:
         """The resources of these URNs, as far as they were shown."""
         return [self._seen[urn] for urn in urns if urn in self._seen]
 
-    def take(self, urns: Iterable[str]) -> tuple[list[Seen], list[str]]:
-        """The resources of a whole stack, and the URNs that were never shown; forgets everything, for the next run."""
-        known, self._seen = self._seen, {}
-        wanted = list(urns)
-        return [known[urn] for urn in wanted if urn in known], [urn for urn in wanted if urn not in known]
+    def never_shown(self, urns: Iterable[str]) -> list[str]:
+        """URNs of resources that the engine has not shown."""
+        return [urn for urn in urns if urn not in self._seen]
+
+    def forget(self) -> None:
+        """End a run."""
+        self._seen = {}

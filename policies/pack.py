@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent import futures
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -33,6 +34,8 @@ from policies.memory import seen
 from policies.rule import Kind, Rule, Verdict, judged
 from policies.stack import Index, Run, judged_whole
 from policies.surroundings import of_process
+from policies.tokens import CLUSTER
+from policies.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 NAME = "runner-platform"
 WORKERS = 4
+WITH_OUTPUTS = frozenset({CLUSTER})
+"""Types whose outputs a rule of stacks compares with."""
 
 
 def said(rule: Rule, verdict: Verdict) -> str:
@@ -122,6 +127,7 @@ class OnePass(_PolicyAnalyzerServicer):
         self._by_rule = {each.rule.id: each for each in policies_of(rules)}
         super().__init__(NAME, "0.0.1", list(self._by_rule.values()), EnforcementLevel.MANDATORY)
         self._exceptions = exceptions
+        self._deferred: set[tuple[str, str]] = set()
 
     def Analyze(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
         """Judge one resource by all rules that look at its type, and remember it."""
@@ -138,20 +144,27 @@ class OnePass(_PolicyAnalyzerServicer):
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
         """Judge the whole stack by all rules of stacks; ends a run."""
         surroundings, response = self._surroundings(), proto.AnalyzeResponse()
-        shown, never_shown = surroundings.memory.take(each.urn for each in request.resources)
+        urns = [each.urn for each in request.resources if each.type != "pulumi:pulumi:Stack"]
+        shown, never_shown = surroundings.memory.known(urns), surroundings.memory.never_shown(urns)
+        answers = {each.urn: self._plain(each) for each in request.resources if each.type in WITH_OUTPUTS}
+        shown = [replace(each, outputs=answers[each.urn]) if each.urn in answers else each for each in shown]
         run = Run(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
         index = Index(shown, surroundings, run)
         for policy in self._by_rule.values():
             rule = policy.rule
             if rule.of_stack is not None:
-                self._report(
-                    response, policy, judged_whole(rule, index, options_of(rule, self._get_policy_config(rule.name)))
-                )
+                options = options_of(rule, self._get_policy_config(rule.name))
+                self._report(response, policy, judged_whole(rule, index, options))
+        self._deferred.clear()
+        surroundings.memory.forget()
         return response
 
     def _surroundings(self) -> Surroundings:
         self._configure_runtime_settings()  # type: ignore[no-untyped-call]  # the SDK is untyped
         return of_process()
+
+    def _plain(self, request: Any) -> Any:
+        return plain(unknown_checking_proxy(deserialize_properties(json_format.MessageToDict(request.properties))))
 
     def _args(self, request: Any) -> ResourceValidationArgs:
         props = unknown_checking_proxy(deserialize_properties(json_format.MessageToDict(request.properties)))
@@ -161,11 +174,19 @@ class OnePass(_PolicyAnalyzerServicer):
     def _report(self, response: Any, policy: Any, verdicts: Iterable[Verdict]) -> None:
         rule = policy.rule
         for verdict in verdicts:
-            if verdict.kind is Kind.VIOLATION and self._exceptions.cover(rule.id, verdict.urn):
+            if self._passed_over(rule, verdict):
                 continue
             level = EnforcementLevel.ADVISORY if verdict.kind is Kind.DEFERRED else rule.level
             report = self._create_report_violation(response, policy.name, policy.description, level, rule.severity)
             report(said(rule, verdict), verdict.urn)
+
+    def _passed_over(self, rule: Rule, verdict: Verdict) -> bool:
+        """Whether an exception covers it, or it is a deferred document that was listed before: each is listed once."""
+        if verdict.kind is Kind.DEFERRED:
+            listed = (verdict.urn, verdict.text) in self._deferred
+            self._deferred.add((verdict.urn, verdict.text))
+            return listed
+        return verdict.kind is Kind.VIOLATION and self._exceptions.cover(rule.id, verdict.urn)
 
     def _lowered(self) -> list[str]:
         """Ids of mandatory rules that the configuration tries to switch off or to lower."""

@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from access.facts import Facts
+from access.integrity import flows
+from access.resources import Resource
+from access.world import World
+from config.settings import Settings
 from policies.exceptions import Exceptions
 from policies.rule import Case, Kind, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from access.integrity import Flow
     from policies.memory import Seen
     from policies.rule import Rule
     from policies.surroundings import Surroundings
@@ -43,6 +49,18 @@ class Index:
             found[each.type].append(each)
         return found
 
+    @cached_property
+    def world(self) -> World:
+        """Who can assume what, as `access` derives it from the same resources."""
+        settings = self.surroundings.settings
+        facts = Facts.of([settings]) if isinstance(settings, Settings) else Facts.of([], settings)
+        return World.of((Resource(e.urn, e.type, e.name, e.account, e.inputs) for e in self.resources), facts)
+
+    @cached_property
+    def flows(self) -> list[Flow]:
+        """What open classes write and protected ones take in."""
+        return flows(self.world)
+
 
 class Stack:
     """A stack as one rule sees it."""
@@ -50,6 +68,7 @@ class Stack:
     def __init__(self, index: Index, options: Mapping[str, Any]) -> None:
         self.index, self._options = index, options
         self._cases: dict[str, Case] = {}
+        self._open: list[Verdict] = []
 
     @property
     def surroundings(self) -> Surroundings:
@@ -72,8 +91,14 @@ class Stack:
         """A threshold of the rule."""
         return self._options[name]
 
+    def undecide(self, urn: str, what: str) -> None:
+        """Record that something which no single field decides could not be decided."""
+        kind = Kind.DEFERRED if self.surroundings.waits_for_issuer() else Kind.UNDECIDED
+        self._open.append(Verdict(kind, urn, what))
+
     def undecided(self) -> Iterator[Verdict]:
         """What the rule asked for and is not known."""
+        yield from self._open
         for urn, case in self._cases.items():
             for path in case.undecided:
                 may_wait = self.surroundings.may_defer(case.seen, path)

@@ -50,14 +50,16 @@ class Surroundings:
         Only the trust documents of service accounts' roles, and the issuer's own provider; only while the issuer is not known. So nobody
         can hide another document by making it unknown.
         """
-        if not self.dry_run or self.runners is None or not self._issuer_unknown():
+        if not self.waits_for_issuer() or self.runners is None:
             return False
         if resource.type == OIDC_PROVIDER:
             return path == "url"
         return resource.type == ROLE and path == "assumeRolePolicy" and resource.inputs.get("name") in self._deferrable
 
-    def _issuer_unknown(self) -> bool:
-        return any(holds_unknown(each.inputs.get("url")) for each in self.memory.of_type(OIDC_PROVIDER))
+    def waits_for_issuer(self) -> bool:
+        """Whether this is the preview of a cluster that does not exist yet."""
+        providers = self.memory.of_type(OIDC_PROVIDER)
+        return self.dry_run and any(holds_unknown(each.inputs.get("url")) for each in providers)
 
     @property
     def _deferrable(self) -> set[str]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.documents.boundary import PASSABLE_TO
+from components.documents.storage import key_by_alias
 from components.documents.trust import Document, allow, document
 from config.model import Capability, Level
-from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, domain, state_bucket
+from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,14 +172,6 @@ def _pass_role(to: Grantee, service: str) -> Document:
 
 
 def key_use(to: Grantee, alias: str) -> Document:
-    """Statement: use a bucket's key, found by its alias because key ids are not known beforehand, and only through S3.
-
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
-    """
-    organization = to.names.organization
-    condition = {
-        "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
-        "StringEquals": {"kms:ViaService": f"s3.{organization.region}.{domain(organization.partition)}"},
-    }
+    """Statement: read and write with a bucket's key, through S3."""
     actions = ("kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")
-    return allow("Key", actions, to.arn("kms", "key/*"), condition)
+    return key_by_alias(to.names.organization, to.account_id, alias, actions)

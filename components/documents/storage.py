@@ -6,11 +6,14 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.documents.trust import Document, document
+from components.documents.trust import Document, allow, document
+from config.names import domain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.sections import Organization
 
 
@@ -44,7 +47,21 @@ def key_policy(organization: Organization, account_id: str) -> Document:
     )
 
 
-def cache_access(organization: Organization, *, bucket: str, prefix: str, key_arn: Any) -> Document:
+def key_by_alias(organization: Organization, account_id: str, alias: str, actions: Sequence[str]) -> Document:
+    """Statement: use a bucket's key, found by its alias because key ids are not known beforehand, and only through S3.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+    """
+    through_s3 = f"s3.{organization.region}.{domain(organization.partition)}"
+    keys = f"arn:{organization.partition}:kms:{organization.region}:{account_id}:key/*"
+    condition = {
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
+        "StringEquals": {"kms:ViaService": through_s3},
+    }
+    return allow("Key", actions, keys, condition)
+
+
+def cache_access(organization: Organization, *, account_id: str, bucket: str, prefix: str, key_alias: str) -> Document:
     """What a class's manager may do in the cache: five S3 actions on its own prefix, and the bucket's key.
 
     `ListBucket` is among them because without it a missing object reads as forbidden. The manager signs the URLs that jobs use, so
@@ -65,7 +82,7 @@ def cache_access(organization: Organization, *, bucket: str, prefix: str, key_ar
             "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"],
             "Resource": f"{arn}/{prefix}/*",
         },
-        {"Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key_arn},
+        key_by_alias(organization, account_id, key_alias, ("kms:Decrypt", "kms:GenerateDataKey")),
     )
 
 

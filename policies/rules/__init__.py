@@ -5,10 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.rule import rules_of
-from policies.rules import cluster, hygiene, network, permissions, runners, trust
+from policies.rules import (
+    access_matrix,
+    cluster,
+    gitlab,
+    hygiene,
+    identity,
+    integrity,
+    kubernetes,
+    network,
+    permissions,
+    runners,
+    storage,
+    trust,
+)
 
 if TYPE_CHECKING:
     from policies.rule import Rule
 
-MODULES = (trust, permissions, cluster, network, runners, hygiene)
+MODULES = (
+    trust,
+    identity,
+    access_matrix,
+    integrity,
+    permissions,
+    cluster,
+    network,
+    kubernetes,
+    runners,
+    gitlab,
+    storage,
+    hygiene,
+)
 RULES: list[Rule] = [rule for module in MODULES for rule in rules_of(module)]

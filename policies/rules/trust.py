@@ -21,7 +21,6 @@ from policies.documents import (
     place,
     principals,
     speaks_of,
-    spelled,
     unreadable,
     values_of,
 )
@@ -66,9 +65,10 @@ def no_anonymous_principal(role: Case) -> Iterator[str]:
             yield f"{place(statement)} has NotPrincipal: everybody else is let in"
         elif not statement.principals:
             yield f"{place(statement)} names no principal"
-        for principal in statement.principals:
-            if isinstance(principal.value, str) and has_wildcard(principal.value):
-                yield f"{place(statement)} trusts {spelled(principal)}, a wildcard"
+        for kind in sorted({each.kind for each in statement.principals}):
+            for principal in principals(statement, kind, field):
+                if has_wildcard(principal):
+                    yield f"{place(statement)} trusts {kind}:{principal}, a wildcard"
 
 
 @resource_rule(

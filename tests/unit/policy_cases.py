@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import tomllib
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from access.resources import UNKNOWN
+import tomli_w
+
 from automation.gate.shown import Shown, registered
 from config import foundation
 from config import settings as platform
@@ -131,4 +133,43 @@ def all_verdicts(resource: Seen, stack: str = "prod") -> dict[str, list[Verdict]
     return {rule: each for rule, each in found.items() if each}
 
 
-__all__ = ["ABSENT", "UNKNOWN"]
+def says(rule: str, resource: Seen, stack: str = "prod", **options: Any) -> list[str]:
+    """Everything that a rule says when the program holds this resource instead of, or beside, its own; kind and text in one."""
+    judge = verdicts if BY_ID[rule].of_resource is not None else _whole_with
+    return [f"{each.kind}: {each.text}" for each in judge(rule, resource, stack, **options)]
+
+
+def _whole_with(rule: str, resource: Seen, stack: str, **options: Any) -> list[Verdict]:
+    return whole(rule, with_one(resource, stack), stack, **options)
+
+
+def violates(rule: str, resource: Seen, fragment: str, stack: str = "prod", **options: Any) -> None:
+    """Assert that a rule finds a violation whose text holds a fragment."""
+    found = says(rule, resource, stack, **options)
+    assert any(each.startswith("VIOLATION") and fragment in each for each in found), f"{rule} said {found}"
+
+
+def undecides(rule: str, resource: Seen, path: str, stack: str = "prod") -> None:
+    """Assert that a rule says UNDECIDED of a field, and nothing else of this resource."""
+    found = says(rule, resource, stack)
+    assert f"UNDECIDED: {path}" in found, f"{rule} said {found}: an unknown value must not pass in silence"
+
+
+def new(like: Seen, name: str, token: str | None = None, **inputs: Any) -> Seen:
+    """A resource that the program does not have, in the account of another."""
+    token = token or like.type
+    return Seen(
+        urn=f"urn:pulumi:prod::runner-platform::{token}::{name}",
+        type=token,
+        name=name,
+        inputs=inputs,
+        provider=like.provider,
+        provider_inputs=like.provider_inputs,
+    )
+
+
+def with_toml(release: Seen, path: str, value: Any) -> Seen:
+    """A release with another setting of its one `[[runners]]`."""
+    document = tomllib.loads(release.inputs["values"]["runners"]["config"])
+    document["runners"][0] = _put(document["runners"][0], path.split("."), value)
+    return changed(release, "values.runners.config", tomli_w.dumps(document))

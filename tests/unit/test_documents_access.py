@@ -170,7 +170,7 @@ def every_document(partition: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "flow log", storage.flow_log_writer(organization, ACCOUNT, "g")
     yield (
         "cache",
-        storage.cache_access(organization, bucket="b", prefix="small", key_arn=f"arn:{partition}:kms:r:a:key/k"),
+        storage.cache_access(organization, bucket="b", prefix="small", account_id=ACCOUNT, key_alias="alias/k"),
     )
     yield "pull", registry.pull_policy(organization)
 

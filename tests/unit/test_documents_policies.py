@@ -94,7 +94,9 @@ def test_a_bucket_refuses_strangers_and_plain_text() -> None:
 
 
 def test_a_manager_uses_its_own_prefix_of_the_cache_with_five_actions() -> None:
-    document = storage.cache_access(ORGANIZATION, bucket="b", prefix="small", key_arn="k")
+    document = storage.cache_access(
+        ORGANIZATION, account_id="222222222222", bucket="b", prefix="small", key_alias="alias/cicd/cache"
+    )
     actions = [action for each in document["Statement"] for action in listed(each["Action"])]
     assert {a for a in actions if a.startswith("s3:")} == {
         *("s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"),
@@ -102,7 +104,9 @@ def test_a_manager_uses_its_own_prefix_of_the_cache_with_five_actions() -> None:
     by_sid = {each["Sid"]: each for each in document["Statement"]}
     assert by_sid["Objects"]["Resource"] == "arn:aws:s3:::b/small/*"
     assert by_sid["List"]["Condition"] == {"StringLike": {"s3:prefix": ["small/*"]}}
-    assert by_sid["Key"]["Resource"] == "k"
+    assert by_sid["Key"]["Condition"]["ForAnyValue:StringEquals"] == {"kms:ResourceAliases": "alias/cicd/cache"}, (
+        "no id of a key: a first preview shows and judges the whole document"
+    )
 
 
 def test_the_organisation_pulls_and_nobody_pushes_by_the_repository_s_policy() -> None:
