@@ -1,12 +1,14 @@
-"""Deployed stacks, by name: what the engine knows of them. Reads only; needs the engine, a backend and its credentials."""
+"""Deployed stacks, by name: what the engine knows of them. Reads only; needs the engine, a backend and its credentials.
+
+Each answer is one short command of the engine. The SDK would first select the stack, which changes what a person has selected.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
-
-from pulumi import automation
 
 from automation.errors import FailedError
 from config import foundation, load
@@ -22,7 +24,8 @@ def outputs(stack: str) -> dict[str, Any]:
     Raises:
         FailedError: there is no such stack in the backend, or the engine cannot be run.
     """
-    return {name: output.value for name, output in _run(lambda: _select(stack).outputs()).items()}
+    found: dict[str, Any] = json.loads(_ask(stack, "stack", "output", "--json", "--show-secrets"))
+    return found
 
 
 def deployment(stack: str) -> dict[str, Any]:
@@ -31,8 +34,7 @@ def deployment(stack: str) -> dict[str, Any]:
     Raises:
         FailedError: there is no such stack in the backend, or the engine cannot be run.
     """
-    exported = _run(lambda: _select(stack).export_stack())
-    return dict(exported.deployment or {})
+    return dict(json.loads(_ask(stack, "stack", "export")).get("deployment") or {})
 
 
 def external_tokens(settings: Settings) -> dict[str, str]:
@@ -43,26 +45,25 @@ def external_tokens(settings: Settings) -> dict[str, str]:
     """
     found = {name: os.environ.get(f"RUNNER_TOKEN_{name.upper()}", "").strip() for name in settings.runners}
     if not all(found.values()):
-        configured = _run(lambda: _select(settings.stack).get_all_config()).get(f"{PROJECT}:tokens")
-        stored = json.loads(configured.value) if configured is not None else {}
+        configured = json.loads(_ask(settings.stack, "config", "--json", "--show-secrets")).get(f"{PROJECT}:tokens")
+        stored = json.loads(configured["value"]) if configured is not None else {}
         found = {name: token or stored.get(name, "").strip() for name, token in found.items()}
     return {name: token for name, token in found.items() if token}
 
 
-def _select(stack: str) -> automation.Stack:
+def _ask(stack: str, *arguments: str) -> str:
     folder = load.ROOT / "foundation" if stack == foundation.STACK else load.ROOT
-    return automation.select_stack(stack_name=stack, work_dir=str(folder))
-
-
-def _run(call: Any) -> Any:
+    command = ["pulumi", *arguments, "--stack", stack, "--non-interactive", "--color", "never"]
+    environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        return call()
-    except automation.StackNotFoundError:
-        raise FailedError("the backend has no such stack; `pulumi stack ls` shows what it has") from None
-    except automation.CommandError as error:
-        last = [line for line in str(error).splitlines() if "error:" in line] or ["the engine failed"]
-        raise FailedError(last[0].strip()) from None
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise FailedError(
             'the Pulumi CLI is not on PATH; install it, or use the sandbox\'s: eval "$(runner-platform sandbox env)"'
         ) from None
+    if done.returncode == 0:
+        return done.stdout
+    if "no stack named" in done.stderr:
+        raise FailedError("the backend has no such stack; `pulumi stack ls` shows what it has")
+    last = [line for line in done.stderr.splitlines() if "error:" in line] or ["the engine failed"]
+    raise FailedError(last[0].strip())
