@@ -62,11 +62,11 @@ def here(environment: Mapping[str, str]) -> dict[str, list[str]]:
         found["boto3"] = [python, str(FOLDER / "python" / "probe.py")]
     if shutil.which("aws", path=search):
         found["cli"] = [sys.executable, str(FOLDER / "cli" / "probe.py")]
-    node = shutil.which("node", path=search)
-    if node and (FOLDER / "javascript" / "node_modules").is_dir():
-        found["javascript"] = [node, str(FOLDER / "javascript" / "probe.mjs")]
-    if (FOLDER / "go" / "probe-go").exists():
-        found["go"] = [str(FOLDER / "go" / "probe-go")]
+    compiled = {"javascript": FOLDER / "javascript" / "probe-javascript", "go": FOLDER / "go" / "probe-go"}
+    for family, file in compiled.items():
+        program = str(file) if file.exists() else shutil.which(file.name, path=search)
+        if program:
+            found[family] = [program]
     return found
 
 

@@ -128,12 +128,14 @@ def _trouble(rows: Sequence[Row], findings: Sequence[Finding]) -> list[str]:
     for each in findings:
         lines += [f"{'wrong' if each.fatal else 'note'}: {each.text}", f"  {each.cause}: {ADVICE[each.cause]}"]
     told = {each.cause for each in findings}
+    ways: dict[tuple[str, str, str, str], list[str]] = {}
     for row in rows:
-        if row.ok:
-            continue
-        said = row.error or f"expected {row.expected or 'nothing'}, got {row.got}"
-        lines.append(f"{row.profile} by {row.sdk} ({row.way}): {row.cause}: {said}")
-        if row.cause not in told:
-            told.add(row.cause)
-            lines.append(f"  {ADVICE[row.cause]}")
+        if not row.ok:
+            said = row.error or f"expected {row.expected or 'nothing'}, got {row.got}"
+            ways.setdefault((row.profile, row.sdk, row.cause, said), []).append(row.way)
+    for (profile, sdk, cause, said), by in ways.items():
+        lines.append(f"{profile} by {sdk} ({', '.join(by)}): {cause}: {said}")
+        if cause not in told:
+            told.add(cause)
+            lines.append(f"  {ADVICE[cause]}")
     return lines
