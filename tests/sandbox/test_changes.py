@@ -6,27 +6,21 @@ In a sandbox of the module's own. The program is a copy with another stack file,
 from __future__ import annotations
 
 import json
-import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
-import gitlab
 import pytest
-import yaml
 
 from config import load
-from sandbox.organization import PROJECT
+from tests.sandbox.copied_program import change, copied
+from tests.sandbox.leftovers import client_of, keys_of, leftovers, runners_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.sandbox.live import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
-Stack = dict[str, Any]
-PROGRAM = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "config", "components", "automation")
 RUNNERS = "runner-platform:runners"
 
 
@@ -39,20 +33,7 @@ def deployed(own: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """A copy of the platform's program, with the same environment."""
-    for name in PROGRAM:
-        source = PROJECT / name
-        copy: Callable[[Path, Path], object] = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / name)
-    (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
-    return tmp_path
-
-
-def change(program: Path, edit: Callable[[Stack], None]) -> None:
-    file = program / "Pulumi.dev.yaml"
-    document = yaml.safe_load(file.read_text())
-    edit(document["config"])
-    file.write_text(yaml.safe_dump(document))
+    return copied(tmp_path)
 
 
 def planned(sandbox: Sandbox, program: Path) -> dict[str, str]:
@@ -102,37 +83,9 @@ def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
 def test_a_destroy_leaves_what_is_stated_and_nothing_else(deployed: Sandbox) -> None:
     done = deployed.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
     assert done.returncode == 0, done.stdout
-    assert runners_of(deployed) == [], "a runner without its manager would take jobs and never run them"
-    assert deployed.state().clusters == [], "its control plane is stopped"
-    accounts = load.of_foundation().accounts
-    for name, account in accounts.items():
-        client = client_of(deployed, account.id)
-        roles = [role["Arn"] for role in client("iam").list_roles()["Roles"] if "/cicd-dev/" in role["Arn"]]
-        buckets = [each["Name"] for each in client("s3").list_buckets()["Buckets"] if each["Name"].endswith("-dev")]
-        assert (roles, buckets) == ([], []), name
-        assert all(key["KeyState"] == "PendingDeletion" for key in keys_of(client("kms"), "-dev")), (
-            "keys wait, as stated"
-        )
-        assert client("s3").list_buckets()["Buckets"], f"the state of {name} is the foundation's and stays"
-
-
-def runners_of(sandbox: Sandbox) -> list[Any]:
-    variables = sandbox.variables
-    base = variables["GITLAB_BASE_URL"].rstrip("/").removesuffix("/api/v4")
-    api = gitlab.Gitlab(base, private_token=variables["GITLAB_TOKEN"])
-    found = [
-        *api.groups.get(1234, lazy=True).runners.list(get_all=True),
-        *api.projects.get(5678, lazy=True).runners.list(get_all=True),
-    ]
-    return [api.runners.get(each.id) for each in found]
-
-
-def client_of(sandbox: Sandbox, account: str) -> Callable[[str], Any]:
-    session = boto3.Session(aws_access_key_id=account, aws_secret_access_key="root", region_name="eu-central-1")
-    return lambda service: session.client(service, endpoint_url=f"http://127.0.0.1:{sandbox.state().ports.aws}")
-
-
-def keys_of(client: Any, suffix: str) -> list[dict[str, Any]]:
-    """Keys of a stack: their descriptions name what they are for."""
-    found = [client.describe_key(KeyId=each["KeyId"])["KeyMetadata"] for each in client.list_keys()["Keys"]]
-    return [key for key in found if key.get("Description", "").endswith(suffix)]
+    assert leftovers(deployed, "dev") == [], "a runner without its manager, for one, would take jobs and never run them"
+    for name, account in load.of_foundation().accounts.items():
+        keys = keys_of(deployed, account.id, "-dev")
+        assert all(key["KeyState"] == "PendingDeletion" for key in keys), "keys wait, as stated"
+        buckets = client_of(deployed, account.id)("s3").list_buckets()["Buckets"]
+        assert buckets, f"the state of {name} is the foundation's and stays"
