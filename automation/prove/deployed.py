@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TEMPLATE_KEY = "config.template.toml"
 """Key of the chart's ConfigMap that holds the runner's configuration template."""
 TOKEN_SECONDS = 3600
+ClassKey = tuple[str, str]
+"""Stack and class."""
 
 
 class ClassProblemError(FailedError):

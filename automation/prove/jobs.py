@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from automation.prove.cluster import Cluster
-    from automation.prove.deployed import Deployed
+    from automation.prove.deployed import ClassKey, Deployed
     from automation.prove.model import Attempt
-    from config.settings import Settings
 
 COMMAND = ["doctor", "--json"]
 WAIT_SECONDS = 15 * 60
@@ -54,8 +53,8 @@ class Patience:
 
 def cells(
     cluster: Cluster,
-    settings: Settings,
-    classes: Mapping[tuple[str, str], Deployed],
+    classes: Mapping[ClassKey, Deployed],
+    problems: Mapping[ClassKey, str],
     attempts: Sequence[Attempt],
     known: Mapping[tuple[str, str], str],
     say: Callable[[str], None],
@@ -64,21 +63,29 @@ def cells(
 
     A profile that a class does not have is not in its config, so `doctor` does not try it, and there is no cell; one that is there and
     should not be makes a wrong cell.
+
+    Args:
+        cluster: where the classes live.
+        classes: those that are deployed.
+        problems: what is wrong with the others.
+        attempts: of classes, not of strangers.
+        known: ARNs of roles by account id and name.
+        say: takes sentences.
     """
 
-    def of_class(name: str) -> list[Cell]:
-        own = [each for each in attempts if each.runner_class == name]
-        deployed = classes.get((settings.stack, name))
-        if deployed is None:
-            return broken(own, f"class {name} is not deployed as it must be")
-        say(f"running doctor in {deployed.namespace}; a class without nodes starts one first")
+    def of_class(key: ClassKey) -> list[Cell]:
+        own = [each for each in attempts if (each.identity.stack, each.identity.runner_class) == key]
+        if key in problems:
+            return broken(own, problems[key])
+        say(f"running doctor in {classes[key].namespace}; a class without nodes starts one first")
         try:
-            return read(own, doctor(cluster, deployed), known)
-        except (DoctorError, ApiRefusalError) as error:
+            return read(own, doctor(cluster, classes[key]), known)
+        except FailedError as error:
             return broken(own, str(error))
 
-    with ThreadPoolExecutor(len(settings.runners)) as pool:
-        return [cell for found in pool.map(of_class, settings.runners) for cell in found]
+    keys = [*classes, *problems]
+    with ThreadPoolExecutor(len(keys)) as pool:
+        return [cell for found in pool.map(of_class, keys) for cell in found]
 
 
 def broken(attempts: Sequence[Attempt], why: str) -> list[Cell]:

@@ -18,7 +18,7 @@ from automation import inspect, live_runners
 from automation.errors import FailedError
 from automation.prove import deployed, jobs, judge, plan, strangers, tokens
 from automation.prove.cluster import Cluster
-from automation.prove.deployed import ClassProblemError, Deployed
+from automation.prove.deployed import ClassKey, ClassProblemError, Deployed
 from automation.prove.model import Answer, Cell
 from automation.prove.probes import Probes
 from automation.prove.workplace import ENDPOINT_VARIABLE, Workplace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from automation.live_runners import LiveRunner
-    from automation.prove.model import Identity
+    from automation.prove.model import Attempt, Identity
     from config.settings import Settings
 
 BROKEN = "Broken"
@@ -88,12 +88,12 @@ def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
     settings = inspect.settings_of(stack)
     with ThreadPoolExecutor(1) as beside:
         asked = beside.submit(_runners, stack, watcher.say)
-        cells = _cells(settings, watcher, plan.Scope.of(everything=everything))
+        found = cells(settings, watcher, plan.Scope.of(everything=everything))
         runners, gitlab = asked.result()
     return Proof(
         settings=settings,
         accounts=list(load.of_foundation().accounts),
-        cells=cells,
+        cells=found,
         runners=runners,
         gitlab=gitlab,
         seconds=time.monotonic() - began,
@@ -108,34 +108,80 @@ def _runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunn
     return {each.runner_class: each for each in found}, ""
 
 
-def _cells(settings: Settings, watcher: Watcher, scope: plan.Scope) -> list[Cell]:
+def cells(settings: Settings, watcher: Watcher, scope: plan.Scope) -> list[Cell]:
+    """Every cell of a stack, in the order in which they are planned.
+
+    Raises:
+        FailedError: the stack is not deployed, or cannot be reached.
+    """
     clusters = _clusters(settings, watcher.say)
-    accounts = load.of_foundation().accounts
     classes, problems = _classes(clusters[settings.stack], settings)
+    accounts = load.of_foundation().accounts
     others = [inspect.settings_of(other) for other in clusters if other != settings.stack]
     own = list(plan.attempts(settings, accounts, scope))
     foreign = list(strangers.attempts(settings, accounts, others, tokens.possible_forgeries()))
     known = judge.known_roles([*own, *foreign])
-    beside = ENDPOINT_VARIABLE in os.environ
     watcher.expect(len(own) + len(foreign))
-    cells = [] if beside else list(jobs.cells(clusters[settings.stack], settings, classes, own, known, watcher.say))
-    for _ in cells:
-        watcher.advance()
-    tried = [*own, *foreign] if beside else foreign
-    source = tokens.Tokens(clusters)
-    with (
-        tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as root,
-        Probes({each.sdk for each in tried}, os.cpu_count() or 1) as probes,
-    ):
-        places = Workplace(Path(root), classes, source)
-        ready, broken = _laid_out(places, {each.identity for each in tried}, problems)
-        possible = [each for each in tried if each.identity in ready]
-        cells += [judge.judged(each, broken[each.identity], known) for each in tried if each.identity in broken]
-        for attempt, answer in probes.run(possible, lambda each: places.environment(each, ready[each.identity])):
-            cells.append(judge.judged(attempt, answer, known))
+    bench = _Bench(clusters=clusters, classes=classes, problems=problems, known=known, watcher=watcher)
+    if ENDPOINT_VARIABLE in os.environ:
+        found = bench.tried([*own, *foreign])
+    else:
+        found = jobs.cells(clusters[settings.stack], classes, problems, own, known, watcher.say)
+        for _ in own:
             watcher.advance()
+        found += bench.tried(foreign)
     order = {each.key: index for index, each in enumerate([*own, *foreign])}
-    return judge.with_controls(sorted(cells, key=lambda cell: order[cell.attempt.key]))
+    return judge.with_controls(sorted(found, key=lambda cell: order[cell.attempt.key]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """What attempts by processes of this machine need."""
+
+    clusters: Mapping[str, Cluster]
+    classes: Mapping[ClassKey, Deployed]
+    problems: Mapping[ClassKey, str]
+    known: Mapping[tuple[str, str], str]
+    watcher: Watcher
+
+    def tried(self, attempts: Sequence[Attempt]) -> list[Cell]:
+        """Run attempts side by side on all cores; what cannot be laid out is broken without being tried."""
+        cores = os.cpu_count() or 1
+        with (
+            tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as root,
+            Probes({each.sdk for each in attempts}, cores) as probes,
+        ):
+            places = Workplace(Path(root), self.classes, tokens.Tokens(self.clusters))
+            ready, broken = self._laid_out(places, {each.identity for each in attempts})
+            found = [self._judged(each, broken[each.identity]) for each in attempts if each.identity in broken]
+            possible = [each for each in attempts if each.identity in ready]
+            answers = probes.run(possible, lambda each: places.environment(each, ready[each.identity]))
+            return found + [self._judged(attempt, answer) for attempt, answer in answers]
+
+    def _judged(self, attempt: Attempt, answer: Answer) -> Cell:
+        self.watcher.advance()
+        return judge.judged(attempt, answer, self.known)
+
+    def _laid_out(
+        self, places: Workplace, identities: Iterable[Identity]
+    ) -> tuple[dict[Identity, dict[str, str]], dict[Identity, Answer]]:
+        """Variables of each identity, and why the others have none."""
+        ready: dict[Identity, dict[str, str]] = {}
+        broken: dict[Identity, Answer] = {}
+
+        def lay_out(identity: Identity) -> None:
+            problem = self.problems.get((identity.stack, identity.runner_class))
+            if problem is None:
+                try:
+                    ready[identity] = places.lay_out(identity)
+                except FailedError as error:
+                    problem = str(error)
+            if problem is not None:
+                broken[identity] = Answer(error=problem, kind=BROKEN)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lay_out, identities))
+        return ready, broken
 
 
 def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Cluster]:
@@ -162,36 +208,13 @@ def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Clust
     return found
 
 
-def _classes(
-    cluster: Cluster, settings: Settings
-) -> tuple[dict[tuple[str, str], Deployed], dict[tuple[str, str], str]]:
-    """What is deployed, and what is wrong with the rest, by stack and class."""
-    found, problems = {}, {}
+def _classes(cluster: Cluster, settings: Settings) -> tuple[dict[ClassKey, Deployed], dict[ClassKey, str]]:
+    """What is deployed, and what is wrong with the rest."""
+    found: dict[ClassKey, Deployed] = {}
+    problems: dict[ClassKey, str] = {}
     for name in settings.runners:
         try:
             found[settings.stack, name] = deployed.of_class(cluster, name, settings.organization.region)
         except ClassProblemError as error:
             problems[settings.stack, name] = str(error)
     return found, problems
-
-
-def _laid_out(
-    places: Workplace, identities: Iterable[Identity], problems: Mapping[tuple[str, str], str]
-) -> tuple[dict[Identity, dict[str, str]], dict[Identity, Answer]]:
-    """Variables of each identity, and why the others have none."""
-    ready: dict[Identity, dict[str, str]] = {}
-    broken: dict[Identity, Answer] = {}
-
-    def lay_out(identity: Identity) -> None:
-        problem = problems.get((identity.stack, identity.runner_class))
-        if problem is None:
-            try:
-                ready[identity] = places.lay_out(identity)
-            except FailedError as error:
-                problem = str(error)
-        if problem is not None:
-            broken[identity] = Answer(error=problem, kind=BROKEN)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lay_out, identities))
-    return ready, broken

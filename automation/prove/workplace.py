@@ -17,7 +17,7 @@ from automation.prove.model import TOKEN_FILE, Token, Way
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from automation.prove.deployed import Deployed
+    from automation.prove.deployed import ClassKey, Deployed
     from automation.prove.model import Attempt, Identity
     from automation.prove.tokens import Tokens
 
@@ -39,7 +39,7 @@ class Workplace:
         tokens: Where tokens come from.
     """
 
-    def __init__(self, root: Path, classes: Mapping[tuple[str, str], Deployed], tokens: Tokens) -> None:
+    def __init__(self, root: Path, classes: Mapping[ClassKey, Deployed], tokens: Tokens) -> None:
         self._root, self._classes, self._tokens = root, classes, tokens
         self._numbers = itertools.count()
         self._passed_on = passed_on()

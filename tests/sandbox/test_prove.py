@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from automation.prove import plan, strangers
-from automation.prove.model import REFUSED
+from automation.prove import plan, proof, strangers
+from automation.prove.model import REFUSED, Sdk, Way
 from config import load
 from sandbox.kubernetes.client import KubeClient
 from tests.sandbox import proving
@@ -124,6 +124,28 @@ def test_a_class_of_which_something_was_removed_by_hand_is_told_by_what_is_missi
     assert reasons == {"BROKEN: configmap aws-config in jobs-review is not there; `pulumi up` makes it again"}
     own = [each for each in cells(done) if each["class"] not in {None, "review"}]
     assert all(each["ok"] for each in own), "the other classes are tried all the same"
+
+
+def test_a_role_that_somebody_writes_on_the_jobs_service_account_is_seen_where_it_misleads(sandbox: Sandbox) -> None:
+    role = SETTINGS.names.role_arn(SETTINGS.platform_account.id, SETTINGS.names.job_role("small"))
+    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == SETTINGS.names.cluster)
+    scope = plan.Scope(sdks=(Sdk.BOTO3, Sdk.GO), ways=(Way.ENV, Way.DEFAULT))
+    watcher = proof.Watcher(say=lambda _: None, expect=lambda _: None, advance=lambda: None)
+    with KubeClient.from_kubeconfig(kubeconfig) as client:
+
+        def annotate(value: str | None) -> None:
+            change = {"metadata": {"annotations": {"eks.amazonaws.com/role-arn": value}}}
+            client.patch("v1", "ServiceAccount", "job", "jobs-small", change)
+
+        annotate(role)
+        try:
+            found = proof.cells(SETTINGS, watcher, scope)
+        finally:
+            annotate(None)
+    red = {
+        (each.attempt.runner_class, each.attempt.profile, each.attempt.sdk, each.got) for each in found if not each.ok
+    }
+    assert red == {("small", account, Sdk.GO, role) for account in ("cicd", "dev")}, "Go ignores AWS_PROFILE beside it"
 
 
 def test_a_sandbox_that_was_stopped_is_told_and_not_a_traceback(sandbox: Sandbox) -> None:

@@ -171,7 +171,8 @@ def test_a_class_that_is_not_deployed_does_not_keep_the_others_from_being_tried(
         ("prod", name): deployed.of_class(api, name, "eu-central-1") for name in SETTINGS.runners if name != "big"
     }
     own = list(plan.attempts(SETTINGS, ACCOUNTS, plan.Scope.of(everything=False)))
-    found = jobs.cells(api, SETTINGS, classes, own, judge.known_roles(own), lambda _text: None)
-    wrong = {cell.attempt.runner_class for cell in found if not cell.ok}
-    assert wrong == {"big"}
+    problems = {("prod", "big"): "configmap aws-config in jobs-big is not there"}
+    found = jobs.cells(api, classes, problems, own, judge.known_roles(own), lambda _text: None)
+    wrong = {(cell.attempt.runner_class, cell.got) for cell in found if not cell.ok}
+    assert wrong == {("big", "BROKEN: configmap aws-config in jobs-big is not there")}
     assert {cell.attempt.runner_class for cell in found} == set(SETTINGS.runners)
