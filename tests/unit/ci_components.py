@@ -176,7 +176,7 @@ def variables_of(job: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, 
 
 
 def run(
-    script: str, folder: Path, environment: Mapping[str, str], shell: str = "sh"
+    script: str, folder: Path, environment: Mapping[str, str], shell: str = "sh", seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """A script in a shell that ends at the first failure, as the runner starts it."""
     return subprocess.run(
@@ -186,7 +186,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=seconds,
     )
 
 

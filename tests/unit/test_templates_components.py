@@ -262,3 +262,17 @@ def test_no_template_names_a_stored_key() -> None:
     for path in ALL:
         text = path.read_text()
         assert not re.search(r"AKIA|AWS_SECRET_ACCESS_KEY: |glpat-", text), path.name
+
+
+def test_the_pages_pipeline_for_teams_gives_inputs_that_exist() -> None:
+    page = (load.ROOT / "docs/pipelines.md").read_text()
+    includes = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["include"]
+    for include in includes:
+        name = include["component"].rpartition("/")[2].partition("@")[0]
+        declared = component(name).inputs
+        assert {key for key, its in declared.items() if "default" not in its} <= set(include["inputs"]) <= set(declared)
+        for key, value in include["inputs"].items():
+            assert re.search(declared[key]["regex"], value), f"{name}.{key}: {value}"
+    repositories = load.of_stack("prod").registry
+    assert "apps" in repositories.open
+    assert "apps" in repositories.protected
