@@ -159,7 +159,8 @@ def test_a_destroy_that_is_interrupted_again_and_again_is_finished_by_the_next(d
         until(lambda before=before: 0 < len(known(deployed)) <= before - BATCH, f"{BATCH} deletions", 300)  # type: ignore[misc]
         running.assert_alive()
         said = running.interrupt(number)
-        assert running.process.returncode != 0, said
+        # The exit code says nothing: ended by SIGTERM, this engine prints that all was deleted, and returns 0.
+        assert known(deployed), f"the state holds what is left: {said}"
         if number is signal.SIGKILL:
             recover(deployed)
     done = deployed.pulumi(*DESTROY)
