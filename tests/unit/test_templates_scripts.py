@@ -153,12 +153,12 @@ def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
         assert job.run(platform(job, name)).returncode == 0
     acted = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
     assert acted == [
-        "runner-platform preview --stack dev --plan plans/dev.json",
+        "runner-platform preview --stack dev --plan plans/dev.json --reports reports",
         "runner-platform up --stack dev --plan plans/dev.json --stop 20m",
         "runner-platform prove --stack dev",
         "runner-platform check --stack dev --deployed --reports reports",
         "runner-platform runners --stack dev",
-        "runner-platform preview --stack prod --plan plans/prod.json",
+        "runner-platform preview --stack prod --plan plans/prod.json --reports reports",
         "runner-platform up --stack prod --plan plans/prod.json --stop 20m --promoted-from dev",
     ]
 
