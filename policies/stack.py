@@ -11,9 +11,12 @@ from access.facts import Facts
 from access.integrity import flows
 from access.resources import Resource
 from access.world import World
+from components.documents.boundary import BoundaryOf, boundary
+from config.names import BOUNDARY_POLICY, PLATFORM_ROLE_PATH
 from config.settings import Settings
 from policies.exceptions import Exceptions
 from policies.rule import Case, Kind, Verdict
+from policies.tokens import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,13 +56,23 @@ class Index:
     def world(self) -> World:
         """Who can assume what, as `access` derives it from the same resources."""
         settings = self.surroundings.settings
-        facts = Facts.of([settings]) if isinstance(settings, Settings) else Facts.of([], settings)
-        return World.of((Resource(e.urn, e.type, e.name, e.account, e.inputs) for e in self.resources), facts)
+        own = [Resource(e.urn, e.type, e.name, e.account, e.inputs) for e in self.resources]
+        if isinstance(settings, Settings):
+            return World.of([*own, *_boundaries(settings)], Facts.of([settings]))
+        return World.of(own, Facts.of([], settings))
 
     @cached_property
     def flows(self) -> list[Flow]:
         """What open classes write and protected ones take in."""
         return flows(self.world)
+
+
+def _boundaries(settings: Settings) -> Iterator[Resource]:
+    """The boundaries that the foundation keeps, without which nobody could say what a delegated role may do."""
+    for name, account in settings.accounts.items():
+        document = boundary(BoundaryOf(organization=settings.organization, account_id=account.id))
+        inputs = {"name": BOUNDARY_POLICY, "path": PLATFORM_ROLE_PATH, "policy": document}
+        yield Resource(f"urn:pulumi:foundation::boundary::{name}", POLICY, name, account.id, inputs)
 
 
 class Stack:

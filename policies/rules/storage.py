@@ -1,16 +1,16 @@
 """Rules of what is kept: container images, buckets, the job cache, and who may write to them.
 
-Who may write is asked with probes: an object or a repository of each owner, and whether a statement covers it, so that every spelling of a
-pattern gives the same answer.
+Who may write is asked with areas, such as all objects below a class's prefix: a statement whose pattern fits any name in an area writes there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from access.answers import Undecided
+from access.documents import without_variables
+from access.globs import matches, witnesses
 from config.model import Level
-from policies.documents import allowed, has_wildcard, place, principals, speaks_of, statements, values_of
+from policies.documents import allowed, has_wildcard, known, place, principals, speaks_of, statements, values_of
 from policies.grants import grants_of
 from policies.rule import Option, resource_rule, stack_rule
 from policies.runner_config import CONFIG, RunnerConfig
@@ -43,7 +43,8 @@ PUSH = (
     "ecr:BatchDeleteImage",
 )
 OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:GetObjectVersion")
-PROBE = "probe"
+ELSEWHERE = "~"
+"""A name that belongs to no level and no class: only a pattern that is too wide fits it."""
 
 
 @resource_rule(
@@ -199,20 +200,21 @@ def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
     },
 )
 def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Probe repositories of both levels, and one of neither."""
+    """Each level writes below its own prefix, and nobody beyond both."""
     settings = stack.surroundings.runners
     if settings is None:
         return
     levels = level_of_roles(settings)
-    organization, home = settings.organization, settings.platform_account.id
-    probes = {level: settings.names.repository_prefix(level) + PROBE for level in Level}
+    here = f"arn:{settings.organization.partition}:ecr:{settings.organization.region}:{settings.platform_account.id}:repository/"
+    prefixes = {level: settings.names.repository_prefix(level) for level in Level}
     for grant in grants_of(stack):
-        if grant.holder in stack.option("powerful"):
+        if grant.holder in stack.option("powerful") or not _speaks(grant, PUSH):
             continue
-        for level, name in (*probes.items(), (None, PROBE)):
-            arn = f"arn:{organization.partition}:ecr:{organization.region}:{grant.account or home}:repository/{name}"
-            if (level is None or levels.get(grant.holder) is not level) and _covers(grant, PUSH, arn):
-                yield grant.urn, f"{place(grant.statement)} lets {grant.holder} push to {name.removesuffix(PROBE)}*"
+        for level, prefix in prefixes.items():
+            if levels.get(grant.holder) is not level and _touches(grant, f"{here}{prefix}*"):
+                yield grant.urn, f"{place(grant.statement)} lets {grant.holder} push to {prefix}*"
+        if _touches(grant, f"{here}{ELSEWHERE}"):
+            yield grant.urn, f"{place(grant.statement)} lets {grant.holder} push to repositories of no level"
 
 
 @stack_rule(
@@ -234,20 +236,20 @@ def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
     },
 )
 def caches_have_one_writer(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Probe an object of each class, and one of none."""
+    """No role but its manager's reads or writes below a class's prefix, nor a manager beyond."""
     settings = stack.surroundings.runners
     if settings is None:
         return
     bucket = f"arn:{settings.organization.partition}:s3:::{settings.names.cache_bucket(settings.platform_account.id)}"
     managers = {each: settings.names.manager_role(each) for each in settings.runners}
     for grant in grants_of(stack):
-        if grant.holder in stack.option("powerful"):
+        if grant.holder in stack.option("powerful") or not _speaks(grant, OBJECTS):
             continue
-        for runner_class in (*managers, PROBE):
-            if managers.get(runner_class) != grant.holder and _covers(
-                grant, OBJECTS, f"{bucket}/{runner_class}/{PROBE}"
-            ):
+        for runner_class, manager in managers.items():
+            if manager != grant.holder and _touches(grant, f"{bucket}/{runner_class}/*"):
                 yield grant.urn, f"{place(grant.statement)} lets {grant.holder} at the cache of {runner_class}"
+        if _touches(grant, f"{bucket}/{ELSEWHERE}"):
+            yield grant.urn, f"{place(grant.statement)} lets {grant.holder} at the cache beyond its class"
 
 
 def level_of_roles(settings: Settings) -> dict[str, Level]:
@@ -258,11 +260,16 @@ def level_of_roles(settings: Settings) -> dict[str, Level]:
     return found | {names.gitlab_role(name): each.level for name, each in settings.gitlab_oidc.items()}
 
 
-def _covers(grant: Grant, actions: tuple[str, ...], arn: str) -> bool:
-    if not any(speaks_of(grant.statement, each, grant.field) for each in actions):
-        return False
-    covered = grant.statement.covers_resource(arn)
-    if isinstance(covered, Undecided):
-        grant.field.undecided(grant.field.path)
-        return False
-    return covered
+def _speaks(grant: Grant, actions: tuple[str, ...]) -> bool:
+    return any(speaks_of(grant.statement, each, grant.field) for each in actions)
+
+
+def _touches(grant: Grant, area: str) -> bool:
+    """Whether some name of an area fits a statement's resources; yes where there are too many to look at."""
+    if grant.statement.not_resources:
+        return True
+    for resource in known(grant.statement.resources, grant.field):
+        found = witnesses((without_variables(resource),), within=area)
+        if found is None or any(matches(without_variables(resource), each) for each in found):
+            return True
+    return False

@@ -155,13 +155,13 @@ def undecides(rule: str, resource: Seen, path: str, stack: str = "prod") -> None
     assert f"UNDECIDED: {path}" in found, f"{rule} said {found}: an unknown value must not pass in silence"
 
 
-def new(like: Seen, name: str, token: str | None = None, **inputs: Any) -> Seen:
+def new(like: Seen, logical: str, token: str | None = None, /, **inputs: Any) -> Seen:
     """A resource that the program does not have, in the account of another."""
     token = token or like.type
     return Seen(
-        urn=f"urn:pulumi:prod::runner-platform::{token}::{name}",
+        urn=f"urn:pulumi:prod::runner-platform::{token}::{logical}",
         type=token,
-        name=name,
+        name=logical,
         inputs=inputs,
         provider=like.provider,
         provider_inputs=like.provider_inputs,
