@@ -61,7 +61,11 @@ def examine(
         troubles.extend(_missing(name, config) for name in named if name not in config.profiles)
     around = surroundings.look(environment, config, time.time)
     known = findings(Case(config=config, token=token, surroundings=around, troubles=troubles, now=time.time()))
-    rows = _rows(config, environment, commands, only, known) if config is not None else []
+    try:
+        rows = _rows(config, environment, commands, only, known) if config is not None else []
+    except OSError as error:  # a root file system that is read-only, with no /tmp of its own
+        rows = []
+        known.append(Finding(cause="read-only-home", text=f"there is no folder for temporary files: {error.strerror}"))
     subject, pod = (token.subject, token.pod) if token else ("", "")
     return report.Report(
         runner_class=(token.runner_class if token else "") or (config.runner_class if config else ""),

@@ -22,7 +22,7 @@ from config import load
 from sandbox.tools.result import Tools
 from tests.sandbox import job_pods
 from tests.sandbox.deploying import Job
-from tests.unit.test_doctor_reading import dead, listening
+from tests.unit.loopback import dead, listening
 from tests.unit.test_documents_config_toml import settings_of
 
 if TYPE_CHECKING:
