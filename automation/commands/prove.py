@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from automation.errors import CommandError
+from automation.errors import CommandError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Stack = Annotated[str, typer.Option("--stack", "-s", help="dev, prod, or another stack that has a stack file.")]
 
@@ -29,7 +34,7 @@ def prove(
     """Try who gets in, with real tokens and real SDKs; exit code 1 where one cell is not as the settings say."""
     from automation.prove import proof, show  # noqa: PLC0415  # the SDKs take a second to import
 
-    with show.watching(f"proving {stack}") as watcher:
+    with _interruptible(), show.watching(f"proving {stack}") as watcher:
         found = proof.prove(stack, watcher, everything=everything)
     if as_json:
         json.dump([cell.document() for cell in found.cells], sys.stdout, indent=2)
@@ -38,6 +43,22 @@ def prove(
         show.console(stderr=as_json).print(show.render(found))
     _remember(stack, fine=found.fine)
     raise typer.Exit(int(not found.fine))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a proof as Ctrl-C does: tokens and Jobs are removed on the way out."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; what was made for the proof is removed") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _remember(stack: str, *, fine: bool) -> None:

@@ -8,9 +8,10 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/j
 from __future__ import annotations
 
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class Patience:
 
     seconds: float = WAIT_SECONDS
     pause: float = PAUSE_SECONDS
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set where somebody will not wait any longer."""
 
 
 def cells(
@@ -79,13 +82,16 @@ def cells(
             return broken(own, problems[key])
         say(f"running doctor in {classes[key].namespace}; a class without nodes starts one first")
         try:
-            return read(own, doctor(cluster, classes[key]), known)
+            return read(own, doctor(cluster, classes[key], patience), known)
         except FailedError as error:
             return broken(own, str(error))
 
-    keys = [*classes, *problems]
+    keys, patience = [*classes, *problems], Patience()
     with ThreadPoolExecutor(len(keys)) as pool:
-        return [cell for found in pool.map(of_class, keys) for cell in found]
+        try:
+            return [cell for found in pool.map(of_class, keys) for cell in found]
+        finally:
+            patience.ended.set()  # after Ctrl-C every thread deletes its Job at once
 
 
 def broken(attempts: Sequence[Attempt], why: str) -> list[Cell]:
@@ -203,7 +209,8 @@ def _ended(cluster: Cluster, namespace: str, job: str, patience: Patience) -> st
             why, hopeless = _state(status)
             if hopeless:
                 raise DoctorError(f"the pod of Job {job} in {namespace} does not start: {why}")
-        time.sleep(patience.pause)
+        if patience.ended.wait(patience.pause):
+            raise DoctorError(f"nobody waits for Job {job} in {namespace} any more")
     refused = next(_refusals(cluster, namespace, job), why)
     raise DoctorError(f"Job {job} in {namespace} did not end within {patience.seconds:.0f} s: {refused}")
 

@@ -104,11 +104,14 @@ class Probes:
 @contextmanager
 def _fork_server() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-I", forks.__file__]
-    server = subprocess.Popen(command, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # In a session of its own: Ctrl-C is for us, and it ends with its standard input whatever becomes of us.
+    server = subprocess.Popen(
+        command, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         yield server
     finally:
-        server.communicate()  # it ends with its standard input
+        server.communicate()
 
 
 def _started(command: list[str], environment: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from automation.prove.model import REFUSED, Sdk, Way
 from config import load
 from sandbox.kubernetes.client import KubeClient
 from tests.sandbox import proving
+from tests.sandbox.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.sandbox.live import Done, Sandbox
 
@@ -146,6 +149,19 @@ def test_a_role_that_somebody_writes_on_the_jobs_service_account_is_seen_where_i
         (each.attempt.runner_class, each.attempt.profile, each.attempt.sdk, each.got) for each in found if not each.ok
     }
     assert red == {("small", account, Sdk.GO, role) for account in ("cicd", "dev")}, "Go ignores AWS_PROFILE beside it"
+
+
+def test_an_interrupted_proof_ends_at_once_and_leaves_no_token(sandbox: Sandbox, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "automation.cli", "prove", "--stack", "dev"]
+    running = subprocess.Popen(
+        command, cwd=load.ROOT, env={**sandbox.variables, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: list(tmp_path.glob("*/files-*/0/token")), "the first token", 120)
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 3
+    assert said.splitlines()[-1] == "interrupted; what was made for the proof is removed"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sandbox_that_was_stopped_is_told_and_not_a_traceback(sandbox: Sandbox) -> None:

@@ -110,6 +110,15 @@ def test_a_pod_that_waits_for_a_node_says_so_where_there_is_no_event() -> None:
         run(api)
 
 
+def test_a_job_that_nobody_waits_for_any_more_is_deleted_at_once() -> None:
+    api = server(phase="Pending")
+    patience = jobs.Patience(seconds=60, pause=60)
+    patience.ended.set()
+    with pytest.raises(jobs.DoctorError, match="nobody waits for Job prove-1 in jobs-small any more"):
+        jobs.doctor(api, deployed.of_class(api, "small", "eu-central-1"), patience)
+    assert ("DELETE", f"{JOBS}/prove-1") in {(method, path) for method, path, _ in api.sent}
+
+
 def test_rows_become_cells_and_what_the_settings_promise_decides() -> None:
     found = read("small", said("small"))
     assert {cell.attempt.profile for cell in found} == {"default", "base", "cicd", "dev"}
@@ -165,7 +174,7 @@ def test_a_doctor_without_rows_breaks_every_cell_with_what_it_found() -> None:
 def test_a_class_that_is_not_deployed_does_not_keep_the_others_from_being_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "doctor", lambda _cluster, found: said(found.namespace.removeprefix("jobs-")))
+    monkeypatch.setattr(jobs, "doctor", lambda _cluster, found, _patience: said(found.namespace.removeprefix("jobs-")))
     api = FakeApiServer()
     classes = {
         ("prod", name): deployed.of_class(api, name, "eu-central-1") for name in SETTINGS.runners if name != "big"
