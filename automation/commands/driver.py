@@ -35,6 +35,7 @@ Json = Annotated[
 Folder = Annotated[
     Path | None, typer.Option("--folder", help="Folder of another project than the platform's.", hidden=True)
 ]
+Reports = Annotated[Path | None, typer.Option(help="Folder of the reports, instead of reports/.")]
 Wait = Annotated[str, typer.Option(help="How long to wait for a live run that holds the stack: 90s, 10m, 1h.")]
 Stop = Annotated[str, typer.Option(help="How long the resource in hand may take after SIGTERM or Ctrl-C.")]
 
@@ -46,14 +47,18 @@ def preview(
     plan: Annotated[
         Path | None, typer.Option(help="Save an update plan here, and beside it what it is bound to.")
     ] = None,
+    reports: Reports = None,
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Show what `up` would change; changes nothing and takes no lock."""
-    from automation.driver import operations  # noqa: PLC0415  # see automation.cli
+    from automation.driver import changes, operations  # noqa: PLC0415  # see automation.cli
+    from automation.reports import files  # noqa: PLC0415  # same
 
     with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as run:
-        run.ended(operations.preview(run.session, plan=plan))
+        found = operations.preview(run.session, plan=plan)
+        run.session.say(f"reports in {files.write(reports, stack, changes.files(stack, found.steps))}")
+        run.ended(found)
 
 
 def up(
@@ -153,7 +158,7 @@ def unlock(
 
 def drift(
     stack: Stack,
-    reports: Annotated[Path | None, typer.Option(help="Folder of the reports, instead of reports/.")] = None,
+    reports: Reports = None,
     wait: Wait = "10m",
     folder: Folder = None,
     as_json: Json = False,

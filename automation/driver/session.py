@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import tenacity
 from pulumi import automation
+from pulumi.automation._stack import StackInitMode
 
 from automation.driver import failures, locks, owners
 from automation.driver.engine import Engine, end_session
@@ -110,7 +111,7 @@ class Session:
     @property
     def stack(self) -> automation.Stack:
         """The stack; its state exists."""
-        return _Stack.select(self.project.stack, self._workspace)
+        return _Stack(self.project.stack, self._workspace, StackInitMode.SELECT)
 
     @property
     def version(self) -> str:
@@ -182,7 +183,9 @@ class Session:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_ThrottledError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential_jitter(self.patience.throttled, max=300, jitter=5),
+            wait=tenacity.wait_exponential_jitter(
+                multiplier=self.patience.throttled, max=300, jitter=self.patience.throttled / 3
+            ),
             before_sleep=self._wait,
             reraise=True,
         )

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from automation.driver import audit_aws, drift_report, releases
+from automation.driver import audit_aws, changes, drift_report, releases
 from automation.driver.audit_aws import Wanted
 from automation.driver.drift import Difference, Kind, as_live
+from automation.reports import change
 
 WEAKENS = Difference(
     urn="urn:r",
@@ -153,3 +154,25 @@ def test_what_the_index_of_tags_knows_too_is_listed_once() -> None:
 def test_repositories_of_another_stack_are_not_this_ones(name: str) -> None:
     left = found(describe_repositories=[{"repositories": [{"repositoryName": name}]}])
     assert [each.id for each in left] == ([name] if name.startswith("dev/") else [])
+
+
+def test_a_replacement_in_three_steps_is_one_change_and_says_what_forces_it() -> None:
+    steps: list[dict[str, Any]] = [
+        {
+            "operation": operation,
+            "urn": "urn::c",
+            "type": "aws:eks/cluster:Cluster",
+            "account": "cicd",
+            "properties": ["name"],
+            "reasons": ["name"],
+        }
+        for operation in ("create-replacement", "replace", "delete-replaced")
+    ]
+    steps += [{**steps[0], "operation": "update", "urn": "urn::u", "reasons": [], "type": "aws:iam/role:Role"}]
+    steps += [{**steps[0], "operation": "discard", "urn": "urn::d"}]
+    replaced, updated = changes.of_steps(steps)
+    assert (replaced.kind, replaced.reasons, replaced.name) == (change.Kind.REPLACE, ("name",), "c")
+    assert (updated.kind, updated.account) == (change.Kind.UPDATE, "cicd")
+    written = changes.files("dev", steps)
+    assert json.loads(written["terraform.json"]) == {"create": 1, "update": 1, "delete": 1}
+    assert "values are left out" in written["changes.md"]
