@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from automation.driver.project import Project
 
+pytestmark = pytest.mark.processes
 URN = "urn:pulumi:test::driver-test::aws:iam/role:Role::job"
 PULUMI = f"""#!{sys.executable}
 import json, os, pathlib, signal, sys, time
