@@ -197,6 +197,7 @@ class Session:
         try:
             with self.screen.following(self.progress):
                 call(self._take_in)
+            self._raise_if_asked()  # an interrupted destroy ends with 0, whatever is left
         except automation.ConcurrentUpdateError:
             self.take_turn()
             self._once(call)

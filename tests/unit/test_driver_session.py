@@ -50,11 +50,11 @@ def fail(message):
     say(diagnosticEvent={{"urn": "{URN}", "message": message, "color": "", "severity": "error"}})
     end(255)
 say(resourcePreEvent={{"metadata": about}})
-if how == "waits":
+if how in ("waits", "polite"):
     signal.signal(signal.SIGINT, lambda *_: count("interrupts"))
     count("ready")
     time.sleep(0.8)
-    end(255)
+    end(0 if how == "polite" else 255)
 if how == "stubborn":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -126,10 +126,13 @@ def test_a_run_counts_what_it_changed(run: Callable[..., Any]) -> None:
     assert "1 create" in done.sentence
 
 
-def test_the_engine_gets_exactly_one_interrupt_of_several_signals(run: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["waits", "polite"], ids=["exit code 255", "exit code 0, as a destroy"])
+def test_the_engine_gets_exactly_one_interrupt_of_several_signals(
+    run: Callable[..., Any], tmp_path: Path, how: str
+) -> None:
     sender = signalled(tmp_path, signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
     with pytest.raises(InterruptedRunError, match="goes on from there") as stopped:
-        run("waits")
+        run(how)
     sender.join()
     assert stopped.value.exit_code == 3
     assert (tmp_path / "interrupts").read_text() == "1"
