@@ -172,8 +172,8 @@ def _leaf(value: Any, place: str) -> Leaf:
 
 
 def _principals(value: Any, place: str) -> tuple[Principal, ...]:
-    if value == "*" or value is UNKNOWN:
-        return (Principal("AWS", value),)
+    if from_wire(value) is UNKNOWN or value == "*":
+        return (Principal("AWS", from_wire(value)),)
     kinds = {each.lower(): each for each in ("AWS", "Federated", "Service", "CanonicalUser")}
     elements = _lowered(value, place)
     strange = sorted(set(elements) - set(kinds))

@@ -33,10 +33,12 @@ class TrustIndex:
         self._by_account: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_provider: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_anybody: set[Node] = set()
+        self._by_anybody_in: defaultdict[str, set[Node]] = defaultdict(set)
+        """The same by the role's account, in which a trust that means somebody is enough."""
         for role in roles:
             node = Node("role", role.arn)
             if isinstance(role.trust, Undecided):
-                self._by_anybody.add(node)
+                self._open(node)
                 continue
             for statement in role.trust:
                 if statement.effect == "Allow":
@@ -45,28 +47,33 @@ class TrustIndex:
     def _add(self, role: Node, statement: Statement) -> None:
         narrowed = _named_callers(statement)
         if statement.not_principals:
-            self._by_anybody.add(role)
+            self._open(role)
         for principal in statement.principals:
             if principal.kind == "Federated" and isinstance(principal.value, str) and principal.value != "*":
                 self._by_provider[principal.value].add(role)
             elif principal.kind in ("AWS", "Federated"):
                 self._add_principal(role, principal, narrowed)
 
+    def _open(self, role: Node) -> None:
+        self._by_anybody.add(role)
+        self._by_anybody_in[role.name.split(":")[4]].add(role)
+
     def _add_principal(self, role: Node, principal: Principal, narrowed: set[str] | None) -> None:
         value = principal.value
         if isinstance(value, Unknown):
-            self._by_anybody.add(role)
+            self._open(role)
         elif ROLE_ARN.fullmatch(value):
             self._by_caller[value].add(role)
         elif session := SESSION.fullmatch(value):
             self._by_account[session[1]].add(role)
+            self._open(role)
         elif narrowed is not None:
             for caller in narrowed:
                 self._by_caller[caller].add(role)
         elif account := ACCOUNT.fullmatch(value):
             self._by_account[account[1]].add(role)
         else:
-            self._by_anybody.add(role)
+            self._open(role)
 
     def of_token(self, provider: str) -> set[Node]:
         """Roles that a token of a provider could enter."""
@@ -88,7 +95,8 @@ class TrustIndex:
         of_account = self._by_account.get(account, set())
         if targets is None:
             return named | of_account | self._by_anybody
-        # Roles that name it need no permission in its own account.
+        # Roles that mean it need no permission in its own account.
+        named = named | self._by_anybody_in.get(account, set())
         return named | {each for each in targets if each in of_account or each in self._by_anybody}
 
 
