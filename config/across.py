@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from config.errors import Problem
+from config.model import WITHOUT_PREFIX, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,3 +39,19 @@ def runner_tags(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
                     message=f"{tag[1]!r} is also the tag of {seen[tag]}; a job would run on either: choose another",
                 )
             seen.setdefault(tag, f"{stack}: runners.{name}")
+
+
+def levels(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
+    """No stack gives one level what another stack gives the other, where neither level has a part of its own."""
+    seen: dict[tuple[str, str], tuple[str, Level]] = {}
+    for stack, settings in stacks.items():
+        for name, account in settings.accounts.items():
+            for level in Level:
+                for capability in sorted(WITHOUT_PREFIX.intersection(account.capabilities(level))):
+                    other, theirs = seen.setdefault((account.id, capability), (stack, level))
+                    if theirs is not level:
+                        yield Problem(
+                            path=f"{stack}: accounts.{name}.{level.value}",
+                            message=f"lists {capability.value!r}, which stack {other} gives to the level {theirs.value} of the same account: an open job "
+                            "could change or use what a protected one made there; give it to one level, and the other an account of its own",
+                        )

@@ -31,6 +31,10 @@ class Capability(StrEnum):
     PULUMI = "pulumi"
 
 
+WITHOUT_PREFIX = frozenset({Capability.ECS, Capability.API_GATEWAY, Capability.PULUMI})
+"""What makes things that no level has a part of its own of, such as the roles below `/deploy/`: state and images have prefixes, these have not."""
+
+
 def refuse_cdk(value: Any) -> Any:
     """Refuse the capability that would undo the boundary, with the reason."""
     if value == "cdk":

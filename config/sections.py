@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from config.errors import ClassifiedError
-from config.model import AccountId, Capability, Level, Section, pattern, refuse_cdk
+from config.model import WITHOUT_PREFIX, AccountId, Capability, Level, Section, pattern, refuse_cdk
 from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
@@ -59,6 +59,16 @@ class Account(Section):
                 for capability in listed if isinstance(listed, list) else ():
                     refuse_cdk(capability)
         return value
+
+    @model_validator(mode="after")
+    def _keep_levels_apart(self) -> Account:
+        shared = sorted(each.value for each in WITHOUT_PREFIX.intersection(self.open, self.protected))
+        if shared:
+            raise ClassifiedError(
+                f"lists {shared[0]!r} for both levels: an open job could change or use what a protected one made there; "
+                "give it to one level, and the other an account of its own"
+            )
+        return self
 
     def capabilities(self, level: Level) -> tuple[Capability, ...]:
         """What the level may do here; empty where it has no role."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from config import across, load
+from config.model import Capability
 
 
 def test_the_committed_stack_files_agree() -> None:
     stacks = {stack: load.of_stack(stack) for stack in load.stacks()}
-    assert not [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks)]
+    assert not [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks), *across.levels(stacks)]
 
 
 def test_an_account_with_another_id_than_the_foundations_is_named_with_both() -> None:
@@ -29,3 +30,13 @@ def test_two_stacks_with_one_tag_are_refused_because_a_job_would_run_on_either()
     (problem,) = across.runner_tags(stacks)
     assert "prod: runners.small.tag" in str(problem)
     assert "dev: runners.small" in str(problem)
+
+
+def test_stacks_that_give_one_accounts_services_to_different_levels_are_refused() -> None:
+    dev, prod = load.of_stack("dev"), load.of_stack("prod")
+    account = prod.accounts["dev"].model_copy(update={"open": (), "protected": (Capability.ECS, Capability.STATE)})
+    stacks = {"dev": dev, "prod": replace(prod, accounts={**prod.accounts, "dev": account})}
+    (problem,) = across.levels(stacks)
+    assert "prod: accounts.dev.protected" in str(problem)
+    assert "'ecs'" in str(problem), "state has a prefix for each level, services and their roles have not"
+    assert "stack dev" in str(problem)

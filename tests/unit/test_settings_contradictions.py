@@ -30,6 +30,7 @@ CONTRADICTIONS = [
     ("chart.path", "gitlab-runner.tgz", {"chart.repository": ABSENT}, "chart", "has a version beside a path"),
     ("chart.repository", ABSENT, {}, "chart", "needs one source"),
     ("accounts.dev.open", ["ecs", "cdk"], {}, "accounts.dev", "would escape the permissions boundary"),
+    ("accounts.dev.protected", ["ecs"], {}, "accounts.dev", "lists 'ecs' for both levels"),
     ("accounts.dev.protected", ["s3"], {}, "accounts.dev.protected.0", "write one of 'ecs'"),
     ("runners.small.accounts", ["tools"], {}, "runners.small.accounts", "'tools' is not in accounts"),
     ("runners.deploy.accounts", ["dev"], {}, "runners.deploy.accounts", "narrows its level and never widens it"),
