@@ -19,7 +19,7 @@ from pathlib import Path
 import botocore.loaders
 import botocore.session
 
-SECONDS = 60
+SECONDS = 180
 PROBE = Path(__file__).resolve().parents[2] / "image" / "probes" / "python" / "probe.py"
 
 

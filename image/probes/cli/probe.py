@@ -27,21 +27,19 @@ KINDS = (
 
 def main(arguments: list[str]) -> int:
     """Print who this process is; exit code 1 where it is nobody."""
-    profile = ["--profile", arguments[0]] if arguments[0] else []
+    profile = ["--profile", arguments[0]] if any(arguments) else []
     try:
         done = _aws("sts", "get-caller-identity", *profile)
         said = _identity(done.stdout) if done.returncode == 0 else _refusal(done.stderr)
     except FileNotFoundError:
         said = {"error": "the AWS CLI is not on PATH", "kind": "NotInstalled"}
-    except subprocess.TimeoutExpired:
-        said = {"error": "the AWS CLI did not end in time", "kind": "Unreachable"}
     print(json.dumps(said), flush=True)  # noqa: T201  # the line is the program's answer
     return int("error" in said)
 
 
 def _aws(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "10", "--cli-read-timeout", "20"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=55, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def _identity(text: str) -> dict[str, str | None]:

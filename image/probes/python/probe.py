@@ -35,7 +35,7 @@ KINDS: tuple[tuple[type[Exception], str], ...] = (
 def main(arguments: list[str]) -> int:
     """Print who this process is; exit code 1 where it is nobody."""
     try:
-        said: dict[str, Any] = identity(arguments[0] or None)
+        said: dict[str, Any] = identity(next(iter(arguments), None) or None)
     except failures.ClientError as error:
         said = {"error": str(error), "kind": error.response["Error"]["Code"]}
     except (failures.BotoCoreError, OSError, ValueError) as error:
