@@ -91,6 +91,7 @@ class ResourcePolicy(ResourceValidationPolicy):
     def validate(self, args: ResourceValidationArgs, report_violation: Callable[..., None]) -> None:
         """Judge one resource by this rule alone."""
         shown, surroundings = seen(args), of_process()
+        surroundings.memory.remember(shown)
         for verdict in judged(self.rule, shown, surroundings, options_of(self.rule, dict(args.get_config()))):
             report_violation(said(self.rule, verdict))
 
