@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from access import globs
+from access.answers import Truth, Undecided
 from access.resources import at, listed
+from access.universe import Free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from access.facts import Facts
     from access.resources import Resource
@@ -27,7 +30,9 @@ class Provider(NamedTuple):
 
     arn: str
     clients: tuple[str, ...]
-    """Audiences that it takes; those that are not known yet are left out."""
+    """Audiences that it takes."""
+    more: bool
+    """Whether it takes others that are not known yet."""
 
 
 @dataclass(kw_only=True)
@@ -44,10 +49,18 @@ class Providers:
         found = self.by_place.get((account, issuer))
         return found.arn if found else ""
 
-    def clients(self, account: str, issuer: str) -> tuple[str, ...]:
-        """Audiences that an account takes of an issuer."""
+    def takes(self, account: str, issuer: str, audience: str | Free) -> Iterator[tuple[str, Truth]]:
+        """Audiences that an account takes of an issuer, of those that a token may be made for."""
         found = self.by_place.get((account, issuer))
-        return found.clients if found else ()
+        for client in found.clients if found else ():
+            if isinstance(audience, Free):
+                if not any(globs.matches(each, client) for each in audience.outside):
+                    yield client, True
+            elif client == audience:
+                yield client, True
+        if found and found.more:
+            unknown = Undecided("the audiences of a provider are not known yet")
+            yield (audience if isinstance(audience, str) else "not-known-yet"), unknown
 
     @property
     def hosts(self) -> set[str]:
@@ -59,25 +72,23 @@ def providers_of(resources: Iterable[Resource], facts: Facts) -> Providers:
     """The providers of some resources; without any of GitLab, those that the foundation has in each account."""
     found = Providers()
 
-    def add(account: str, host: str, clients: tuple[str, ...]) -> None:
+    def add(account: str, host: str, listed_clients: list[Any]) -> None:
         arn = f"arn:{facts.partition}:iam::{account}:oidc-provider/{host}"
-        known = found.by_place.get((account, host))
-        found.by_place[account, host] = Provider(arn, (*(known.clients if known else ()), *clients))
+        clients = tuple(client for client in listed_clients if isinstance(client, str))
+        known = found.by_place.get((account, host), Provider(arn, (), more=False))
+        more = known.more or len(clients) < len(listed_clients)
+        found.by_place[account, host] = Provider(arn, (*known.clients, *clients), more)
 
     for each in resources:
         if each.type == PROVIDER:
             url = at(each.inputs, "url")
             host = url.removeprefix("https://") if isinstance(url, str) else unknown_issuer(each.stack)
-            add(
-                each.account,
-                host,
-                tuple(client for client in listed(at(each.inputs, "clientIdLists")) if isinstance(client, str)),
-            )
+            add(each.account, host, listed(at(each.inputs, "clientIdLists")))
             if CLUSTER_HOSTS in host or not isinstance(url, str):
                 found.of_clusters[each.stack].add(host)
     if facts.gitlab and facts.gitlab_host not in found.hosts:
         for account in facts.accounts.values():
-            add(account, facts.gitlab_host, (facts.gitlab,))
+            add(account, facts.gitlab_host, [facts.gitlab])
     return found
 
 

@@ -76,7 +76,15 @@ def read(values: Any, namespace: str) -> RunnerConfig:
         sections = tomllib.loads(text).get("runners", [])
         environment = _environment(values)
         found = tuple(_kubernetes(section, environment, namespace) for section in sections)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
+    except (
+        tomllib.TOMLDecodeError,
+        yaml.YAMLError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        LookupError,
+        RecursionError,
+    ) as error:
         return RunnerConfig(
             undecided=Undecided(f"the runner's configuration cannot be read: {type(error).__name__}"),
             manager_account=manager,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from access import callers, globs, powers
+from access import callers, powers
 from access.answers import Undecided, every, some
 from access.callers import Caller, service, session, token
 from access.clusters import clusters_of
@@ -20,7 +20,6 @@ from access.judgement import EVERYTHING, Entrance, Rights, may_become
 from access.pods import PodSteps
 from access.providers import providers_of
 from access.roles import Roles
-from access.universe import Free
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from access.powers import Power
     from access.resources import Resource
     from access.roles import Role
+    from access.universe import Free
 
     Documents = Sequence[Document | Undecided]
 
@@ -111,8 +111,8 @@ class World:
         key = (node, role.arn)
         if key not in self._entered:
             self._entered[key] = some(
-                may_become(caller, self.rights(node), self._entrance(role, caller))
-                for caller in self._callers(node, role)
+                every((taken, may_become(caller, self.rights(node), self._entrance(role, caller))))
+                for caller, taken in self._callers(node, role)
             )
         return self._entered[key]
 
@@ -136,18 +136,13 @@ class World:
             },
         )
 
-    def _callers(self, node: Node, role: Role) -> Iterator[Caller]:
+    def _callers(self, node: Node, role: Role) -> Iterator[tuple[Caller, Truth]]:
         if node.kind != "token":
-            yield self.caller(node)
+            yield self.caller(node), True
             return
         issuer, subject, audience = self._tokens[node]
-        for client in self.providers.clients(role.account, issuer):
-            if isinstance(audience, Free):
-                has = not any(globs.matches(each, client) for each in audience.outside)
-            else:
-                has = client == audience
-            if has:
-                yield token(issuer, subject, client)
+        for client, taken in self.providers.takes(role.account, issuer, audience):
+            yield token(issuer, subject, client), taken
 
     def caller(self, node: Node) -> Caller:
         """Who calls from a node with an AWS identity."""

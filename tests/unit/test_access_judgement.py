@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -198,3 +199,11 @@ def test_a_policy_that_cannot_be_read_is_undecided_where_the_trust_would_let_in(
 
 def test_the_first_provider_may_be_spelled_as_it_is() -> None:
     assert by_token(world(issuer(), role("target", trusts_token(exact(), PROVIDER))), TARGET) is ALLOWED
+
+
+def test_a_provider_whose_audiences_are_not_known_yet_decides_nothing_that_hangs_on_them() -> None:
+    unknown = issuer(clients=["[unknown]"])
+    listed = {**unknown.inputs, "clientIdLists": UNKNOWN}
+    of = world(replace(unknown, inputs=listed), role("target", trusts_token(exact())))
+    assert by_token(of, TARGET) is UNDECIDED
+    assert by_token(of, TARGET, STRANGER) is DENIED, "whatever the audience, the subject is another"

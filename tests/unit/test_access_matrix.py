@@ -209,6 +209,23 @@ def test_a_trust_that_is_not_known_yet_is_undecided_and_differs_from_what_is_dec
     assert "job:prod/deploy" in {each.cell.principal for each in found}
 
 
+def test_a_first_preview_is_undecided_for_service_accounts_and_for_nobody_else() -> None:
+    # The issuer of a cluster that is being created is not known, and so is every document that holds it.
+    def before(each: Resource) -> dict[str, Any] | None:
+        if each.stack == "foundation":
+            return None
+        if each.type == "aws:iam/openIdConnectProvider:OpenIdConnectProvider":
+            return {"url": UNKNOWN}
+        return {"assumeRolePolicy": UNKNOWN} if "oidc.eks." in str(each.inputs.get("assumeRolePolicy")) else None
+
+    found = derived(changed(before))
+    unsure = {each.principal.partition(":")[0] for each in found if each.answer is Answer.UNDECIDED}
+    assert {"job", "manager"} <= unsure
+    assert not {each.principal for each in found if each.principal == "reader" and each.answer is Answer.UNDECIDED}
+    job = {each.answer for each in found if each.principal == "job:prod/small" and each.role.endswith("/runner-small")}
+    assert job == {Answer.UNDECIDED}
+
+
 def test_access_that_is_declared_and_not_there_is_a_difference() -> None:
     closed = json.dumps({"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*"}})
     is_it = role_named("delegated-role", PROD)
