@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WIDE: Final = 200
 """Columns of what is no terminal."""
-SHOWN_STRANGERS: Final = 40
+SHOWN_WRONG: Final = 40
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -127,15 +127,15 @@ def _strangers(proof: Proof) -> Table:
 
 
 def _wrong(proof: Proof) -> Iterator[Text]:
-    for cell in proof.wrong[:SHOWN_STRANGERS]:
+    for cell in proof.wrong[:SHOWN_WRONG]:
         attempt = cell.attempt
         yield Text(
             f"WRONG: {attempt.service_account}, profile {attempt.profile}, {attempt.sdk} {attempt.way}: "
             f"expected {attempt.expected}, got {cell.got}",
             style="bold red",
         )
-    if len(proof.wrong) > SHOWN_STRANGERS:
-        yield Text(f"and {len(proof.wrong) - SHOWN_STRANGERS} more; --json has them all", style="bold red")
+    if len(proof.wrong) > SHOWN_WRONG:
+        yield Text(f"and {len(proof.wrong) - SHOWN_WRONG} more; --json has them all", style="bold red")
     for live in proof.runners.values():
         for difference in live.differences:
             yield Text(f"WRONG: the runner of class {live.runner_class} in GitLab: {difference}", style="bold red")
