@@ -9,32 +9,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import botocore.exceptions
+
 from config.tags import STACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Client = Callable[[str], Any]
 
-EC2_COMMANDS: Final = {
-    "elastic-ip": "release-address --allocation-id",
-    "instance": "terminate-instances --instance-ids",
-    "internet-gateway": "delete-internet-gateway --internet-gateway-id",
-    "launch-template": "delete-launch-template --launch-template-id",
-    "natgateway": "delete-nat-gateway --nat-gateway-id",
-    "network-interface": "delete-network-interface --network-interface-id",
-    "route-table": "delete-route-table --route-table-id",
-    "security-group": "delete-security-group --group-id",
-    "security-group-rule": "revoke-security-group-ingress --security-group-rule-ids",
-    "subnet": "delete-subnet --subnet-id",
-    "volume": "delete-volume --volume-id",
-    "vpc": "delete-vpc --vpc-id",
-    "vpc-endpoint": "delete-vpc-endpoints --vpc-endpoint-ids",
-    "vpc-flow-log": "delete-flow-logs --flow-log-ids",
+EC2_KINDS: Final = {
+    "elastic-ip": ("release-address --allocation-id", "describe_addresses", "AllocationIds"),
+    "flow-log": ("delete-flow-logs --flow-log-ids", "describe_flow_logs", "FlowLogIds"),
+    "instance": ("terminate-instances --instance-ids", "describe_instances", "InstanceIds"),
+    "internet-gateway": (
+        "delete-internet-gateway --internet-gateway-id",
+        "describe_internet_gateways",
+        "InternetGatewayIds",
+    ),
+    "launch-template": (
+        "delete-launch-template --launch-template-id",
+        "describe_launch_templates",
+        "LaunchTemplateIds",
+    ),
+    "natgateway": ("delete-nat-gateway --nat-gateway-id", "describe_nat_gateways", "NatGatewayIds"),
+    "network-interface": (
+        "delete-network-interface --network-interface-id",
+        "describe_network_interfaces",
+        "NetworkInterfaceIds",
+    ),
+    "route-table": ("delete-route-table --route-table-id", "describe_route_tables", "RouteTableIds"),
+    "security-group": ("delete-security-group --group-id", "describe_security_groups", "GroupIds"),
+    "security-group-rule": (
+        "revoke-security-group-ingress --security-group-rule-ids",
+        "describe_security_group_rules",
+        "SecurityGroupRuleIds",
+    ),
+    "subnet": ("delete-subnet --subnet-id", "describe_subnets", "SubnetIds"),
+    "volume": ("delete-volume --volume-id", "describe_volumes", "VolumeIds"),
+    "vpc": ("delete-vpc --vpc-id", "describe_vpcs", "VpcIds"),
+    "vpc-endpoint": ("delete-vpc-endpoints --vpc-endpoint-ids", "describe_vpc_endpoints", "VpcEndpointIds"),
+    "vpc-flow-log": ("delete-flow-logs --flow-log-ids", "describe_flow_logs", "FlowLogIds"),
 }
-"""By EC2's own word for the kind; the command line of `aws ec2`."""
-
-
+"""By EC2's own word for the kind: command line of `aws ec2`, operation that shows one, and that operation's parameter."""
+ENDED: Final = frozenset({"deleting", "deleted", "shutting-down", "terminated"})
+"""States of what EC2 shows for an hour after its end."""
 BY_HAND: Final = "by hand, in the console of its service; the program makes nothing of this kind"
 
 
@@ -93,16 +112,36 @@ Row = tuple[str, str, str, str]
 
 
 def _ec2(client: Client, wanted: Wanted) -> Iterator[Row]:
-    pages = (
-        client("ec2")
-        .get_paginator("describe_tags")
-        .paginate(Filters=[{"Name": f"tag:{STACK}", "Values": [wanted.stack]}])
-    )
-    for page in pages:
+    ec2 = client("ec2")
+    filters = [{"Name": "key", "Values": [STACK]}, {"Name": "value", "Values": [wanted.stack]}]
+    for page in ec2.get_paginator("describe_tags").paginate(Filters=filters):
         for tag in page["Tags"]:
-            kind = tag["ResourceType"]
-            command = EC2_COMMANDS.get(kind)
-            yield kind, tag["ResourceId"], f"ec2 {command} {tag['ResourceId']}" if command else "", ""
+            kind, identifier = tag["ResourceType"], tag["ResourceId"]
+            if (tag["Key"], tag["Value"]) != (STACK, wanted.stack) or _ended(ec2, kind, identifier):
+                continue
+            command = f"ec2 {EC2_KINDS[kind][0]} {identifier}" if kind in EC2_KINDS else ""
+            yield kind, identifier, command, ""
+
+
+def _ended(ec2: Any, kind: str, identifier: str) -> bool:
+    """Whether it is gone although the index of tags still knows it."""
+    if kind not in EC2_KINDS:
+        return False
+    _, operation, parameter = EC2_KINDS[kind]
+    try:
+        answer = getattr(ec2, operation)(**{parameter: [identifier]})
+    except botocore.exceptions.ClientError as error:
+        if "NotFound" in error.response["Error"]["Code"]:
+            return True
+        raise
+    found = [each for value in answer.values() if isinstance(value, list) for each in value]
+    found = [one for each in found for one in each.get("Instances", [each])]
+    return all(_state(each) in ENDED for each in found)
+
+
+def _state(described: Mapping[str, Any]) -> str:
+    state = described.get("State", "")
+    return str(state["Name"] if isinstance(state, dict) else state)
 
 
 def _iam(client: Client, wanted: Wanted) -> Iterator[Row]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import gzip
 import json
 import signal
@@ -134,13 +133,12 @@ def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes
     payload = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(last["data"]["release"]))))
     payload["version"], payload["info"]["status"] = number, "pending-upgrade"
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(payload).encode()))).decode()
-    stuck = copy.deepcopy(last)
+    stuck = {"apiVersion": "v1", "kind": "Secret", "type": last["type"], "data": {"release": packed}}
     stuck["metadata"] = {
         "name": f"sh.helm.release.v1.gitlab-runner-small.v{number}",
         "namespace": "runner-small",
         "labels": {**last["metadata"]["labels"], "status": "pending-upgrade", "version": str(number)},
     }
-    stuck["data"] = {"release": packed}
     kubernetes.create(stuck)
     record = sandbox.paths.backend / ".runner-platform/owners/runner-platform/dev/killed.json"
     record.parent.mkdir(parents=True, exist_ok=True)

@@ -141,10 +141,18 @@ def test_a_role_comes_with_all_that_must_go_before_it() -> None:
 
 
 def test_what_the_index_of_tags_knows_too_is_listed_once() -> None:
-    vpc = {"ResourceType": "vpc", "ResourceId": "vpc-1"}
+    vpc = {"ResourceType": "vpc", "ResourceId": "vpc-1", "Key": "platform:stack", "Value": "dev"}
     tagged = [{"ResourceARN": f"arn:aws:ec2:r:1:vpc/{each}"} for each in ("vpc-1",)]
     odd = [{"ResourceARN": "arn:aws:cloudwatch:r:1:alarm:down"}, {"ResourceARN": "arn:aws:sqs:r:1:queue"}]
-    left = found(describe_tags=[{"Tags": [vpc]}], get_resources=[{"ResourceTagMappingList": [*tagged, *odd]}])
+    other = {**vpc, "ResourceId": "vpc-2", "Value": "prod"}
+    nat = {**vpc, "ResourceType": "natgateway", "ResourceId": "nat-1"}
+    deleted = {"NatGateways": [{"State": "deleted"}]}
+    left = found(
+        describe_vpcs={"Vpcs": [{"VpcId": "vpc-1", "State": "available"}]},
+        describe_nat_gateways=deleted,
+        describe_tags=[{"Tags": [vpc, other, nat]}],
+        get_resources=[{"ResourceTagMappingList": [*tagged, *odd]}],
+    )
     assert [each.id for each in left] == ["vpc-1", odd[0]["ResourceARN"], odd[1]["ResourceARN"]]
     assert left[1].command == "aws cloudwatch delete-alarms --alarm-names down --profile platform-cicd"
     assert left[2].command == audit_aws.BY_HAND
