@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,11 @@ class Builder:
             "DEBOOTSTRAP_DIR": f"{root}/usr/share/debootstrap",
         }
 
+    @property
+    def store_options(self) -> list[str]:
+        """buildah's global options."""
+        return ["--root", f"{self.folder}/store", "--runroot", f"{self.folder}/run", "--storage-driver", self.driver]
+
     @cached_property
     def driver(self) -> str:
         """Overlays where this file system can carry them, whole copies of every layer where it cannot."""
@@ -87,8 +93,7 @@ class Builder:
 
     def buildah(self, *arguments: str, fails: bool = False) -> str:
         """Run buildah; returns its output."""
-        store = ["--root", f"{self.folder}/store", "--runroot", f"{self.folder}/run", "--storage-driver", self.driver]
-        done = self.program("buildah", *store, *arguments)
+        done = self.program("buildah", *self.store_options, *arguments)
         assert (done.returncode != 0) is fails, f"buildah {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout + (done.stderr if fails else "")
 
@@ -140,26 +145,35 @@ class Container:
     builder: Builder
     name: str
 
+    @cached_property
+    def root(self) -> Path:
+        """The container's files, as this machine sees them."""
+        return Path(self.builder.buildah("mount", self.name).strip())
+
     def run(
         self,
         *command: str,
         mounts: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         folder: str = "",
-        user: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the image's own user; `mounts` are `from:to:options`."""
-        builder = self.builder
-        store = ["--root", f"{builder.folder}/store", "--runroot", f"{builder.folder}/run"]
+        """Run a command as the image's own user; `mounts` are `from:to:options`.
+
+        What it prints goes through files: buildah 1.28 loses the output of a command that ends at once on a busy machine.
+        """
+        printed = Path(tempfile.mkdtemp(dir=self.builder.folder))
+        printed.chmod(0o777)
         options = [
-            *(f"--volume={each}" for each in mounts),
+            *(f"--volume={each}" for each in (*mounts, f"{printed}:/printed")),
             *(f"--env={name}={value}" for name, value in (variables or {}).items()),
             *([f"--workingdir={folder}"] if folder else []),
-            *([f"--user={user}"] if user else []),
         ]
-        return builder.program(
-            "buildah", *store, "--storage-driver", builder.driver, "run", *options, self.name, "--", *command
-        )
+        captured = ["sh", "-c", '"$@" > /printed/out 2> /printed/err', "sh", *command]
+        done = self.builder.program("buildah", *self.builder.store_options, "run", *options, self.name, "--", *captured)
+        files = [printed / "out", printed / "err"]
+        said = [file.read_text() if file.exists() else done.stderr for file in files]
+        shutil.rmtree(printed)
+        return subprocess.CompletedProcess(command, done.returncode, *said)
 
     def output(self, *command: str, **options: Any) -> str:
         """What a command that must succeed prints."""
