@@ -105,6 +105,19 @@ def test_a_trust_widened_by_hand_and_one_narrowed_are_both_named(sandbox: Sandbo
     assert prove(sandbox).returncode == 0, "put back, everything is as the settings say"
 
 
+def test_make_up_ends_with_the_matrix_of_both_stacks_and_fails_where_one_cell_is_wrong(sandbox: Sandbox) -> None:
+    role = SETTINGS.names.job_role("deploy")
+    with changed_trust("cicd", role, {"StringEquals": {":sub": "system:serviceaccount:jobs-review:job"}}):
+        done = sandbox.up()
+    assert done.returncode == 1, "every stack is deployed, and somebody gets in"
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if "who a job is, by boto3" in line] == ["dev", "prod"]
+    (named,) = [line.strip() for line in lines if line.startswith("WRONG")]
+    cell = "jobs-review/job with the config of deploy, profile default, boto3 default"
+    assert named == f"WRONG: {cell}: expected REFUSED, got arn:aws:iam::222222222222:role/cicd-dev/{role}"
+    assert "access is not as the settings of dev say" in done.stdout
+
+
 def test_a_class_of_which_something_was_removed_by_hand_is_told_by_what_is_missing(sandbox: Sandbox) -> None:
     kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == SETTINGS.names.cluster)
     with KubeClient.from_kubeconfig(kubeconfig) as client:
