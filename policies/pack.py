@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf import json_format
 from pulumi.runtime import proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 from pulumi_policy import (
@@ -25,17 +24,15 @@ from pulumi_policy import (
     ResourceValidationPolicy,
     StackValidationPolicy,
 )
-from pulumi_policy.deserialize import deserialize_properties
 from pulumi_policy.policy import _GRPC_CHANNEL_OPTIONS, _PolicyAnalyzerServicer
-from pulumi_policy.proxy import unknown_checking_proxy
 
+from policies import wire
 from policies.exceptions import Exceptions
 from policies.memory import seen
 from policies.rule import Kind, Rule, Verdict, judged
 from policies.stack import Index, Run, judged_whole
 from policies.surroundings import of_process
 from policies.tokens import CLUSTER
-from policies.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -133,13 +130,13 @@ class OnePass(_PolicyAnalyzerServicer):
     def Analyze(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
         """Judge one resource by all rules that look at its type, and remember it."""
         surroundings, response = self._surroundings(), proto.AnalyzeResponse()
-        shown = seen(self._args(request))
-        surroundings.memory.remember(shown)
+        resource = wire.shown(request, surroundings.memory)
+        surroundings.memory.remember(resource)
         for policy in self._by_rule.values():
             rule = policy.rule
-            if rule.of_resource is not None and (not rule.types or shown.type in rule.types):
+            if rule.of_resource is not None and (not rule.types or resource.type in rule.types):
                 options = options_of(rule, self._get_policy_config(rule.name))
-                self._report(response, policy, judged(rule, shown, surroundings, options))
+                self._report(response, policy, judged(rule, resource, surroundings, options))
         return response
 
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
@@ -147,7 +144,9 @@ class OnePass(_PolicyAnalyzerServicer):
         surroundings, response = self._surroundings(), proto.AnalyzeResponse()
         urns = [each.urn for each in request.resources if each.type != "pulumi:pulumi:Stack"]
         shown, never_shown = surroundings.memory.known(urns), surroundings.memory.never_shown(urns)
-        answers = {each.urn: self._plain(each) for each in request.resources if each.type in WITH_OUTPUTS}
+        answers = {
+            each.urn: wire.read(each.properties.fields) for each in request.resources if each.type in WITH_OUTPUTS
+        }
         shown = [replace(each, outputs=answers[each.urn]) if each.urn in answers else each for each in shown]
         run = Run(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
         index = Index(shown, surroundings, run)
@@ -163,14 +162,6 @@ class OnePass(_PolicyAnalyzerServicer):
     def _surroundings(self) -> Surroundings:
         self._configure_runtime_settings()  # type: ignore[no-untyped-call]  # the SDK is untyped
         return of_process()
-
-    def _plain(self, request: Any) -> Any:
-        return plain(unknown_checking_proxy(deserialize_properties(json_format.MessageToDict(request.properties))))
-
-    def _args(self, request: Any) -> ResourceValidationArgs:
-        props = unknown_checking_proxy(deserialize_properties(json_format.MessageToDict(request.properties)))
-        options, provider = self._get_resource_options(request), self._get_provider_resource(request)
-        return ResourceValidationArgs(request.type, props, request.urn, request.name, options, provider)
 
     def _report(self, response: Any, policy: Any, verdicts: Iterable[Verdict]) -> None:
         rule = policy.rule

@@ -1,38 +1,141 @@
-"""Policy packs start with the sandbox's engine: a mandatory rule stops a preview, an advisory one only speaks."""
+"""The pack in the real engine, before anything is deployed and after, and on the deployed state: the same rules at three gates."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from automation.gate import judge_deployed
 from sandbox.organization import PROJECT
+from sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.sandbox.live import Sandbox
+    from tests.sandbox.live import Done, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
-PACK = """\
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
-
-def no_vpc(args, report):
-    if args.resource_type == "aws:ec2/vpc:Vpc":
-        report(f"saw the network {args.props['cidrBlock']}")
-
-PolicyPack("trial", policies=[ResourceValidationPolicy(
-    name="no-vpc", description="tells of networks", validate=no_vpc, enforcement_level=EnforcementLevel.LEVEL)])
-"""
+STACKS = ("foundation", "dev", "prod")
+POLICY = re.compile(r"\[(mandatory|advisory)\]\s+(\S+)\s+\((\S+): (\S+)\)")
 
 
-@pytest.mark.parametrize(("level", "fails"), [("MANDATORY", True), ("ADVISORY", False)])
-def test_a_pack_judges_the_platforms_program(sandbox: Sandbox, tmp_path: Path, level: str, *, fails: bool) -> None:
-    (tmp_path / "PulumiPolicy.yaml").write_text(
-        f"runtime: {{name: python, options: {{virtualenv: {PROJECT / '.venv'}}}}}\nmain: .\n"
+def findings(done: Done) -> list[tuple[str, str, str]]:
+    """Level, policy and resource of each finding that the engine shows."""
+    return [(level, policy, name) for level, policy, _, name in POLICY.findall(done.stdout)]
+
+
+def previewed(
+    sandbox: Sandbox, stack: str, *, project: Path = PROJECT, policies: Path | None = None, backend: Path | None = None
+) -> Done:
+    """`pulumi preview --policy-pack policies`, as an operator types it."""
+    variables = sandbox.variables | ({"PULUMI_BACKEND_URL": f"file://{backend}"} if backend else {})
+    folder = project / "foundation" if stack == "foundation" else project
+    command = [
+        str(Tools.find(sandbox.paths).pulumi),
+        "preview",
+        "--stack",
+        stack,
+        "--policy-pack",
+        str(policies or PROJECT / "policies"),
+    ]
+    return sandbox.run([*command, "--non-interactive", "--color", "never"], variables, folder)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the program with the same environment, to be spoilt."""
+    made = tmp_path / "project"
+    skipped = shutil.ignore_patterns(
+        ".venv", ".git", "reports", ".*_cache", "__pycache__", "tests", "sandbox", "docs", "image"
     )
-    (tmp_path / "__main__.py").write_text(PACK.replace("LEVEL", level))
-    done = sandbox.pulumi("preview", "--stack", "dev", "--policy-pack", str(tmp_path))
-    assert "saw the network 10.41.0.0/16" in done.stdout, done.stdout + done.stderr
-    assert (done.returncode != 0) is fails
+    shutil.copytree(PROJECT, made, ignore=skipped)
+    (made / ".venv").symlink_to(PROJECT / ".venv")
+    return made
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_deployed_stack_has_no_finding_in_a_preview(sandbox: Sandbox, stack: str) -> None:
+    done = previewed(sandbox, stack)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "runner-platform@v1.0.0" in done.stdout, "the pack was asked"
+    assert findings(done) == [], "everything is known, and as the rules demand"
+
+
+def test_a_first_preview_defers_the_issuers_documents_once_and_decides_everything_else(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    variables = sandbox.variables | {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
+    program = str(Tools.find(sandbox.paths).pulumi)
+    sandbox.run([program, "stack", "init", "dev", "--non-interactive"], variables, PROJECT)
+    done = previewed(sandbox, "dev", backend=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = findings(done)
+    assert {level for level, _, _ in found} == {"advisory"}, "nothing is undecided but what waits for the issuer"
+    documents = [name for _, policy, name in found if policy == "iam-role-trusts-no-anonymous-principal"]
+    assert len(documents) == len(set(documents)), "each document once"
+    assert set(documents) == {
+        f"{each}-identity-{who}"
+        for each in ("small", "medium", "big", "deploy", "review")
+        for who in ("job", "manager")
+    }
+    assert done.stdout.count("DEFERRED") == len(found)
+    assert "UNDECIDED" not in done.stdout
+
+
+def test_a_violation_stops_a_preview_of_the_deployed_stack(sandbox: Sandbox, copy: Path) -> None:
+    trust = copy / "components" / "documents" / "trust.py"
+    opened = trust.read_text().replace('"ArnEquals": {"aws:PrincipalArn": sorted(role_arns)},', "")
+    assert opened != trust.read_text(), "the seed fell on stone: the document is written otherwise now"
+    trust.write_text(opened)
+    done = previewed(sandbox, "dev", project=copy)
+    assert done.returncode != 0, "a mandatory finding ends a preview with an error"
+    assert ("mandatory", "iam-role-trusts-no-bare-account", "delegated-dev-open-role") in findings(done), done.stdout
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_is_deployed_has_no_finding(sandbox: Sandbox, stack: str, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "automation.cli",
+        "check",
+        "--deployed",
+        "--stack",
+        stack,
+        "--reports",
+        str(tmp_path),
+    ]
+    done = sandbox.run(command, sandbox.variables, PROJECT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no policy finding" in done.stdout
+    assert "target: " in done.stderr, "a command that touches a backend says which"
+    assert json.loads((tmp_path / stack / "codequality.json").read_text()) == []
+
+
+def test_what_somebody_changed_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:
+    deployment = sandbox.exported("dev")
+    for resource in deployment["resources"]:
+        if resource["urn"].endswith("::delegated-dev-open-role"):
+            document = json.loads(resource["outputs"]["assumeRolePolicy"])
+            del document["Statement"][0]["Condition"]["ArnEquals"]
+            resource["outputs"]["assumeRolePolicy"] = json.dumps(document)
+    rules = {each.rule for each in judge_deployed("dev", deployment) if each.fails}
+    assert {"T02"} <= rules, "what the cloud has counts, not what the program once said"
+
+
+def test_the_gate_of_another_checkout_judges_with_its_rules(sandbox: Sandbox, copy: Path) -> None:
+    (copy / "policies" / "rules" / "__init__.py").write_text(
+        "from policies.rules import hygiene\nfrom policies.rule import rules_of\nRULES = rules_of(hygiene)\n"
+    )
+    done = previewed(sandbox, "dev", policies=copy / "policies")
+    assert done.returncode == 0, done.stdout + done.stderr
+    program = "import policies.rules, sys; print(len(policies.rules.RULES))"
+    ours = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert int(ours.stdout) > 40, "this checkout has all rules, whatever the other has"
