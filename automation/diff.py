@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from automation.access_matrix import Side
+    from automation.access_matrix import Matrix, Side
     from automation.reports.change import Change
 
 UNSEEN = (
@@ -47,6 +47,8 @@ class StackDiff:
     costs: Sequence[Cost]
     access: Sequence[access_diff.Change]
     """Who gains and who loses, gains first."""
+    matrix: Matrix | None = None
+    """Who reaches what on this side; None where it has no such stack."""
 
     @property
     def counts(self) -> Counts:
@@ -112,7 +114,11 @@ def _all(runs: Mapping[str, Resources]) -> Resources:
 def _of_stack(stack: str, old: Resources, new: Resources, reach: Sequence[Side]) -> StackDiff:
     before, after = (side.of(stack) for side in reach)
     return StackDiff(
-        stack=stack, changes=changes(old, new), costs=costs(old, new), access=access_diff.changes(before, after)
+        stack=stack,
+        changes=changes(old, new),
+        costs=costs(old, new),
+        access=access_diff.changes(before, after),
+        matrix=access_matrix.of_stack(stack, reach[1]) if new else None,
     )
 
 

@@ -50,11 +50,14 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def write(comparison: Comparison, folder: Path | None) -> list[Path]:
-    """Write `terraform.json`, `changes.md` and `summary.md` of every stack; returns their folders.
+    """Write `terraform.json`, `changes.md`, `summary.md`, `access.json` and `access.md` of every stack; returns their folders.
 
     Raises:
         FailedError: a folder cannot be written.
     """
+    for each in comparison.stacks:
+        if each.matrix is not None:
+            access_report.write(each.matrix, {}, folder, each.access, comparison.against.removeprefix("against "))
     return [
         files.write(
             folder,

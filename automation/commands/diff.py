@@ -18,7 +18,10 @@ def diff(
     ref: Annotated[str, typer.Argument(metavar="REF", help="What to compare with: a branch, a tag, a commit.")],
     stack: Annotated[str | None, typer.Option("--stack", "-s", help="Only this stack.")] = None,
     reports: Annotated[
-        Path | None, typer.Option(help="Write terraform.json, changes.md and summary.md to a folder per stack here.")
+        Path | None,
+        typer.Option(
+            help="Write terraform.json, changes.md, summary.md, access.json and access.md to a folder per stack here."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:

@@ -100,3 +100,4 @@ def test_the_command_prints_json_and_writes_reports(
     assert ended.value.code in {0, None}, "a difference is no failure"
     assert json.loads(said.out)["stacks"][0]["counts"]["update"] == 1
     assert json.loads((tmp_path / "reports/dev/terraform.json").read_text()) == {"create": 0, "update": 1, "delete": 0}
+    assert "against `target" in (tmp_path / "reports/dev/access.md").read_text()

@@ -51,10 +51,7 @@ def test_changes_are_those_since_the_common_ancestor(job: Job) -> None:
     git(job.origin, "commit", "-q", "--allow-empty", "-m", "meanwhile")
     done = job.run(platform(job, "changes"), STACK="prod")
     assert done.returncode == 0, done.stderr
-    assert job.called == [
-        f"runner-platform diff {base} --stack prod --reports reports",
-        f"runner-platform access --stack prod --diff {base} --reports reports",
-    ]
+    assert job.called == [f"runner-platform diff {base} --stack prod --reports reports"]
 
 
 def test_a_forks_own_copy_of_the_target_branch_does_not_count(job: Job) -> None:
