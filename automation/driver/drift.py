@@ -56,15 +56,15 @@ def drift(session: Session) -> list[Difference]:
         LockedError: a live run holds the stack.
     """
     state.require(session.project)
-    session.take_turn()  # older engines lock even for this
-    session.drive(lambda on_event: session.stack.preview_refresh(on_event=on_event))
+    session.take_turn()
+    # Not `preview_refresh`: engines before 3.229 lock for it, which the reader's role may not.
+    session.drive(lambda on_event: session.stack.preview(on_event=on_event, refresh=True))
     progress = session.progress
     weakened = _weakened(session, progress.live) if progress.live and session.project.ours else []
-    found = [
-        _difference(step, progress.live[step["urn"]], weakened)
-        for step in progress.steps
-        if step["urn"] in progress.live
-    ]
+    steps = {
+        step["urn"]: step for step in reversed(progress.steps)
+    }  # the first is the refresh's; a later one would undo it
+    found = [_difference(steps[urn], live, weakened) for urn, live in progress.live.items()]
     told = {each.urn for each in found}
     found += [
         Difference(

@@ -139,25 +139,25 @@ class Progress:
         )
         self.running[metadata.urn] = step
         if operation not in READS:
-            self._change(metadata, step.account)
+            self._change(metadata, step.account, operation)
         return _shown(step, "begun")
 
     def _end(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         operation = _word(metadata.op)
         step = self.running.pop(metadata.urn, None)
-        if step is not None and step.operation == "refresh" and operation not in READS:
-            self._change(metadata, step.account)
-            now = metadata.new
+        now = metadata.new
+        if step is not None and step.operation == "refresh" and (now is None or metadata.diffs):
+            self._change(metadata, step.account, "update" if now else "delete")
             self.live[metadata.urn] = (
                 {"inputs": dict(now.inputs or {}), "outputs": dict(now.outputs or {})} if now else None
             )
         self.done[operation] = self.done.get(operation, 0) + 1
         return _shown(step, "done") if step else None
 
-    def _change(self, metadata: StepEventMetadata, account: str) -> None:
+    def _change(self, metadata: StepEventMetadata, account: str, operation: str) -> None:
         self.steps.append(
             {
-                "operation": _word(metadata.op),
+                "operation": operation,
                 "urn": metadata.urn,
                 "type": metadata.type,
                 "account": account or None,

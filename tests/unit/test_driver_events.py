@@ -130,3 +130,23 @@ def test_a_log_has_the_time_of_day_in_each_line(output: Callable[[], str]) -> No
     written = output()
     assert written.endswith("Z something [bold]plain[/]\n")
     assert written[:2] == "20"
+
+
+def test_a_refresh_tells_what_differs_and_what_is_gone() -> None:
+    """As `preview --refresh` does: its own steps are all called refresh, whatever they found."""
+    gone = metadata("refresh", "a::b::x:y:Z::gone")
+    gone["metadata"]["new"] = None
+    progress, _ = after(
+        *({"resourcePreEvent": metadata("refresh", f"a::b::x:y:Z::{name}")} for name in ("same", "other", "gone")),
+        {"resOutputsEvent": metadata("refresh", "a::b::x:y:Z::same")},
+        {"resOutputsEvent": metadata("refresh", "a::b::x:y:Z::other", diffs=["tags"])},
+        {"resOutputsEvent": gone},
+    )
+    assert progress.live == {
+        "a::b::x:y:Z::other": {"inputs": {"secret": "hush"}, "outputs": {}},
+        "a::b::x:y:Z::gone": None,
+    }
+    assert [(each["operation"], each["properties"]) for each in progress.steps] == [
+        ("update", ["tags"]),
+        ("delete", []),
+    ]
