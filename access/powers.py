@@ -14,7 +14,7 @@ from access.judgement import may, may_somewhere, places
 from access.universe import Free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from access.callers import Caller
     from access.judgement import Rights
@@ -151,7 +151,9 @@ class NewRole(NamedTuple):
     truth: Truth
 
 
-def new_roles(caller: Caller, rights: Rights, partition: str, boundaries: Iterable[str]) -> list[NewRole]:
+def new_roles(
+    caller: Caller, rights: Rights, partition: str, boundaries: Iterable[str], existing: Collection[str]
+) -> list[NewRole]:
     """Roles that a caller can make and fill with rights in its account, where it is free to name them.
 
     Args:
@@ -159,11 +161,13 @@ def new_roles(caller: Caller, rights: Rights, partition: str, boundaries: Iterab
         rights: its own side.
         partition: of its ARNs.
         boundaries: ARNs of the boundaries that there are in the account.
+        existing: ARNs of the roles that there are: their names are taken.
     """
     head = f"arn:{partition}:iam::{caller.account}:role/"
     named = places(rights, "iam:CreateRole", f"{head}?*")
     if isinstance(named, Undecided):
         return [NewRole("", named)]
+    free_names = [each for each in named if each not in existing]
 
     def made(boundary: str) -> Truth:
         bound = {"iam:permissionsboundary": (boundary,) if boundary else None}
@@ -175,7 +179,7 @@ def new_roles(caller: Caller, rights: Rights, partition: str, boundaries: Iterab
                     some(may(caller, rights, action, arn, bound, {"iam:policyarn": Free()}) for action in filled),
                 )
             )
-            for arn in named
+            for arn in free_names
         )
 
     free = made("")

@@ -89,7 +89,7 @@ class World:
             truth = self.may_enter(node, self.roles[to.name])
             if truth is not False:
                 yield Step(to, truth)
-        if node.kind in ROLE_KINDS:
+        if node.kind in (*ROLE_KINDS, "new"):
             yield from self._by_power(node, known)
             yield from self.pods.held_by(node.name)
 
@@ -180,7 +180,8 @@ class World:
     def _by_power(self, node: Node, known: Collection[Node]) -> Iterator[Step]:
         rights = self.rights(node)
         if node not in self._powerful:
-            self._powerful[node] = node.name in self.roles and powers.has_any(rights)
+            known_rights = node.kind == "new" or node.name in self.roles
+            self._powerful[node] = known_rights and powers.has_any(rights)
         if not self._powerful[node]:
             return
         caller = self.caller(node)
@@ -202,7 +203,7 @@ class World:
         if node not in self._made:
             caller, rights, facts = self.caller(node), self.rights(node), self.facts
             bounds = {self.roles[each.name].boundary_arn for each in self._of_account[caller.account]} - {None}
-            new = powers.new_roles(caller, rights, facts.partition, sorted(map(str, bounds)))
+            new = powers.new_roles(caller, rights, facts.partition, sorted(map(str, bounds)), self.roles)
             self._made[node] = [
                 Step(Node("new", f"{caller.account} {each.boundary}".strip()), each.truth) for each in new
             ]

@@ -159,7 +159,11 @@ def test_a_boundary_holds_a_role_that_is_given_rights_until_it_may_be_taken_away
 
 def test_whoever_may_make_roles_is_somebody_in_the_account_unless_they_carry_a_boundary() -> None:
     boundary = resource(
-        "aws:iam/policy:Policy", "b", CICD, name="b", policy=document(statement(NotAction="sts:*", Resource="*"))
+        "aws:iam/policy:Policy",
+        "b",
+        CICD,
+        name="b",
+        policy=document(statement(NotAction=["sts:*", "iam:*"], Resource="*")),
     )
     target = role("delegated", trusts({"AWS": CICD}), account=DEV)
     makes = {"Action": ["iam:CreateRole", "iam:PutRolePolicy"], "Resource": arn("deploy/*")}

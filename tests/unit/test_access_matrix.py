@@ -209,7 +209,7 @@ def test_a_trust_that_is_not_known_yet_is_undecided_and_differs_from_what_is_dec
     assert "job:prod/deploy" in {each.cell.principal for each in found}
 
 
-def test_a_first_preview_is_undecided_for_service_accounts_and_for_nobody_else() -> None:
+def test_a_first_preview_is_undecided_where_a_document_is_not_known_and_never_the_opposite() -> None:
     # The issuer of a cluster that is being created is not known, and so is every document that holds it.
     def before(each: Resource) -> dict[str, Any] | None:
         if each.stack == "foundation":
@@ -219,9 +219,16 @@ def test_a_first_preview_is_undecided_for_service_accounts_and_for_nobody_else()
         return {"assumeRolePolicy": UNKNOWN} if "oidc.eks." in str(each.inputs.get("assumeRolePolicy")) else None
 
     found = derived(changed(before))
-    unsure = {each.principal.partition(":")[0] for each in found if each.answer is Answer.UNDECIDED}
-    assert {"job", "manager"} <= unsure
-    assert not {each.principal for each in found if each.principal == "reader" and each.answer is Answer.UNDECIDED}
+    later = {(each.principal, each.role): each.answer for each in derived(whole())}
+    assert all(
+        each.answer in (later.get((each.principal, each.role)), Answer.UNDECIDED, Answer.DENIED) for each in found
+    )
+    gone = [
+        each
+        for each in found
+        if each.answer is Answer.DENIED and later.get((each.principal, each.role)) is Answer.ALLOWED
+    ]
+    assert not gone, "what will be allowed is never said to be denied"
     job = {each.answer for each in found if each.principal == "job:prod/small" and each.role.endswith("/runner-small")}
     assert job == {Answer.UNDECIDED}
 

@@ -149,7 +149,7 @@ def test_the_picture_groups_classes_by_level_and_draws_what_is_unexpected_apart(
 def test_a_label_of_the_picture_cannot_be_ended_by_a_name(wrong: access_matrix.Matrix) -> None:
     from automation.access_picture import _plain  # noqa: PLC0415  # the one thing that keeps foreign text a label
 
-    assert _plain('x"]; click n1 "javascript:alert(1)<b>') == "x__; click n1 _javascript:alert(1)_b_"
+    assert _plain('x"]; click n1 "javascript:alert(1)<b>') == "x___ click n1 _javascript:alert(1)_b_"
     assert '"' not in _plain(access_report.problems(wrong)[0])
 
 
