@@ -9,7 +9,8 @@ Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/ and
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from components.documents import identity
 from config.names import namespace_manager
@@ -29,6 +30,15 @@ SECURITY_CONTEXTS = (
 )
 ENVIRONMENTS = ("envVars", "extraEnv")
 """Values that become environment variables of the manager, by name and value."""
+
+
+@lru_cache(maxsize=64)
+def _runners(text: str) -> tuple[Any, str]:
+    """What a text has under `runners`, and why it cannot be read, if so. Seven rules ask about each release."""
+    try:
+        return tomllib.loads(text).get("runners"), ""
+    except tomllib.TOMLDecodeError as error:
+        return None, f"is not TOML: {error}"
 
 
 class RunnerConfig:
@@ -53,10 +63,8 @@ class RunnerConfig:
         if not isinstance(text, str):
             self.problem = "is missing, so the chart's own default holds"
             return ABSENT
-        try:
-            runners = tomllib.loads(text).get("runners")
-        except tomllib.TOMLDecodeError as error:
-            self.problem = f"is not TOML: {error}"
+        runners, self.problem = _runners(text)
+        if self.problem:
             return ABSENT
         if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], dict):
             self.problem = "does not have exactly one [[runners]]"

@@ -6,6 +6,7 @@ Source: https://docs.gitlab.com/runner/security/ and https://docs.gitlab.com/run
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import yaml
@@ -146,12 +147,16 @@ def _is_ours(patch: Field) -> bool:
     text = patch["patch"].text()
     if text is None:
         return True
+    kind = patch["patch_type"].text("strategic")
+    return _is_identity(text) and kind in {"strategic", None} and patch["patch_path"].absent
+
+
+@lru_cache(maxsize=64)
+def _is_identity(text: str) -> bool:
     try:
-        found = yaml.safe_load(text)
+        return bool(yaml.safe_load(text) == identity.pod_patch())
     except yaml.YAMLError:
         return False
-    kind = patch["patch_type"].text("strategic")
-    return found == identity.pod_patch() and kind in {"strategic", None} and patch["patch_path"].absent
 
 
 @resource_rule(
