@@ -126,7 +126,9 @@ class GitLab:
         return HTTPStatus.CREATED, runners.assign(self.store, self._caller(request), identifier, request.parameters)
 
     def _jobs(self, request: Request, identifier: str) -> Answer:
-        found = runners.show(self.store, self._caller(request), identifier)  # nothing runs here: they are those of the seed
+        found = runners.show(
+            self.store, self._caller(request), identifier
+        )  # nothing runs here: they are those of the seed
         status = request.parameters.get("status")
         return _ok([job for job in self.store.jobs_of(str(found["id"])) if status in {None, job["status"]}])
 
