@@ -1,8 +1,8 @@
 """What the platform's own roles may do: the deployer that changes it, and the reader that looks at it.
 
 The deployer is powerful in each account, because it makes clusters, networks and roles. It cannot touch what the foundation owns
-(its own role, the boundary, the GitLab provider, the trail, the organisation's roles), so a reviewed program that is wrong can be
-mended and cannot lift itself. The reader sees everything, and opens one secret: the key of the platform's own stacks.
+(its own role, the boundary, the GitLab provider, the trail, the organisation's roles) by itself. It makes the platform's roles without a
+boundary, so one that it made for that purpose could: `access` shows this reach, and reviews of the platform's project guard it. The reader sees everything, and opens one secret: the key of the platform's own stacks.
 """
 
 from __future__ import annotations
