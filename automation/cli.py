@@ -90,12 +90,15 @@ def profiles(
     source_profile: Annotated[
         str | None, typer.Option(help="With --platform: the profile of a person, whose credentials assume the roles.")
     ] = None,
+    token_file: Annotated[
+        str | None, typer.Option(help="With --platform, in a pipeline: where the job's GitLab ID token is.")
+    ] = None,
 ) -> None:
     """Print an AWS config: of a class's jobs, or of those who deploy the platform."""
     from automation import inspect  # noqa: PLC0415  # see the module's docstring
 
     if platform is not None and runner_class is None:
-        typer.echo(inspect.platform_profiles(platform, source_profile), nl=False)
+        typer.echo(inspect.platform_profiles(platform, source_profile, token_file), nl=False)
     elif platform is None and runner_class is not None and stack is not None:
         typer.echo(inspect.class_profiles(stack, runner_class), nl=False)
     else:

@@ -82,7 +82,7 @@ def class_profiles(stack: str, runner_class: str) -> str:
     return documents.class_profiles(_settings_with(stack, runner_class), runner_class)
 
 
-def platform_profiles(role: str, source_profile: str | None) -> str:
+def platform_profiles(role: str, source_profile: str | None, token_file: str | None = None) -> str:
     """The AWS config of those who deploy: `deployer`, `reader` or `foundation`.
 
     Raises:
@@ -98,7 +98,7 @@ def platform_profiles(role: str, source_profile: str | None) -> str:
             f"--platform {role!r} {unknown_key(role, [*documents.PLATFORM_ROLES, 'foundation']).replace('is not a setting', 'is not a role')}"
         )
     return documents.platform_profiles(
-        settings.organization, settings.accounts, role=role, source_profile=source_profile
+        settings.organization, settings.accounts, role=role, source_profile=source_profile, token_file=token_file
     )
 
 

@@ -69,6 +69,7 @@ def platform_profiles(
     *,
     role: str,
     source_profile: str | None = None,
+    token_file: str | None = None,
     session: str = SESSION,
 ) -> str:
     """Profiles `platform-<account>` for a deployment of the platform.
@@ -78,10 +79,11 @@ def platform_profiles(
         accounts: all accounts of the foundation.
         role: `deployer` or `reader`.
         source_profile: the profile whose credentials assume the roles, for people; None writes the pipeline's form, in which
-            the job's GitLab ID token (file `$RUNNER_PLATFORM_ID_TOKEN_FILE`'s default place) opens each account by itself.
+            the job's GitLab ID token opens each account by itself.
+        token_file: where that token is; `PIPELINE_TOKEN_FILE` without it.
         session: role session name.
     """
-    source = {"source_profile": source_profile} if source_profile else {"web_identity_token_file": PIPELINE_TOKEN_FILE}
+    source = {"source_profile": source_profile} if source_profile else {"web_identity_token_file": token_file or PIPELINE_TOKEN_FILE}
     return rendered(
         {
             f"profile platform-{name}": {
@@ -95,7 +97,7 @@ def platform_profiles(
 
 
 PIPELINE_TOKEN_FILE = "/tmp/runner-platform-id-token"  # noqa: S105, S108  # a job's own file system; the template writes it there
-"""Where the pipeline's template leaves the job's GitLab ID token."""
+"""Where a job's GitLab ID token is, if nothing else is said; the pipeline's template says a folder of the job."""
 
 
 def foundation_profiles(

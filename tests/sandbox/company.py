@@ -144,7 +144,9 @@ class Company:
             without: beginnings of variables that its surroundings do not have.
             more: variables of this job alone.
         """
-        job: dict[str, Any] = component("platform").jobs(environment=str(self.environment))[name]
+        job: dict[str, Any] = component("platform").jobs(environment=str(self.environment), folder=str(self.folder))[
+            name
+        ]
         known = {
             **{key: value for key, value in self.variables.items() if not key.startswith(without)},
             "CI": "true",

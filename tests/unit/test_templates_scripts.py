@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def platform(job: Job, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = component("platform").jobs(environment=str(job.environment))[name]
+    found: dict[str, Any] = component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[name]
     return found
 
 
@@ -125,17 +126,25 @@ def test_after_the_merge_a_job_is_the_platforms_own_role_and_nothing_else(job: J
     wanted = platform(job, name)
     done = job.run(wanted, STACK=wanted["variables"].get("STACK", "dev"), **left)
     assert done.returncode == 0, done.stderr
-    role = wanted["variables"]["PLATFORM_ROLE"]
-    assert job.called[:2] == [f"runner-platform profiles --platform {role}", "runner-platform backend"]
+    role, own = wanted["variables"]["PLATFORM_ROLE"], job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
+    assert job.called[:2] == [
+        f"runner-platform profiles --platform {role} --token-file {own}/token",
+        "runner-platform backend",
+    ]
     seen = job.environment_of("runner-platform")
     assert {key: value for key, value in seen.items() if key.startswith(("AWS_", "PULUMI_BACKEND"))} == {
-        "AWS_CONFIG_FILE": "/tmp/runner-platform-aws-config",  # noqa: S108  # the job's own file system
+        "AWS_CONFIG_FILE": str(own / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_SDK_LOAD_CONFIG": "1",
         "PULUMI_BACKEND_URL": "s3://state",
     }
     assert "RUNNER_PLATFORM_ID_TOKEN" not in seen, "the file is enough"
     assert TOKEN not in done.stdout + done.stderr
+    assert (own / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (own, own / "token")} == {
+        own.name: 0,
+        "token": 0,
+    }
 
 
 def test_a_job_without_an_id_token_says_which_branch_has_one(job: Job) -> None:
@@ -147,7 +156,7 @@ def test_a_job_without_an_id_token_says_which_branch_has_one(job: Job) -> None:
 
 def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
     for name in ("preview:dev", "dev", "prove:dev", "preview:prod", "prod"):
-        assert job.run(platform(job, name)).returncode == 0
+        assert job.run(platform(job, name), CI_JOB_ID=name.replace(":", "-")).returncode == 0
     acted = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
     assert acted == [
         "runner-platform preview --stack dev --plan plans/dev.json --reports reports",
