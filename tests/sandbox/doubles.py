@@ -20,9 +20,8 @@ def doubled(own: Sandbox, stack: str) -> list[str]:
 
     Counts those that carry the stack's tag, and where AWS has no tags, those with the platform's own path.
     """
-    state = Counter(
-        resource["type"] for resource in own.exported(stack)["resources"] if not resource.get("delete", False)
-    )
+    resources = own.exported(stack).get("resources", [])  # none at all once everything is destroyed
+    state = Counter(resource["type"] for resource in resources if not resource.get("delete", False))
     found: Counter[str] = Counter()
     for account in read().accounts.values():
         found.update(_counts(_clients(own, account), stack))
