@@ -67,7 +67,8 @@ def preview(session: Session, *, plan: Path | None = None) -> Result:
     if plan is not None:
         plan.parent.mkdir(parents=True, exist_ok=True)
     saved = str(plan.resolve()) if plan else None
-    session.drive(lambda on_event: session.stack.preview(on_event=on_event, plan=saved))
+    packs = session.project.policies
+    session.drive(lambda on_event: session.stack.preview(on_event=on_event, plan=saved, policy_packs=packs))
     if plan is not None:
         bound = plans.bind(session.project, plan, cli=session.version, steps=session.progress.steps)
         session.say(
@@ -99,6 +100,7 @@ def up(session: Session, *, create: bool = False, plan: Path | None = None, orig
         if not (releases.BLOCKED.search(str(error)) and releases.clear(session)):
             raise
         _deploy(session, held)
+    require_inhabited(session)
     promotion.deployed(session.project)
     _require_runners(session)
     return result(session)
@@ -117,7 +119,10 @@ def _held(session: Session, plan: Path) -> str | None:
 
 
 def _deploy(session: Session, plan: str | None) -> None:
-    session.drive(lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message()))
+    packs = session.project.policies
+    session.drive(
+        lambda on_event: session.stack.up(on_event=on_event, plan=plan, message=message(), policy_packs=packs)
+    )
 
 
 def refresh(session: Session) -> Result:
@@ -182,6 +187,26 @@ def runners_of(session: Session) -> list[LiveRunner]:
     (root,) = known.of_type("pulumi:pulumi:Stack")
     ids = {name: int(each) for name, each in (root.get("outputs", {}).get("runner_ids") or {}).items()}
     return live_runners.compare(settings, ids, api)
+
+
+def require_inhabited(session: Session) -> None:
+    """After a lost cluster the state still believes in what was in it, and a new one would stay empty with nobody noticing.
+
+    Raises:
+        FailedError: this run made a cluster, and objects of the state were not made with it.
+    """
+    created = {step["urn"] for step in session.progress.steps if step["operation"] == "create"}
+    known = state.require(session.project)
+    if not any(each["urn"] in created for each in known.of_type(plans.CLUSTER)):
+        return
+    believed = [
+        each for each in known.resources if each["type"].startswith("kubernetes:") and each["urn"] not in created
+    ]
+    if believed:
+        raise FailedError(
+            f"the cluster is a new one, and {len(believed)} objects that the state knows were in the old one: "
+            f"`runner-platform refresh --stack {session.project.stack}`, then `up` again, makes them"
+        )
 
 
 def _require_runners(session: Session) -> None:

@@ -62,6 +62,11 @@ class Project:
         """Whether it is one of the platform's own projects, and not another one, such as a test's."""
         return self.name in {platform.PROJECT, foundation.PROJECT}
 
+    @property
+    def policies(self) -> list[str]:
+        """Folders of the packs that judge it: in a preview what is planned, in an update what is made, and the whole at its end."""
+        return [os.environ.get("RUNNER_PLATFORM_POLICIES") or str(load.ROOT / "policies")] if self.ours else []
+
     @cached_property
     def settings(self) -> Settings | FoundationSettings:
         """Its settings, as the program will read them.

@@ -183,6 +183,23 @@ def test_a_cancelled_run_of_the_platform_is_finished_by_the_next(sandbox: Sandbo
     assert back.returncode == 0, back.stdout
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_lost_cluster_is_rebuilt_with_everything_in_it(sandbox: Sandbox) -> None:
+    """As docs/day-2.md says, command by command."""
+    eks = boto3.Session(profile_name="platform-cicd").client("eks")
+    eks.delete_cluster(name="runner-platform-dev")
+    until(lambda: "runner-platform-dev" not in eks.list_clusters()["clusters"], "the cluster's end", 120)
+    assert driver(sandbox, "refresh").returncode == 1, "there is no API server"
+    empty = driver(sandbox, "up")
+    assert empty.returncode == 1, "an empty cluster is not called fine"
+    assert "then `up` again, makes them" in empty.stdout
+    assert driver(sandbox, "refresh").returncode == 0
+    back = driver(sandbox, "up")
+    assert back.returncode == 0, back.stdout
+    clean = driver(sandbox, "drift")
+    assert clean.returncode == 0, clean.stdout
+
+
 def test_the_end_of_a_stack_pauses_runners_waits_for_jobs_and_leaves_nothing_that_is_not_stated(
     sandbox: Sandbox,
 ) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from automation.driver import state, store
+from automation.driver import operations, state, store
 from automation.errors import FailedError, WrongUseError
 from tests.unit.driver_cases import NAME, project, write_state
 
@@ -133,3 +134,18 @@ def test_the_backend_is_the_one_that_pulumi_would_use(
     assert store.backend_url(stack.folder) == "s3://of-the-project"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///named")
     assert store.backend_url(stack.folder) == "file:///named"
+
+
+def test_a_new_cluster_without_what_the_state_believes_in_is_not_called_fine(stack: Project) -> None:
+    cluster = {"type": "aws:eks/cluster:Cluster", "urn": "cluster"}
+    inside = {"type": "kubernetes:core/v1:Namespace", "urn": "namespace"}
+    write_state(stack, [cluster, inside])
+
+    def run(*created: str) -> Any:
+        steps = [{"operation": "create", "urn": urn} for urn in created]
+        return SimpleNamespace(project=stack, progress=SimpleNamespace(steps=steps))
+
+    with pytest.raises(FailedError, match="1 objects that the state knows were in the old one"):
+        operations.require_inhabited(run("cluster"))
+    operations.require_inhabited(run("cluster", "namespace"))
+    operations.require_inhabited(run())
