@@ -29,7 +29,9 @@ def agree(names: Sequence[str]) -> None:
         SettingsError: with every problem of the first stack that has some, or of all of them together.
     """
     stacks = {stack: load.of_stack(stack, plans.problems) for stack in names if stack != foundation.STACK}
-    problems = [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks), *across.levels(stacks)]
+    base = load.of_foundation()
+    problems = [*across.organizations(base, stacks), *across.account_ids(base, stacks)]
+    problems += [*across.runner_tags(stacks), *across.levels(stacks)]
     if problems:
         raise SettingsError("The stack files", problems)
 

@@ -27,6 +27,18 @@ def account_ids(foundation: FoundationSettings, stacks: Mapping[str, Settings]) 
                 )
 
 
+def organizations(foundation: FoundationSettings, stacks: Mapping[str, Settings]) -> Iterator[Problem]:
+    """Every stack is of the foundation's organisation: its documents let in whoever is of the organisation that it names."""
+    for stack, settings in stacks.items():
+        for key in ("id", "partition"):
+            found, known = getattr(settings.organization, key), getattr(foundation.organization, key)
+            if found != known:
+                yield Problem(
+                    path=f"{stack}: organization.{key}",
+                    message=f"{found!r} is not what foundation/Pulumi.foundation.yaml says ({known!r}); make them agree",
+                )
+
+
 def runner_tags(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
     """No two stacks of one GitLab instance use the same tag: a job would run on either."""
     seen: dict[tuple[str, str], str] = {}

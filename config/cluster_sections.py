@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.errors import ClassifiedError
-from config.model import Cidr, RoleArn, Section, pattern
+from config.model import Cidr, RoleArn, Section, pattern, refuse_own_roles
 
 FEWEST_ADMINISTRATORS = 2
 
@@ -80,11 +80,7 @@ class Cluster(Section):
 
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
-        own = [arn for arn in self.administrators if ":role/cicd" in arn]
-        if own:
-            raise ClassifiedError(
-                f"names {own[0]}, a role of the platform itself, which is let in anyway; name roles of people"
-            )
+        refuse_own_roles(self.administrators)
         if len(set(self.administrators)) < FEWEST_ADMINISTRATORS:
             raise ClassifiedError(
                 f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from config import checks
-from config.model import AccountId, RoleArn, Section, pattern
+from config.model import AccountId, RoleArn, Section, pattern, refuse_own_roles
 from config.sections import Organization, Tags
 from config.settings import Parser
 
@@ -58,6 +58,11 @@ class FoundationPlatform(Section):
     """The protected branch that deploys."""
     operators: tuple[RoleArn, ...] = Field(default=(), strict=False)
     """Roles of people who may deploy from outside the pipeline."""
+
+    @model_validator(mode="after")
+    def _operators_are_people(self) -> Self:
+        refuse_own_roles(self.operators)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

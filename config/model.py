@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from config.errors import ClassifiedError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Level(StrEnum):
@@ -80,6 +83,16 @@ RoleArn = Annotated[
     ),
 ]
 """The ARN of an IAM role."""
+_OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
+
+
+def refuse_own_roles(arns: Iterable[str]) -> None:
+    """Refuse roles of the platform, and those that deployments make, where people are meant: jobs would act as people."""
+    for arn in arns:
+        if _OWN_ROLE.search(arn):
+            raise ClassifiedError(
+                f"names {arn}, a role of the platform itself or of a deployment; name roles of people"
+            )
 
 
 class Section(BaseModel):

@@ -13,6 +13,15 @@ def test_the_committed_stack_files_agree() -> None:
     assert not [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks), *across.levels(stacks)]
 
 
+def test_another_organisation_than_the_foundations_is_named_with_both() -> None:
+    settings = load.of_stack("dev")
+    foreign = settings.organization.model_copy(update={"id": "o-somebodyelse"})
+    (problem,) = across.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
+    assert "dev: organization.id" in str(problem)
+    assert "o-somebodyelse" in str(problem)
+    assert "o-senncloud01" in str(problem)
+
+
 def test_an_account_with_another_id_than_the_foundations_is_named_with_both() -> None:
     settings = load.of_stack("dev")
     moved = settings.accounts["dev"].model_copy(update={"id": "555555555555"})
