@@ -1,7 +1,8 @@
 """Rules of permissions: what a role may do that would make it more than it is. Which accounts it reaches in the end is in `access`.
 
 The foundation's deployer makes clusters, networks and roles, so it is powerful by design: it is bounded by its own denials, nobody but one
-protected ref and listed people assumes it, and rule T10 holds it to that. The boundary grants nothing. Both are the option `powerful`.
+protected ref and listed people assumes it, and rule T10 holds it to that. The boundary grants nothing. Both are the option `powerful`; rule
+P09 holds their documents to the reviewed ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
+from access.answers import Undecided
+from access.documents import normalise
+from components.documents import boundary, platform_roles
 from components.documents.boundary import PASSABLE_TO
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
@@ -156,10 +160,10 @@ def no_escalation(case: Case) -> Iterator[str]:
     if not _ordinary(case):
         return
     settings, account = case.surroundings.settings, case.seen.account
-    boundary = settings.names.boundary_arn(account) if isinstance(settings, Settings) else ""
+    limit = settings.names.boundary_arn(account) if isinstance(settings, Settings) else ""
     for field, statement in grants(case):
         below = _below_path(statement, field, account)
-        bounded = values_of(statement, "StringEquals", "iam:PermissionsBoundary", field) == [boundary]
+        bounded = values_of(statement, "StringEquals", "iam:PermissionsBoundary", field) == [limit]
         found = _covered(statement, NEVER, field)
         found += [] if below and bounded else _covered(statement, WITH_BOUNDARY, field)
         found += [] if below else _covered(statement, BELOW_THE_PATH, field)
@@ -213,8 +217,8 @@ def boundary_is_carried(role: Case) -> Iterator[str]:
     name = role["name"].text() or ""
     if settings is None or not name.startswith(("delegated-role", "gitlab-")):
         return
-    boundary = role["permissionsBoundary"].text()
-    if boundary is not None and boundary != settings.names.boundary_arn(role.seen.account):
+    carried = role["permissionsBoundary"].text()
+    if carried is not None and carried != settings.names.boundary_arn(role.seen.account):
         yield "permissionsBoundary is not the boundary of the role's account"
     longest = role.option("longest_session")
     declared = {settings.names.gitlab_role(entry): each.session for entry, each in settings.gitlab_oidc.items()}
@@ -240,3 +244,35 @@ def cluster_access_is_left_alone(case: Case) -> Iterator[str]:
     for field, statement in grants(case):
         if found := _covered(statement, CLUSTER_ACCESS, field):
             yield f"{place(statement)} grants {', '.join(found)}"
+
+
+@resource_rule(
+    "P09",
+    "iam-policy-of-the-foundation-is-the-reviewed-one",
+    [ROLE_POLICY, POLICY],
+    demands="the boundary and the deployer's permissions are, statement for statement, what the pack's own checkout says",
+    stops="A11: one of the two documents that other rules leave alone is opened, and with it every account",
+    remedy="Change components/documents/boundary.py or platform_roles.py in a merge request of its own, and no copy of them anywhere.",
+    source="docs/policies.md",
+    severity=Severity.CRITICAL,
+)
+def foundation_is_reviewed(case: Case) -> Iterator[str]:
+    """Both documents, in any spelling; no stack of the platform has such a document."""
+    settings = case.surroundings.settings
+    holder = case["role"].text() if case.type == ROLE_POLICY else case["name"].text()
+    if holder not in {DEPLOYER_ROLE, BOUNDARY_POLICY}:
+        return
+    if isinstance(settings, Settings):
+        yield f"{holder} is the foundation's: no other stack gives it permissions"
+        return
+    of, account = settings.organization, case.seen.account
+    if holder == BOUNDARY_POLICY:
+        expected = boundary.boundary(boundary.BoundaryOf(organization=of, account_id=account))
+    else:
+        role = platform_roles.PlatformRoleOf(organization=of, account_id=account, state_bucket="")
+        expected = platform_roles.deployer(role)
+    found = normalise(case["policy"].value)
+    if isinstance(found, Undecided):
+        case.undecide("policy")
+    elif found != normalise(expected):
+        yield f"the policy is not what components/documents says of {holder}"

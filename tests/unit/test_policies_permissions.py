@@ -193,3 +193,31 @@ def test_a_program_with_the_capability_pulumi_passes() -> None:
     around("prod", values)
     documents = [each for each in program_of("prod", values) if each.type == ROLE_POLICY]
     assert [text for each in documents for rule in RULES for text in says(rule, each)] == []
+
+
+BOUNDARY_DOCUMENT, DEPLOYER_DOCUMENT = "access-dev-boundary", "access-dev-deployer-policy"
+
+
+def opened(name: str) -> str:
+    document = json.loads(one("foundation", name).inputs["policy"])
+    return json.dumps({**document, "Statement": [e for e in document["Statement"] if e["Effect"] == "Allow"]})
+
+
+@pytest.mark.parametrize("name", [BOUNDARY_DOCUMENT, DEPLOYER_DOCUMENT])
+def test_the_foundations_documents_are_the_reviewed_ones_in_any_spelling(name: str) -> None:
+    its = one("foundation", name)
+    document = json.loads(its.inputs["policy"])
+    spelled = [{key.lower(): value for key, value in each.items()} for each in document["Statement"]]
+    assert says("P09", its, "foundation") == []
+    assert says("P09", changed(its, "policy", json.dumps({"Statement": spelled})), "foundation") == []
+    violates("P09", changed(its, "policy", opened(name)), "is not what components/documents says", "foundation")
+    violates("P09", changed(its, "policy", '{"Statement": []}'), "is not what components/documents says", "foundation")
+    undecides("P09", changed(its, "policy", UNKNOWN), "policy", "foundation")
+    undecides("P09", changed(its, "policy", ABSENT), "policy", "foundation")
+
+
+def test_no_stack_of_the_platform_gives_the_deployer_more() -> None:
+    own = one("prod", DEPLOYS)
+    violates("P09", new(own, "more", ROLE_POLICY, role="platform-deployer", policy="{}"), "is the foundation's")
+    violates("P09", new(own, "more", POLICY, name="delegated-boundary", policy="{}"), "is the foundation's")
+    assert says("P09", own) == []
