@@ -121,13 +121,13 @@ class Company:
         begun.send_signal(signal.SIGKILL)
         begun.wait()
 
-    def token(self) -> str:
-        """An ID token of a job on the platform project's protected branch."""
+    def token(self, ref: str = "main") -> str:
+        """An ID token of a job on a branch of the platform's project."""
         gitlab = self.variables["GITLAB_BASE_URL"].partition("/api/")[0]
         answer = requests.post(
             f"{gitlab}/_sandbox/id-token",
             json={
-                "sub": "project_path:senncloud/runner-platform:ref_type:branch:ref:main",
+                "sub": f"project_path:senncloud/runner-platform:ref_type:branch:ref:{ref}",
                 "aud": "https://gitlab.com",
             },
             headers={"PRIVATE-TOKEN": self.variables["GITLAB_TOKEN"]},
