@@ -15,6 +15,8 @@ import gitlab
 import gitlab.exceptions
 import requests
 
+TOKEN: Final = "RUNNER_PLATFORM_READ_TOKEN"  # noqa: S105  # a variable's name
+"""A token with `read_api` of its own, since that of the runners should be able to do nothing else."""
 ENDED: Final = frozenset({"success", "failed", "canceled", "skipped"})
 """Statuses of a job that nothing runs for any more; `canceling` still runs."""
 
@@ -36,7 +38,7 @@ def status(project: str, job: str, url: str | None) -> Status | None:
         job: the job's id.
         url: the job's page, which says which GitLab it is.
     """
-    token, base = os.environ.get("GITLAB_TOKEN"), _base(url)
+    token, base = os.environ.get(TOKEN) or os.environ.get("GITLAB_TOKEN"), _base(url)
     if not token or not base:
         return None
     api = gitlab.Gitlab(base, private_token=token, timeout=15)

@@ -169,7 +169,10 @@ def _job(owner: Owner) -> tuple[Fate, str]:
         return Fate.UNKNOWN, f"it runs on another machine ({owner.host}) and is no GitLab job"
     status = gitlab_jobs.status(owner.project, owner.job, owner.job_url)
     if status is None:
-        return Fate.UNKNOWN, f"GitLab does not tell about job {owner.job}; a GITLAB_TOKEN with read_api would"
+        return (
+            Fate.UNKNOWN,
+            f"GitLab does not tell about job {owner.job}; a token with read_api in {gitlab_jobs.TOKEN} would let it",
+        )
     if status.finished is None:
         return Fate.ALIVE, f"GitLab says that job {owner.job} is {status.name}"
     if now < status.finished + owners.GRACE:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import pytest
@@ -17,6 +20,7 @@ from automation.errors import LockedError, WrongUseError
 from tests.unit.driver_cases import FREE_PID, project, write_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from automation.driver.owners import Owner
@@ -175,3 +179,54 @@ def test_the_engine_of_a_live_driver_is_no_orphan(stack: Project) -> None:
     assert locks.orphaned_engine(killed) == os.getppid()
     assert locks.orphaned_engine(replace(killed, engine_started=psutil.Process().create_time() - 1e6)) is None
     assert locks.orphaned_engine(replace(killed, machine="another")) is None
+
+
+class Jobs(BaseHTTPRequestHandler):
+    """GitLab's endpoint for one job."""
+
+    answers: ClassVar[dict[str, Any]] = {}
+
+    def do_GET(self) -> None:
+        found = self.answers.get(self.path) if self.headers["PRIVATE-TOKEN"] == "read" else None
+        body = json.dumps(found or {"message": "404 Not found"}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Jobs)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    for name in ("GITLAB_BASE_URL", "CI_SERVER_URL", "GITLAB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(gitlab_jobs.TOKEN, "read")
+    yield f"http://127.0.0.1:{server.server_address[1]}/group/project/-/jobs/4711"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": "running", "finished_at": None}, Status(name="running", finished=None)),
+        ({"status": "canceling", "finished_at": "2026-11-21T10:00:00Z"}, Status(name="canceling", finished=None)),
+        (
+            {"status": "failed", "finished_at": "2026-11-21T11:00:00.000+01:00"},
+            Status(name="failed", finished=datetime(2026, 11, 21, 10, tzinfo=UTC)),
+        ),
+        (None, None),
+    ],
+)
+def test_gitlab_is_asked_where_the_jobs_page_is(
+    jobs: str, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | None, expected: Status | None
+) -> None:
+    monkeypatch.setattr(Jobs, "answers", {"/api/v4/projects/5/jobs/4711": answer})
+    assert gitlab_jobs.status("5", "4711", jobs) == expected
+    monkeypatch.setenv(gitlab_jobs.TOKEN, "wrong")
+    assert gitlab_jobs.status("5", "4711", jobs) is None, "no answer is no proof"
