@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from automation.gate import judge_deployed
-from sandbox.organization import PROJECT
+from sandbox.organization import PROJECT, read
 from sandbox.tools.result import Tools
+from tests.sandbox.leftovers import client_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,24 @@ def test_a_violation_stops_a_preview_of_the_deployed_stack(sandbox: Sandbox, cop
     done = previewed(sandbox, "dev", project=copy)
     assert done.returncode != 0, "a mandatory finding ends a preview with an error"
     assert ("mandatory", "iam-role-trusts-no-bare-account", "delegated-dev-open-role") in findings(done), done.stdout
+
+
+@pytest.mark.parametrize("operation", ["preview", "up"])
+def test_the_driver_stops_at_a_violation_and_changes_nothing(sandbox: Sandbox, copy: Path, operation: str) -> None:
+    trust = copy / "components" / "documents" / "trust.py"
+    trust.write_text(trust.read_text().replace('"ArnEquals": {"aws:PrincipalArn": sorted(role_arns)},', ""))
+    before = trusts(sandbox)
+    command = [sys.executable, "-m", "automation.cli", operation, "--stack", "dev", "--folder", str(copy)]
+    done = sandbox.run(command, sandbox.variables, PROJECT)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "iam-role-trusts-no-bare-account (mandatory)" in done.stderr, "the rule is named, with what is wrong"
+    assert trusts(sandbox) == before, "a trust that a rule refuses is never written"
+
+
+def trusts(sandbox: Sandbox) -> dict[str, str]:
+    """Trust documents of the dev account's roles, as AWS has them."""
+    roles = client_of(sandbox, read().accounts["dev"])("iam").list_roles()["Roles"]
+    return {each["Arn"]: json.dumps(each["AssumeRolePolicyDocument"], sort_keys=True) for each in roles}
 
 
 @pytest.mark.parametrize("stack", STACKS)
