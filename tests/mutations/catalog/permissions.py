@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DEV = "333333333333"
 OPEN_IN_DEV = "delegated-dev-open-role"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
 def in_dev(edit: Edit, capability: Capability = Capability.ECS) -> Change:
@@ -37,8 +39,14 @@ def granting(action: Any, resource: Any = "*", **more: Any) -> Change:
 
 def inline(document: Mapping[str, Any]) -> Change:
     """A policy inside the role, beside its attached ones."""
-    policies = [{"name": "more", "policy": pulumi.Output.json_dumps(document)}]
+    policies = [{"name": "more", "policy": json.dumps(document)}]
     return given(aws.iam.Role, OPEN_IN_DEV, inline_policies=policies)
+
+
+def attached(component: Any, _args: Any) -> None:
+    """Makes an attachment of an AWS managed administrator's policy."""
+    opts = pulumi.ResourceOptions(parent=component)
+    aws.iam.RolePolicyAttachment("admin", role="delegated-role-open", policy_arn=ADMINISTRATOR, opts=opts)
 
 
 def only_allowed(document: Any) -> Any:
@@ -79,10 +87,13 @@ MUTATIONS = [
     ),
     seen_by("P01", "A11", "an administrator's policy inside the role, in lower-case elements", inline(ADMIN)),
     seen_by(
+        "P01", "A11", "an AWS managed administrator's policy, attached", besides(AccountAccess, attached, "access-dev")
+    ),
+    seen_by(
         "P01",
         "A11",
         "an AWS managed administrator's policy on the role itself",
-        given(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=["arn:aws:iam::aws:policy/AdministratorAccess"]),
+        given(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),
     ),
     seen_by(
         "P04",
