@@ -82,7 +82,7 @@ def given(resource: Any, named: str = "", /, **inputs: Any) -> Change:
             kwargs = {key: value for key, value in {**kwargs, **edited}.items() if value is not GONE}
         original(self, logical, *args, **kwargs)
 
-    return lambda: mock.patch.object(resource, "__init__", changed)
+    return lambda: _instead(resource, changed)
 
 
 def besides(component: Any, make: Callable[[Any, Any], object], named: str = "") -> Change:
@@ -100,7 +100,13 @@ def besides(component: Any, make: Callable[[Any, Any], object], named: str = "")
         if named in {"", name}:
             make(self, args)
 
-    return lambda: mock.patch.object(component, "__init__", changed)
+    return lambda: _instead(component, changed)
+
+
+@contextmanager
+def _instead(made: Any, constructor: Callable[..., None]) -> Iterator[None]:
+    with mock.patch.object(made, "__init__", constructor):
+        yield
 
 
 def together(*changes: Change) -> Change:
