@@ -80,17 +80,25 @@ MUTATIONS = [
         granting("iam:putrolepolicy", f"arn:aws:iam::{DEV}:role/deploy/*"),
     ),
     seen_by(
-        "P01 P02 P03 P07",
+        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
         "A11",
         "everything but billing, by NotAction",
         in_dev(one_more({"NotAction": "billing:*", "Resource": "*"})),
     ),
-    seen_by("P01", "A11", "an administrator's policy inside the role, in lower-case elements", inline(ADMIN)),
     seen_by(
-        "P01", "A11", "an AWS managed administrator's policy, attached", besides(AccountAccess, attached, "access-dev")
+        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
+        "A11",
+        "an administrator's policy inside the role, in lower-case elements",
+        inline(ADMIN),
     ),
     seen_by(
-        "P01",
+        "I01 I02 P01",
+        "A11",
+        "an AWS managed administrator's policy, attached",
+        besides(AccountAccess, attached, "access-dev"),
+    ),
+    seen_by(
+        "I01 I02 P01",
         "A11",
         "an AWS managed administrator's policy on the role itself",
         given(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),

@@ -191,13 +191,13 @@ MUTATIONS = [
         of_delegated(one_more({"Principal": {"AWS": CICD}, "Action": "sts:AssumeRole"})),
     ),
     seen_by(
-        "T01 T10 T11",
+        "I01 I02 T01 T10 T11",
         "A09",
         "a delegated role trusts everybody, as a bare text",
         of_delegated(statement(Principal="*", Condition=GONE)),
     ),
     seen_by(
-        "T01 T10 T11",
+        "I01 I02 T01 T10 T11",
         "A09",
         "a delegated role trusts all but one, by NotPrincipal",
         of_delegated(statement(Principal=GONE, NotPrincipal={"AWS": f"arn:aws:iam::{STRANGER}:root"}, Condition=GONE)),
