@@ -83,7 +83,11 @@ def platform_profiles(
         token_file: where that token is; `PIPELINE_TOKEN_FILE` without it.
         session: role session name.
     """
-    source = {"source_profile": source_profile} if source_profile else {"web_identity_token_file": token_file or PIPELINE_TOKEN_FILE}
+    source = (
+        {"source_profile": source_profile}
+        if source_profile
+        else {"web_identity_token_file": token_file or PIPELINE_TOKEN_FILE}
+    )
     return rendered(
         {
             f"profile platform-{name}": {
