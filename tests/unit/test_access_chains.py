@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from access.resources import Resource
     from access.world import World
 
+pytestmark = pytest.mark.thorough
+
 ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
 
 

@@ -22,6 +22,8 @@ from tests.unit.program import STACKS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.thorough
+
 CICD, DEV, PROD = (load.of_foundation().accounts[name].id for name in ("cicd", "dev", "prod"))
 
 

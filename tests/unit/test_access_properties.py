@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,8 @@ from tests.unit.access_cases import (
     role,
     world,
 )
+
+pytestmark = pytest.mark.thorough
 
 RANK = {Answer.DENIED: 0, Answer.UNDECIDED: 1, Answer.ALLOWED: 2}
 NAMES = ("a", "b", "c")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from access.world import World
 
+pytestmark = pytest.mark.thorough
+
 ROLE = "arn:aws:iam::222222222222:role/cicd/delegated-role"
 
 

@@ -23,6 +23,8 @@ from tests.unit.program import STACKS, complaints, names_of, parsed, policy, raw
 if TYPE_CHECKING:
     from automation.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.thorough
+
 TOPIC = "arn:aws:sns:eu-central-1:222222222222:platform-alarms"
 ALARM, FILTER = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"
 ADDON, GROUP = "aws:eks/addon:Addon", "aws:cloudwatch/logGroup:LogGroup"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from automation.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.thorough
+
 Run = "Callable[..., tuple[int, str, str]]"
 
 

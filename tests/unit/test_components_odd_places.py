@@ -27,6 +27,8 @@ from tests.unit.program import ABSENT, TOKEN, names_of, one_class, policy, put, 
 if TYPE_CHECKING:
     from automation.rehearsal import Registration, Rehearsal
 
+pytestmark = pytest.mark.thorough
+
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nfabricated\n-----END CERTIFICATE-----\n"
 EXISTING = {"vpc": "vpc-0a", "private": ["subnet-0a", "subnet-0c"]}
 

@@ -18,6 +18,8 @@ from tests.unit.program import load_sdks, raw, rehearsed
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
+
 URN = "urn:pulumi:prod::runner-platform::aws:iam/role:Role::job"
 RULES = [("T01", "iam-role-x"), ("T02", "iam-role-y"), ("T10", "iam-role-z")]
 

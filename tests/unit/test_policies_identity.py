@@ -36,6 +36,8 @@ from tests.unit.policy_cases import (
 if TYPE_CHECKING:
     from policies.memory import Seen
 
+pytestmark = pytest.mark.thorough
+
 TRUST = "assumeRolePolicy"
 ANNOTATION = "eks.amazonaws.com/role-arn"
 JOB, DELEGATED = "deploy-identity-job", "delegated-prod-protected-role"

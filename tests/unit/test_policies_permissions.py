@@ -15,6 +15,8 @@ from tests.unit.program import raw
 if TYPE_CHECKING:
     from policies.memory import Seen
 
+pytestmark = pytest.mark.thorough
+
 DEPLOYS, ACCOUNT = "delegated-prod-protected-ecs", "444444444444"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
 DEPLOY = f"arn:aws:iam::{ACCOUNT}:role/deploy/*"

@@ -26,6 +26,8 @@ from config import load
 from config.names import IDENTITY_FOLDER
 from tests.unit.fake_api_server import ISSUER, FakeApiServer
 
+pytestmark = pytest.mark.thorough
+
 REGION = "eu-central-1"
 CONFIGURATION = "/api/v1/namespaces/runner-small/configmaps/gitlab-runner-small"
 SMALL = Identity(stack="prod", runner_class="small")

@@ -20,6 +20,8 @@ from tests.unit.ci_components import commands, component, run, variables_of
 from tests.unit.ci_job import TOKEN, Job
 from tests.unit.small_repository import git
 
+pytestmark = pytest.mark.thorough
+
 SHELLS = [shell for shell in ("bash", "dash") if shutil.which(shell)]
 
 
@@ -104,7 +106,7 @@ def test_the_note_is_posted_by_the_target_branch_even_if_the_branch_sets_a_trap(
     assert not (job.folder / "trapped").exists()
 
 
-def test_tests_run_what_make_check_runs(job: Job) -> None:
+def test_tests_run_what_make_check_runs_and_the_thorough_ones(job: Job) -> None:
     for tool in ("ruff", "mypy", "pytest"):
         job.tool(tool)
     done = job.run(platform(job, "tests"))
@@ -112,7 +114,9 @@ def test_tests_run_what_make_check_runs(job: Job) -> None:
     makefile = (component("platform").path.parent.parent / "Makefile").read_text()
     recipe = makefile.split("\ncheck:")[1].split("\n\n")[0]
     wanted = [line.split("$(BIN)/")[1] for line in recipe.splitlines() if "$(BIN)/" in line]
-    assert [call.replace(" --junitxml=reports/tests/junit.xml", "") for call in job.called] == wanted
+    more = (" --junitxml=reports/tests/junit.xml", " -m not sandbox and not processes")
+    assert [call.replace(more[0], "").replace(more[1], "") for call in job.called] == wanted
+    assert more[1] in job.called[-1], "nothing else runs the thorough ones before a merge"
 
 
 @pytest.mark.parametrize("name", ["preview:dev", "preview:prod", "dev", "prod", "prove:dev", "prove:prod", "drift"])
