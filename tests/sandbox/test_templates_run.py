@@ -113,6 +113,13 @@ def test_a_token_of_another_branch_opens_nothing(company: Company) -> None:
     assert "AssumeRoleWithWebIdentity" in done.stdout + done.stderr
 
 
+def test_the_rehearsal_ends_with_nothing_left_that_is_not_stated(company: Company) -> None:
+    backend = company.command("backend").stdout.strip()
+    for arguments in (("destroy", "--now"), ("audit",)):
+        done = company.command(*arguments, "--stack", "dev", PULUMI_BACKEND_URL=backend)
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
 def test_no_file_of_this_repository_was_touched(company: Company) -> None:
     assert git(company.clone, "log", "--oneline").count("\n") >= 1
     for file in ("foundation/Pulumi.foundation.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
