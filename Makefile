@@ -31,7 +31,7 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/pytest -n auto --dist worksteal tests/unit
 
 test: check tools ## Everything, with a sandbox of its own: minutes
-	$(BIN)/pytest -m 'sandbox or processes or thorough'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'sandbox or processes or thorough'
 
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
