@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.names import role_arn
+from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, role_arn
 from policies.documents import grants
+from policies.rule import Option
 from policies.tokens import POLICY, ROLE, ROLE_POLICY
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from policies.rule import Case
     from policies.stack import Stack
     from policies.values import Field
+
+POWERFUL = Option.names("names of roles and policies that are bounded otherwise", [DEPLOYER_ROLE, BOUNDARY_POLICY])
+"""Of the rules that ask what a document hands out: rule P09 holds these two to the reviewed documents."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ class Option:
     """JSON schema of the value."""
     default: Any
 
+    @classmethod
+    def names(cls, description: str, default: Sequence[str]) -> Option:
+        """A list of names."""
+        schema = {"type": "array", "items": {"type": "string"}, "description": description}
+        return cls(schema=schema, default=list(default))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:

@@ -184,13 +184,9 @@ def _target(arn: str, grant: Grant, roles: dict[str, Case]) -> Iterator[str]:
     source=f"{EKS_GUIDE}; CIS EKS 5.1.3",
     severity=Severity.CRITICAL,
     options={
-        "policies": Option(
-            schema={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "AWS managed policies that nodes may carry",
-            },
-            default=["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"],
+        "policies": Option.names(
+            "AWS managed policies that nodes may carry",
+            ["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"],
         )
     },
 )

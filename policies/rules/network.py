@@ -95,13 +95,9 @@ def nodes_are_private(case: Case) -> Iterator[str]:
     source="https://kubernetes.io/docs/concepts/security/pod-security-standards/; CIS EKS 4.2.1 to 4.2.5",
     severity=Severity.CRITICAL,
     options={
-        "privileged": Option(
-            schema={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "namespaces that may enforce `privileged`, only while the settings have alarms: the CloudWatch agent reads its node",
-            },
-            default=[alarms.NAMESPACE],
+        "privileged": Option.names(
+            "namespaces that may enforce `privileged`, only while the settings have alarms: the CloudWatch agent reads its node",
+            [alarms.NAMESPACE],
         )
     },
 )

@@ -19,6 +19,7 @@ from components.documents.boundary import PASSABLE_TO
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
 from policies.documents import GRANTING, grants, has_wildcard, known, place, speaks_of, unreadable, values_of
+from policies.grants import POWERFUL
 from policies.rule import Option, resource_rule
 from policies.tokens import ATTACHMENT, POLICY, ROLE, ROLE_POLICY
 
@@ -30,17 +31,9 @@ if TYPE_CHECKING:
     from policies.values import Field
 
 PATHFINDING = "https://github.com/DataDog/pathfinding.cloud"
-POWERFUL = Option(
-    schema={
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "names of roles and policies that are bounded otherwise",
-    },
-    default=[DEPLOYER_ROLE, BOUNDARY_POLICY],
-)
-ATTACHABLE = Option(
-    schema={"type": "array", "items": {"type": "string"}, "description": "AWS managed policies that a role may carry"},
-    default=[
+ATTACHABLE = Option.names(
+    "AWS managed policies that a role may carry",
+    [
         *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"),
         *("AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSWorkerNodeMinimalPolicy"),
         *("AmazonEC2ContainerRegistryPullOnly", "CloudWatchAgentServerPolicy", "SecurityAudit", "ViewOnlyAccess"),

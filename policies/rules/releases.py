@@ -83,13 +83,9 @@ def _pinned(image: str | None) -> bool:
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
     severity=Severity.CRITICAL,
     options={
-        "values": Option(
-            schema={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "values of the chart that a release may set",
-            },
-            default=KNOWN_VALUES,
+        "values": Option.names(
+            "values of the chart that a release may set",
+            KNOWN_VALUES,
         )
     },
 )

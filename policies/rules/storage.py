@@ -11,8 +11,8 @@ from access.documents import without_variables
 from access.globs import matches, witnesses
 from config.model import Level
 from policies.documents import allowed, has_wildcard, known, place, principals, speaks_of, statements, values_of
-from policies.grants import grants_of
-from policies.rule import Option, resource_rule, stack_rule
+from policies.grants import POWERFUL, grants_of
+from policies.rule import resource_rule, stack_rule
 from policies.runner_config import CONFIG, RunnerConfig
 from policies.tokens import (
     BUCKET,
@@ -188,16 +188,7 @@ def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
     stops="A16: a job overwrites an image that prod, or the runner itself, pulls",
     remedy="Grant the capability ecr-push; its document limits the repositories by prefix.",
     source="CIS EKS 5.1.2, 5.1.3; https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html",
-    options={
-        "powerful": Option(
-            schema={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "names of roles and policies that are bounded otherwise",
-            },
-            default=["platform-deployer", "delegated-boundary"],
-        )
-    },
+    options={"powerful": POWERFUL},
 )
 def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
     """Each level writes below its own prefix, and nobody beyond both."""
@@ -224,16 +215,7 @@ def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
     stops="A17: a job writes what another class, or a protected one, unpacks",
     remedy="Keep the document of components/documents/storage.py; jobs get signed URLs from their manager.",
     source="https://docs.gitlab.com/runner/configuration/advanced-configuration/#the-runnerscaches3-section",
-    options={
-        "powerful": Option(
-            schema={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "names of roles and policies that are bounded otherwise",
-            },
-            default=["platform-deployer", "delegated-boundary"],
-        )
-    },
+    options={"powerful": POWERFUL},
 )
 def caches_have_one_writer(stack: Stack) -> Iterator[tuple[str, str]]:
     """No role but its manager's reads or writes below a class's prefix, nor a manager beyond."""

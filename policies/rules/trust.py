@@ -112,9 +112,9 @@ def _role_of(arn: str, account: str) -> bool:
     remedy="Trust accounts of the settings; give a service aws:SourceAccount or aws:SourceArn with StringEquals or ArnLike.",
     source=f"{IAM_GUIDE}confused-deputy.html",
     options={
-        "services": Option(
-            schema={"type": "array", "items": {"type": "string"}, "description": "services that a role may trust"},
-            default=["ec2", "eks", "vpc-flow-logs"],
+        "services": Option.names(
+            "services that a role may trust",
+            ["ec2", "eks", "vpc-flow-logs"],
         )
     },
 )
