@@ -119,7 +119,8 @@ class Builder:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         for file in AUTHORITIES.glob("*.crt"):
             shutil.copy(file, root / AUTHORITIES.relative_to("/"))
-        assert self.program("chroot", str(root), "update-ca-certificates").returncode == 0
+        trusted = self.program("chroot", str(root), "env", "--unset=TMPDIR", "update-ca-certificates")
+        assert trusted.returncode == 0, trusted.stdout + trusted.stderr
         self.commit(root, BASE)
         shutil.rmtree(root)
 
