@@ -62,13 +62,12 @@ def _document(matrix: Matrix, changes: Sequence[Change] | None) -> object:
 
 
 def _show(matrix: Matrix, users: Mapping[str, str], changes: Sequence[Change] | None) -> None:
-    from rich.console import Console  # noqa: PLC0415  # start fast
-    from rich.table import Table  # noqa: PLC0415  # same
+    from rich.table import Table  # noqa: PLC0415  # start fast
     from rich.text import Text  # noqa: PLC0415  # same
 
     from automation import access_report  # noqa: PLC0415  # same
+    from automation.terminal import console  # noqa: PLC0415  # same
 
-    console = Console()
     for line in access_report.changed(changes or ()):
         typer.echo(line)
     if changes is not None and not changes:
@@ -78,7 +77,7 @@ def _show(matrix: Matrix, users: Mapping[str, str], changes: Sequence[Change] | 
         table.add_column(title, overflow="fold")
     for row in access_report.lines(matrix, users):
         table.add_row(*(Text(text) for text in row))
-    console.print(table)
+    console().print(table)
     typer.echo(access_report.verdict(matrix))
 
 

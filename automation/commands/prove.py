@@ -40,7 +40,7 @@ def prove(
         json.dump([cell.document() for cell in found.cells], sys.stdout, indent=2)
         sys.stdout.write("\n")
     if not as_json or not found.fine:
-        show.console(stderr=as_json).print(show.render(found))
+        show.show(found, stderr=as_json)
     _remember(stack, fine=found.fine)
     raise typer.Exit(int(not found.fine))
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from automation.driver.events import READS
+from automation.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,6 @@ EVERY_SECONDS: Final = 30.0
 SLOW_SECONDS: Final = 10.0
 """What took this long gets a line of its own in a log."""
 SHOWN: Final = 8
-_WIDE: Final = 1000
 _VERBS: Final = {
     "create": ("creating", "created"),
     "update": ("changing", "changed"),
@@ -56,10 +55,8 @@ class Screen:
     """
 
     def __init__(self, *, as_json: bool, stderr: bool = False) -> None:
-        self._console = Console(stderr=as_json or stderr)
+        self._console = console(stderr=as_json or stderr)
         self._terminal = self._console.is_terminal
-        if not self._terminal and "COLUMNS" not in os.environ:
-            self._console.width = _WIDE  # a log has no width
         self._stream = _Array() if as_json else None
         self._writing = threading.Lock()
 

@@ -6,12 +6,11 @@ Standard output has the matrix, or with `--json` the cells; everything else goes
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +18,7 @@ from rich.text import Text
 from automation.prove.model import REFUSED, Way
 from automation.prove.plan import BASE_PROFILE, DEFAULT_PROFILE
 from automation.prove.proof import Watcher
+from automation.terminal import console
 from config.model import Level
 
 if TYPE_CHECKING:
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
     from automation.prove.model import Cell, Sdk
     from automation.prove.proof import Proof
 
-WIDE: Final = 200
-"""Columns of what is no terminal."""
 SHOWN_WRONG: Final = 40
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where to write; a pipe has no width, unless COLUMNS says it."""
-    made = Console(stderr=stderr)
-    if not made.file.isatty() and "COLUMNS" not in os.environ:
-        made.width = WIDE
-    return made
+def show(proof: Proof, *, stderr: bool = False) -> None:
+    """Print the whole proof."""
+    console(stderr=stderr).print(render(proof), crop=False)  # what is no table may be longer than the terminal is wide
 
 
 @contextlib.contextmanager
@@ -127,20 +122,24 @@ def _strangers(proof: Proof) -> Table:
 
 
 def _wrong(proof: Proof) -> Iterator[Text]:
+    """A line each, however narrow the terminal is: they are searched for and copied."""
+    return (Text(line, style="bold red", no_wrap=True, overflow="ignore") for line in _wrong_lines(proof))
+
+
+def _wrong_lines(proof: Proof) -> Iterator[str]:
     for cell in proof.wrong[:SHOWN_WRONG]:
         attempt = cell.attempt
-        yield Text(
+        yield (
             f"WRONG: {attempt.service_account}, profile {attempt.profile}, {attempt.sdk} {attempt.way}: "
-            f"expected {attempt.expected}, got {cell.got}",
-            style="bold red",
+            f"expected {attempt.expected}, got {cell.got}"
         )
     if len(proof.wrong) > SHOWN_WRONG:
-        yield Text(f"and {len(proof.wrong) - SHOWN_WRONG} more; --json has them all", style="bold red")
+        yield f"and {len(proof.wrong) - SHOWN_WRONG} more; --json has them all"
     for live in proof.runners.values():
         for difference in live.differences:
-            yield Text(f"WRONG: the runner of class {live.runner_class} in GitLab: {difference}", style="bold red")
+            yield f"WRONG: the runner of class {live.runner_class} in GitLab: {difference}"
     if proof.gitlab:
-        yield Text(f"WRONG: the runners in GitLab were not compared: {proof.gitlab}", style="bold red")
+        yield f"WRONG: the runners in GitLab were not compared: {proof.gitlab}"
 
 
 def _verdict(proof: Proof) -> Text:

@@ -165,6 +165,15 @@ def end_of_make_up(monkeypatch: pytest.MonkeyPatch, script: str) -> list[at_the_
     return at_the_end.prove(["dev", "prod"], {"A": "b"}, Console(file=io.StringIO(), width=123))
 
 
+def test_what_is_wrong_stands_on_one_line_however_narrow_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show.show(with_one_wrong())
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WRONG")]
+    assert line.endswith("got arn:aws:iam::222222222222:role/cicd/runner-small")
+
+
 def test_make_up_proves_stacks_side_by_side_in_the_width_of_its_console(monkeypatch: pytest.MonkeyPatch) -> None:
     script = "import os, sys; print(sys.argv[1], os.environ['COLUMNS'], os.environ['NO_COLOR']); sys.exit(sys.argv[1] == 'prod')"
     found = end_of_make_up(monkeypatch, script)
