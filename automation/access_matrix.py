@@ -11,6 +11,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from access.facts import Facts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from access.answers import Cell
     from access.integrity import Flow
     from access.matrix import Difference
+    from automation.rehearsal import Rehearsal
     from config.foundation import FoundationSettings
     from config.settings import Settings
 
@@ -45,6 +47,11 @@ class Side:
     world: World
     cells: Sequence[Cell]
     """Of all stacks."""
+
+    @cached_property
+    def flows(self) -> list[Flow]:
+        """Ways from what an open class writes into a protected one, of all stacks."""
+        return flows(self.world)
 
     def of(self, stack: str) -> list[Cell]:
         """Cells whose role is the stack's or the foundation's, on which every stack stands."""
@@ -86,15 +93,25 @@ def _account(provider: Mapping[str, Any]) -> str:
     return str(found[0]) if found else ""
 
 
-def here() -> Side:
+def here(made: Mapping[str, Rehearsal] | None = None) -> Side:
     """The programs as they are in this folder.
+
+    Args:
+        made: rehearsals that there are already, by stack; the others are made.
 
     Raises:
         SettingsError: a stack file cannot be used.
     """
     names = [foundation.STACK, *load.stacks()]
     inspect.agree(names)
-    registered = [each for name in names for each in inspect.resources(name, options=True)]
+    known = made or {}
+    registered = [
+        each
+        for name in names
+        for each in (
+            inspect.listed(known[name], options=True) if name in known else inspect.resources(name, options=True)
+        )
+    ]
     stacks = {name: inspect.settings_of(name) for name in load.stacks()}
     return _side(registered, stacks, load.of_foundation())
 
@@ -163,5 +180,5 @@ def of_stack(stack: str, side: Side | None = None) -> Matrix:
     wrong = [
         each for each in differences(expected, found.cells) if each.cell.role in roles or each.cell.role not in known
     ]
-    mixed = [each for each in flows(found.world) if f":{stack}/" in f"{each.writer} {each.consumer}"]
+    mixed = [each for each in found.flows if f":{stack}/" in f"{each.writer} {each.consumer}"]
     return Matrix(stack=stack, side=found, cells=cells, differences=wrong, flows=mixed)

@@ -1,29 +1,25 @@
 """A matrix for people: lines for a terminal, Markdown for a merge request, cells for machines.
 
-Owns the words. Leaves out the drawing (`access_picture`) and the grouping (`access_rows`).
+Owns the words. Leaves out the drawing (`access_picture`), the grouping (`access_rows`) and the files (`automation.reports.access`).
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from access.answers import Answer
 from automation.access_picture import picture
 from automation.access_rows import Row, is_stranger, refused, rows
-from automation.reports import files
 from automation.reports.markdown import cell as table_cell
 from automation.reports.markdown import code, details
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from access.answers import Cell
     from automation.access_diff import Change
     from automation.access_matrix import Matrix
 
-JSON, MARKDOWN = "access.json", "access.md"
 NOTHING = "-"
 MOST_CHANGES = 100
 """Changes that a report lists one by one."""
@@ -132,22 +128,3 @@ def markdown(
 
 def _shown(text: str) -> str:
     return table_cell(text) if text not in ("", NOTHING) else text
-
-
-def write(
-    matrix: Matrix,
-    users: Mapping[str, str],
-    folder: Path | None,
-    changes: Sequence[Change] | None = None,
-    against: str = "",
-) -> Path:
-    """Write `access.json` and `access.md`; returns the stack's folder of reports.
-
-    Raises:
-        FailedError: the folder cannot be written.
-    """
-    contents = {
-        JSON: json.dumps(document(matrix.cells), indent=2) + "\n",
-        MARKDOWN: markdown(matrix, users, changes, against),
-    }
-    return files.write(folder, matrix.stack, contents)

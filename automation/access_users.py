@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 
-def users(settings: Settings, say: Callable[[str], None]) -> dict[str, str]:
+def users(settings: Settings, say: Callable[[str], None] | None = None) -> dict[str, str]:
     """Who may use each class.
 
     Args:
         settings: of the stack.
-        say: is told which GitLab is asked, and why it could not be.
+        say: is told which GitLab is asked, and why it could not be; None to ask nobody.
     """
     owners = {
         name: ("project", runner.project) if runner.project else ("group", runner.group or settings.gitlab.group)
@@ -30,7 +30,7 @@ def users(settings: Settings, say: Callable[[str], None]) -> dict[str, str]:
     }
     names = (
         _names({owner for owner in owners.values() if owner[1]}, settings, say)
-        if os.environ.get("GITLAB_TOKEN")
+        if say is not None and os.environ.get("GITLAB_TOKEN")
         else {}
     )
     found = {}

@@ -1,4 +1,4 @@
-"""What `check` does: settings of all stacks agree, each program runs under mocks, and the policies judge what it registers.
+"""What `check` does: settings of all stacks agree, each program runs under mocks, the policies judge what it registers, and who reaches what is told.
 
 The packs boot while the programs run, one process for each stack. What is deployed is judged by the same rules, read from the engine's state.
 """
@@ -16,14 +16,17 @@ from automation.notices import notices
 from automation.reports import files
 from automation.reports import findings as reporting
 from config import foundation, load
+from config.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from automation.access_matrix import Side
     from automation.gate import Finding
     from automation.gate.process import PackProcess
     from automation.gate.shown import Shown
+    from automation.rehearsal import Rehearsal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +60,45 @@ def program(stacks: Sequence[str] | None, policies: Path | None, reports: Path |
     agree(names)
     with ExitStack() as running:
         packs = {stack: running.enter_context(pack_for(stack, policies=policies or POLICIES)) for stack in names}
+        rehearsals = {stack: rehearse(stack) for stack in names}
+        reach = _reach(rehearsals)
         for stack in names:
-            made = rehearse(stack).registrations
+            made = rehearsals[stack].registrations
             found = _judged(stack, packs[stack], registered(made), reports)
             verdict = f"{len(found)} policy findings" if found else "no policy finding"
             yield Checked(
                 stack=stack,
                 headline=f"{stack}: settings valid, the program runs and registers {len(made)} resources, {verdict}",
                 findings=found,
-                notes=[]
-                if stack == foundation.STACK
-                else list(notices(load.of_stack(stack), datetime.now(UTC).date())),
+                notes=[*_access(stack, reach, reports), *_notices(stack)],
             )
+
+
+def _reach(rehearsals: Mapping[str, Rehearsal]) -> Side | SettingsError:
+    """Who reaches what, which is a matter of all stacks; or what is wrong with one that was not asked about."""
+    from automation import access_matrix  # noqa: PLC0415  # the reasoner is not needed for what is deployed
+
+    try:
+        return access_matrix.here(rehearsals)
+    except SettingsError as error:
+        return error
+
+
+def _access(stack: str, reach: Side | SettingsError, reports: Path | None) -> list[str]:
+    """Write who reaches what in a stack; what of it is worth a note. The policies judge it, one stack at a time."""
+    from automation import access_matrix, access_report  # noqa: PLC0415  # the reasoner is not needed for what is deployed
+    from automation.reports import access  # noqa: PLC0415  # same
+
+    if isinstance(reach, SettingsError):
+        text = str(reach).replace("\n", "\n    ")
+        return [f"who reaches what is not told, because it is a matter of all stacks: {text}"]
+    matrix = access_matrix.of_stack(stack, reach)
+    place = access.write(matrix, reports)
+    return [] if matrix.fine else [f"access, {access_report.verdict(matrix)}: {place / access.MARKDOWN}"]
+
+
+def _notices(stack: str) -> list[str]:
+    return [] if stack == foundation.STACK else list(notices(load.of_stack(stack), datetime.now(UTC).date()))
 
 
 def deployed(stack: str, policies: Path | None, reports: Path | None) -> Checked:

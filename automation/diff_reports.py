@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from automation import access_report
 from automation.diff import UNSEEN
 from automation.diff_costs import SOURCES
+from automation.reports import access, files, summary, terraform
 from automation.reports import changes as full
-from automation.reports import files, summary, terraform
 from automation.reports.change import counted
 from automation.reports.markdown import code
 
@@ -57,7 +57,7 @@ def write(comparison: Comparison, folder: Path | None) -> list[Path]:
     """
     for each in comparison.stacks:
         if each.matrix is not None:
-            access_report.write(each.matrix, {}, folder, each.access, comparison.against.removeprefix("against "))
+            access.write(each.matrix, folder, each.access, comparison.against.removeprefix("against "))
     return [
         files.write(
             folder,

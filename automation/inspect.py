@@ -16,7 +16,7 @@ from config.errors import SettingsError, unknown_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from automation.rehearsal import Registration
+    from automation.rehearsal import Registration, Rehearsal
     from config.settings import Settings
 
 OPERATOR_PROFILE = "management"
@@ -44,7 +44,11 @@ def resources(stack: str, *, options: bool = False) -> list[dict[str, Any]]:
     """
     from automation.rehearsal import rehearse  # noqa: PLC0415  # the SDKs take a second to import
 
-    rehearsal = rehearse(known(stack))
+    return listed(rehearse(known(stack)), options=options)
+
+
+def listed(rehearsal: Rehearsal, *, options: bool = False) -> list[dict[str, Any]]:
+    """What a program has registered, as `resources` tells it."""
     accounts = {each.urn: each.name for each in rehearsal.of_type("pulumi:providers:aws")}
     return [
         {

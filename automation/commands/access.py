@@ -31,13 +31,14 @@ def access(
 ) -> None:
     """Show who may become which role, from mock runs of all stacks: no engine, no cloud, no credentials."""
     from automation import access_diff, access_matrix, access_report, access_users  # noqa: PLC0415  # start fast
+    from automation.reports import access as writing  # noqa: PLC0415  # same
 
     matrix = access_matrix.of_stack(stack)
     settings = matrix.side.stacks.get(stack)
     users = access_users.users(settings, lambda text: typer.echo(text, err=True)) if settings else {}
     changes = access_diff.changes(access_matrix.at(diff).of(stack), matrix.cells) if diff is not None else None
     if reports is not None:
-        written = access_report.write(matrix, users, reports, changes, diff or "")
+        written = writing.write(matrix, reports, changes, diff or "", users)
         typer.echo(f"written: {written}", err=True)
     if as_json:
         typer.echo(json.dumps(_document(matrix, changes), indent=2))

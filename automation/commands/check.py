@@ -34,7 +34,7 @@ def check(
     reports: Annotated[
         Path | None,
         typer.Option(
-            help="Where codequality.json and junit.xml go, a folder per stack; reports/ of the project without it."
+            help="Where codequality.json, junit.xml, access.json and access.md go, a folder per stack; reports/ of the project without it."
         ),
     ] = None,
 ) -> None:

@@ -14,6 +14,7 @@ from access.matrix import declared, derived
 from automation import access_diff, access_matrix, access_report, access_users, cli
 from automation.access_picture import picture
 from automation.access_rows import refused, rows
+from automation.reports.access import write
 from config import load
 from tests.unit.access_programs import ALL, changed, facts, resources, role_named, trust_of, whole
 from tests.unit.program import STACKS, rehearsed
@@ -130,7 +131,7 @@ def test_the_report_of_a_merge_request_says_first_what_changes_and_what_is_wrong
 
 
 def test_reports_are_written_for_machines_and_people(matrix: access_matrix.Matrix, tmp_path: Path) -> None:
-    folder = access_report.write(matrix, USERS, tmp_path)
+    folder = write(matrix, tmp_path, users=USERS)
     assert folder == tmp_path / "dev"
     assert len(json.loads((folder / "access.json").read_text())) == len(matrix.cells)
     assert (folder / "access.md").read_text().startswith("### Access: dev")
