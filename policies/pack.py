@@ -69,7 +69,7 @@ def _described(rule: Rule) -> dict[str, Any]:
         "enforcement_level": rule.level,
         "severity": rule.severity,
         "display_name": f"{rule.id} {rule.name}",
-        "tags": [rule.id],
+        "tags": [rule.id, *(f"setting:{each}" for each in rule.settings)],
         "remediation_steps": f"{rule.remedy} It stops: {rule.stops}",
         "url": rule.source if rule.source.startswith("https://") else None,
         "config_schema": PolicyConfigSchema(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from policies.stack import Stack
     from policies.surroundings import Surroundings
 
+WHOSE = ("runners.{runner}", "gitlab_oidc.{entry}", "accounts.{account}.{level}", "accounts.{account}")
+"""Settings that a role follows from, whosever it is."""
+
 
 class Kind(StrEnum):
     """What a verdict is."""
@@ -74,6 +77,9 @@ class Rule:
     """What to do about a violation."""
     source: str
     """Where the demand comes from: an address, or ids of public rule sets."""
+    settings: tuple[str, ...] = ()
+    """Paths of the settings that decide what is judged, the best first; the first that the stack's file has is where a finding is shown,
+    without any it is the component. `{runner}`, `{account}`, `{level}` and `{entry}` stand for what the resource belongs to."""
     severity: Severity = Severity.HIGH
     level: EnforcementLevel = EnforcementLevel.MANDATORY
     types: frozenset[str] = frozenset()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pulumi.runtime import proto
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from automation.gate.shown import Shown
+    from automation.gate.places import Places
 
 MANDATORY, ADVISORY = "mandatory", "advisory"
 SEVERITIES = {
@@ -44,32 +44,37 @@ class Finding:
     deferred: bool = False
     """The document holds the issuer of a cluster that does not exist yet; it is judged on the deployed state."""
     file: str = ""
-    """File to mend, relative to the project; empty where it cannot be told."""
+    """File to mend, relative to the project: the stack's, or a component's; empty where it cannot be told."""
     line: int = 0
     """Line in it, from 1."""
+    setting: str = ""
+    """The settings key at that line, dotted; empty where it is a component's."""
+    made_at: str = ""
+    """Where the program makes the resource, `file:line`; empty where that is not known."""
 
     @property
     def fails(self) -> bool:
         """Whether a gate may not let it pass: anything mandatory, and whatever could not be decided."""
         return (self.level == MANDATORY or self.undecided) and not self.deferred
 
+    @property
+    def where(self) -> str:
+        """For people: the settings key with its line, and where the program makes the resource, as far as they are known."""
+        setting = f"{self.setting}, {self.file}:{self.line}" if self.setting else ""
+        return "; ".join(filter(None, [setting, self.made_at]))
+
     def __str__(self) -> str:
         """Level, rule and resource on one line, the message below."""
         word = "deferred" if self.deferred else "undecided" if self.undecided else self.level
-        where = f" ({self.file}:{self.line})" if self.file else ""
+        where = f" ({self.where})" if self.where else ""
         return f"{word} {self.rule} {self.name}: {self.urn or 'the whole stack'}{where}\n    {self.message.replace(chr(10), chr(10) + '    ')}"
 
 
-def finding(diagnostic: Any, sources: Mapping[str, str]) -> Finding:
-    """A diagnostic of the pack as a finding.
-
-    Args:
-        diagnostic: `AnalyzeDiagnostic` of the protocol.
-        sources: `file:line` of resources, by URN.
-    """
+def finding(diagnostic: Any, places: Places) -> Finding:
+    """A diagnostic of the pack, `AnalyzeDiagnostic` of the protocol, as a finding."""
     description, _, text = diagnostic.message.partition("\n")
     known = _ID.match(description)
-    file, _, line = sources.get(diagnostic.urn, "").rpartition(":")
+    place = places.of(diagnostic.policyName, diagnostic.urn)
     return Finding(
         rule=known.group(1) if known else diagnostic.policyName,
         name=diagnostic.policyName,
@@ -79,12 +84,13 @@ def finding(diagnostic: Any, sources: Mapping[str, str]) -> Finding:
         message=text or description,
         undecided=text.startswith("UNDECIDED"),
         deferred=text.startswith("DEFERRED"),
-        file=file,
-        line=int(line or 0),
+        file=place.file,
+        line=place.line,
+        setting=place.setting,
+        made_at=place.made_at,
     )
 
 
-def findings(diagnostics: Iterable[Any], resources: Iterable[Shown]) -> list[Finding]:
+def findings(diagnostics: Iterable[Any], places: Places) -> list[Finding]:
     """All diagnostics, in the order in which they came."""
-    sources = {each.urn: each.source for each in resources}
-    return [finding(each, sources) for each in diagnostics]
+    return [finding(each, places) for each in diagnostics]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from automation.errors import FailedError
 from automation.gate.findings import Finding, findings
+from automation.gate.places import Places, stack_file
 from automation.gate.process import PackProcess
 from automation.gate.shown import Shown, deployed, registered, requests
 from config import foundation, load
@@ -64,17 +65,16 @@ def judge_deployed(stack: str, deployment: Mapping[str, Any], *, policies: Path 
 
 def judged_by(pack: PackProcess, resources: list[Shown]) -> list[Finding]:
     """What a running pack says of resources."""
-    return findings(pack.judge(*requests(resources)), resources)
+    places = Places(pack.stack, resources, pack.settings())
+    return findings(pack.judge(*requests(resources)), places)
 
 
 @contextmanager
 def pack_for(stack: str, values: Mapping[str, Any] | None = None, policies: Path = POLICIES) -> Iterator[PackProcess]:
     """A pack that runs for one stack; boots while the caller does something else."""
-    of_foundation = stack == foundation.STACK
-    project = foundation.PROJECT if of_foundation else platform.PROJECT
+    project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
     if values is None:
-        file = load.ROOT / ("foundation/Pulumi.foundation.yaml" if of_foundation else f"Pulumi.{stack}.yaml")
-        values = load.raw_of(file, project)
+        values = load.raw_of(load.ROOT / stack_file(stack), project)
     with PackProcess(policies.resolve(), project, stack, values) as pack:
         pack.configuration = configuration(policies)
         yield pack

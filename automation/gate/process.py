@@ -19,6 +19,7 @@ from pulumi.runtime import proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from automation.errors import FailedError
+from automation.gate.places import MARKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,6 +68,7 @@ class PackProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.stack = stack
         self.configuration: Mapping[str, Any] = {}
         """A level or an object of options by policy, `all` for all of them; handed over before the first resource."""
         self._stub: Any = None
@@ -122,6 +124,13 @@ class PackProcess:
     def rules(self) -> list[tuple[str, str]]:
         """Id and name of every rule."""
         return [(each.tags[0] if each.tags else each.name, each.name) for each in self.info().policies]
+
+    def settings(self) -> dict[str, list[str]]:
+        """Paths of the settings that each policy judges, by the policy's name."""
+        return {
+            policy.name: [tag.removeprefix(MARKED) for tag in policy.tags if tag.startswith(MARKED)]
+            for policy in self.info().policies
+        }
 
     def _configure(self) -> None:
         request = proto.ConfigureAnalyzerRequest()

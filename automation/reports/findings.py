@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from config import foundation
+from automation.gate.places import stack_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ def _entry(stack: str, finding: Finding) -> dict[str, Any]:
     return {
         "type": "issue",
         "check_name": f"{finding.rule} {finding.name}",
-        "description": f"{_label(finding)}{_resource(finding)}: {' '.join(finding.message.split())}",
+        "description": f"{_label(finding)}{_resource(finding)}: {' '.join(finding.message.split())}{_made_at(finding)}",
         "categories": ["Security"],
         "severity": "info" if finding.deferred else "blocker" if finding.undecided else SEVERITIES[finding.severity],
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
@@ -52,9 +52,8 @@ def _entry(stack: str, finding: Finding) -> dict[str, Any]:
     }
 
 
-def stack_file(stack: str) -> str:
-    """The file that holds a stack's settings: where a finding is shown that has no better place."""
-    return "foundation/Pulumi.foundation.yaml" if stack == foundation.STACK else f"Pulumi.{stack}.yaml"
+def _made_at(finding: Finding) -> str:
+    return f" (made at {finding.made_at})" if finding.setting and finding.made_at else ""
 
 
 def _label(finding: Finding) -> str:
@@ -94,7 +93,7 @@ def _case(stack: str, finding: Finding, index: int) -> ET.Element:
     text = "".join(each for each in finding.message if ord(each) >= PRINTABLE_FROM or each in "\n\t")
     if finding.fails:
         failure = ET.SubElement(case, "failure", message=text.partition("\n")[0], type=finding.severity)
-        failure.text = f"{finding.urn}\n{text}"
+        failure.text = "\n".join(filter(None, [finding.urn, finding.where, text]))
     else:
         ET.SubElement(case, "skipped", message=f"{_label(finding) or 'advisory: '}{text.partition(chr(10))[0]}")
     return case

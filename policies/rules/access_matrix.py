@@ -10,7 +10,7 @@ from access.answers import Answer
 from access.matrix import declared, derived, differences
 from config.settings import Settings
 from policies.grants import roles_by_arn
-from policies.rule import stack_rule
+from policies.rule import WHOSE, stack_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     demands="who becomes which role, by any chain, is exactly what accounts and classes in the settings say",
     stops="A01, A03, A12, A18, A19: a chain of roles, accounts and pods ends where nobody declared it",
     remedy="Change accounts or runners in the stack file if the access is meant; else mend the trust at the end of the chain.",
+    settings=WHOSE,
     source="docs/policies.md",
     severity=Severity.CRITICAL,
 )

@@ -32,6 +32,7 @@ NODE_POLICY = "AmazonEKSAutoNodePolicy"
     demands="the API answers inside the network, and outside it only to listed networks",
     stops="anybody on the internet tries tokens and flaws on the cluster's API",
     remedy="Set cluster.access to {private: …} or to the public_cidrs of the company's own exits.",
+    settings=("cluster.access.public_cidrs", "cluster.access"),
     source="EKS.1, CT.EKS.PR.1, CKV_AWS_38, CKV_AWS_39, AwsSolutions-EKS1, CIS EKS 5.4.1 and 5.4.2",
     options={
         "widest_prefix": Option(
@@ -115,6 +116,7 @@ def secrets_are_encrypted(cluster: Case) -> Iterator[str]:
     demands="access entries alone decide who enters the cluster, and only listed administrators and the deployer may change it",
     stops="A21: a right in AWS becomes the right to rule the cluster, and with it every job's identity",
     remedy="List people in cluster.administrators; give nothing else an access entry.",
+    settings=("cluster.administrators",),
     source="CIS EKS 4.1.1 and 4.1.7; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
     severity=Severity.CRITICAL,
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     demands="each class's runner in GitLab has its one tag, and a protected class's is locked, for protected refs, of its project",
     stops="A18: a merge request's pipeline runs on the runner that deploys to prod",
     remedy="Leave the runner to components/runner_object.py; level, project and tag stand in the stack file.",
+    settings=("runners.{runner}",),
     source="https://docs.gitlab.com/ci/pipelines/merge_request_pipelines/; OWASP CICD-SEC-4",
     severity=Severity.CRITICAL,
 )

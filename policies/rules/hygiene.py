@@ -26,6 +26,7 @@ DOCS = "docs/policies.md"
     demands="every AWS resource goes through an explicit provider that is pinned to exactly one listed account",
     stops="A25: a profile points elsewhere, and a role for one account lands in another",
     remedy="Give the resource a provider of components/providers.py; pulumi:disable-default-providers stays on.",
+    settings=("accounts.{account}",),
     source="docs/policies.md",
 )
 def provider_is_pinned(resource: Case) -> Iterator[str]:

@@ -18,7 +18,7 @@ from config.names import (
 from policies.documents import TRUST, allowed, known, place, principals, speaks_of, values_of
 from policies.grants import Grant, grants_of, roles_by_arn
 from policies.identities import gitlab_host, infrastructure_roles
-from policies.rule import Option, resource_rule, stack_rule
+from policies.rule import WHOSE, Option, resource_rule, stack_rule
 from policies.runner_config import RunnerConfig
 from policies.tokens import (
     ATTACHMENT,
@@ -54,6 +54,7 @@ PROFILE_KEYS = frozenset(
     demands="the only issuers are the stack's own cluster and the configured GitLab, each with one audience",
     stops="A08: tokens of a foreign or abandoned issuer open a role",
     remedy="Take the issuer from the cluster (components/cluster.py), GitLab's from the settings.",
+    settings=("gitlab.url",),
     source=EKS_GUIDE,
     severity=Severity.CRITICAL,
 )
@@ -134,6 +135,7 @@ def own_roles(stack: Stack) -> Iterator[tuple[str, str]]:
     demands="sts:AssumeRole names exact roles of this stack, and each of them trusts exactly that caller",
     stops="A09, A12: a broad permission here meets a broad trust there",
     remedy="Both sides come from one list: Settings.classes_of (components/documents/permissions.py assume_roles).",
+    settings=WHOSE,
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     severity=Severity.CRITICAL,
 )
@@ -213,6 +215,7 @@ def machinery_reaches_nothing(stack: Stack) -> Iterator[tuple[str, str]]:
     demands="the AWS profiles of a class name its own role and the delegated roles of its accounts, and no keys",
     stops="A12, A25: a profile points at a role of another level or account, or holds a lasting key",
     remedy="Leave the file to components/documents/profiles.py.",
+    settings=("runners.{runner}.accounts", "runners.{runner}"),
     source="https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html",
 )
 def profiles_match(config_map: Case) -> Iterator[str]:
@@ -257,6 +260,7 @@ def _reach(settings: Settings, runner_class: str) -> set[str]:
     demands="no two classes share a namespace, and a manager makes pods in its own class's namespace only",
     stops="A03, A20: the right to make pods in a namespace is the right to use every service account in it",
     remedy="Keep one jobs namespace a class, and bind a manager only there (components/runner_class.py).",
+    settings=("runners.{runner}",),
     source="https://kubernetes.io/docs/concepts/security/rbac-good-practices/",
     severity=Severity.CRITICAL,
 )

@@ -65,6 +65,7 @@ def no_node_groups(_group: Case) -> Iterator[str]:
     demands="nodes have no public address, and their pool's taint and label keep other pods away",
     stops="A05, A23: a node is reachable from outside, or a job lands on the managers' nodes",
     remedy="Build specifications with components/documents/auto_mode.py.",
+    settings=("runners.{runner}",),
     source="CKV_AWS_100, EC2.25, CIS EKS 5.4.3",
 )
 def nodes_are_private(case: Case) -> Iterator[str]:
@@ -92,6 +93,7 @@ def nodes_are_private(case: Case) -> Iterator[str]:
     demands="every namespace enforces pod security restricted, or baseline for jobs",
     stops="A02, A05: a privileged pod leaves its container, and takes the tokens of every pod on the node",
     remedy="Set pod_security of the class; labels follow from components/documents/namespaces.py.",
+    settings=("runners.{runner}.pod_security", "runners.{runner}"),
     source="https://kubernetes.io/docs/concepts/security/pod-security-standards/; CIS EKS 4.2.1 to 4.2.5",
     severity=Severity.CRITICAL,
     options={

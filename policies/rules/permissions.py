@@ -105,6 +105,7 @@ def _covered(statement: Statement, actions: Sequence[str], field: Field) -> list
     demands="a role of the platform gets listed actions, and AWS managed policies from a list",
     stops="A11: one statement makes an administrator",
     remedy="Name the actions that the tool really sends (components/documents/permissions.py).",
+    settings=("accounts.{account}.{level}",),
     source="CKV_AWS_62, CKV_AWS_63, CKV_AWS_274, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM4, AwsSolutions-IAM5",
     options={"powerful": POWERFUL, "managed_policies": ATTACHABLE},
 )
@@ -144,6 +145,7 @@ def _managed(case: Case) -> Iterator[str]:
     demands="nobody but the deployer changes who may do what, except below /deploy/ and within the boundary",
     stops="A11, A27: a role gives itself, or a role that it then assumes, more rights",
     remedy="Limit the statement to role/deploy/* with iam:PermissionsBoundary, as the capability `pulumi` does, or drop the action.",
+    settings=("accounts.{account}.{level}",),
     source=PATHFINDING,
     severity=Severity.CRITICAL,
     options={"powerful": POWERFUL},
@@ -171,6 +173,7 @@ def no_escalation(case: Case) -> Iterator[str]:
     demands="iam:PassRole is for roles of deployments and for named services only",
     stops="A10: a task, function or instance is started with a stronger role than its maker has",
     remedy="Limit it to role/deploy/* with StringEquals iam:PassedToService (components/documents/permissions.py).",
+    settings=("accounts.{account}.{level}",),
     source=f"{PATHFINDING}, CKV_AWS_110",
     severity=Severity.CRITICAL,
     options={"powerful": POWERFUL},
@@ -196,6 +199,7 @@ def pass_role(case: Case) -> Iterator[str]:
     demands="roles that deployments act with carry the account's boundary, and their sessions end within the hour",
     stops="A11, A12: a deployment does more than deployments may, or goes on for half a day",
     remedy="Set permissions_boundary and max_session_duration as components/delegated_role.py does.",
+    settings=("gitlab_oidc.{entry}.session", "gitlab_oidc.{entry}"),
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html",
     options={
         "longest_session": Option(
@@ -227,6 +231,7 @@ def boundary_is_carried(role: Case) -> Iterator[str]:
     demands="only the deployer changes who may enter the cluster",
     stops="A21: a right in AWS becomes the right to rule the cluster",
     remedy="Drop the action; people are listed in cluster.administrators.",
+    settings=("accounts.{account}.{level}",),
     source="Elastic rule 9550ec87; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
     options={"powerful": POWERFUL},
 )

@@ -33,6 +33,7 @@ KNOWN_RUNNER_VALUES = ("name", "executor", "secret", "config")
     demands="chart, image and token come from where the settings say: pinned, and the token by reference",
     stops="A22: a changed chart or image runs as manager, or a token in values is copied and takes jobs",
     remedy="Set chart.version in the stack file; the token's Secret is made by components/runner_class.py.",
+    settings=("chart.version", "chart"),
     source=f"{SECURITY}#cloning-a-runner",
 )
 def everything_is_pinned(release: Case) -> Iterator[str]:
@@ -80,6 +81,7 @@ def _pinned(image: str | None) -> bool:
     demands="the runner's settings stand in runners.config, one [[runners]], readable, and nowhere else",
     stops="A setting is smuggled in by a variable, a legacy value, a values file or a template, past the other rules",
     remedy="Write the setting in components/documents/config_toml.py, or add the value to the option `values` after review.",
+    settings=("runners.{runner}",),
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
     severity=Severity.CRITICAL,
     options={

@@ -37,6 +37,7 @@ SECURITY = "https://docs.gitlab.com/runner/security/"
     demands="job pods and the manager are not privileged, cannot escalate, and add no capabilities",
     stops="A02, A05: a job leaves its container, and takes the node and every pod's token on it",
     remedy="Leave [runners.kubernetes] as components/documents/config_toml.py writes it; images are built by the plain builder.",
+    settings=("runners.{runner}.builder", "runners.{runner}"),
     source=f"{SECURITY}; CKV_K8S_2, CKV_K8S_16, CIS EKS 4.2.1, 4.2.5",
     severity=Severity.CRITICAL,
 )
@@ -79,6 +80,7 @@ def _context(context: Field, flags: tuple[str, ...], added: str) -> Iterator[str
     demands="jobs may overwrite neither service account nor namespace, node, labels, annotations or token",
     stops="A03, A04, A23: a job picks a stronger service account, another namespace, or the managers' nodes",
     remedy="Keep every *_overwrite_allowed empty: GitLab does not anchor these regular expressions.",
+    settings=("runners.{runner}",),
     source=f"{EXECUTOR}#overwrite-kubernetes-service-account; executors/kubernetes/overwrites.go",
     severity=Severity.CRITICAL,
 )
@@ -101,6 +103,7 @@ def nothing_is_overwritten(release: Case) -> Iterator[str]:
     demands="job pods mount nothing, and the one patch of their specification is the platform's own",
     stops="A02, A05: a job reads the node's disk or container socket, or another service account's token",
     remedy="Keep the patch that components/documents/identity.py makes, and no volumes.",
+    settings=("runners.{runner}",),
     source=f"{EXECUTOR}#overwrite-generated-pod-specifications; CKV_K8S_17 to 19, CKV_K8S_27",
     severity=Severity.CRITICAL,
 )
@@ -158,6 +161,7 @@ def _is_identity(text: str) -> bool:
     demands="images are pulled always; a protected class runs images of the protected repositories only",
     stops="A16, A24: a job runs another project's private image, or a protected job an image that an open one made",
     remedy="Keep pull_policy at always; push the image to a protected repository first.",
+    settings=("runners.{runner}",),
     source=f"{SECURITY}#usage-of-private-docker-images-with-if-not-present-pull-policy; CIS EKS 5.1.4",
 )
 def images_are_listed(release: Case) -> Iterator[str]:
@@ -190,6 +194,7 @@ def images_are_listed(release: Case) -> Iterator[str]:
     demands="the manager acts with its own account and with no rights of the chart's; jobs run with theirs, in their namespace",
     stops="A04, A20: a job acts as its manager, or a stolen manager's token rules the cluster",
     remedy="Keep rbac.create and serviceAccount.create off: components/runner_class.py makes accounts and rights.",
+    settings=("runners.{runner}",),
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/; CIS EKS 4.1.4, 4.1.5",
     severity=Severity.CRITICAL,
 )

@@ -151,6 +151,7 @@ def _everything(statement: Statement) -> bool:
     demands="each class's cache has a prefix of its own in the stack's bucket",
     stops="A17: an open class leaves an archive that a protected class unpacks",
     remedy="Keep cache.Path at the class's name (components/documents/config_toml.py).",
+    settings=("runners.{runner}",),
     source="cache/cache.go of gitlab-runner; https://gitlab.com/gitlab-org/gitlab/-/issues/330047",
 )
 def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
@@ -187,6 +188,7 @@ def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
     demands="only delegated roles push images, each to the repositories of its own level",
     stops="A16: a job overwrites an image that prod, or the runner itself, pulls",
     remedy="Grant the capability ecr-push; its document limits the repositories by prefix.",
+    settings=("accounts.{account}.{level}",),
     source="CIS EKS 5.1.2, 5.1.3; https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html",
     options={"powerful": POWERFUL},
 )

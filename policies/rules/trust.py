@@ -227,6 +227,7 @@ def one_service_account(role: Case) -> Iterator[str]:
     demands="a trust in GitLab names the configured instance, and the project and ref that the settings say",
     stops="A08, A18: a merge request's token, or another project's, assumes the role",
     remedy="Change gitlab_oidc in the stack file; the trust follows from it.",
+    settings=("gitlab_oidc.{entry}", "platform.project"),
     source="https://docs.gitlab.com/ci/cloud_services/aws/",
     severity=Severity.CRITICAL,
 )

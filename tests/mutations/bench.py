@@ -24,6 +24,7 @@ from pulumi.runtime import proto
 from automation import rehearsal_cloud
 from automation.gate.findings import findings
 from automation.gate.judge import POLICIES, pack_for
+from automation.gate.places import Places
 from automation.gate.process import LEVELS
 from automation.gate.shown import registered, requests
 from config import foundation
@@ -104,7 +105,9 @@ def outcome(name: str) -> Outcome:
     with mock.patch.object(rehearsal_cloud, "PLAIN", rehearsal_cloud.PLAIN | NEW_TYPES), _applied(mutation):
         shown = registered(rehearsal_of(mutation.stack if mutation else "prod", values).registrations)
     with _pack(mutation, values) as pack:
-        found = [each for each in findings(pack.judge(*_requests(mutation, shown)), shown) if each.fails]
+        found = [
+            each for each in findings(pack.judge(*_requests(mutation, shown)), Places("prod", shown, {})) if each.fails
+        ]
     without = {
         each.id: _red_without(each.id, mutation, values, shown)
         for each in RULES

@@ -64,6 +64,14 @@ def test_fingerprints_stay_the_same_from_run_to_run() -> None:
     assert files("prod", FOUND, RULES) == files("prod", list(FOUND), RULES), "GitLab compares branches by them"
 
 
+def test_a_fingerprint_does_not_move_with_the_line() -> None:
+    moved = finding(file="Pulumi.prod.yaml", line=9, setting="runners.job", made_at="components/cluster.py:13")
+    entry, before = (json.loads(files("prod", [each], RULES)[CODE_QUALITY])[0] for each in (moved, FOUND[0]))
+    assert entry["fingerprint"] == before["fingerprint"], "a line above would make an old finding new"
+    assert entry["location"] == {"path": "Pulumi.prod.yaml", "lines": {"begin": 9}}
+    assert entry["description"].endswith(" (made at components/cluster.py:13)")
+
+
 def test_junit_shows_failures_passes_and_what_waits() -> None:
     suite = ET.fromstring(files("prod", FOUND, RULES)[JUNIT]).find("testsuite")  # noqa: S314  # our own text
     assert suite is not None

@@ -14,6 +14,7 @@ from pulumi_policy.policy import _PolicyAnalyzerServicer
 from automation.errors import FailedError
 from automation.gate.findings import findings
 from automation.gate.judge import configuration, judge, judge_deployed, judged_by, pack_for
+from automation.gate.places import MARKED, Places
 from automation.gate.process import PackProcess
 from automation.gate.shown import Shown, registered, requests
 from config import foundation, load
@@ -51,7 +52,7 @@ def test_every_rule_is_a_policy_with_level_severity_and_remediation(packs: dict[
         assert policy.description.startswith(f"{rule.id}: ")
         assert policy.severity != proto.POLICY_SEVERITY_UNSPECIFIED
         assert policy.remediation_steps
-        assert list(policy.tags) == [rule.id]
+        assert list(policy.tags) == [rule.id, *(f"{MARKED}{each}" for each in rule.settings)]
         assert set(policy.configSchema.properties.keys()) == set(rule.options), f"{rule.id}: each option has a schema"
 
 
@@ -128,7 +129,7 @@ def test_one_pass_gives_the_same_answers_as_the_sdks_own_servicer(monkeypatch: p
 def test_a_finding_says_where_the_program_makes_the_resource() -> None:
     shown = _with(replace(_dev()[0], source="components/cluster.py:12"), "x", 1)
     diagnostic = proto.AnalyzeDiagnostic(policyName="n", message="T01: demands\nsomething is wrong", urn=shown.urn)
-    found = findings([diagnostic], [shown])[0]
+    found = findings([diagnostic], Places("dev", [shown], {}))[0]
     assert (found.file, found.line, found.rule) == ("components/cluster.py", 12, "T01")
     assert "components/cluster.py:12" in str(found)
 
