@@ -7,11 +7,12 @@ its manager's signed addresses. Leaves out who becomes which role (`world`), and
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from access import globs
-from access.answers import Answer, Undecided, answer, some
+from access.answers import Answer, Undecided, answer, every, some
 from access.documents import without_variables
 from access.graph import Node
 from access.judgement import may, places
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from access.answers import Truth
     from access.facts import ClassFacts
     from access.graph import Way
-    from access.runner_config import Kubernetes
+    from access.runner_config import Kubernetes, RunnerConfig
     from access.world import World
 
 IMAGE, STATE, CACHE = "image", "state", "cache"
@@ -67,12 +68,12 @@ def flows(world: World) -> list[Flow]:
     """All flows from an open class into a protected one; there should be none."""
     facts = world.facts.classes
     ways = {each: world.reach({_start(each): True}) for each in facts}
-    consumed = {each: list(_taken(world, each, ways[each])) for each in facts if each.level is Level.PROTECTED}
+    consumed = {each: _all_taken(world, each, ways[each]) for each in facts if each.level is Level.PROTECTED}
     found: dict[Flow, None] = {}
     for writer in (each for each in facts if each.level is Level.OPEN):
         for consumer, its in consumed.items():
-            for taken in its:
-                found |= dict.fromkeys(_into(world, writer, ways[writer], consumer, taken))
+            for taken, truth in its.items():
+                found |= dict.fromkeys(_into(world, writer, ways[writer], consumer, taken, truth))
     return list(found)
 
 
@@ -85,22 +86,29 @@ def _name(facts: ClassFacts) -> str:
 
 
 def _into(
-    world: World, writer: ClassFacts, ways: dict[Node, Way], consumer: ClassFacts, taken: Taken
+    world: World, writer: ClassFacts, ways: dict[Node, Way], consumer: ClassFacts, taken: Taken, truth: Truth
 ) -> Iterator[Flow]:
+    """Flows into something that a consumer takes in, as far as that is true of the consumer."""
     names = (_name(writer), _name(consumer), *taken)
+
+    def flow(written: Truth, chain: tuple[str, ...] = ()) -> Iterator[Flow]:
+        both = every((written, truth))
+        if both is not False:
+            yield Flow(*names, answer(both), chain, both.reason if isinstance(both, Undecided) else "")
+
     if taken.what == CACHE:
+        if (config := _config(world, writer)) and config.undecided is not None:
+            yield from flow(config.undecided)
         for runner in _runners(world, writer):
-            own = _objects(world, runner.cache)
-            if runner.cache and _overlap(own, taken.pattern):
-                yield Flow(*names, Answer.ALLOWED)
+            yield from flow(bool(runner.cache) and _overlap(_objects(world, runner.cache), taken.pattern))
     for node, way in ways.items():
         if node.kind in ROLE_KINDS:
-            truth = _may_write(world, node, taken)
-            if truth is not False:
-                chain = tuple(dict.fromkeys(each.name for each in way.nodes if each.kind in ROLE_KINDS))
-                undecided = truth if isinstance(truth, Undecided) else way.undecided
-                found = answer(truth if undecided is None else undecided)
-                yield Flow(*names, found, chain, undecided.reason if undecided is not None else "")
+            chain = tuple(dict.fromkeys(each.name for each in way.nodes if each.kind in ROLE_KINDS))
+            yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
+
+
+def _way(way: Way) -> Truth:
+    return True if way.undecided is None else way.undecided
 
 
 def _may_write(world: World, node: Node, taken: Taken) -> Truth:
@@ -117,27 +125,46 @@ def _may_write(world: World, node: Node, taken: Taken) -> Truth:
     return some(each_place())
 
 
-def _taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> Iterator[Taken]:
-    """What a class takes in: images that it may run, state that it may read, its cache."""
+def _all_taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> dict[Taken, Truth]:
+    """What a class takes in; certain where one way to it is."""
+    found: defaultdict[Taken, list[Truth]] = defaultdict(list)
+    for taken, truth in _taken(world, facts, ways):
+        found[taken].append(truth)
+    return {taken: some(truths) for taken, truths in found.items()}
+
+
+def _taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> Iterator[tuple[Taken, Truth]]:
+    """Images that a class may run, state that it may read, its cache; whatever there is where that cannot be read."""
+    if (config := _config(world, facts)) and config.undecided is not None:
+        yield Taken(IMAGE, _any_image(world)), config.undecided
+        yield Taken(CACHE, _objects(world, "")), config.undecided
     for runner in _runners(world, facts):
-        yield from (Taken(IMAGE, each) for each in _images(world, runner))
+        yield from ((Taken(IMAGE, each), True) for each in _images(world, runner))
         if runner.cache:
-            yield Taken(CACHE, _objects(world, runner.cache))
-    for node in ways:
+            yield Taken(CACHE, _objects(world, runner.cache)), True
+    for node, way in ways.items():
         if node.kind in ROLE_KINDS:
-            yield from (Taken(STATE, each) for each in _read(world, node))
+            for pattern, truth in _read(world, node).items():
+                yield Taken(STATE, pattern), every((truth, _way(way)))
+
+
+def _config(world: World, facts: ClassFacts) -> RunnerConfig | None:
+    cluster = world.clusters.get(facts.stack)
+    return cluster.releases.get(facts.manager_namespace) if cluster else None
 
 
 def _runners(world: World, facts: ClassFacts) -> tuple[Kubernetes, ...]:
-    cluster = world.clusters.get(facts.stack)
-    config = cluster.releases.get(facts.manager_namespace) if cluster else None
+    config = _config(world, facts)
     return config.runners if config else ()
 
 
+def _any_image(world: World) -> str:
+    return f"arn:{world.facts.partition}:ecr:*:*:repository/*"
+
+
 def _images(world: World, runner: Kubernetes) -> list[str]:
-    anything = f"arn:{world.facts.partition}:ecr:*:*:repository/*"
     if not runner.images:
-        return [anything]
+        return [_any_image(world)]
     found = []
     for image in (*runner.images, *runner.default_images):
         host = image.partition("/")[0]
@@ -146,7 +173,7 @@ def _images(world: World, runner: Kubernetes) -> list[str]:
             repository = re.split(r"[:@]", named[3])[0]
             found.append(f"arn:{world.facts.partition}:ecr:{named[2]}:{named[1]}:repository/{repository}")
         elif globs.is_pattern(host):
-            found.append(anything)
+            found.append(_any_image(world))
     return list(dict.fromkeys(found))
 
 
@@ -154,17 +181,15 @@ def _objects(world: World, prefix: str) -> str:
     return f"arn:{world.facts.partition}:s3:::{prefix}*"
 
 
-def _read(world: World, node: Node) -> list[str]:
-    rights = world.rights(node)
-    return sorted(
-        {
-            without_variables(pattern)
-            for statement in rights.statements(limits=False)
-            if statement.effect == "Allow" and statement.covers_action("s3:GetObject") is not False
-            for pattern in statement.resources
-            if isinstance(pattern, str) and _is_object(pattern) and _allowed_somewhere(world, node, pattern)
-        }
-    )
+def _read(world: World, node: Node) -> dict[str, Truth]:
+    """Patterns of objects that a role's own policies speak of, and whether it may read one of them."""
+    anything = _objects(world, "")
+    found = {anything for each in world.rights(node).policies if isinstance(each, Undecided)}
+    for statement in world.rights(node).statements(limits=False):
+        if statement.effect == "Allow" and statement.covers_action("s3:GetObject") is not False:
+            patterns = [each if isinstance(each, str) else anything for each in statement.resources] or [anything]
+            found |= {without_variables(each) for each in patterns if _is_object(each)}
+    return {each: _may_read(world, node, each) for each in sorted(found)}
 
 
 def _is_object(pattern: str) -> bool:
@@ -172,10 +197,10 @@ def _is_object(pattern: str) -> bool:
     return pattern == "*" or pattern.split(":")[2:3] in (["s3"], ["*"])
 
 
-def _allowed_somewhere(world: World, node: Node, pattern: str) -> bool:
+def _may_read(world: World, node: Node, pattern: str) -> Truth:
     caller, rights = world.caller(node), world.rights(node)
-    shown = places(rights, "s3:GetObject", without_variables(pattern))
-    return isinstance(shown, Undecided) or any(may(caller, rights, "s3:GetObject", arn) is not False for arn in shown)
+    shown = places(rights, "s3:GetObject", pattern)
+    return shown if isinstance(shown, Undecided) else some(may(caller, rights, "s3:GetObject", arn) for arn in shown)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from access.answers import Answer, Cell
-from access.integrity import flows
 from access.matrix import Difference, declared, derived, differences
 from access.principals import principals
 from access.resources import UNKNOWN, Resource
@@ -242,60 +241,3 @@ def test_access_that_is_declared_and_not_there_is_a_difference() -> None:
     assert ("job:prod/deploy", Answer.DENIED) in {(each.cell.principal, each.cell.answer) for each in found}
     (missing,) = differences([Cell("job:x/y", "dev", "arn:aws:iam::1:role/gone", Answer.ALLOWED)], [])
     assert "there is no such" in str(missing)
-
-
-# Integrity ------------------------------------------------------------------------------------------------------------
-
-
-def test_nothing_flows_from_an_open_class_into_a_protected_one() -> None:
-    assert flows(whole()) == []
-
-
-def with_capability(policy: str, stack: str, old: str, new: str) -> World:
-    def inputs(each: Resource) -> dict[str, Any] | None:
-        its = each.type == "aws:iam/rolePolicy:RolePolicy" and each.inputs.get("name") == policy and each.stack == stack
-        if not its or "open" not in each.inputs["role"]:
-            return None
-        return {"policy": each.inputs["policy"].replace(old, new)}
-
-    return changed(inputs)
-
-
-def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stacks() -> None:
-    found = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
-    assert {(each.writer.partition("/")[0], each.consumer, each.what) for each in found} == {
-        ("job:dev", "job:prod/deploy", "image")
-    }
-    assert found[0].chain[-1] == f"arn:aws:iam::{CICD}:role/cicd-dev/delegated-role-open-dev"
-    runner = flows(with_capability("ecr-push", "prod", "repository/open/*", "repository/protected/runner"))
-    assert {each.consumer for each in runner} == {"job:prod/deploy"}
-
-
-def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> None:
-    home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
-    found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
-    assert {(each.what, each.consumer, each.answer) for each in found} == {("state", "job:prod/deploy", Answer.ALLOWED)}
-
-
-@pytest.mark.parametrize(("old", "new"), [('Path = "small"', 'Path = "deploy"'), ('Path = "small"', 'Path = ""')])
-def test_a_cache_that_both_levels_use_is_seen(old: str, new: str) -> None:
-    def shared(each: Resource) -> dict[str, Any] | None:
-        if each.name != "small-runner-release" or each.stack != "dev":
-            return None
-        values = json.loads(json.dumps(each.inputs["values"]))
-        values["runners"]["config"] = values["runners"]["config"].replace(old, new)
-        return {"values": values}
-
-    found = flows(changed(shared))
-    assert {(each.writer, each.consumer, each.what) for each in found} == {("job:dev/small", "job:dev/deploy", "cache")}
-
-
-def test_a_protected_class_that_runs_every_image_takes_in_what_open_ones_push() -> None:
-    def any_image(each: Resource) -> dict[str, Any] | None:
-        if each.name != "deploy-runner-release" or each.stack != "dev":
-            return None
-        values = json.loads(json.dumps(each.inputs["values"]))
-        values["runners"]["config"] = values["runners"]["config"].replace("dev/protected/**", "**")
-        return {"values": values}
-
-    assert {each.what for each in flows(changed(any_image))} == {"image"}
