@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import time
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.unit.ci_components import commands, run, variables_of
 from tests.unit.small_repository import git
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="the runner image brings jq, this machine has none")
 TOKEN = "header.claims.signature"
 RECORDER = """#!/bin/sh
 printf '%s' "${{0##*/}}" >> '{log}'
@@ -89,3 +95,18 @@ class Job:
     def run(self, job: Mapping[str, Any], shell: str = "sh", **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a job's before_script and script."""
         return run(commands(job), self.clone, variables_of(job, self.variables(**variables)), shell)
+
+    def begun(self, job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """Begin a job's before_script and script, and do not wait."""
+        return subprocess.Popen(
+            ["sh", "-e", "-c", commands(job)], cwd=self.clone, env=variables_of(job, self.variables())
+        )
+
+    def cancel(self, shell: subprocess.Popen[bytes], running: Path, seconds: float = 30) -> None:
+        """As soon as the file `running` is there, signal the shell's only child, as a runner does with a cancelled job's."""
+        end = time.monotonic() + seconds
+        while not running.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        listed = ["ps", "-o", "pid=", "--ppid", str(shell.pid)]
+        (child,) = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+        os.kill(int(child), signal.SIGTERM)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.unit.ci_components import component, run
-from tests.unit.ci_job import Job
+from tests.unit.ci_job import Job, needs_jq
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="the runner image brings jq, this machine has none")
 
 
 @pytest.fixture
@@ -159,6 +156,22 @@ def test_an_apply_that_fails_is_red_and_lets_after_script_go(job: Job) -> None:
     wanted = component("opentofu").jobs()["tofu:dev"]
     assert job.run(wanted).returncode == 1
     assert run("\n".join(wanted["after_script"]), job.clone, job.variables()).returncode == 0
+
+
+def test_after_a_cancel_the_pod_stays_until_the_apply_has_finished(job: Job) -> None:
+    (job.clone / "infrastructure/dev").mkdir(parents=True)
+    job.tool(
+        "tofu",
+        'case "$1" in apply) trap "sleep 1; exit 1" TERM; touch running; while :; do sleep 0.1; done ;; esac',
+    )
+    wanted = component("opentofu").jobs()["tofu:dev"]
+    with job.begun(wanted) as shell:
+        job.cancel(shell, job.clone / "infrastructure/dev/running")
+        began = time.monotonic()
+        done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
+        assert done.returncode == 0
+        assert time.monotonic() - began > 0.5, "it waited"
+        assert shell.wait(10) == 1
 
 
 @pytest.mark.parametrize("level", ["open", "protected"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -13,9 +11,6 @@ import yaml
 from config import load
 from config.versions import RUNNER_IMAGE_TAG
 from tests.unit.ci_components import ALL, NAMES, RESERVED, Component, component, holds, matrix, when
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAIN = {
     "CI_PIPELINE_SOURCE": "push",
@@ -36,21 +31,6 @@ REQUEST = {
 FORK = {**REQUEST, "CI_PROJECT_ID": "2"}
 PLATFORM = component("platform").jobs()
 REVIEW = {"check", "changes", "tests", "note"}
-
-
-def test_both_parts_of_every_template_are_valid_by_gitlabs_published_schema(tmp_path: Path) -> None:
-    for path in ALL:
-        template = Component(path)
-        (tmp_path / f"{path.stem}.header.yml").write_text(template.parts[0])
-        (tmp_path / f"{path.stem}.configuration.yml").write_text(template.text())
-    options = ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", "--regex-variant", "nonunicode"]
-    done = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", *options, *map(str, tmp_path.iterdir())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,23 +1,20 @@
 """Every script line of the platform's pipeline in a shell, with GitLab's variables as a runner sets them and recording tools.
 
-What needs the real commands or a cloud is run in tests/sandbox/test_templates_run.py.
+And each job of every template once, so that none is forgotten. What needs the real commands or a cloud is run in tests/sandbox/test_templates_run.py.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import stat
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.ci_components import commands, component, run, variables_of
-from tests.unit.ci_job import TOKEN, Job
+from tests.unit.ci_components import ALL, Component, component, matrix, run
+from tests.unit.ci_job import TOKEN, Job, needs_jq
 from tests.unit.small_repository import git
 
 pytestmark = pytest.mark.thorough
@@ -159,10 +156,12 @@ def test_a_job_without_an_id_token_says_which_branch_has_one(job: Job) -> None:
 
 
 def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
+    assert job.run(platform(job, "check:merged"), STACK="foundation").returncode == 0
     for name in ("preview:dev", "dev", "prove:dev", "preview:prod", "prod"):
         assert job.run(platform(job, name), CI_JOB_ID=name.replace(":", "-")).returncode == 0
     acted = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
     assert acted == [
+        "runner-platform check --stack foundation --reports reports",
         "runner-platform preview --stack dev --plan plans/dev.json --reports reports",
         "runner-platform up --stack dev --plan plans/dev.json --stop 20m",
         "runner-platform prove --stack dev",
@@ -188,24 +187,13 @@ def test_after_a_cancel_the_pod_stays_until_the_driver_has_finished(job: Job, na
         'case "$1" in up) trap "sleep 1; exit 3" TERM; touch running; while :; do sleep 0.1; done ;; esac',
     )
     wanted = platform(job, name)
-    shell = subprocess.Popen(
-        ["sh", "-e", "-c", commands(wanted)], cwd=job.clone, env=variables_of(wanted, job.variables())
-    )
-    deadline = time.monotonic() + 30
-    while not (job.clone / "running").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(shell.pid)], capture_output=True, text=True, check=True
-    )
-    (driver,) = children.stdout.split()
-    os.kill(
-        int(driver), signal.SIGTERM
-    )  # the runner signals the script's children, and goes on to after_script at once
-    began = time.monotonic()
-    done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
-    assert done.returncode == 0
-    assert time.monotonic() - began > 0.5, "it waited"
-    assert shell.wait(10) == 3
+    with job.begun(wanted) as shell:
+        job.cancel(shell, job.clone / "running")
+        began = time.monotonic()
+        done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
+        assert done.returncode == 0
+        assert time.monotonic() - began > 0.5, "it waited"
+        assert shell.wait(10) == 3
 
 
 def test_after_script_waits_for_nothing_where_nothing_began(job: Job) -> None:
@@ -220,3 +208,34 @@ def test_drift_and_runners_are_both_looked_at_and_either_makes_the_job_red(job: 
         "runner-platform drift --stack dev --reports reports",
         "runner-platform runners --stack dev",
     ]
+
+
+AWS = """case "$*" in
+  *get-caller-identity*) echo "$TARGET_ACCOUNT" ;;
+  *describe-task-definition*) echo '{"taskDefinition": {"containerDefinitions": [{"name": "web"}]}}' ;;
+  *) echo arn:web:1 ;;
+esac"""
+EXECUTOR = 'while [ $# -gt 0 ]; do if [ "$1" = --digest-file ]; then printf sha256:abc > "$2"; fi; shift; done'
+
+
+@needs_jq
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path in ALL for name in Component(path).jobs()])
+def test_no_job_of_any_template_is_left_untried(job: Job, path: Path, name: str) -> None:
+    template = Component(path)
+    for tool, answers in {"aws": AWS, "executor": EXECUTOR, "tofu": "echo '{}'"}.items():
+        job.tool(tool, answers)
+    for tool in ("ruff", "mypy", "pytest"):
+        job.tool(tool)
+    for folder in ("infrastructure/dev", "infrastructure/prod", "context"):
+        (job.clone / folder).mkdir(parents=True)
+    for file in ("Containerfile", "builder.Containerfile"):
+        (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
+    (job.environment / "bin/python").symlink_to(job.tools / "executor")
+    own = {"environment": str(job.environment), "folder": str(job.folder)}
+    wanted = template.jobs(**{key: value for key, value in own.items() if key in template.inputs})[name]
+    for copy in matrix(wanted):
+        done = job.run(wanted, CI_JOB_ID="-".join(["1", *copy.values()]), **copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert job.called, "it does something"
+    after = run("\n".join(wanted.get("after_script", [":"])), job.clone, job.variables())
+    assert after.returncode == 0, after.stderr
