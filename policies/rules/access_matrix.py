@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from access.matrix import Difference
-    from config.foundation import FoundationSettings
     from policies.stack import Stack
 
 
@@ -39,16 +38,10 @@ def matrix_is_as_declared(stack: Stack) -> Iterator[tuple[str, str]]:
     for difference in differences(expected, derived(stack.index.world)):
         if difference.cell.answer is Answer.UNDECIDED:
             open_cells.append(difference)
-        elif not _by_stacks_alone(difference, settings):
+        else:
             yield urns.get(difference.cell.role, ""), str(difference)
     if open_cells:
         stack.undecide("", f"the access matrix in {len(open_cells)} cells, such as {_cell(open_cells[0])}")
-
-
-def _by_stacks_alone(difference: Difference, settings: Settings | FoundationSettings) -> bool:
-    """Whether access is missing because the roles that it goes through are made by stacks, and this is the foundation."""
-    missing = difference.cell.answer is Answer.DENIED
-    return missing and difference.cell.principal == "deployer" and not isinstance(settings, Settings)
 
 
 def _cell(difference: Difference) -> str:

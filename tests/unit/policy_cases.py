@@ -114,6 +114,12 @@ def configured(rule: Rule, options: dict[str, Any]) -> dict[str, Any]:
     return {name: options.get(name, option.default) for name, option in rule.options.items()}
 
 
+def granting(name: str, action: str, resource: Any) -> Seen:
+    """An inline policy of prod with one statement in place of its own."""
+    document = {"Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
+    return changed(one("prod", name), "policy", json.dumps(document))
+
+
 def with_one(resource: Seen, stack: str = "prod") -> list[Seen]:
     """The program with one of its resources replaced, or with one more."""
     known = [each for each in program(stack) if each.urn != resource.urn]
