@@ -52,12 +52,15 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Show what `up` would change; changes nothing and takes no lock."""
-    from automation.driver import changes, operations  # noqa: PLC0415  # see automation.cli
-    from automation.reports import files  # noqa: PLC0415  # same
+    from automation.driver import operations, preview_report  # noqa: PLC0415  # see automation.cli
 
     with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as run:
-        found = operations.preview(run.session, plan=plan)
-        run.session.say(f"reports in {files.write(reports, stack, changes.files(stack, found.steps))}")
+        try:
+            found = operations.preview(run.session, plan=plan)
+        except FailedError as error:
+            preview_report.write(run.session, reports, failure=str(error))
+            raise
+        preview_report.write(run.session, reports, plan=plan)
         run.ended(found)
 
 
@@ -165,7 +168,7 @@ def drift(
 ) -> None:
     """Say what was changed behind the program's back; exit code 1 where that weakens a policy or something is gone."""
     from automation.driver import drift as drifting  # noqa: PLC0415  # see automation.cli
-    from automation.driver import drift_report, project, session  # noqa: PLC0415  # same
+    from automation.driver import drift_access, drift_report, project, session  # noqa: PLC0415  # same
     from automation.driver.display import Screen  # noqa: PLC0415  # same
     from automation.reports import files  # noqa: PLC0415  # same
 
@@ -173,15 +176,18 @@ def drift(
     screen = Screen(as_json=False, stderr=as_json)
     screen.say(found.target())
     with session.begun(found, "drift", screen, _patience(wait)) as begun:
-        differences = drifting.drift(begun)
-    place = files.write(reports, stack, drift_report.files(stack, differences))
+        drifted = drifting.drift(begun)
+    place = files.write(reports, stack, drift_report.files(stack, drifted))
+    gains = drift_access.write(stack, drifted.live, reports) if found.here and drifted.live else []
     if as_json:
-        typer.echo(json.dumps([{**asdict(each), "kind": each.kind.value} for each in differences], indent=2))
-    for each in differences:
+        typer.echo(json.dumps([{**asdict(each), "kind": each.kind.value} for each in drifted.differences], indent=2))
+    for each in drifted.differences:
         why = "; ".join(reason.partition("\n")[0] for reason in each.reasons or each.properties)
         screen.say(f"{each.kind.value}: {each.name}{f' in {each.account}' if each.account else ''}: {why}")
-    screen.say(f"{drift_report.sentence(stack, differences)}; reports in {place}")
-    raise typer.Exit(int(any(each.kind is not drifting.Kind.COSMETIC for each in differences)))
+    for gain in gains:
+        screen.say(f"gained by it: {gain}")
+    screen.say(f"{drift_report.sentence(stack, drifted.differences)}; reports in {place}")
+    raise typer.Exit(0 if drifted.fine else 1)
 
 
 def audit(stack: Stack, as_json: Json = False) -> None:

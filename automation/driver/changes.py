@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from automation.reports import changes, terraform
-from automation.reports.change import Change, Kind, Property, counts
+from automation.reports.change import Change, Kind, Property
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +20,6 @@ KINDS: Final = {
     "import-replacement": Kind.REPLACE,
 }
 """By the engine's word; a replacement comes in up to three steps and is one change."""
-FOOTER: Final = ("Made by the engine against the deployed state; values are left out, since they may be secret.",)
 
 
 def of_steps(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
@@ -48,12 +46,3 @@ def of_steps(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
             ),
         )
     return list(found.values())
-
-
-def files(stack: str, steps: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Contents of a preview's reports by file name."""
-    found = of_steps(steps)
-    return {
-        terraform.FILE: terraform.document(counts(found)),
-        changes.FILE: changes.document(stack, found, FOOTER),
-    }

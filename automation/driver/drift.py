@@ -8,17 +8,20 @@ them count too (`automation.live_runners`). Leaves out how it is reported (`auto
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from automation import gate
 from automation.driver import operations, state
 from automation.driver.events import label
+from automation.gate.judge import judged_by, pack_for
+from automation.gate.shown import deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from automation.driver.project import Project
     from automation.driver.session import Session
     from automation.gate import Finding
 
@@ -48,7 +51,25 @@ class Difference:
     """What policies say of the live values."""
 
 
-def drift(session: Session) -> list[Difference]:
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """A deployed stack as it is now."""
+
+    differences: list[Difference]
+    findings: list[Finding] = field(default_factory=list)
+    """Everything that the policies say of the live stack, what they said when it was deployed included."""
+    rules: list[tuple[str, str]] = field(default_factory=list)
+    """Id and name of every rule that judged; none for another project than the platform's."""
+    live: dict[str, Any] | None = None
+    """The deployment with live values, which are never shown; None for another project than the platform's."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing is gone and nothing weakens the platform."""
+        return all(each.kind is Kind.COSMETIC for each in self.differences)
+
+
+def drift(session: Session) -> Drift:
     """Compare a deployed stack with what is there; changes nothing.
 
     Raises:
@@ -60,7 +81,8 @@ def drift(session: Session) -> list[Difference]:
     # Not `preview_refresh`: engines before 3.229 lock for it, which the reader's role may not.
     session.drive(lambda on_event: session.stack.preview(on_event=on_event, refresh=True))
     progress = session.progress
-    weakened = _weakened(session, progress.live) if progress.live and session.project.ours else []
+    judged = _judged(session, progress.live) if session.project.ours else Drift(differences=[])
+    weakened = _weakened(session, judged) if progress.live else []
     steps = {
         step["urn"]: step for step in reversed(progress.steps)
     }  # the first is the refresh's; a later one would undo it
@@ -73,7 +95,7 @@ def drift(session: Session) -> list[Difference]:
         for each in weakened
         if each.urn not in told
     ]
-    return [*found, *_runners(session)]
+    return replace(judged, differences=[*found, *_runners(session)])
 
 
 def _difference(step: Mapping[str, Any], live: Mapping[str, Any] | None, weakened: Iterable[Finding]) -> Difference:
@@ -89,13 +111,35 @@ def _difference(step: Mapping[str, Any], live: Mapping[str, Any] | None, weakene
     )
 
 
-def _weakened(session: Session, live: Mapping[str, Mapping[str, Any] | None]) -> list[Finding]:
+def _judged(session: Session, live: Mapping[str, Mapping[str, Any] | None]) -> Drift:
+    """What the policies say of the live stack."""
+    now = as_live(_recorded(session), live)
+    findings, rules = _asked(session.project, now)
+    return Drift(differences=[], findings=findings, rules=rules, live=now)
+
+
+def _weakened(session: Session, judged: Drift) -> list[Finding]:
     """What the mandatory policies say of the live stack and did not say of the recorded one."""
-    recorded: dict[str, Any] = json.loads(session.query("stack", "export"))["deployment"]
-    stack = session.project.stack
-    known = {(each.rule, each.urn, each.message) for each in gate.judge_deployed(stack, recorded)}
-    now = gate.judge_deployed(stack, as_live(recorded, live))
-    return [each for each in now if each.fails and (each.rule, each.urn, each.message) not in known]
+    if not any(each.fails for each in judged.findings):
+        return []
+    before, _ = _asked(session.project, _recorded(session))
+    known = {(each.rule, each.urn, each.message) for each in before}
+    return [each for each in judged.findings if each.fails and (each.rule, each.urn, each.message) not in known]
+
+
+def _asked(project: Project, deployment: Mapping[str, Any]) -> tuple[list[Finding], list[tuple[str, str]]]:
+    findings: list[Finding] = []
+    rules: list[tuple[str, str]] = []
+    for folder in project.policies:
+        with pack_for(project.stack, policies=Path(folder)) as pack:
+            findings += judged_by(pack, deployed(deployment))
+            rules += pack.rules()
+    return findings, rules
+
+
+def _recorded(session: Session) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(session.query("stack", "export"))["deployment"]
+    return found
 
 
 def as_live(recorded: Mapping[str, Any], live: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

@@ -1,38 +1,68 @@
-"""Drift for people and for GitLab: Markdown that can be pasted into an issue, and JUnit for the pipeline's test tab."""
+"""Drift for people and for GitLab: the files of every other report, and Markdown that can be pasted into an issue.
+
+Changes are told as what it takes to set things right: what is gone is created, what differs is updated. Leaves out who may become which
+role now (`automation.driver.drift_access`).
+"""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from automation.driver.drift import Kind
-from automation.reports.markdown import cell, code
+from automation.driver.events import type_of
+from automation.driver.lost_runners import RUNNER
+from automation.reports import changes as full
+from automation.reports import findings as reporting
+from automation.reports import junit, summary, terraform
+from automation.reports.change import Change, Property, counts
+from automation.reports.change import Kind as Happens
+from automation.reports.markdown import cell, code, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from automation.driver.drift import Difference
+    from automation.driver.drift import Difference, Drift
 
+FILE: Final = "drift.md"
+MOST: Final = 30
+"""Differences of one kind that a summary names."""
 TITLES: Final = {
     Kind.WEAKENS: "Weakens the platform",
     Kind.GONE: "Gone",
     Kind.COSMETIC: "Differs, and opens nothing",
 }
+MEANS: Final = "What is listed is what sets it right: what is gone is created, what differs is updated. Values are left out, since they may be secret."
 
 
-def files(stack: str, found: Sequence[Difference]) -> dict[str, str]:
-    """Contents by file name: `drift.md` and `junit.xml`."""
-    return {"drift.md": markdown(stack, found), "junit.xml": junit(stack, found)}
+def files(stack: str, drift: Drift) -> dict[str, str]:
+    """Contents by file name."""
+    found = drift.differences
+    needed = list(changes(found))
+    cases = junit.document(f"drift of {stack}", list(_cases(found)))
+    judged = reporting.files(stack, drift.findings, drift.rules) if drift.rules else {}
+    return {
+        FILE: markdown(stack, found),
+        full.FILE: full.document(stack, needed, [MEANS]),
+        summary.FILE: summary.document(_summary(stack, found, needed)),
+        terraform.FILE: terraform.document(counts(needed)),
+        **judged,
+        junit.FILE: junit.joined(cases, judged[reporting.JUNIT]) if judged else cases,
+    }
 
 
 def sentence(stack: str, found: Sequence[Difference]) -> str:
     """The verdict."""
+    return f"{stack}: {_verdict(found)}"
+
+
+def _verdict(found: Sequence[Difference]) -> str:
     if not found:
-        return f"{stack}: no drift"
-    counts = {kind: sum(each.kind is kind for each in found) for kind in Kind}
+        return "no drift"
+    count = {kind: sum(each.kind is kind for each in found) for kind in Kind}
     return (
-        f"{stack}: {counts[Kind.WEAKENS]} weaken the platform, {counts[Kind.GONE]} are gone, "
-        f"{counts[Kind.COSMETIC]} differ and open nothing"
+        f"{count[Kind.WEAKENS]} weaken the platform, {count[Kind.GONE]} are gone, "
+        f"{count[Kind.COSMETIC]} differ and open nothing"
     )
 
 
@@ -50,44 +80,66 @@ def markdown(stack: str, found: Sequence[Difference]) -> str:
             lines.append(f"| {cell(each.name)} | {each.account} | {properties} | {why} |")
         lines.append("")
     if found:
-        lines += [
-            (
-                f"To undo all of it: {code(f'runner-platform refresh --stack {stack}')}, then {code(f'runner-platform up --stack {stack}')}. "
-                "To keep a change: write it into the program or the stack file first. "
-                "Who made it: CloudTrail of the account, GitLab's audit events for runners."
-            ),
-            "",
-        ]
+        lines += [_remedy(stack), ""]
     return "\n".join(lines)
 
 
-def junit(stack: str, found: Sequence[Difference]) -> str:
-    """One case per difference; what is cosmetic is skipped, not failed."""
-    wrong = sum(each.kind is not Kind.COSMETIC for each in found)
-    suite = ET.Element(
-        "testsuite",
-        name=f"drift of {stack}",
-        tests=str(max(1, len(found))),
-        failures=str(wrong),
-        skipped=str(len(found) - wrong),
+def _remedy(stack: str) -> str:
+    return (
+        f"To undo all of it: {code(f'runner-platform refresh --stack {stack}')}, then {code(f'runner-platform up --stack {stack}')}. "
+        "To keep a change: write it into the program or the stack file first. "
+        "Who made it: CloudTrail of the account, GitLab's audit events for runners."
     )
-    for index, each in enumerate(found):
-        case = ET.SubElement(suite, "testcase", classname=f"drift of {stack}", name=f"{each.name} ({index + 1})")
-        said = "; ".join(each.reasons)
-        text = (
-            "".join(one for one in said if one.isprintable() or one == "\n")
-            or f"differs in {', '.join(each.properties) or 'what only the cloud knows'}"
+
+
+def changes(found: Sequence[Difference]) -> Iterator[Change]:
+    """What sets it right; a resource that is only weakened by another's change needs none of its own."""
+    for each in found:
+        if each.urn and not each.properties and each.kind is not Kind.GONE:
+            continue
+        yield Change(
+            kind=Happens.CREATE if each.kind is Kind.GONE else Happens.UPDATE,
+            urn=each.urn,
+            type=type_of(each.urn) if each.urn else RUNNER,
+            name=each.urn.rpartition("::")[2] or each.name,
+            account=each.account or None,
+            properties=tuple(Property(path=path) for path in each.properties),
+            warnings=tuple(cut(reason.partition("\n")[0]) for reason in each.reasons),
         )
+
+
+def _summary(stack: str, found: Sequence[Difference], needed: Sequence[Change]) -> summary.Summary:
+    return summary.Summary(
+        stack=stack,
+        changes=needed,
+        of=f"What was changed behind the program's back, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        verdict=_verdict(found),
+        sections=[
+            summary.Section(title=title, lines=_lines([each for each in found if each.kind is kind]))
+            for kind, title in TITLES.items()
+        ],
+        footer=[_remedy(stack)] if found else [],
+    )
+
+
+def _lines(found: Sequence[Difference]) -> list[str]:
+    lines = [
+        f"- {code(each.name)}{f' in {code(each.account)}' if each.account else ''}"
+        + (f": {', '.join(code(name) for name in each.properties)}" if each.properties else "")
+        for each in found[:MOST]
+    ]
+    return [*lines, f"- and {len(found) - MOST} more in {code(FILE)}"] if len(found) > MOST else lines
+
+
+def _cases(found: Sequence[Difference]) -> Iterator[junit.Case]:
+    """One case per difference; what is cosmetic is skipped, not failed."""
+    for index, each in enumerate(found):
+        text = "; ".join(each.reasons) or f"differs in {', '.join(each.properties) or 'what only the cloud knows'}"
+        name = f"{each.name} ({index + 1})"
         if each.kind is Kind.COSMETIC:
-            ET.SubElement(case, "skipped", message=text)
+            yield junit.Case(name=name, skipped=text)
         else:
-            failure = ET.SubElement(
-                case, "failure", message="it is gone" if each.kind is Kind.GONE else text, type=each.kind.value
-            )
-            failure.text = f"{each.urn}\n{text}"
+            message = "it is gone" if each.kind is Kind.GONE else text
+            yield junit.Case(name=name, failure=message, kind=each.kind.value, details=f"{each.urn}\n{text}")
     if not found:
-        ET.SubElement(suite, "testcase", classname=f"drift of {stack}", name="everything is as it was deployed")
-    root = ET.Element("testsuites")
-    root.append(suite)
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        yield junit.Case(name="everything is as it was deployed")

@@ -21,10 +21,28 @@ READS: Final = frozenset({UNCHANGED, "refresh", "read"})
 THROTTLED: Final = re.compile(
     r"Throttl|Rate exceeded|RequestLimitExceeded|TooManyRequests|SlowDown|LimitExceededException: Rate|\b429\b"
 )
+EXPIRED_CODES: Final = (
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidGrantException",
+    "RequestExpired",
+    "UnauthorizedException",
+    "UnrecognizedClientException",
+    "invalid_token",
+)
+"""Codes of AWS's services (IAM Identity Center's included) for credentials that ran out or are gone, and OAuth's, which GitLab answers with.
+
+Sources: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html,
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html, https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+"""
 EXPIRED: Final = re.compile(
-    r"ExpiredToken|expired token|token has expired|InvalidClientTokenId|credentials? (?:have|has) expired"
-    r"|\b401\b|Unauthorized|is GITLAB_TOKEN set",
-    re.IGNORECASE,
+    # Whole words: `UnauthorizedOperation` is a permission that is missing, and 401 may be a port.
+    rf"\b(?:{'|'.join(EXPIRED_CODES)})\b|\bUnauthorized\b|: 401 \{{|StatusCode: 401\b|is GITLAB_TOKEN set"
+    r"|(?i:expired token|\b(?:token|session|credentials?)\b[^.:]{0,60}\bexpired)"
+    r"|asked for the client to provide credentials"
 )
 UNCERTAIN: Final = re.compile(
     r"error reading from server|exited prematurely|code = Unavailable|transport is closing"
@@ -36,9 +54,13 @@ _PARTS: Final = 4
 
 def label(urn: str) -> str:
     """Short name of a resource: the last part of its type, and its name."""
+    return f"{type_of(urn).rpartition(':')[2]} {urn.rpartition('::')[2]}".strip()
+
+
+def type_of(urn: str) -> str:
+    """Type token of a resource; empty for what is no URN."""
     parts = urn.split("::")
-    kind = parts[2].split("$")[-1].split(":")[-1] if len(parts) >= _PARTS else ""
-    return f"{kind} {parts[-1]}".strip()
+    return parts[2].rpartition("$")[2] if len(parts) >= _PARTS else ""
 
 
 def account_of(provider: str) -> str:

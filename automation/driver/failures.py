@@ -34,7 +34,7 @@ def of_run(operation: str, stack: str, progress: Progress, error: Exception, exi
     ]
     if progress.expired:
         lines.append(
-            "  credentials ran out: AWS renews those of a profile as long as its token file or source profile is valid; "
+            "  credentials ran out, or are refused: AWS renews those of a profile as long as its token file or source profile is valid; "
             "a GitLab ID token ends with its job's timeout"
         )
     lines.append(f"  what was made is in the state; `runner-platform {operation} --stack {stack}` goes on from there")

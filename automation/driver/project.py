@@ -63,6 +63,11 @@ class Project:
         return self.name in {platform.PROJECT, foundation.PROJECT}
 
     @property
+    def here(self) -> bool:
+        """Whether its program is the one of this checkout, which mock runs run, and not a copy of it."""
+        return self.ours and self.folder in {load.ROOT, load.ROOT / "foundation"}
+
+    @property
     def policies(self) -> list[str]:
         """Folders of the packs that judge it: in a preview what is planned, in an update what is made, and the whole at its end."""
         return [os.environ.get("RUNNER_PLATFORM_POLICIES") or str(load.ROOT / "policies")] if self.ours else []

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 DEFAULT = load.ROOT / "reports"
 
 
-def write(folder: Path | None, stack: str, files: Mapping[str, str]) -> Path:
+def write(folder: Path | None, stack: str, files: Mapping[str, str | None]) -> Path:
     """Write a stack's reports; returns their folder.
 
     Args:
         folder: None for the project's `reports/`.
         stack: the stack's name.
-        files: contents by file name.
+        files: contents by file name; None takes away what an earlier run left and this one cannot say.
 
     Raises:
         FailedError: the folder cannot be written.
@@ -30,6 +30,9 @@ def write(folder: Path | None, stack: str, files: Mapping[str, str]) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
+            if text is None:
+                (place / name).unlink(missing_ok=True)
+                continue
             draft = place / f".{name}.{os.getpid()}"
             draft.write_text(text)
             draft.replace(place / name)
