@@ -1,7 +1,8 @@
 """The engine's locks: who holds a stack, whether that can be proven dead, and taking away exactly that one lock.
 
 Owns the evidence. Age alone proves nothing; neither does a process id, which repeats from pod to pod. What proves: this very machine and
-process namespace has no such process; GitLab ended the job and its pod's grace is over; the job's own timeout is long past.
+process namespace has no such process; Kubernetes has the run's pod no more; GitLab ended the job and its pod's grace is over; the job's
+own timeout is long past.
 `pulumi cancel` is no help: it deletes every lock of the stack, a live one too (`pkg/backend/diy/lock.go` of the engine).
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from automation.driver import gitlab_jobs, owners
+from automation.driver import gitlab_jobs, owners, pods
 from automation.driver.store import FolderStore
 from automation.errors import LockedError
 
@@ -129,7 +130,7 @@ def _fate(project: Project, lock: Lock, owner: Owner | None) -> tuple[Fate, str]
         return _process(lock.pid, lock.made)
     if owner is None:
         return Fate.UNKNOWN, f"it was made on another machine ({lock.host}) and has no record of this driver"
-    return _job(owner)
+    return _elsewhere(project, owner)
 
 
 def _here(project: Project, lock: Lock, owner: Owner | None) -> bool:
@@ -154,10 +155,18 @@ def _process(pid: int, made: datetime) -> tuple[Fate, str]:
     return Fate.ALIVE, f"process {pid} runs on this machine"
 
 
-def fate_of(owner: Owner) -> tuple[Fate, str]:
+def fate_of(project: Project, owner: Owner) -> tuple[Fate, str]:
     """What is known of a run by its record alone."""
     if owner.machine == owners.machine() != "":
         return _process(owner.pid, datetime.fromisoformat(owner.started) + timedelta(seconds=2))
+    return _elsewhere(project, owner)
+
+
+def _elsewhere(project: Project, owner: Owner) -> tuple[Fate, str]:
+    """A run on another machine: its pod says more than its job, which GitLab may call finished while the pod still ends."""
+    evidence = pods.asked(project, owner.pod) if owner.pod else None
+    if evidence is not None:
+        return (Fate.ALIVE if evidence.alive else Fate.DEAD), evidence.why
     return _job(owner)
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from automation.driver.pods import Pod, this_pod
+
 if TYPE_CHECKING:
     from automation.driver.project import Project
 
@@ -49,6 +51,8 @@ class Owner:
     """Id of the GitLab project."""
     ends: str | None = None
     """When GitLab ends the job at the latest, RFC 3339."""
+    pod: Pod | None = None
+    """The pod that it runs in; None outside of Kubernetes."""
 
     @property
     def name(self) -> str:
@@ -79,6 +83,7 @@ def this_run(operation: str) -> Owner:
         job_url=os.environ.get("CI_JOB_URL"),
         project=os.environ.get("CI_PROJECT_ID"),
         ends=_ends(),
+        pod=this_pod(),
     )
 
 
@@ -118,8 +123,9 @@ def read(project: Project) -> list[Owner]:
     for key in project.store.keys(_prefix(project)):
         try:
             raw = json.loads(project.store.read(key) or b"{}")
+            raw["pod"] = Pod(**raw["pod"]) if raw.get("pod") else None
             found.append(Owner(**{field.name: raw[field.name] for field in fields(Owner) if field.name in raw}))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             continue
     return sorted(found, key=lambda owner: owner.started)
 

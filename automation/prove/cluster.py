@@ -55,6 +55,8 @@ class Cluster:
 
     def __init__(self, name: str, server: str, authority: str | None, credential: Callable[[], dict[str, Any]]) -> None:
         self.name, self.server = name, server.rstrip("/")
+        self.issuer = ""
+        """URL of who issues its service accounts' tokens, where EKS was asked."""
         self._context = ssl.create_default_context(cadata=authority)
         self._credential, self._lock = credential, threading.Lock()
         self._token, self._ends = "", 0.0
@@ -83,9 +85,11 @@ class Cluster:
             )
         try:
             authority = base64.b64decode(found["certificateAuthority"]["data"]).decode()
-            return cls(name, found["endpoint"], authority, lambda: kube_token.get_token(name, region, profile))
+            made = cls(name, found["endpoint"], authority, lambda: kube_token.get_token(name, region, profile))
         except (ssl.SSLError, ValueError) as error:
             raise FailedError(f"EKS gives an authority for cluster {name} that is no certificate: {error}") from None
+        made.issuer = found.get("identity", {}).get("oidc", {}).get("issuer", "")
+        return made
 
     def get(self, path: str) -> dict[str, Any]:
         """Read one object or list.

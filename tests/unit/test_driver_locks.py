@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 import pytest
 
-from automation.driver import gitlab_jobs, locks, owners, unlock
+from automation.driver import gitlab_jobs, locks, owners, pods, unlock
 from automation.driver.gitlab_jobs import Status
 from automation.driver.locks import Fate
+from automation.driver.pods import Evidence, Pod
 from automation.errors import LockedError, WrongUseError
 from tests.unit.driver_cases import FREE_PID, project, write_lock
 
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
     from automation.driver.owners import Owner
     from automation.driver.project import Project
 
+POD = Pod(issuer="https://issuer.example", namespace="jobs-deploy", name="runner-pod-1", uid="1b4e28ba")
+
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Project:
     return project(tmp_path)
 
 
-def job_elsewhere(stack: Project, **changed: str | None) -> Owner:
+def job_elsewhere(stack: Project, **changed: Any) -> Owner:
     """A job in a pod of another node holds the stack."""
-    fields: dict[str, str | None] = {
+    fields: dict[str, Any] = {
         "host": "runner-pod-1",
         "machine": "another",
         "pipeline": "77",
@@ -43,7 +46,7 @@ def job_elsewhere(stack: Project, **changed: str | None) -> Owner:
         "project": "5",
         "ends": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
     }
-    owner = replace(owners.this_run("up"), engine_pid=17, **{**fields, **changed})  # type: ignore[arg-type]
+    owner = replace(owners.this_run("up"), engine_pid=17, **{**fields, **changed})
     owners.write(stack, owner)
     write_lock(stack, 17, host="runner-pod-1")
     return owner
@@ -142,6 +145,40 @@ def test_the_same_process_id_on_another_machine_says_nothing(stack: Project, mon
     owners.write(stack, owner)
     write_lock(stack, FREE_PID)
     assert fate(stack)[0] is Fate.UNKNOWN, "its name is ours, but not its kernel's boot"
+
+
+@pytest.fixture
+def in_a_pod(stack: Project) -> Owner:
+    """A job in a pod of the stack's cluster holds the stack, and GitLab does not tell about it."""
+    return job_elsewhere(stack, pod=POD)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (Evidence(alive=False, why="Kubernetes says that it is gone"), Fate.DEAD),
+        (Evidence(alive=True, why="Kubernetes says that it is Running"), Fate.ALIVE),
+        (None, Fate.UNKNOWN),
+    ],
+)
+def test_a_pod_says_more_than_its_job_and_no_answer_proves_nothing(
+    stack: Project, in_a_pod: Owner, monkeypatch: pytest.MonkeyPatch, evidence: Evidence | None, expected: Fate
+) -> None:
+    monkeypatch.setattr(gitlab_jobs, "status", lambda *_: None)
+    monkeypatch.setattr(pods, "asked", lambda _, pod: evidence if pod == in_a_pod.pod else pytest.fail("another pod"))
+    assert fate(stack)[0] is expected
+    assert locks.fate_of(stack, in_a_pod)[0] is expected
+    (judged,) = unlock.unlock(stack)
+    assert judged.removed is (expected is Fate.DEAD)
+
+
+def test_without_kubernetes_gitlab_is_still_asked(
+    stack: Project, in_a_pod: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert in_a_pod.pod
+    monkeypatch.setattr(pods, "asked", lambda *_: None)
+    monkeypatch.setattr(gitlab_jobs, "status", lambda *_: Status(name="running", finished=None))
+    assert fate(stack)[0] is Fate.ALIVE
 
 
 def test_a_removed_lock_takes_its_owners_record_along(stack: Project) -> None:
