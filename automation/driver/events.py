@@ -93,6 +93,8 @@ class Progress:
     """By URN, what is in progress."""
     done: dict[str, int] = field(default_factory=dict)
     """Number of finished operations by kind; `same` counts what stayed as it is."""
+    finished: set[str] = field(default_factory=set)
+    """URNs whose operation is done, whatever it was."""
     failed: list[str] = field(default_factory=list)
     """URNs whose operation failed."""
     unfinished: list[dict[str, Any]] = field(default_factory=list)
@@ -174,6 +176,7 @@ class Progress:
                 {"inputs": dict(now.inputs or {}), "outputs": dict(now.outputs or {})} if now else None
             )
         self.done[operation] = self.done.get(operation, 0) + 1
+        self.finished.add(metadata.urn)
         return _shown(step, "done") if step else None
 
     def _change(self, metadata: StepEventMetadata, account: str, operation: str) -> None:

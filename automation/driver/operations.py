@@ -91,6 +91,7 @@ def up(session: Session, *, create: bool = False, plan: Path | None = None, orig
     """
     if origin is not None:
         session.say(promotion.require(session.project, origin))
+    session.plan = plan
     ready(session, create=create)
     held = _held(session, plan) if plan else None
     try:
@@ -248,7 +249,7 @@ def _secrets_provider(project: Project) -> str:
 def _forget_the_dead(session: Session) -> None:
     """Take away records of runs that ended without saying so."""
     for owner in owners.read(session.project):
-        fate, why = fate_of(owner)
+        fate, why = fate_of(session.project, owner)
         if owner.id != session.owner.id and fate is Fate.DEAD:
             session.note(f"{owner.operation} of {owner.name} did not end in order: {why}")
             owners.delete(session.project, owner)

@@ -17,7 +17,7 @@ import tenacity
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
-from automation.driver import failures, locks, owners
+from automation.driver import failures, locks, owners, remaining
 from automation.driver.engine import Engine, end_session
 from automation.driver.events import Progress
 from automation.driver.interruption import STOP_SECONDS, Interruption
@@ -26,6 +26,7 @@ from automation.errors import FailedError, InterruptedRunError, LockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pulumi.automation.events import EngineEvent
 
@@ -87,6 +88,8 @@ class Session:
     owner: Owner
     progress: Progress = field(default_factory=Progress)
     """Of the last call of the engine."""
+    plan: Path | None = None
+    """The update plan that the run has."""
     found: list[str] = field(default_factory=list)
     """What earlier runs had left, as sentences."""
     began: float = field(default_factory=time.monotonic)
@@ -255,9 +258,12 @@ class Session:
         if not self.interruption.asked:
             return
         in_hand = "; the resource in hand took too long and was not waited for" if self.interruption.overdue else ""
+        again = f"`runner-platform {self.operation} --stack {self.project.stack}` goes on from there"
+        left = remaining.lines(self.project, self.operation, self.progress, self.plan)
+        listed = "".join(f"  {line}\n" for line in left)
         raise InterruptedRunError(
             f"stopped: {self.progress.changed} changes of this run are in the state{in_hand}. "
-            f"What is left: `runner-platform {self.operation} --stack {self.project.stack}` goes on from there"
+            + (f"What is left:\n{listed}{again}" if left else f"What is left: {again}")
         ) from None
 
 

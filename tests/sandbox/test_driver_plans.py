@@ -103,6 +103,29 @@ def test_a_first_deployment_is_bound_but_not_held_and_says_so(stack: Stack) -> N
     assert "a first deployment cannot be held to a plan" in done.stdout
 
 
+def test_a_run_that_is_stopped_names_what_its_plan_still_wants(stack: Stack) -> None:
+    assert stack.run("up", "--create").returncode == 0
+    stack.set("runners", "7")
+    commit(stack)
+    plan = planned(stack)
+    stack.gitlab.open.clear()
+    stack.gitlab.asked.clear()
+    running = stack.begin("up", "--plan", str(plan), PULUMI_PARALLEL="1")
+    stack.in_the_middle(running)
+    running.terminate()
+    stack.gitlab.open.set()
+    done = stack.end(running)
+    assert done.returncode == 3, done.stdout
+    made = {int(each) for each in stack.known} - {1, 2, 3, 4}
+    assert len(made) == 1, "the one that was in hand"
+    _, _, left = done.stdout.partition("What is left:\n")
+    named = [line.strip() for line in left.splitlines()[:-1]]
+    assert len(named) == 2, done.stdout
+    assert set(named) < {f"create UserRunner runner-{number}" for number in (4, 5, 6)}
+    assert stack.run("up").returncode == 0
+    stack.assert_whole(7)
+
+
 def test_a_missing_plan_is_wrong_use(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     refused = stack.run("up", "--plan", "nowhere.json")

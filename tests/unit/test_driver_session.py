@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from automation.driver import engine, operations, owners, repair, session
+from automation.driver import engine, operations, owners, remaining, repair, session
 from automation.driver.display import Screen
 from automation.driver.session import Patience
 from automation.errors import FailedError, InterruptedRunError, LockedError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from automation.driver.events import Progress
     from automation.driver.project import Project
 
 pytestmark = pytest.mark.processes
@@ -136,6 +137,22 @@ def test_the_engine_gets_exactly_one_interrupt_of_several_signals(
     sender.join()
     assert stopped.value.exit_code == 3
     assert (tmp_path / "interrupts").read_text() == "1"
+
+
+def test_a_stopped_run_names_what_is_left_line_by_line(
+    run: Callable[..., Any], stack: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(of: Project, operation: str, progress: Progress, plan: Path | None) -> list[str]:
+        assert (of, operation, list(progress.running), plan) == (stack, "up", [URN], None)
+        return ["create Role job", "and 3 more"]
+
+    monkeypatch.setattr(remaining, "lines", left)
+    sender = signalled(tmp_path, signal.SIGTERM)
+    with pytest.raises(InterruptedRunError) as stopped:
+        run("waits")
+    sender.join()
+    said = "What is left:\n  create Role job\n  and 3 more\n`runner-platform up --stack test` goes on from there"
+    assert str(stopped.value).endswith(said)
 
 
 def test_an_engine_that_does_not_end_is_ended_at_the_deadline(run: Callable[..., Any], tmp_path: Path) -> None:
