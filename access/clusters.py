@@ -63,6 +63,23 @@ class Account(NamedTuple):
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
+class PodIdentity(NamedTuple):
+    """An association of a service account with a role."""
+
+    account: Account | None
+    """None where it is not known whose."""
+    role: str | None
+    """ARN; None where it is not known which."""
+    known: Truth
+    """Undecided where a part of it is not known yet."""
+    tagged: bool
+    """Whether the session has the tags of EKS."""
+    limit: str
+    """What names its session policy within the world; empty without one."""
+    policy: Any
+    """The session policy; None without one."""
+
+
 class Holder(NamedTuple):
     """An AWS principal that holds namespaces of a cluster."""
 
@@ -86,8 +103,7 @@ class Cluster:
     releases: dict[str, RunnerConfig] = field(default_factory=dict)
     """Configurations of runners by namespace of the manager."""
     holders: list[Holder] = field(default_factory=list)
-    pod_identities: list[tuple[Account, str]] = field(default_factory=list)
-    """Associations of accounts with roles."""
+    pod_identities: list[PodIdentity] = field(default_factory=list)
     node_roles: set[str] = field(default_factory=set)
     """Names or ARNs of the nodes' roles."""
 
@@ -164,9 +180,24 @@ def _association(cluster: Cluster, resource: Resource) -> None:
 
 
 def _pod_identity(cluster: Cluster, resource: Resource) -> None:
+    # Of a target role nothing is read: it trusts the role, and a policy then limits the target's session only.
+    # Source: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
     inputs = resource.inputs
-    account = Account(str(at(inputs, "namespace")), str(at(inputs, "serviceAccount")))
-    cluster.pod_identities.append((account, str(at(inputs, "roleArn"))))
+    namespace, name, role, untagged = (
+        at(inputs, key) for key in ("namespace", "serviceAccount", "roleArn", "disableSessionTags")
+    )
+    policy = at(inputs, "policy") if at(inputs, "targetRoleArn") is None else None
+    unknown = UNKNOWN in (namespace, name, role, untagged)
+    cluster.pod_identities.append(
+        PodIdentity(
+            account=None if UNKNOWN in (namespace, name) else Account(str(namespace), str(name)),
+            role=None if role is UNKNOWN else str(role),
+            known=Undecided("a pod identity association is not known yet") if unknown else True,
+            tagged=untagged is not True,
+            limit=f"{cluster.stack}/{len(cluster.pod_identities)}" if policy else "",
+            policy=policy or None,
+        )
+    )
 
 
 def _node_class(cluster: Cluster, resource: Resource) -> None:

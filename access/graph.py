@@ -22,7 +22,12 @@ class Node(NamedTuple):
     kind: str
     """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa` or `pods`."""
     name: str
-    """ARN of a role; what names the others within the world."""
+    """ARN of a role, and behind a space what limits this session of it; what names the others within the world."""
+
+    @property
+    def whose(self) -> str:
+        """ARN of the role that it is a session of, whatever limits the session; id of the account that it is somebody in."""
+        return self.name.partition(" ")[0]
 
 
 class Step(NamedTuple):

@@ -103,7 +103,7 @@ def _into(
             yield from flow(bool(runner.cache) and _overlap(_objects(world, runner.cache), taken.pattern))
     for node, way in ways.items():
         if node.kind in ROLE_KINDS:
-            chain = tuple(dict.fromkeys(each.name for each in way.nodes if each.kind in ROLE_KINDS))
+            chain = tuple(dict.fromkeys(each.whose for each in way.nodes if each.kind in ROLE_KINDS))
             yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
 
 

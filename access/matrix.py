@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from access.answers import Answer, Cell
-from access.graph import Node
 from access.principals import principals
 from access.world import ROLE_KINDS
 from components.documents import alarms
@@ -19,7 +18,7 @@ from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_ar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from access.graph import Way
+    from access.graph import Node, Way
     from access.world import World
     from config.foundation import FoundationSettings
     from config.settings import Settings
@@ -47,7 +46,7 @@ def derived(world: World) -> list[Cell]:
     cells: list[Cell] = []
     for name, starts in principals(world).items():
         reach = world.reach(starts)
-        cells += [_cell(world, name, arn, reach.get(Node("role", arn))) for arn in sorted(world.roles)]
+        cells += [_cell(world, name, arn, world.best(reach, arn)) for arn in sorted(world.roles)]
     return cells
 
 
@@ -63,7 +62,7 @@ def _cell(world: World, principal: str, arn: str, way: Way | None) -> Cell:
 
 def _shown(node: Node, partition: str) -> str:
     if node.kind in ROLE_KINDS:
-        return node.name
+        return node.whose
     return f"arn:{partition}:iam::{node.name}:root" if node.kind == "account" else ""
 
 

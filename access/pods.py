@@ -15,11 +15,11 @@ from access.graph import Node, Step
 from access.universe import Free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from access.answers import Truth
     from access.callers import Caller
-    from access.clusters import Cluster
+    from access.clusters import Cluster, PodIdentity
     from access.facts import ClassFacts, Facts
     from access.providers import Providers
     from access.roles import Role
@@ -30,9 +30,8 @@ POD_IDENTITY = "pods.eks.amazonaws.com"
 class Roles(Protocol):
     """What pods need to know of roles."""
 
-    @property
-    def roles(self) -> Mapping[str, Role]:
-        """Roles by ARN."""
+    def given_by(self, association: PodIdentity) -> Iterable[Role]:
+        """Roles that an association may give."""
 
     def token(self, issuer: str, subject: str | Free, audience: str | Free) -> Node:
         """The node of somebody with a token."""
@@ -113,21 +112,21 @@ class PodSteps:
         )
 
     def _by_association(self, cluster: Cluster, account: Account, truth: Truth) -> Iterator[Step]:
-        """Roles that EKS Pod Identity gives an account; their trust must let the service assume and tag."""
-        for associated, arn in cluster.pod_identities:
-            role = self._roles.roles.get(arn)
-            if associated != account or role is None:
+        """Roles that EKS Pod Identity gives an account; their trust must let the service assume, and tag unless that is off."""
+        tags = {
+            "kubernetes-namespace": account.namespace,
+            "kubernetes-service-account": account.name,
+            "eks-cluster-name": cluster.name,
+        }
+        for each in cluster.pod_identities:
+            if each.account not in (None, account):
                 continue
-            tags = {
-                "kubernetes-namespace": account.namespace,
-                "kubernetes-service-account": account.name,
-                "eks-cluster-name": cluster.name,
-            }
-            given = {f"aws:requesttag/{key}": (value,) for key, value in tags.items()}
+            given = {f"aws:requesttag/{key}": (value,) if each.tagged else None for key, value in tags.items()}
             caller = service(POD_IDENTITY, given)
-            admitted = every((truth, self._roles.admits_service(role, POD_IDENTITY, caller)))
-            if admitted is not False:
-                yield Step(Node("role", arn), admitted)
+            for role in self._roles.given_by(each):
+                admitted = every((truth, each.known, self._roles.admits_service(role, POD_IDENTITY, caller)))
+                if admitted is not False:
+                    yield Step(Node("role", f"{role.arn} {each.limit}".strip()), admitted)
 
     def _class(self, stack: str, name: str) -> ClassFacts | None:
         return next((each for each in self._facts.classes if each.stack == stack and each.name == name), None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from access.answers import Truth
+    from access.clusters import PodIdentity
     from access.documents import Document
     from access.facts import Facts
     from access.powers import Power
@@ -56,10 +57,19 @@ class World:
         self._powers: dict[tuple[Node, str], Power] = {}
         self._powerful: dict[Node, bool] = {}
         self._made: dict[Node, list[Step]] = {}
+        self._session_policies: dict[str, Document | Undecided] = {}
+        self._sessions = {arn: [arn] for arn in self.roles}
+        """Names of the sessions of each role: of its own, and of those that a session policy limits."""
+        for cluster in self.clusters.values():
+            for each in cluster.pod_identities:
+                if each.limit:
+                    self._session_policies[each.limit] = normalise(each.policy)
+                    for role in self.given_by(each):
+                        self._sessions[role.arn].append(f"{role.arn} {each.limit}")
         self._of_account: defaultdict[str, set[Node]] = defaultdict(set)
         for role in self.roles.values():
             kinds = ROLE_KINDS if role.boundary is not None else ROLE_KINDS[:2]
-            self._of_account[role.account] |= {Node(kind, role.arn) for kind in kinds}
+            self._of_account[role.account] |= {Node(kind, name) for kind in kinds for name in self._sessions[role.arn]}
         given = facts.service_control_policies
         self._limits = {
             account: [[normalise(each) for each in level] for level in its] for account, its in given.items()
@@ -73,6 +83,21 @@ class World:
     def reach(self, starts: Mapping[Node, Truth]) -> dict[Node, Way]:
         """The best way to everybody that one can be from somewhere."""
         return ways(starts, self.steps)
+
+    def best(self, reach: Mapping[Node, Way], role: str) -> Way | None:
+        """The best of some ways to a role, by its ARN, in a session of whatever limits; None where none leads there."""
+        found = (reach.get(Node("role", name)) for name in self._sessions.get(role, [role]))
+        return min(
+            (each for each in found if each is not None),
+            key=lambda way: (way.undecided is not None, len(way.nodes)),
+            default=None,
+        )
+
+    def given_by(self, association: PodIdentity) -> list[Role]:
+        """Roles that an association may give."""
+        if association.role is None:
+            return list(self.roles.values())
+        return [self.roles[association.role]] if association.role in self.roles else []
 
     def token(self, issuer: str, subject: str | Free, audience: str | Free) -> Node:
         """The node of somebody with a token of an issuer."""
@@ -91,7 +116,7 @@ class World:
                 yield Step(to, truth)
         if node.kind in (*ROLE_KINDS, "new"):
             yield from self._by_power(node, known)
-            yield from self.pods.held_by(node.name)
+            yield from self.pods.held_by(node.whose)
 
     # Into roles -------------------------------------------------------------------------------------------------------
 
@@ -102,9 +127,9 @@ class World:
             places = [place for place in self.providers.by_place if place[1] == issuer]
             return {arn for account, host in places for arn in self._index.of_token(self.providers.arn(account, host))}
         if node.kind in ROLE_KINDS:
-            account = node.name.split(":")[4]
-            return self._index.of_role(node.name, account, targets(self.rights(node)))
-        return self._index.of_account(node.name.partition(" ")[0])
+            account = node.whose.split(":")[4]
+            return self._index.of_role(node.whose, account, targets(self.rights(node)))
+        return self._index.of_account(node.whose)
 
     def may_enter(self, node: Node, role: Role) -> Truth:
         """Whether somebody may become a role by its trust."""
@@ -148,10 +173,10 @@ class World:
         """Who calls from a node with an AWS identity."""
         facts = self.facts
         if node.kind in ROLE_KINDS:
-            role = self.roles.get(node.name)
-            account = node.name.split(":")[4]
-            return session(node.name, facts.organization_of(account), role.tags if role else None)
-        account = node.name.partition(" ")[0]
+            role = self.roles.get(node.whose)
+            account = node.whose.split(":")[4]
+            return session(node.whose, facts.organization_of(account), role.tags if role else None)
+        account = node.whose
         return callers.somebody(account, facts.partition, facts.organization_of(account), facts.organization)
 
     def rights(self, node: Node) -> Rights:
@@ -159,20 +184,20 @@ class World:
         if node.kind == "token":
             return Rights()
         if node not in self._rights:
-            account = node.name.split(":")[4] if node.kind in ROLE_KINDS else node.name.partition(" ")[0]
+            account = node.whose.split(":")[4] if node.kind in ROLE_KINDS else node.whose
             policies, limits = self._own_side(node)
             self._rights[node] = Rights(policies=policies, limits=[*limits, *self._limits.get(account, [])])
         return self._rights[node]
 
     def _own_side(self, node: Node) -> tuple[Documents, Sequence[Documents]]:
-        role = self.roles.get(node.name)
+        role, limit = self.roles.get(node.whose), node.name.partition(" ")[2]
         if node.kind == "new":
-            boundary = node.name.partition(" ")[2]
-            return [EVERYTHING], [[self._roles.document(boundary)]] if boundary else []
+            return [EVERYTHING], [[self._roles.document(limit)]] if limit else []
+        limits = [[self._session_policies[limit]]] if limit in self._session_policies else []
         if role is None or node.kind == "unbounded":
             # Of a role outside these resources nothing is known: its own side is taken to allow.
-            return [EVERYTHING], []
-        limits = [] if role.boundary is None else [[role.boundary]]
+            return [EVERYTHING], limits
+        limits += [] if role.boundary is None else [[role.boundary]]
         return ([EVERYTHING] if node.kind == "escalated" else role.policies), limits
 
     # By changing roles ------------------------------------------------------------------------------------------------
@@ -180,12 +205,12 @@ class World:
     def _by_power(self, node: Node, known: Collection[Node]) -> Iterator[Step]:
         rights = self.rights(node)
         if node not in self._powerful:
-            known_rights = node.kind == "new" or node.name in self.roles
+            known_rights = node.kind == "new" or node.whose in self.roles
             self._powerful[node] = known_rights and powers.has_any(rights)
         if not self._powerful[node]:
             return
         caller = self.caller(node)
-        for arn in {each.name for each in self._of_account[caller.account].difference(known)}:
+        for arn in {each.whose for each in self._of_account[caller.account].difference(known)}:
             yield from self._over(node, self.roles[arn])
         yield from self._beyond(node)
 
@@ -193,16 +218,17 @@ class World:
         key = (node, role.arn)
         if key not in self._powers:
             self._powers[key] = powers.over(self.caller(node), self.rights(node), role)
-        power, entered = self._powers[key], Node("role", role.arn)
-        yield Step(entered, power.become)
-        yield Step(Node("escalated", role.arn), power.give, needs=entered)
-        yield Step(Node("unbounded", role.arn), every((power.give, power.unbind)), needs=entered)
+        power = self._powers[key]
+        yield Step(Node("role", role.arn), power.become)
+        for name in self._sessions[role.arn]:
+            yield Step(Node("escalated", name), power.give, needs=Node("role", name))
+            yield Step(Node("unbounded", name), every((power.give, power.unbind)), needs=Node("role", name))
 
     def _beyond(self, node: Node) -> list[Step]:
         """Steps to roles that are not there yet, and into clusters."""
         if node not in self._made:
             caller, rights, facts = self.caller(node), self.rights(node), self.facts
-            bounds = {self.roles[each.name].boundary_arn for each in self._of_account[caller.account]} - {None}
+            bounds = {self.roles[each.whose].boundary_arn for each in self._of_account[caller.account]} - {None}
             new = powers.new_roles(caller, rights, facts.partition, sorted(map(str, bounds)), self.roles)
             self._made[node] = [
                 Step(Node("new", f"{caller.account} {each.boundary}".strip()), each.truth) for each in new

@@ -97,7 +97,7 @@ def world(*resources: Resource, facts: Facts = FACTS) -> World:
 
 
 def reached(of: World, start: Node, target: str) -> Answer:
-    way = of.reach({start: True}).get(Node("role", target))
+    way = of.best(of.reach({start: True}), target)
     if way is None:
         return Answer.DENIED
     return Answer.ALLOWED if way.undecided is None else Answer.UNDECIDED

@@ -26,7 +26,6 @@ from tests.unit.access_cases import (
     resource,
     role,
     statement,
-    trusts,
     trusts_token,
     world,
 )
@@ -237,32 +236,6 @@ def test_whoever_may_write_access_entries_holds_the_cluster() -> None:
     assert of_class(*its, role("a", policies=rights(writes)), start=Node("role", arn("a"))) is ALLOWED
     half = statement(Action="eks:CreateAccessEntry", Resource="*")
     assert of_class(*its, role("a", policies=rights(half)), start=Node("role", arn("a"))) is DENIED
-
-
-@pytest.mark.parametrize(
-    ("actions", "condition", "found"),
-    [
-        (["sts:AssumeRole", "sts:TagSession"], None, ALLOWED),
-        ("sts:AssumeRole", None, DENIED),
-        (
-            ["sts:AssumeRole", "sts:TagSession"],
-            {"StringEquals": {"aws:RequestTag/kubernetes-namespace": "jobs-small"}},
-            ALLOWED,
-        ),
-        (
-            ["sts:AssumeRole", "sts:TagSession"],
-            {"StringEquals": {"aws:RequestTag/kubernetes-namespace": "other"}},
-            DENIED,
-        ),
-    ],
-)
-def test_pod_identity_gives_an_account_its_role(actions: Any, condition: Any, found: Answer) -> None:
-    association = resource(
-        "aws:eks/podIdentityAssociation:PodIdentityAssociation", "x", CICD,
-        namespace="jobs-small", serviceAccount="job", roleArn=arn("pod"),
-    )  # fmt: skip
-    trust = trusts({"Service": "pods.eks.amazonaws.com"}, actions, **({"Condition": condition} if condition else {}))
-    assert of_class(association, role("pod", trust), release(config()), target=arn("pod")) is found
 
 
 def test_two_clusters_do_not_share_tokens() -> None:
