@@ -85,9 +85,12 @@ class Settings:
 
     def accounts_of(self, runner_class: str) -> dict[str, Account]:
         """Accounts that a class's jobs may enter, by name: those of its level, narrowed by the class."""
+        return {name: a for name, a in self.accounts.items() if self._may_enter(runner_class, name)}
+
+    def _may_enter(self, runner_class: str, account: str) -> bool:
         runner = self.runners[runner_class]
-        reachable = {name: a for name, a in self.accounts.items() if a.capabilities(runner.level)}
-        return reachable if runner.accounts is None else {n: a for n, a in reachable.items() if n in runner.accounts}
+        listed = runner.accounts is None or account in runner.accounts
+        return listed and bool(self.accounts[account].capabilities(runner.level))
 
     def repositories(self) -> list[str]:
         """Names of all container repositories, the runner image's first."""
@@ -106,7 +109,7 @@ class Settings:
 
     def classes_of(self, account: str, level: Level) -> list[str]:
         """Classes of a level that may enter an account, sorted."""
-        return sorted(n for n, r in self.runners.items() if r.level is level and account in self.accounts_of(n))
+        return sorted(n for n, r in self.runners.items() if r.level is level and self._may_enter(n, account))
 
 
 @dataclass(frozen=True, kw_only=True)
