@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from automation.driver.state import Checkpoint
 
 SHOWN: Final = 12
-_READ_BACK: Final = {"refresh": "read back", "destroy": "delete"}
+_BY_STATE: Final = {"refresh": "read back", "destroy": "delete"}
 
 
 def lines(project: Project, operation: str, progress: Progress, plan: Path | None = None) -> list[str]:
@@ -57,8 +57,8 @@ def _unmade(
 ) -> Iterator[tuple[str, str]]:
     """URN and what is to be done."""
     present = [each["urn"] for each in known.resources if _of_a_cloud(each["urn"], custom=each.get("custom", False))]
-    if operation in _READ_BACK:
-        yield from ((urn, _READ_BACK[operation]) for urn in present if urn not in progress.finished)
+    if operation in _BY_STATE:
+        yield from ((urn, _BY_STATE[operation]) for urn in present if urn not in progress.finished)
     elif plan is not None:
         yield from _of_plan(json.loads(plan.read_text())["resourcePlans"], set(present), progress)
     elif project.here and operation == "up":

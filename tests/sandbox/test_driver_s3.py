@@ -10,6 +10,7 @@ import pytest
 
 from tests.sandbox.aws_cases import ADMIN, REGION, Caller, Cloud
 from tests.sandbox.driver_cases import Stack, kill_all, small_stack
+from tests.sandbox.gate import EXPIRED, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,16 +49,23 @@ def bucket(aws: Cloud) -> Iterator[Bucket]:
     client.delete_bucket(Bucket=BUCKET)
 
 
-def options(aws: Cloud) -> str:
+def options(address: str) -> str:
     """This version of the engine takes an endpoint from the URL only."""
-    return f"region={REGION}&endpoint={aws.deployer.removeprefix('http://')}&disableSSL=true&s3ForcePathStyle=true"
+    return f"region={REGION}&endpoint={address}&disableSSL=true&s3ForcePathStyle=true"
 
 
 @pytest.fixture
-def stack(tmp_path: Path, aws: Cloud) -> Iterator[Stack]:
+def gate(aws: Cloud) -> Iterator[Gate]:
+    made = Gate(int(aws.deployer.rpartition(":")[2]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, gate: Gate) -> Iterator[Stack]:
     with small_stack(tmp_path) as made:
         made.environment |= {
-            "PULUMI_BACKEND_URL": f"s3://{BUCKET}/platform?{options(aws)}",
+            "PULUMI_BACKEND_URL": f"s3://{BUCKET}/platform?{options(gate.address)}",
             "AWS_ACCESS_KEY_ID": ADMIN,
             "AWS_SECRET_ACCESS_KEY": "any",
             "AWS_REGION": REGION,
@@ -90,9 +98,33 @@ def test_a_stack_in_a_bucket_is_made_killed_healed_and_its_lost_state_restored(s
     assert "no changes" in stack.run("up").stdout
 
 
+@pytest.mark.parametrize("reason", ["the bucket cannot be reached", "credentials have run out"])
+def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_what_was_made(
+    stack: Stack, bucket: Bucket, gate: Gate, reason: str
+) -> None:
+    assert stack.run("up", "--create").returncode == 0
+    stack.set("runners", "6")
+    stack.gitlab.open.clear()
+    stack.gitlab.asked.clear()
+    running = stack.begin("up", PULUMI_PARALLEL="1")
+    stack.in_the_middle(running)
+    with gate.shut() if "reached" in reason else gate.answering("400 Bad Request", EXPIRED):
+        stack.gitlab.open.set()
+        done = stack.end(running)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert ("credentials ran out" in done.stdout) is ("run out" in reason), done.stdout
+    assert len(stack.descriptions) == 5, "one was made, and nobody could write it down"
+    healed = stack.run("up")
+    assert healed.returncode == 0, healed.stdout
+    assert stack.descriptions == [f"runner {number}, first" for number in range(6)]
+    assert bucket.keys(LOCKS) == bucket.keys("platform/.runner-platform/owners/") == []
+    assert not bucket.json(STATE)["checkpoint"]["latest"].get("pending_operations")
+
+
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_does_not_exist_is_said_plainly(stack: Stack, aws: Cloud) -> None:
-    refused = stack.run("up", PULUMI_BACKEND_URL=f"s3://no-such-bucket-at-all/platform?{options(aws)}")
+def test_a_bucket_that_does_not_exist_is_said_plainly(stack: Stack, gate: Gate) -> None:
+    refused = stack.run("up", PULUMI_BACKEND_URL=f"s3://no-such-bucket-at-all/platform?{options(gate.address)}")
     assert refused.returncode == 1
     assert "no-such-bucket-at-all" in refused.stdout
     assert "Traceback" not in refused.stdout
