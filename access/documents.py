@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from access import globs
@@ -61,6 +61,15 @@ class Statement:
 
     def covers_action(self, action: str) -> Truth:
         """Whether the statement speaks of an action; without case."""
+        if action not in self._covered:
+            self._covered[action] = self._covers_action(action)
+        return self._covered[action]
+
+    @cached_property
+    def _covered(self) -> dict[str, Truth]:
+        return {}  # the same dozen actions are asked about for every caller and every resource
+
+    def _covers_action(self, action: str) -> Truth:
         if self.not_actions:
             return opposite(some(_action_matches(each, action) for each in self.not_actions))
         return some(_action_matches(each, action) for each in self.actions)

@@ -45,10 +45,27 @@ def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | N
     Returns:
         the texts, in order of length; None where there are too many to look at.
     """
-    return _witnesses(tuple(sorted(set(patterns))), within)
+    return _witnesses(tuple(sorted({each for each in patterns if not apart(each, within)})), within)
 
 
-@lru_cache(maxsize=4096)
+def apart(one: str, other: str) -> bool:
+    """Whether two patterns begin or end so differently that no text matches both; False does not say that one does."""
+    for (literal, whole), (its, also_whole) in zip(_ends(one), _ends(other), strict=True):
+        if not (literal.startswith(its) or its.startswith(literal)):
+            return True
+        if (whole and len(its) > len(literal)) or (also_whole and len(literal) > len(its)):
+            return True
+    return False
+
+
+@lru_cache(maxsize=65536)
+def _ends(pattern: str) -> tuple[tuple[str, bool], tuple[str, bool]]:
+    """Literal beginning and, reversed, literal end of a pattern; whether that is all of it."""
+    parts = re.split(r"[*?]", pattern)
+    return (parts[0], len(parts) == 1), (parts[-1][::-1], len(parts) == 1)
+
+
+@lru_cache(maxsize=65536)
 def _witnesses(patterns: tuple[str, ...], within: str) -> tuple[str, ...] | None:
     every = (within, *patterns)
     seen_answers: set[tuple[bool, ...]] = set()
