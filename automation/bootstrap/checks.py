@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from automation.bootstrap import backend
 from automation.errors import FailedError
 from automation.notices import needed_vcpus
+from config.names import state_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,8 +61,10 @@ def organization(settings: FoundationSettings, stacks: Mapping[str, Settings]) -
     """Ask all questions; those about one account side by side."""
     with ThreadPoolExecutor() as pool:
         identities = list(pool.map(lambda name: identity(settings, name), settings.accounts))
-    found = [*identities, membership(settings), trail(settings)]
-    if all(each.state is State.FINE for each in identities):
+        entered = [name for name, each in zip(settings.accounts, identities, strict=True) if each.state is State.FINE]
+        buckets = list(pool.map(lambda name: bucket(settings, name), entered))
+    found = [*identities, *buckets, membership(settings), trail(settings)]
+    if settings.platform.account in entered:
         found += quotas(settings, stacks)
     return found
 
@@ -75,7 +78,9 @@ def identity(settings: FoundationSettings, account: str, *, who: str = "foundati
         kind = "foundation" if who == "foundation" else "deployer"
         text = f"there is no such profile; append what `runner-platform profiles --platform {kind}` prints to your AWS config"
         return Check(name=profile, state=State.PROBLEM, text=text)
-    except (BotoCoreError, ClientError) as error:
+    except BotoCoreError as error:  # no session, or no way to AWS
+        return Check(name=profile, state=State.PROBLEM, text=str(error))
+    except ClientError as error:
         remedy = ". An account that was invited needs the role OrganizationAccountAccessRole first"
         return Check(name=profile, state=State.PROBLEM, text=f"{error}{remedy if who == 'foundation' else ''}")
     if got["Account"] != wanted:
@@ -85,6 +90,26 @@ def identity(settings: FoundationSettings, account: str, *, who: str = "foundati
         text = f"it is {got['Arn']}, which is no role, so no session of it ends"
         return Check(name=profile, state=State.PROBLEM, text=text)
     return Check(name=profile, state=State.FINE, text=got["Arn"])
+
+
+def bucket(settings: FoundationSettings, account: str) -> Check:
+    """Whether the name of the account's state bucket is free, or the account's own already."""
+    owner = settings.accounts[account].id
+    name = state_bucket(settings.organization, owner)
+    check = f"bucket {name}"
+    try:
+        client(f"foundation-{account}", "s3", settings).head_bucket(Bucket=name, ExpectedBucketOwner=owner)
+    except BotoCoreError as error:
+        return Check(name=check, state=State.UNKNOWN, text=f"it cannot be asked for: {error}")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            return Check(name=check, state=State.FINE, text=f"free for {account}")
+        text = (
+            f"it exists and is not {account}'s in {settings.organization.region} ({error}). Names of buckets are unique in all of AWS: "
+            "find out whose it is, and have it deleted"
+        )
+        return Check(name=check, state=State.PROBLEM, text=text)
+    return Check(name=check, state=State.FINE, text=f"{account} has it already")
 
 
 def membership(settings: FoundationSettings) -> Check:

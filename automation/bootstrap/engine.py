@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSPHRASES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+MISSING = 'the Pulumi CLI is not on PATH; install it, or use the sandbox\'s: eval "$(runner-platform sandbox env)"'
+
+
+def require() -> None:
+    """Know before the first deployment that there is an engine for it.
+
+    Raises:
+        FailedError: there is no Pulumi CLI.
+    """
+    if shutil.which("pulumi") is None:
+        raise FailedError(MISSING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +63,7 @@ class Backend:
                 check=False,
             )
         except FileNotFoundError:
-            raise FailedError(
-                'the Pulumi CLI is not on PATH; install it, or use the sandbox\'s: eval "$(runner-platform sandbox env)"'
-            ) from None
+            raise FailedError(MISSING) from None
         if done.returncode:
             said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             raise FailedError(f"pulumi {' '.join(arguments[:2])} on {self.url}: {' '.join(said[-3:])}")

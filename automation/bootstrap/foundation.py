@@ -22,7 +22,7 @@ from automation.driver import operations, session, state
 from automation.driver.display import Screen
 from automation.driver.project import Project
 from automation.driver.session import Patience
-from automation.errors import FailedError
+from automation.errors import FailedError, InterruptedRunError
 from config import foundation, load
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ class Move:
     def in_bucket(self) -> set[str]:
         """URNs of the foundation's state in its bucket; empty as long as there is no bucket."""
         return _resources(self.target_url) if checks.bucket_exists(self.settings) else set()
+
+    def require_known_bucket(self) -> None:
+        """Nothing is deployed beside a bucket that no state knows: everything that exists once would be made a second time.
+
+        Raises:
+            FailedError: there is such a bucket.
+        """
+        if (self.work / "state").exists() or not checks.bucket_exists(self.settings) or self.in_bucket():
+            return
+        name = backend.bucket(self.settings)
+        raise FailedError(
+            f"nothing was made: bucket {name} is there, and neither it nor {self.work} has a state of {STACK}. If an earlier bootstrap made "
+            f"it, name its folder with --work. If the state was in it and was lost, bring it back (docs/day-2.md). A bucket that never held one is deleted"
+        )
 
     def act(self) -> None:
         """Deploy, move, look at the result.
@@ -131,8 +145,13 @@ class Move:
     @contextlib.contextmanager
     def _session(self, url: str, operation: str, passphrase: Mapping[str, str]) -> Iterator[Session]:
         acting = Backend(url=url, folder=FOLDER, passphrase=passphrase)
-        with acting.entered(), session.begun(_project(url), operation, Screen(as_json=False), Patience()) as begun:
-            yield begun
+        try:
+            with acting.entered(), session.begun(_project(url), operation, Screen(as_json=False), Patience()) as begun:
+                yield begun
+        except (FailedError, InterruptedRunError) as error:
+            # The driver knows neither the folder nor the passphrase that its own command would need.
+            again = f"`runner-platform {operation} --stack {STACK}`"
+            raise type(error)(str(error).replace(again, "the same `runner-platform bootstrap`")) from None
 
     def _passphrase(self) -> dict[str, str]:
         """The caller's, or one that lives as long as the local state does."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import tenacity
 
 from automation import inspect
-from automation.bootstrap import backend, checks, keys, stack_files
+from automation.bootstrap import backend, checks, engine, keys, stack_files
 from automation.bootstrap.checks import State
 from automation.bootstrap.engine import Backend
 from automation.bootstrap.foundation import FILE, Move, given_passphrase
@@ -60,10 +60,12 @@ class Bootstrap:
         inspect.agree([foundation.STACK, *self.stacks])
         self.say(self._target())
         keys.refuse(environment, [FILE, *map(_file, self.stacks)])
+        engine.require()
         if not self.with_key:
             given_passphrase()
         self._report(checks.organization(self.settings, {name: load.of_stack(name) for name in self.stacks}))
         move = Move(settings=self.settings, work=self.work, with_key=self.with_key, say=self.say)
+        move.require_known_bucket()
         self._step(FOUNDATION, done=move.done(), act=move.act)
         for stack in self.stacks:
             self._step(f"{stack}: its place in the bucket", done=self._has_place(stack), act=lambda: self._place(stack))  # noqa: B023  # called at once

@@ -35,6 +35,7 @@ def test_a_dry_run_asks_every_question_and_changes_nothing(company: Company) -> 
     )
     for account in ("admin", "cicd", "dev", "prod"):
         assert f"fine     foundation-{account}: arn:aws:sts::" in said
+    assert f"fine     bucket {BUCKET}: free for admin" in said
     assert "fine     organisation: o-senncloud01" in said
     assert "warning  organisation trail: none of all regions exists" in said
     assert "unknown  quota L-1216C47A" in said, "the sandbox has no quotas, and says so instead of inventing some"

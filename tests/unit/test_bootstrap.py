@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 import typer.testing
-from botocore.exceptions import ClientError, ProfileNotFound
+from botocore.exceptions import ClientError, ProfileNotFound, UnauthorizedSSOTokenError
 from botocore.stub import Stubber
 
 from automation import cli
-from automation.bootstrap import backend, checks, keys, stack_files
+from automation.bootstrap import backend, checks, keys
 from automation.bootstrap.checks import State
-from automation.driver import state
-from automation.driver.project import Project
 from automation.errors import FailedError
 from components.documents.platform_roles import SECRETS_KEY_ALIAS
 from config import load
@@ -185,19 +183,50 @@ def test_quotas_are_compared_with_what_all_stacks_together_need(answers: Answers
         assert f"--desired-value {needed[checks.ON_DEMAND]} --profile foundation-cicd" in found[0].text
 
 
-def test_a_bucket_of_somebody_else_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answering(status: int) -> None:
-        made = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
-        stubber = Stubber(made)
+def heads(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Let S3 answer each question for a bucket with a status."""
+    made = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    stubber = Stubber(made)
+    if status == HTTPStatus.OK:
+        stubber.add_response("head_bucket", {})
+    else:
         stubber.add_client_error("head_bucket", str(status), http_status_code=status)
-        stubber.activate()
-        monkeypatch.setattr(checks, "client", lambda *_: made)
+    stubber.activate()
+    monkeypatch.setattr(checks, "client", lambda *_: made)
 
-    answering(404)
+
+def test_a_bucket_of_somebody_else_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads(monkeypatch, 404)
     assert not checks.bucket_exists(SETTINGS)
-    answering(403)
+    heads(monkeypatch, 403)
     with pytest.raises(FailedError, match="exists and is not yours"):
         checks.bucket_exists(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        (404, State.FINE, "free for dev"),
+        (200, State.FINE, "dev has it already"),
+        (403, State.PROBLEM, "is not dev's in eu-central-1"),
+        (301, State.PROBLEM, "is not dev's in eu-central-1"),
+    ],
+)
+def test_the_name_of_each_accounts_bucket_must_be_free_or_its_own(
+    monkeypatch: pytest.MonkeyPatch, status: int, state: State, said: str
+) -> None:
+    heads(monkeypatch, status)
+    found = checks.bucket(SETTINGS, "dev")
+    assert found.name == "bucket o-senncloud01-state-333333333333-eu-central-1"
+    assert found.state is state
+    assert said in found.text
+
+
+def test_a_session_that_has_ended_is_not_blamed_on_an_invited_account(answers: Answers) -> None:
+    answers.given["foundation-dev", "sts"] = UnauthorizedSSOTokenError()
+    found = checks.identity(SETTINGS, "dev")
+    assert found.state is State.PROBLEM
+    assert "invited" not in found.text
 
 
 def test_the_state_and_its_key_are_where_the_foundation_puts_them() -> None:
@@ -209,36 +238,6 @@ def test_the_state_and_its_key_are_where_the_foundation_puts_them() -> None:
     assert backend.secrets_url(SETTINGS, "platform") == f"awskms://{SECRETS_KEY_ALIAS}?{place}"
     ran = typer.testing.CliRunner().invoke(cli.app, ["backend", "--foundation"])
     assert ran.stdout.strip() == backend.state_url(SETTINGS, "foundation")
-
-
-def test_only_the_encryption_lines_of_a_stack_file_go(tmp_path: Path) -> None:
-    file = tmp_path / "Pulumi.dev.yaml"
-    file.write_text(
-        "# why\nconfig:\n  a: {b: 1} # kept\nsecretsprovider: awskms://alias/x?region=y\nencryptedkey: abc=\n"
-    )
-    assert stack_files.forget(file)
-    assert file.read_text() == "# why\nconfig:\n  a: {b: 1} # kept\n"
-    assert not stack_files.forget(file)
-
-
-def test_a_stack_file_with_secrets_keeps_its_lines(tmp_path: Path) -> None:
-    file = tmp_path / "Pulumi.dev.yaml"
-    text = "config:\n  p:tokens:\n    secure: v1:abc\nencryptionsalt: v1:x\n"
-    file.write_text(text)
-    with pytest.raises(FailedError, match="holds secrets"):
-        stack_files.forget(file)
-    assert file.read_text() == text
-
-
-@pytest.mark.parametrize("key", ["latest", "Latest"])
-def test_a_state_is_read_in_both_spellings_of_the_engine(tmp_path: Path, key: str) -> None:
-    (tmp_path / "Pulumi.yaml").write_text("name: p\n")
-    place = tmp_path / ".pulumi/stacks/p/s.json"
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps({"checkpoint": {key: {"resources": [{"urn": "u", "type": "t"}]}}}))
-    found = state.read(Project(stack="s", folder=tmp_path, url=f"file://{tmp_path}"))
-    assert found is not None
-    assert len(found.resources) == 1, "an imported state that looked empty would be made a second time"
 
 
 def test_static_keys_end_the_command_before_any_cloud_is_asked(
