@@ -11,7 +11,8 @@ import gzip
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qs
 
 from automation.driver.store import ATTRIBUTES, FolderStore
 from automation.errors import FailedError
@@ -125,22 +126,42 @@ def damaged(project: Project) -> str:
 
 
 def _restoring(project: Project) -> str:
-    """Commands that bring a state back, newest first; the operator picks."""
-    key = key_of(project)
-    backups = project.store.keys(f".pulumi/backups/{project.name}/{project.stack}/")[-1:]
-    sources = [f"{key}.bak" for _ in range(1) if project.store.read(f"{key}.bak")] + backups
-    if isinstance(project.store, FolderStore):
-        lines = [f"cp {project.store.folder}/{source} {project.store.folder}/{key}" for source in sources]
-        lines += [f"rm -f {project.store.folder}/{key}{ATTRIBUTES}"] if sources else []
-    else:
-        base = project.store.url.partition("?")[0].rstrip("/")
-        bucket, _, prefix = base.removeprefix("s3://").partition("/")
-        lines = [
-            f"aws s3api list-object-versions --bucket {bucket} --prefix {f'{prefix}/' if prefix else ''}{key}   # versions, newest first",
-            *(f"aws s3 cp {base}/{source} {base}/{key}" for source in sources),
-        ]
+    """Commands that bring a state back, as they can be pasted: the newest copy's, the others as comments."""
+    folder = isinstance(project.store, FolderStore)
+    lines = _from_folder(project) if folder else _from_bucket(project)
     then = f"runner-platform refresh --stack {project.stack}   # what is newer than the copy is found again"
     return "\n".join(f"  {line}" for line in [*(lines or ["(the backend holds no copy)"]), then])
+
+
+def _copies(project: Project) -> list[str]:
+    """Keys of the copy that the last completed run left, and of what stood there before the last write."""
+    before = f"{key_of(project)}.bak"
+    completed = project.store.keys(f".pulumi/backups/{project.name}/{project.stack}/")[-1:]
+    return [*completed, *([before] if project.store.read(before) else [])]
+
+
+def _from_folder(project: Project) -> list[str]:
+    folder, key = cast("FolderStore", project.store).folder, key_of(project)
+    # A run that was killed has written states, and so `.bak`, after the last completed one.
+    sources = sorted(_copies(project), key=lambda source: (folder / source).stat().st_mtime_ns, reverse=True)
+    lines = [f"{'# or ' if number else ''}cp {folder}/{source} {folder}/{key}" for number, source in enumerate(sources)]
+    return [*lines, *([f"rm -f {folder}/{key}{ATTRIBUTES}"] if lines else [])]
+
+
+def _from_bucket(project: Project) -> list[str]:
+    """Versions hold every write; copies are there even where somebody's own bucket keeps none."""
+    base, _, query = project.store.url.partition("?")
+    base = base.rstrip("/")
+    bucket, _, prefix = base.removeprefix("s3://").partition("/")
+    key = f"{prefix}/{key_of(project)}".lstrip("/")
+    profile = f" --profile {given[0]}" if (given := parse_qs(query).get("profile")) else ""
+    listed = f"--prefix {key} --query \"Versions[?Key=='{key}']|[:5].[VersionId,LastModified,Size]\" --output text"
+    return [
+        f"aws s3api list-object-versions{profile} --bucket {bucket} {listed}   # the newest first",
+        f"aws s3api get-object{profile} --bucket {bucket} --key {key} --version-id <the newest that is whole> state.json",
+        f"aws s3 cp{profile} state.json s3://{bucket}/{key}",
+        *(f"# or aws s3 cp{profile} {base}/{source} s3://{bucket}/{key}" for source in _copies(project)),
+    ]
 
 
 def drop_half_written(project: Project) -> list[str]:

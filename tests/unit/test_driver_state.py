@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,30 @@ def test_a_stack_with_a_history_and_no_state_has_lost_it(stack: Project) -> None
     stack.store.write(f".pulumi/backups/{NAME}/test/test.1.json", b"{}")
     with pytest.raises(FailedError, match=rf"was lost(.|\n)*cp .*/backups/{NAME}/test/test.1.json"):
         state.require(stack)
+
+
+@pytest.mark.parametrize("newest", ["backups", "bak"])
+def test_the_newest_copy_is_the_one_that_a_pasted_block_restores(stack: Project, tmp_path: Path, newest: str) -> None:
+    before, completed = f"{state.key_of(stack)}.bak", f".pulumi/backups/{NAME}/test/test.1.json"
+    for number, key in enumerate((before, completed) if newest == "backups" else (completed, before)):
+        stack.store.write(key, b"{}")
+        os.utime(tmp_path / "backend" / key, (number, number))
+    stack.store.write(f".pulumi/history/{NAME}/test/test-1.history.json", b"{}")
+    first, second = re.findall(r"^ *((?:# or )?)cp (\S+)", state.missing(stack), re.MULTILINE)
+    assert (first[0], second[0]) == ("", "# or ")
+    assert newest in first[1]
+
+
+def test_a_bucket_is_asked_for_its_versions_with_the_backends_own_profile(
+    stack: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "s3://states/platform?region=eu-central-1&profile=platform-admin&awssdk=v2"
+    empty = SimpleNamespace(url=url, keys=lambda _prefix: [], read=lambda _key: None)
+    monkeypatch.setattr(store, "open_store", lambda _url: empty)
+    said = state.damaged(stack)
+    key = f"platform/{state.key_of(stack)}"
+    assert f"aws s3api list-object-versions --profile platform-admin --bucket states --prefix {key} --query" in said
+    assert f"aws s3 cp --profile platform-admin state.json s3://states/{key}" in said
 
 
 @pytest.mark.parametrize("content", [b"", b'{"version": 3, "checkpoint": {"la', b"[]", b'{"checkpoint": 1}'])
