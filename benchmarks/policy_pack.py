@@ -1,7 +1,7 @@
 """What the policy pack costs, as a ratio to a pack that does nothing.
 
-Both are real pack processes, asked in alternation with the same requests: this program's resources and thousands made of them under other
-names. The yardstick is the SDK's `PolicyPack` with one policy of resources and one of stacks that return at once; a second one has as many
+Both are real pack processes, asked in alternation with the same requests: this program's resources, and those of the same program for a
+company with as many more accounts and classes as make thousands. The yardstick is the SDK's `PolicyPack` with one policy of resources and one of stacks that return at once; a second one has as many
 policies as this pack has. Figures are ratios of the time for all `Analyze` calls, and for `AnalyzeStack`: minimum, median, maximum; nothing
 fails on a figure. Run: `python -m benchmarks.policy_pack [RESOURCES] [ROUNDS]`.
 """
@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from automation.gate.process import PackProcess
 from automation.gate.shown import registered, requests
 from automation.rehearsal import rehearse
 from config import load, settings
+from config.model import Level
 from policies.rules import RULES
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from automation.gate.shown import Shown
 
 STACK = "prod"
+OWN, BY_PAIR = 237, 31
+"""Resources of the program, and those that one more account and one more class bring."""
+FIRST_ID = 700000000000
 NOTHING = """\
 from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy, StackValidationPolicy
 
@@ -43,14 +46,16 @@ PolicyPack("nothing", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 """
 
 
-def multiplied(shown: Sequence[Shown], count: int) -> list[Shown]:
-    """The program's resources, and as many more of them under other names as `count` asks for; providers stay single."""
-    made = list(shown)
-    copied = [each for each in shown if not each.type.startswith("pulumi:")]
-    while len(made) < count:
-        each = copied[len(made) % len(copied)]
-        made.append(replace(each, urn=f"{each.urn}-{len(made)}", name=f"{each.name}-{len(made)}"))
-    return made
+def company(count: int) -> dict[str, Any]:
+    """Settings by which the program makes about `count` resources: more accounts, and as many more classes, two in every other account."""
+    values = load.raw_of(load.ROOT / f"Pulumi.{STACK}.yaml", settings.PROJECT)
+    further = max(0, count - OWN) // BY_PAIR
+    like = {**values["runners"]["review"], "concurrent": 1}
+    for index in range(further):
+        level = (Level.OPEN if index % 2 == 0 else Level.PROTECTED).value
+        values["accounts"][f"team{index:03}"] = {"id": f"{FIRST_ID + index}", level: ["ecs", "api-gateway", "state"]}
+        values["runners"][f"class{index:03}"] = {**like, "accounts": [f"team{index // 2 * 2:03}"]}
+    return values
 
 
 def yardstick(folder: Path, resources: int, stacks: int) -> Path:
@@ -92,24 +97,24 @@ def line(title: str, found: Sequence[dict[str, tuple[float, float]]], against: s
 
 def main(count: int = 5000, repeats: int = 5) -> None:
     """Measure the program's own resources, then thousands."""
-    values = load.raw_of(load.ROOT / f"Pulumi.{STACK}.yaml", settings.PROJECT)
-    own = registered(rehearse(STACK).registrations)
     of_resources = sum(each.of_resource is not None for each in RULES)
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as running:
+    with tempfile.TemporaryDirectory() as scratch:
         folders = {
             "this pack": POLICIES,
             "two policies that do nothing": yardstick(Path(scratch) / "two", 1, 1),
             "as many that do nothing": yardstick(Path(scratch) / "many", of_resources, len(RULES) - of_resources),
         }
-        packs = {
-            name: running.enter_context(PackProcess(folder, settings.PROJECT, STACK, values))
-            for name, folder in folders.items()
-        }
-        for shown in (own, multiplied(own, count)):
-            print(f"{len(shown)} resources, ratios of {repeats} rounds (minimum / median / maximum):")  # noqa: T201  # a report
-            found = list(rounds(packs, shown, repeats))
+        for values in (company(0), company(count)):
+            shown = registered(rehearse(STACK, values).registrations)
+            with ExitStack() as running:
+                packs = {
+                    name: running.enter_context(PackProcess(folder, settings.PROJECT, STACK, values))
+                    for name, folder in folders.items()
+                }
+                print(f"{len(shown)} resources, ratios of {repeats} rounds (minimum / median / maximum):")  # noqa: T201  # a report
+                found = list(rounds(packs, shown, repeats))
             for title, call in (("each resource (Analyze)", 0), ("the stack (AnalyzeStack)", 1)):
-                for against in list(packs)[1:]:
+                for against in list(folders)[1:]:
                     print(line(title, found, against, call))  # noqa: T201  # a report
 
 
