@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from access.answers import Truth, Undecided
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+
+ALIKE = "alike"
+"""Kind of a place that stands for several from which the same steps lead on; being there is no step of its own."""
 
 
 class Node(NamedTuple):
     """A place: somebody that one can be."""
 
     kind: str
-    """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa` or `pods`."""
+    """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa`, `pods` or `alike`."""
     name: str
     """ARN of a role, and behind a space what limits this session of it; what names the others within the world."""
 
@@ -40,11 +45,35 @@ class Step(NamedTuple):
     """A place that must be reached as well: rights given to a role help only who can become it."""
 
 
+class Known:
+    """Places to which no further step can lead a better way; of one search, which only ever learns more."""
+
+    def __init__(self) -> None:
+        self._certain: set[Node] = set()
+        self._any: set[Node] = set()
+        self._left: dict[int, tuple[AbstractSet[Node], AbstractSet[Node]]] = {}
+        self.uncertain = False
+        """Whether the search goes on from places that are uncertain: then any way that is known is as good."""
+
+    def add(self, node: Node, *, uncertain: bool) -> None:
+        """Learn that a way is known, or will be as soon as what it needs is there."""
+        self._any.add(node)
+        if not uncertain:
+            self._certain.add(node)
+
+    def beyond(self, places: AbstractSet[Node]) -> AbstractSet[Node]:
+        """Those of some places that are not known; the same large set may be asked about again and again."""
+        _, left = self._left.get(id(places), (places, places))
+        left = left - (self._any if self.uncertain else self._certain)
+        self._left[id(places)] = places, left
+        return left
+
+
 class Steps(Protocol):
     """Where one can go from a place."""
 
-    def __call__(self, node: Node, known: Collection[Node]) -> Iterable[Step]:
-        """Steps from a place, at least those to places that no way as good is known to."""
+    def __call__(self, node: Node, known: Known) -> Iterable[Step]:
+        """Steps from a place, at least those to places that are not known."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +85,11 @@ class Way:
     undecided: Undecided | None = None
     """The first step that is undecided."""
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Less is better: certain before undecided, short before long."""
+        return self.undecided is not None, sum(each.kind != ALIKE for each in self.nodes)
+
 
 @dataclass
 class _Search:
@@ -63,7 +97,8 @@ class _Search:
     ways: dict[Node, Way] = field(default_factory=dict)
     queued: tuple[set[Node], set[Node]] = field(default_factory=lambda: (set(), set()))
     """Places that a certain way is known to, and those that any way is known to."""
-    heap: list[tuple[bool, int, int, Node, Way]] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+    heap: list[tuple[tuple[bool, int], int, Node, Way]] = field(default_factory=list)
     waiting: dict[Node, list[tuple[Node, Way]]] = field(default_factory=dict)
     order: count[int] = field(default_factory=count)
 
@@ -74,17 +109,19 @@ class _Search:
         self.queued[True].add(node)
         if not uncertain:
             self.queued[False].add(node)
-        heapq.heappush(self.heap, (uncertain, len(way.nodes), next(self.order), node, way))
+        self.known.add(node, uncertain=uncertain)
+        heapq.heappush(self.heap, (way.rank, next(self.order), node, way))
 
     def run(self) -> None:
         while self.heap:
-            uncertain, _, _, node, way = heapq.heappop(self.heap)
+            _, _, node, way = heapq.heappop(self.heap)
             if node in self.ways:
                 continue
             self.ways[node] = way
+            self.known.uncertain = way.undecided is not None
             for waiting, its in self.waiting.pop(node, ()):
                 self.push(waiting, _both(its, way, waiting))
-            for step in self.steps(node, self.queued[uncertain]):
+            for step in self.steps(node, self.known):
                 self.follow(step, way)
 
     def follow(self, step: Step, way: Way) -> None:
@@ -97,7 +134,9 @@ class _Search:
         elif step.needs in self.ways:
             self.push(step.to, _both(following, self.ways[step.needs], step.to))
         else:
+            # Whoever else could take this step waits for the same, and comes no sooner.
             self.waiting.setdefault(step.needs, []).append((step.to, following))
+            self.known.add(step.to, uncertain=undecided is not None)
 
 
 def _both(one: Way, other: Way, to: Node) -> Way:

@@ -75,29 +75,28 @@ class TrustIndex:
         else:
             self._open(role)
 
-    def of_token(self, provider: str) -> set[Node]:
-        """Roles that a token of a provider could enter."""
-        return self._by_provider.get(provider, set()) | self._by_anybody
+    def of_token(self, provider: str) -> list[set[Node]]:
+        """Roles that a token of a provider could enter; the same sets each time, as in all of these."""
+        return [self._by_provider[provider], self._by_anybody]
 
-    def of_account(self, account: str) -> set[Node]:
+    def of_account(self, account: str) -> list[set[Node]]:
         """Roles that somebody in an account could enter."""
-        return self._by_account.get(account, set()) | self._by_anybody
+        return [self._by_account[account], self._by_anybody]
 
-    def of_role(self, arn: str, account: str, targets: set[Node] | None) -> set[Node]:
+    def of_role(self, arn: str, account: str, targets: set[Node] | None) -> list[set[Node]]:
         """Roles that a session could enter.
 
         Args:
-            arn: of its role.
+            arn: of its role; empty for a session that no document tells from others of its account.
             account: of its role.
             targets: the only roles that its policies allow; None if they have wildcards.
         """
-        named = self._by_caller.get(arn, set())
-        of_account = self._by_account.get(account, set())
+        named, of_account = self._by_caller[arn], self._by_account[account]
         if targets is None:
-            return named | of_account | self._by_anybody
+            return [named, of_account, self._by_anybody]
         # Roles that mean it need no permission in its own account.
-        named = named | self._by_anybody_in.get(account, set())
-        return named | {each for each in targets if each in of_account or each in self._by_anybody}
+        allowed = {each for each in targets if each in of_account or each in self._by_anybody}
+        return [named, self._by_anybody_in[account], allowed]
 
 
 def _named_callers(statement: Statement) -> set[str] | None:

@@ -101,10 +101,18 @@ def _into(
             yield from flow(config.undecided)
         for runner in _runners(world, writer):
             yield from flow(bool(runner.cache) and _overlap(_objects(world, runner.cache), taken.pattern))
+    for node, way in _sessions(world, ways):
+        chain = tuple(dict.fromkeys(each.whose for each in way.nodes if each.kind in ROLE_KINDS))
+        yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
+
+
+def _sessions(world: World, ways: dict[Node, Way]) -> Iterator[tuple[Node, Way]]:
+    """Sessions of roles that can be reached; of those that no document tells apart the one with the best way."""
+    found: dict[Node, tuple[Node, Way]] = {}
     for node, way in ways.items():
         if node.kind in ROLE_KINDS:
-            chain = tuple(dict.fromkeys(each.whose for each in way.nodes if each.kind in ROLE_KINDS))
-            yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
+            found.setdefault(world.alike(node) or node, (node, way))
+    return iter(found.values())
 
 
 def _way(way: Way) -> Truth:
@@ -142,10 +150,9 @@ def _taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> Iterator[t
         yield from ((Taken(IMAGE, each), True) for each in _images(world, runner))
         if runner.cache:
             yield Taken(CACHE, _objects(world, runner.cache)), True
-    for node, way in ways.items():
-        if node.kind in ROLE_KINDS:
-            for pattern, truth in _read(world, node).items():
-                yield Taken(STATE, pattern), every((truth, _way(way)))
+    for node, way in _sessions(world, ways):
+        for pattern, truth in _read(world, node).items():
+            yield Taken(STATE, pattern), every((truth, _way(way)))
 
 
 def _config(world: World, facts: ClassFacts) -> RunnerConfig | None:

@@ -10,11 +10,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from access import callers, powers
+from access.alike import Groups, tells_apart
 from access.answers import Undecided, every, some
 from access.callers import Caller, service, session, token
 from access.clusters import clusters_of
 from access.documents import normalise
-from access.graph import Node, Step, Way, ways
+from access.graph import ALIKE, Node, Step, Way, ways
 from access.index import TrustIndex, targets
 from access.judgement import EVERYTHING, Entrance, Rights, may_become
 from access.pods import PodSteps
@@ -22,12 +23,13 @@ from access.providers import providers_of
 from access.roles import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from access.answers import Truth
     from access.clusters import PodIdentity
     from access.documents import Document
     from access.facts import Facts
+    from access.graph import Known
     from access.powers import Power
     from access.resources import Resource
     from access.roles import Role
@@ -50,7 +52,11 @@ class World:
         self.providers = providers_of(everything, facts)
         self.clusters = clusters_of(everything)
         self.pods = PodSteps(self.clusters, self.providers, facts, self)
-        self._index = TrustIndex(self.roles.values())
+        apart = {role.arn: tells_apart(role.trust) for role in self.roles.values()}
+        self._apart = TrustIndex(role for role in self.roles.values() if apart[role.arn])
+        self._rest = TrustIndex(role for role in self.roles.values() if not apart[role.arn])
+        self._groups = Groups()
+        self._group_of: dict[Node, Node | None] = {}
         self._tokens: dict[Node, tuple[str, str | Free, str | Free]] = {}
         self._rights: dict[Node, Rights] = {}
         self._entered: dict[tuple[Node, str], Truth] = {}
@@ -67,9 +73,12 @@ class World:
                     for role in self.given_by(each):
                         self._sessions[role.arn].append(f"{role.arn} {each.limit}")
         self._of_account: defaultdict[str, set[Node]] = defaultdict(set)
+        self._boundaries: defaultdict[str, set[str]] = defaultdict(set)
         for role in self.roles.values():
             kinds = ROLE_KINDS if role.boundary is not None else ROLE_KINDS[:2]
             self._of_account[role.account] |= {Node(kind, name) for kind in kinds for name in self._sessions[role.arn]}
+            if role.boundary_arn is not None:
+                self._boundaries[role.account].add(role.boundary_arn)
         given = facts.service_control_policies
         self._limits = {
             account: [[normalise(each) for each in level] for level in its] for account, its in given.items()
@@ -82,14 +91,14 @@ class World:
 
     def reach(self, starts: Mapping[Node, Truth]) -> dict[Node, Way]:
         """The best way to everybody that one can be from somewhere."""
-        return ways(starts, self.steps)
+        return {node: way for node, way in ways(starts, self.steps).items() if node.kind != ALIKE}
 
     def best(self, reach: Mapping[Node, Way], role: str) -> Way | None:
         """The best of some ways to a role, by its ARN, in a session of whatever limits; None where none leads there."""
         found = (reach.get(Node("role", name)) for name in self._sessions.get(role, [role]))
         return min(
             (each for each in found if each is not None),
-            key=lambda way: (way.undecided is not None, len(way.nodes)),
+            key=lambda way: way.rank,
             default=None,
         )
 
@@ -105,31 +114,49 @@ class World:
         self._tokens.setdefault(node, (issuer, subject, audience))
         return node
 
-    def steps(self, node: Node, known: Collection[Node] = ()) -> Iterator[Step]:
+    def steps(self, node: Node, known: Known) -> Iterator[Step]:
         """Steps from a node, at least those to nodes that are not known."""
         if node.kind in ("class", "sa", "pods"):
             yield from self.pods.steps(node)
-            return
-        for to in self._doors(node).difference(known):
-            truth = self.may_enter(node, self.roles[to.name])
-            if truth is not False:
-                yield Step(to, truth)
-        if node.kind in (*ROLE_KINDS, "new"):
-            yield from self._by_power(node, known)
+        elif node.kind == ALIKE:
+            session = self._groups.members[node]
+            yield from self._by_trust(session, [self._rest], known)
+            yield from self._by_power(session, known)
+        elif (group := self.alike(node)) is not None:
+            yield Step(group, True)
+            yield from self._by_trust(node, [self._apart], known)
             yield from self.pods.held_by(node.whose)
+        else:
+            yield from self._by_trust(node, [self._apart, self._rest], known)
+            if node.kind in (*ROLE_KINDS, "new"):
+                yield from self._by_power(node, known)
+                yield from self.pods.held_by(node.whose)
+
+    def alike(self, node: Node) -> Node | None:
+        """The node that stands for all sessions that no document tells from this one; None for what is none of a known role."""
+        if node not in self._group_of:
+            role = self.roles.get(node.whose) if node.kind in ROLE_KINDS else None
+            self._group_of[node] = self._groups.of(node, role, self.rights(node)) if role is not None else None
+        return self._group_of[node]
 
     # Into roles -------------------------------------------------------------------------------------------------------
 
-    def _doors(self, node: Node) -> set[Node]:
+    def _by_trust(self, node: Node, indices: Iterable[TrustIndex], known: Known) -> Iterator[Step]:
+        for doors in (each for index in indices for each in self._doors(node, index)):
+            for to in known.beyond(doors):
+                truth = self.may_enter(node, self.roles[to.name])
+                if truth is not False:
+                    yield Step(to, truth)
+
+    def _doors(self, node: Node, index: TrustIndex) -> list[set[Node]]:
         """Roles that it could be of use to ask about."""
         if node.kind == "token":
             issuer = self._tokens[node][0]
-            places = [place for place in self.providers.by_place if place[1] == issuer]
-            return {arn for account, host in places for arn in self._index.of_token(self.providers.arn(account, host))}
+            arns = [self.providers.arn(*place) for place in self.providers.by_place if place[1] == issuer]
+            return [doors for arn in arns for doors in index.of_token(arn)]
         if node.kind in ROLE_KINDS:
-            account = node.whose.split(":")[4]
-            return self._index.of_role(node.whose, account, targets(self.rights(node)))
-        return self._index.of_account(node.whose)
+            return index.of_role(node.whose, node.whose.split(":")[4], targets(self.rights(node)))
+        return index.of_account(node.whose)
 
     def may_enter(self, node: Node, role: Role) -> Truth:
         """Whether somebody may become a role by its trust."""
@@ -202,7 +229,7 @@ class World:
 
     # By changing roles ------------------------------------------------------------------------------------------------
 
-    def _by_power(self, node: Node, known: Collection[Node]) -> Iterator[Step]:
+    def _by_power(self, node: Node, known: Known) -> Iterator[Step]:
         rights = self.rights(node)
         if node not in self._powerful:
             known_rights = node.kind == "new" or node.whose in self.roles
@@ -210,7 +237,7 @@ class World:
         if not self._powerful[node]:
             return
         caller = self.caller(node)
-        for arn in {each.whose for each in self._of_account[caller.account].difference(known)}:
+        for arn in {each.whose for each in known.beyond(self._of_account[caller.account])}:
             yield from self._over(node, self.roles[arn])
         yield from self._beyond(node)
 
@@ -228,8 +255,8 @@ class World:
         """Steps to roles that are not there yet, and into clusters."""
         if node not in self._made:
             caller, rights, facts = self.caller(node), self.rights(node), self.facts
-            bounds = {self.roles[each.whose].boundary_arn for each in self._of_account[caller.account]} - {None}
-            new = powers.new_roles(caller, rights, facts.partition, sorted(map(str, bounds)), self.roles)
+            bounds = sorted(self._boundaries[caller.account])
+            new = powers.new_roles(caller, rights, facts.partition, bounds, self.roles)
             self._made[node] = [
                 Step(Node("new", f"{caller.account} {each.boundary}".strip()), each.truth) for each in new
             ]
