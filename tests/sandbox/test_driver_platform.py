@@ -89,6 +89,11 @@ def test_drift_that_opens_something_is_told_from_what_does_not(sandbox: Sandbox,
         assert "iam-role-trusts-no-anonymous-principal" in opened.stdout
         assert "Weakens the platform" in (tmp_path / "dev" / "drift.md").read_text()
         assert "<failure" in (tmp_path / "dev" / "junit.xml").read_text()
+        told = {each["check_name"] for each in json.loads((tmp_path / "dev" / "codequality.json").read_text())}
+        assert "T01 iam-role-trusts-no-anonymous-principal" in told
+        assert json.loads((tmp_path / "dev" / "terraform.json").read_text())["update"] == 1
+        assert f"may become arn:aws:iam::333333333333:role/cicd-dev/{ROLE}" in opened.stdout, "who gains by it"
+        assert "0 gained" not in (tmp_path / "dev" / "access.md").read_text()
     finally:
         document = json.dumps(before["AssumeRolePolicyDocument"])
         iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=document)
