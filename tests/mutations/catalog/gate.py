@@ -36,15 +36,14 @@ def unknown(_answer: Any) -> Any:
     return pulumi.Output.from_input(rpc.UNKNOWN)
 
 
-def every_account(settings: Settings, runner_class: str) -> dict[str, Any]:
-    """The accounts of a class's level, not narrowed by the class."""
-    level = settings.runners[runner_class].level
-    return {name: its for name, its in settings.accounts.items() if its.capabilities(level)}
+def by_level_alone(settings: Settings, runner_class: str, account: str) -> bool:
+    """Whether there is something for the class's level, not narrowed by the class."""
+    return bool(settings.accounts[account].capabilities(settings.runners[runner_class].level))
 
 
 def not_narrowed() -> Any:
     """Classes that say which accounts they enter are not asked."""
-    return mock.patch.object(Settings, "accounts_of", every_account)
+    return mock.patch.object(Settings, "_may_enter", by_level_alone)
 
 
 def without_provider(_component: Any, _args: Any) -> None:
