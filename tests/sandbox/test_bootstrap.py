@@ -1,4 +1,4 @@
-"""From an empty organisation to the first `up`, with a bootstrap that was killed half way."""
+"""From an empty organisation to the first `up`, with a bootstrap that was killed half way, and on to one account more."""
 
 from __future__ import annotations
 
@@ -130,3 +130,28 @@ def test_the_first_up_works_with_plain_pulumi(company: Company) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     again = company.pulumi("preview", "--expect-no-changes", "--stack", "dev")
     assert again.returncode == 0, again.stdout[-3000:]
+
+
+def test_a_further_account_is_entered_by_who_may_as_the_pages_say(company: Company) -> None:
+    """docs/runner-classes.md, "Add an account", and docs/day-2.md."""
+    added = {
+        "foundation/Pulumi.foundation.yaml": ('    prod: {id: "444444444444"}', ""),
+        "Pulumi.dev.yaml": ('    dev: {id: "333333333333", open: [ecs, api-gateway, state]}', ", open: [ecs, state]"),
+    }
+    for file, (line, levels) in added.items():
+        text = (company.clone / file).read_text()
+        assert line in text
+        (company.clone / file).write_text(text.replace(line, f'{line}\n    staging: {{id: "555555555555"{levels}}}'))
+    known = company.command("sandbox", "start")
+    assert known.returncode == 0, known.stderr
+    for stack, options in (("foundation", ["--foundation"]), ("dev", [])):
+        backend = company.command("backend", *options).stdout.strip()
+        done = company.command("up", "--stack", stack, PULUMI_BACKEND_URL=backend)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    proven = company.command("prove", "--stack", "dev", "--json", PULUMI_BACKEND_URL=backend)
+    assert proven.returncode == 0, proven.stderr
+    tried = [each for each in json.loads(proven.stdout) if each["profile"] == "staging" and each["class"]]
+    entered = {each["class"] for each in tried if each["got"] != "REFUSED"}
+    assert entered == {"small", "medium", "big"}, "open classes that have accounts"
+    assert {each["class"] for each in tried} - entered == {"deploy", "review"}
+    assert all(each["ok"] for each in tried)
