@@ -81,9 +81,11 @@ def of_documents(files: Iterable[Path]) -> Iterator[StaticKey]:
 
 
 def _sections(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    parser = configparser.RawConfigParser(default_section="\0", strict=False)
+    parser = configparser.RawConfigParser(
+        default_section="\0"
+    )  # as strict as every SDK: a section that stands twice ends them all
     try:
-        parser.read_string(file.read_text())
+        parser.read_string(file.read_text(), source=file.name)
     except OSError:
         return  # no file, no keys
     except configparser.Error as error:

@@ -41,7 +41,9 @@ class Shell:
 
     def typed(self, line: str, runner_class: str = CLASS) -> Done:
         """A line of the page, with the class in place of `C`; kubectl's context is that of dev, whatever is chosen."""
-        own = re.sub(r"(?<=[ =-])C\b", runner_class, line).replace("kubectl", "kubectl --context runner-platform-dev", 1)
+        own = re.sub(r"(?<=[ =-])C\b", runner_class, line).replace(
+            "kubectl", "kubectl --context runner-platform-dev", 1
+        )
         return self.sandbox.run(["sh", "-c", own], self.sandbox.variables)
 
     def says(self, line: str, runner_class: str = CLASS) -> str:

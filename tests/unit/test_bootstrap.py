@@ -87,9 +87,16 @@ def test_the_sandboxs_public_keys_open_nothing_in_aws_and_pass_on_loopback_alone
         keys.refuse(files(tmp_path, credentials=section("mine", KEY)))
 
 
-def test_a_file_that_is_no_aws_config_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(FailedError, match="cannot be read as an AWS config"):
-        keys.refuse(files(tmp_path, credentials="no section\n"))
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no section\n", "cannot be read as an AWS config"),
+        ("[profile a]\nregion = x\n" * 2, r"\[line +3\]: section 'profile a' already exists"),
+    ],
+)
+def test_a_file_that_no_sdk_would_read_is_said_to_be_none(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(FailedError, match=said):
+        keys.refuse(files(tmp_path, config=text))
 
 
 class Answers:
