@@ -32,6 +32,8 @@ class TrustIndex:
         self._by_caller: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_account: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_provider: defaultdict[str, set[Node]] = defaultdict(set)
+        self._by_subject: defaultdict[tuple[str, str | None], set[Node]] = defaultdict(set)
+        """By provider and the whole subject that a statement names; None where it names none."""
         self._by_anybody: set[Node] = set()
         self._by_anybody_in: defaultdict[str, set[Node]] = defaultdict(set)
         """The same by the role's account, in which a trust that means somebody is enough."""
@@ -45,12 +47,15 @@ class TrustIndex:
                     self._add(node, statement)
 
     def _add(self, role: Node, statement: Statement) -> None:
-        narrowed = _named_callers(statement)
+        narrowed = _named(statement, "aws:principalarn")
         if statement.not_principals:
             self._open(role)
         for principal in statement.principals:
             if principal.kind == "Federated" and isinstance(principal.value, str) and principal.value != "*":
                 self._by_provider[principal.value].add(role)
+                subjects = _named(statement, f"{principal.value.rpartition('oidc-provider/')[2]}:sub".lower())
+                for subject in (None,) if subjects is None else subjects:
+                    self._by_subject[principal.value, subject].add(role)
             elif principal.kind in ("AWS", "Federated"):
                 self._add_principal(role, principal, narrowed)
 
@@ -75,9 +80,16 @@ class TrustIndex:
         else:
             self._open(role)
 
-    def of_token(self, provider: str) -> list[set[Node]]:
-        """Roles that a token of a provider could enter; the same sets each time, as in all of these."""
-        return [self._by_provider[provider], self._by_anybody]
+    def of_token(self, provider: str, subject: str | None) -> list[set[Node]]:
+        """Roles that a token of a provider could enter; the same sets each time, as in all of these.
+
+        Args:
+            provider: ARN.
+            subject: the token's; None where it can be one of many.
+        """
+        if subject is None:
+            return [self._by_provider[provider], self._by_anybody]
+        return [self._by_subject[provider, subject], self._by_subject[provider, None], self._by_anybody]
 
     def of_account(self, account: str) -> list[set[Node]]:
         """Roles that somebody in an account could enter."""
@@ -99,10 +111,10 @@ class TrustIndex:
         return [named, self._by_anybody_in[account], allowed]
 
 
-def _named_callers(statement: Statement) -> set[str] | None:
-    """The only callers that conditions leave; None where they name none whole."""
+def _named(statement: Statement, key: str) -> set[str] | None:
+    """The only values of a key that conditions leave; None where they name none whole."""
     for condition in statement.conditions:
-        if condition.key == "aws:principalarn" and condition.operator.lower() in EXACT:
+        if condition.key == key and condition.operator.lower() in EXACT:
             values = {each for each in condition.values if isinstance(each, str)}
             if len(values) == len(condition.values) and not any(
                 globs.is_pattern(each) or "${" in each for each in values

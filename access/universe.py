@@ -128,7 +128,7 @@ class Universe:
 
 def _texts(free: Free, conditions: Sequence[Condition]) -> list[str] | None:
     """Texts that show every way in which conditions on one key can turn out; None where there are too many."""
-    patterns, literals, textual = set(free.outside), set[str](), False
+    patterns, literals, textual = set[str](), set[str](), False
     for condition in conditions:
         operator = operator_of(condition.operator)
         if isinstance(operator, Undecided):
@@ -139,7 +139,7 @@ def _texts(free: Free, conditions: Sequence[Condition]) -> list[str] | None:
                 text = without_variables(value)
                 (patterns if operator.patterns and globs.is_pattern(text) else literals).add(text)
     plain = {each for each in literals if not globs.is_pattern(each)}
-    shown = globs.witnesses(patterns | plain, free.within) if textual or not literals else ()
+    shown = _shown(patterns | plain, free) if textual or not literals else ()
     if shown is None:
         return None
     never = (*free.outside, *(plain if free.unnamed else ()))
@@ -149,6 +149,21 @@ def _texts(free: Free, conditions: Sequence[Condition]) -> list[str] | None:
         for each in candidates
         if globs.matches(free.within, each) and not any(globs.matches(pattern, each) for pattern in never)
     ]
+
+
+def _shown(patterns: set[str], free: Free) -> tuple[str, ...] | None:
+    """Witnesses of patterns, among them one that nobody else has for each way in which there is one; None where there are too many.
+
+    What others have is walked only where a witness met it: of a thousand service accounts a trust names one.
+    """
+    met: set[str] = set()
+    while True:
+        shown = globs.witnesses(patterns | met, free.within)
+        new = [each for each in shown or () if not any(globs.matches(pattern, each) for pattern in met)]
+        further = {pattern for pattern in free.outside if any(globs.matches(pattern, each) for each in new)}
+        if not further:
+            return shown
+        met |= further
 
 
 def _near(literal: str) -> list[str]:

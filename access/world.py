@@ -151,9 +151,10 @@ class World:
     def _doors(self, node: Node, index: TrustIndex) -> list[set[Node]]:
         """Roles that it could be of use to ask about."""
         if node.kind == "token":
-            issuer = self._tokens[node][0]
+            issuer, subject, _ = self._tokens[node]
             arns = [self.providers.arn(*place) for place in self.providers.by_place if place[1] == issuer]
-            return [doors for arn in arns for doors in index.of_token(arn)]
+            whole = subject if isinstance(subject, str) else None
+            return [doors for arn in arns for doors in index.of_token(arn, whole)]
         if node.kind in ROLE_KINDS:
             return index.of_role(node.whose, node.whose.split(":")[4], targets(self.rights(node)))
         return index.of_account(node.whose)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access import globs
+from access import globs, universe
 from access.answers import Answer, Truth, Undecided, answer, every, opposite, some
 from access.conditions import OPERATORS, Values, holds, operator_of
 from access.documents import Condition
 from access.resources import UNKNOWN
+from access.universe import Free, Universe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,6 +192,29 @@ def test_witnesses_show_every_way_in_which_patterns_can_match_together(patterns:
     }
     assert possible <= shown
     assert all(globs.matches(within, text) for text in found)
+
+
+@given(st.lists(PATTERN, min_size=1, max_size=3), st.lists(PATTERN, max_size=3), PATTERN)
+def test_a_value_that_nobody_else_has_is_tried_for_each_way_in_which_there_is_one(
+    patterns: list[str], others: list[str], within: str
+) -> None:
+    tried: list[str] = []
+
+    def asked(request: universe.Request) -> bool:
+        tried.extend(text for text in request.values("key") if isinstance(text, str))
+        return False
+
+    free = Free(within=within, outside=tuple(others), optional=False)
+    Universe({}, {"key": free}).any_request([Condition("StringLike", "key", (each,)) for each in patterns], asked)
+    texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))
+    own = [text for text in texts if globs.matches(within, text) and not matches_any(others, text)]
+    assert not any(matches_any(others, text) for text in tried)
+    ways = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in own}
+    assert ways <= {tuple(globs.matches(pattern, text) for pattern in patterns) for text in tried}
+
+
+def matches_any(patterns: list[str], text: str) -> bool:
+    return any(globs.matches(pattern, text) for pattern in patterns)
 
 
 def test_too_many_ways_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
