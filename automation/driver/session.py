@@ -206,7 +206,9 @@ class Session:
             self._once(call)
         except automation.CommandError as error:
             self._raise_if_asked()
-            kind = _ThrottledError if self.progress.throttled else FailedError
+            # What may have been made is looked for before anything is tried again.
+            lost = self.progress.uncertain and self.progress.unfinished
+            kind = _ThrottledError if self.progress.throttled and not lost else FailedError
             raise kind(
                 failures.of_run(self.operation, self.project.stack, self.progress, error, self.engine.exit_code)
             ) from None

@@ -88,6 +88,13 @@ def test_errors_are_kept_with_their_resource_and_passing_messages_are_not() -> N
         ("ThrottlingException: Rate exceeded", True, False),
         ("GitLab refused POST user/runners: 429 Too Many Requests", True, False),
         ("api error RequestLimitExceeded", True, False),
+        ("https response error StatusCode: 429, RequestID: 1", True, False),
+        (
+            "POST https://gitlab.com/api/v4/user/runners: 429 failed to parse unknown error format: Retry later",
+            True,
+            False,
+        ),
+        ("error reading from server: EOF (/builds/job-429/plugin)", False, False),
         ("ExpiredToken: The security token included in the request is expired", False, True),
         ("operation error IAM: GetRole, https response error StatusCode: 403, api error ExpiredToken: no", False, True),
         ("An error occurred (InvalidClientTokenId) when calling the GetCallerIdentity operation: no", False, True),

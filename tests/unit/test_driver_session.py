@@ -63,6 +63,9 @@ if how == "stubborn":
     time.sleep(30)
 if how == "throttled" and turn == 1:
     fail("ThrottlingException: Rate exceeded")
+if how == "torn":
+    say(resOpFailedEvent={{"metadata": about, "status": 0, "steps": 1}})
+    fail("ThrottlingException: Rate exceeded; error reading from server: EOF")
 if how == "fails":
     fail("AccessDenied: no")
 if how == "dies":
@@ -170,6 +173,19 @@ def test_a_throttled_run_is_tried_again(
     assert run("throttled").changes == {"create": 1}
     assert (tmp_path / "runs").read_text() == "2"
     assert "attempt 2 of 4" in capsys.readouterr().out
+
+
+def test_what_may_have_been_made_is_looked_for_before_a_throttled_run_is_tried_again(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(
+        repair, "unfinished", lambda begun: looked.extend(each["urn"] for each in begun.progress.unfinished)
+    )
+    with pytest.raises(FailedError, match="goes on from there"):
+        run("torn")
+    assert looked == [URN]
+    assert (tmp_path / "runs").read_text() == "1", "a second run would make it twice"
 
 
 def test_a_failure_is_said_in_the_engines_words(run: Callable[..., Any], tmp_path: Path) -> None:
