@@ -6,12 +6,13 @@ knew values that nobody else does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime import proto
 
+from automation.driver.events import identity_of
 from automation.gate.findings import MANDATORY, finding
 from automation.gate.judge import pack_for
 from automation.gate.places import Places
@@ -62,18 +63,25 @@ def of_events(
         rules: what `rules_of` gave.
         resources: the program's, from a mock run, which knows where it makes each.
     """
-    places = Places(stack, resources, rules.settings) if rules.names else None
+    shown = list(resources)
+    places = Places(stack, shown, rules.settings) if rules.names else None
+    registered = {identity_of(each.urn): each.urn for each in shown}
     return [
-        finding(
-            proto.AnalyzeDiagnostic(
-                policyName=each["policy"],
-                message=each["message"],
-                enforcementLevel=proto.MANDATORY if each["level"] == MANDATORY else proto.ADVISORY,
-                urn=each["urn"],
-                severity=rules.severities.get(each["policy"], proto.POLICY_SEVERITY_UNSPECIFIED),
-            ),
-            places,
+        replace(
+            _finding({**each, "urn": registered.get(identity_of(each["urn"]), each["urn"])}, rules, places),
+            urn=each["urn"],
         )
         for each in violations
         if places is not None
     ]
+
+
+def _finding(violation: Mapping[str, str], rules: Rules, places: Places) -> Finding:
+    diagnostic = proto.AnalyzeDiagnostic(
+        policyName=violation["policy"],
+        message=violation["message"],
+        enforcementLevel=proto.MANDATORY if violation["level"] == MANDATORY else proto.ADVISORY,
+        urn=violation["urn"],
+        severity=rules.severities.get(violation["policy"], proto.POLICY_SEVERITY_UNSPECIFIED),
+    )
+    return finding(diagnostic, places)

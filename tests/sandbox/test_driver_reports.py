@@ -1,4 +1,4 @@
-"""What a preview of the real stack writes: every report of a good one, and the findings of one that a policy refuses."""
+"""What the driver says of the real stack: every report of a good preview, the findings of a refused one, what a stopped run leaves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from automation.driver import remaining
+from automation.driver.events import Progress
+from automation.driver.project import Project
+from sandbox.organization import PROJECT
 from tests.sandbox.copied_program import copied
 
 if TYPE_CHECKING:
@@ -72,3 +76,10 @@ def test_a_preview_that_a_policy_refuses_writes_its_findings_and_no_counts(sandb
     summary = (folder / "summary.md").read_text()
     assert "preview failed" in summary
     assert "mandatory T02 `iam-role-trusts-no-bare-account`: `Role delegated-dev-open-role`" in summary
+
+
+def test_of_what_is_deployed_whole_an_interrupted_run_leaves_nothing(sandbox: Sandbox) -> None:
+    """The program's mock run and the engine name resources differently; told apart wrongly, everything would seem to be left."""
+    stack = Project(stack="dev", folder=PROJECT, url=f"file://{sandbox.paths.backend}")
+    assert remaining.lines(stack, "up", Progress()) == []
+    assert len(remaining.lines(stack, "destroy", Progress())) == remaining.SHOWN + 1

@@ -18,6 +18,7 @@ from automation.driver.events import Progress
 from automation.driver.policy_findings import Rules
 from automation.errors import FailedError
 from automation.gate.findings import Finding
+from automation.gate.shown import Shown
 from automation.reports import files, junit
 from tests.unit.driver_cases import project, write_state
 
@@ -78,6 +79,13 @@ def test_what_the_engine_told_becomes_a_finding_with_the_packs_severity() -> Non
     assert strict.message == "statement 0 trusts @everybody\nAdd ArnEquals."
     assert strict.fails
     assert (soft.rule, soft.severity, soft.deferred, soft.fails) == ("B01", "medium", True, False)
+
+
+def test_a_finding_is_shown_where_the_program_makes_the_resource_whose_mock_has_a_shorter_urn() -> None:
+    mock = "urn:pulumi:dev::runner-platform::runnerplatform:index:RunnerIdentity$aws:iam/role:Role::job"
+    made = Shown(urn=mock, type="aws:iam/role:Role", name="job", inputs={}, source="components/runner_identity.py:70")
+    (found,) = policy_findings.of_events("dev", [VIOLATION], RULES, [made])
+    assert (found.urn, found.made_at) == (ROLE, "components/runner_identity.py:70")
 
 
 def test_a_preview_writes_counts_changes_findings_and_what_to_do_next(session: Session, tmp_path: Path) -> None:
