@@ -65,7 +65,7 @@ def program(stacks: Sequence[str] | None, policies: Path | None, reports: Path |
         for stack in names:
             made = rehearsals[stack].registrations
             found = _judged(stack, packs[stack], registered(made), reports)
-            verdict = f"{len(found)} policy findings" if found else "no policy finding"
+            verdict = _verdict(found)
             yield Checked(
                 stack=stack,
                 headline=f"{stack}: settings valid, the program runs and registers {len(made)} resources, {verdict}",
@@ -114,8 +114,14 @@ def deployed(stack: str, policies: Path | None, reports: Path | None) -> Checked
     shown = resources_of(engine.deployment(known(stack)))
     with pack_for(stack, policies=policies or POLICIES) as pack:
         found = _judged(stack, pack, shown, reports)
-    verdict = f"{len(found)} policy findings" if found else "no policy finding"
+    verdict = _verdict(found)
     return Checked(stack=stack, headline=f"{stack}: {len(shown)} resources deployed, {verdict}", findings=found)
+
+
+def _verdict(found: list[Finding]) -> str:
+    if not found:
+        return "no policy finding"
+    return f"{len(found)} policy finding{'s' if len(found) > 1 else ''}"
 
 
 def _judged(stack: str, pack: PackProcess, shown: list[Shown], reports: Path | None) -> list[Finding]:
