@@ -10,9 +10,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from automation.driver import remaining
-from automation.driver.events import Progress
-from automation.driver.project import Project
-from sandbox.organization import PROJECT
 from tests.sandbox.copied_program import copied
 
 if TYPE_CHECKING:
@@ -80,6 +77,9 @@ def test_a_preview_that_a_policy_refuses_writes_its_findings_and_no_counts(sandb
 
 def test_of_what_is_deployed_whole_an_interrupted_run_leaves_nothing(sandbox: Sandbox) -> None:
     """The program's mock run and the engine name resources differently; told apart wrongly, everything would seem to be left."""
-    stack = Project(stack="dev", folder=PROJECT, url=f"file://{sandbox.paths.backend}")
-    assert remaining.lines(stack, "up", Progress()) == []
-    assert len(remaining.lines(stack, "destroy", Progress())) == remaining.SHOWN + 1
+    script = (
+        "from automation.driver import events, project, remaining; stack = project.of('dev'); "
+        "print([len(remaining.lines(stack, each, events.Progress())) for each in ('up', 'destroy')])"
+    )
+    done = sandbox.run([sys.executable, "-c", script], sandbox.variables)
+    assert done.stdout.strip() == f"[0, {remaining.SHOWN + 1}]", done.stderr
