@@ -132,6 +132,23 @@ def test_the_first_up_works_with_plain_pulumi(company: Company) -> None:
     assert again.returncode == 0, again.stdout[-3000:]
 
 
+def test_a_lost_state_comes_back_by_the_commands_that_are_printed_as_the_deployer(company: Company) -> None:
+    state = STATE.replace("-foundation/foundation.json", "/dev.json")
+    aws(company, "s3", "rm", state, "--profile", "platform-admin", "--only-show-errors")
+    backend = company.command("backend").stdout.strip()
+    lost = company.command("up", "--stack", "dev", PULUMI_BACKEND_URL=backend)
+    assert lost.returncode == 1
+    listing, fetching, putting = [line.strip() for line in lost.stderr.splitlines() if line.strip().startswith("aws ")]
+    version = ""
+    for line in (listing, fetching, putting):
+        typed = line.replace("<the newest that is whole>", version)
+        done = company.sandbox.run(["sh", "-c", typed], company.variables, company.folder)
+        assert done.returncode == 0, done.stderr
+        version = version or done.stdout.split()[0]
+    again = company.pulumi("preview", "--expect-no-changes", "--stack", "dev")
+    assert again.returncode == 0, again.stdout[-3000:]
+
+
 def test_a_further_account_is_entered_by_who_may_as_the_pages_say(company: Company) -> None:
     """docs/runner-classes.md, "Add an account", and docs/day-2.md."""
     added = {
