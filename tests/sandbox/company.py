@@ -1,7 +1,7 @@
 """A company that starts with the platform: its own clone, an empty organisation, and a bootstrap that was killed once on its way.
 
-Owns the session's fixture `company`, and how a command of the clone is run as in the runner image: the clone's own code with the locked
-packages. Nothing of this repository is written to.
+Owns the fixture `company`, one for each file of tests since they change it, and how a command of the clone is run as in the runner image:
+the clone's own code with the locked packages. Nothing of this repository is written to.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Company:
         return run(commands(job), self.clone, variables_of(job, known), seconds=1800)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     """A company after its bootstrap; the first attempt was killed."""
     folder = tmp_path_factory.mktemp("company")

@@ -13,6 +13,7 @@ from ministack.core import iam_evaluator
 from ministack.services import iam
 
 from sandbox_aws import kms
+from sandbox_aws.judged_on import Asked, judged_on
 from sandbox_aws.patching import replace
 
 _PRINCIPAL_KEYS = ("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principaltype", "aws:userid")
@@ -30,7 +31,7 @@ def install() -> None:
     """Replace the evaluation of condition keys and the resource names of IAM."""
     replace("core.iam_evaluator", "_resolve_condition_key", _principal_keys)
     replace("core.iam_evaluator", "_evaluate_single_condition", _lists)
-    replace("core.iam_actions", "extract_resource_arn", _iam_resources)
+    judged_on("iam", _iam_resource)
     replace("core.iam_actions", "request_tag_context", _iam_keys)
 
 
@@ -71,25 +72,9 @@ def _lists(original: Any) -> Any:
     return evaluate
 
 
-def _iam_resources(original: Any) -> Any:
-    def extract(
-        service: str,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        parameters: dict[str, Any],
-        region: str,
-        account: str,
-    ) -> str:
-        named = _iam_resource(parameters, account) if service == "iam" else None
-        return named or str(original(service, method, path, headers, body, parameters, region, account))
-
-    return extract
-
-
-def _iam_resource(parameters: dict[str, Any], account: str) -> str | None:
+def _iam_resource(asked: Asked, _own: str) -> str | None:
     """Return the ARN that IAM checks, path included; None where MiniStack's own answer is right."""
+    parameters, account = asked.parameters, asked.account
     action, role, provider = (iam._p(parameters, name) for name in ("Action", "RoleName", "OpenIDConnectProviderArn"))
     made = _iam_made(action, parameters)
     if made is not None:

@@ -14,10 +14,12 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import kms
 
 from sandbox_aws.answers import json_error
-from sandbox_aws.patching import handlers, replace
+from sandbox_aws.judged_on import judged_on
+from sandbox_aws.patching import handlers
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
+    from sandbox_aws.judged_on import Asked
 
 _ANYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 _TARGET = "TrentService."
@@ -27,7 +29,7 @@ def install() -> None:
     """Put the checks around MiniStack's KMS and its naming of keys."""
     table = handlers("app", "SERVICE_HANDLERS")
     table["kms"] = _no_lock_out(table["kms"])
-    replace("core.iam_actions", "extract_resource_arn", _keys_for_aliases)
+    judged_on("kms", _key_for_alias)
 
 
 def find(reference: str, account: str) -> dict[str, Any] | None:
@@ -106,25 +108,10 @@ def _asked(
     )
 
 
-def _keys_for_aliases(original: Any) -> Any:
-    def extract(
-        service: str,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        parameters: dict[str, Any],
-        region: str,
-        account: str,
-    ) -> str:
-        arn = str(original(service, method, path, headers, body, parameters, region, account))
-        if service != "kms":
-            return arn
-        named = json.loads(body or b"{}").get("AliasName", "") if arn == "*" else arn
-        stored = find(named, account) if named else None
-        return str(stored["Arn"]) if stored is not None else arn
-
-    return extract
+def _key_for_alias(asked: Asked, own: str) -> str | None:
+    named = json.loads(asked.body or b"{}").get("AliasName", "") if own == "*" else own
+    stored = find(named, asked.account) if named else None
+    return str(stored["Arn"]) if stored is not None else None
 
 
 def _no_lock_out(original: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.core import iam_actions
 
-from sandbox_aws.patching import replace
+from sandbox_aws.judged_on import Asked, judged_on
 
 _ECS = {
     "CreateCluster": ("cluster", "clusterName"),
@@ -34,33 +34,8 @@ _TAGS = ("TagResource", "UntagResource", "ListTagsForResource")
 
 def install() -> None:
     """Put the two services' resources before MiniStack's own answer."""
-    replace("core.iam_actions", "extract_resource_arn", _named)
-
-
-def _named(original: Any) -> Any:
-    def extract(
-        service: str,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        parameters: dict[str, Any],
-        region: str,
-        account: str,
-    ) -> str:
-        if service in {"ecs", "ecr"}:
-            action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters) or ""
-            find = _of_ecs if service == "ecs" else _of_ecr
-            named = find(action.partition(":")[2], _document(body))
-            if named is not None:
-                return (
-                    named
-                    if named == "*" or named.startswith("arn:")
-                    else f"arn:aws:{service}:{region}:{account}:{named}"
-                )
-        return str(original(service, method, path, headers, body, parameters, region, account))
-
-    return extract
+    judged_on("ecs", _of_ecs)
+    judged_on("ecr", _of_ecr)
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -71,22 +46,38 @@ def _document(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _of_ecs(action: str, request: dict[str, Any]) -> str:
-    """Return the ARN, or its last part, that an operation of ECS is judged on."""
+def _action(asked: Asked) -> str:
+    action = iam_actions.extract_iam_action(
+        asked.service, asked.method, asked.path, asked.headers, asked.body, asked.parameters
+    )
+    return (action or "").partition(":")[2]
+
+
+def _arn(asked: Asked, named: str) -> str:
+    whole = named == "*" or named.startswith("arn:")
+    return named if whole else f"arn:aws:{asked.service}:{asked.region}:{asked.account}:{named}"
+
+
+def _of_ecs(asked: Asked, _own: str) -> str:
+    action, request = _action(asked), _document(asked.body)
     if action in _TAGS:
         return str(request.get("resourceArn", "*"))
     if action not in _ECS:
         return "*"
     kind, field = _ECS[action]
     cluster = str(request.get("cluster") or "default").rpartition("/")[2]
-    return _whole(kind.format(cluster=cluster), request.get(field) or (["default"] if kind == "cluster" else None))
+    names = request.get(field) or (["default"] if kind == "cluster" else None)
+    return _arn(asked, _whole(kind.format(cluster=cluster), names))
 
 
-def _of_ecr(action: str, request: dict[str, Any]) -> str | None:
+def _of_ecr(asked: Asked, _own: str) -> str | None:
     """Return the repository of a request that names some in a list; MiniStack finds a single one itself."""
+    action, request = _action(asked), _document(asked.body)
     if action in _TAGS:
         return str(request.get("resourceArn", "*"))
-    return _whole("repository", request.get("repositoryNames")) if action == "DescribeRepositories" else None
+    if action != "DescribeRepositories":
+        return None
+    return _arn(asked, _whole("repository", request.get("repositoryNames")))
 
 
 def _whole(kind: str, names: Any) -> str:
