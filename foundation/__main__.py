@@ -51,7 +51,12 @@ for account, its in settings.accounts.items():
     if account == common:
         key = SecretsKey(
             "secrets",
-            SecretsKeyArgs(organization=settings.organization, account_id=its.id, protect=settings.platform.protect),
+            SecretsKeyArgs(
+                organization=settings.organization,
+                account_id=its.id,
+                profile=f"platform-{account}",
+                protect=settings.platform.protect,
+            ),
             opts,
         )
         pulumi.export("secrets_provider", key.secrets_provider)

@@ -18,6 +18,7 @@ from automation.bootstrap.checks import State
 from automation.errors import FailedError
 from components.documents.platform_roles import SECRETS_KEY_ALIAS
 from config import load
+from tests.unit import program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,6 +244,8 @@ def test_the_state_and_its_key_are_where_the_foundation_puts_them() -> None:
         == f"s3://o-senncloud01-state-111111111111-eu-central-1/platform?{place}"
     )
     assert backend.secrets_url(SETTINGS, "platform") == f"awskms://{SECRETS_KEY_ALIAS}?{place}"
+    exported = program.rehearsed("foundation").exports["secrets_provider"]
+    assert exported == backend.secrets_url(SETTINGS, "platform"), "a person who copies it gets in as the bootstrap does"
     ran = typer.testing.CliRunner().invoke(cli.app, ["backend", "--foundation"])
     assert ran.stdout.strip() == backend.state_url(SETTINGS, "foundation")
 
