@@ -5,8 +5,9 @@ The engine deletes in the reverse order of dependencies and parents; so each tes
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
+from operator import or_
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from components.documents.disruption import disruption
 from config import foundation, load
 from config.quantities import parse_duration
-from tests.unit.program import STACKS, names_of, one_class, raw, rehearsal_of, rehearsed
+from tests.unit.program import STACKS, one_class, raw, rehearsal_of, rehearsed
 
 if TYPE_CHECKING:
     from automation.rehearsal import Rehearsal
@@ -31,15 +32,17 @@ def closure(its: Rehearsal) -> dict[str, frozenset[str]]:
     for each in its.registrations:
         others = filter(None, [each.provider.rpartition("::")[0], each.deleted_with])
         direct.setdefault(each.urn, set()).update(each.depends_on, others)
-    known: dict[str, frozenset[str]] = {}
+    bits = {urn: 1 << place for place, urn in enumerate({*direct, *(each for its in direct.values() for each in its)})}
+    known: dict[str, int] = {}
 
-    def of(urn: str) -> frozenset[str]:
+    def of(urn: str) -> int:  # a set as bits of one number: hundreds of unions of hundreds cost nothing
         if urn not in known:
-            known[urn] = frozenset()  # cycles cannot be
-            known[urn] = frozenset(direct.get(urn, set())).union(*(of(each) for each in direct.get(urn, set())))
+            known[urn] = 0  # cycles cannot be
+            known[urn] = reduce(or_, (bits[each] | of(each) for each in direct.get(urn, set())), 0)
         return known[urn]
 
-    return {urn.rpartition("::")[2]: frozenset(names_of(tuple(of(urn)))) for urn in direct}
+    names = {bit: urn.rpartition("::")[2] for urn, bit in bits.items()}
+    return {names[bits[urn]]: frozenset(name for bit, name in names.items() if of(urn) & bit) for urn in direct}
 
 
 def assert_waits(stack: str, later: str, *earlier: str) -> None:
