@@ -24,6 +24,7 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.stack import run_pulumi_func
 
 from automation.rehearsal_cloud import Mocks
+from automation.urns import STACK_TYPE, urn
 from config import foundation, load
 from config import settings as platform
 
@@ -94,10 +95,14 @@ class Monitor(mocks.MockMonitor):
         super().__init__(answers)
         self.rehearsal = Rehearsal()
 
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """The engine's URN: the SDK's mock keeps no type but the parent's. Exceptions name resources by it, in a check and a preview alike."""
+        return urn(pulumi.get_stack(), pulumi.get_project(), parent, type_, name)
+
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  # the protocol's name
         """Note the request, then let the SDK's own mock answer it."""
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's mock is untyped
-        if request.type != "pulumi:pulumi:Stack":
+        if request.type != STACK_TYPE:
             self.rehearsal.registrations.append(_registration(request, response))
         return response
 
@@ -108,7 +113,7 @@ def _registration(request: Any, response: Any) -> Registration:
         urn=response.urn,
         type=request.type,
         name=request.name,
-        parent="" if "pulumi:pulumi:Stack::" in request.parent else request.parent,
+        parent="" if f"{STACK_TYPE}::" in request.parent else request.parent,
         provider=request.provider,
         custom=request.custom,
         protect=request.protect,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from automation import urns
 from automation.errors import FailedError, WrongUseError
 from config import foundation, load
 
@@ -103,11 +104,8 @@ def rehearsed(tree: Path, stack: str) -> list[dict[str, Any]]:
 
 
 def urn_of(resource: dict[str, Any], stack: str, project: str) -> str:
-    """The URN under which a resource of `resources --json` is registered in a mock run."""
-    # The SDK's mock monitor writes the direct parent's type alone, and the stack's where the engine writes none.
-    parent = resource["parent"].split("::")[2].split("$")[-1] if resource["parent"] else "pulumi:pulumi:Stack"
-    types = f"{parent}${resource['type']}"
-    return f"urn:pulumi:{stack}::{project}::{types}::{resource['name']}"
+    """The URN under which a resource of `resources --json` is registered."""
+    return urns.urn(stack, project, resource["parent"] or "", resource["type"], resource["name"])
 
 
 def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

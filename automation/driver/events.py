@@ -65,11 +65,6 @@ def type_of(urn: str) -> str:
     return parts[2].rpartition("$")[2] if len(parts) >= _PARTS else ""
 
 
-def identity_of(urn: str) -> tuple[str, str]:
-    """Type and name: what a mock run's URN and the engine's have in common, since the SDK's mocks leave out ancestors of the parent."""
-    return type_of(urn), urn.rpartition("::")[2]
-
-
 def account_of(provider: str) -> str:
     """Name of the account that a provider reference (`<urn>::<id>`) leads to; empty outside AWS."""
     urn = provider.rpartition("::")[0]

@@ -6,13 +6,12 @@ knew values that nobody else does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime import proto
 
-from automation.driver.events import identity_of
 from automation.gate.findings import MANDATORY, finding
 from automation.gate.judge import pack_for
 from automation.gate.places import Places
@@ -63,17 +62,10 @@ def of_events(
         rules: what `rules_of` gave.
         resources: the program's, from a mock run, which knows where it makes each.
     """
-    shown = list(resources)
-    places = Places(stack, shown, rules.settings) if rules.names else None
-    registered = {identity_of(each.urn): each.urn for each in shown}
-    return [
-        replace(
-            _finding({**each, "urn": registered.get(identity_of(each["urn"]), each["urn"])}, rules, places),
-            urn=each["urn"],
-        )
-        for each in violations
-        if places is not None
-    ]
+    if not rules.names:
+        return []
+    places = Places(stack, list(resources), rules.settings)
+    return [_finding(each, rules, places) for each in violations]
 
 
 def _finding(violation: Mapping[str, str], rules: Rules, places: Places) -> Finding:

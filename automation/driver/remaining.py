@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from automation.driver import state
-from automation.driver.events import UNCHANGED, identity_of, label, type_of
+from automation.driver.events import UNCHANGED, label, type_of
 from automation.errors import CommandError
 from automation.rehearsal import rehearse
 from config.errors import SettingsError
@@ -41,16 +41,16 @@ def lines(project: Project, operation: str, progress: Progress, plan: Path | Non
         known = state.require(project)
         left = _pending(known)
         for urn, doing in _unmade(project, operation, known, progress, plan):
-            left.setdefault(identity_of(urn), f"{doing} {label(urn)}")
+            left.setdefault(urn, f"{doing} {label(urn)}")
     except (CommandError, SettingsError, OSError, ValueError, KeyError):
         return []  # why the run ended is told in any case
     told = list(left.values())
     return [*told[:SHOWN], f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else told
 
 
-def _pending(known: Checkpoint) -> dict[tuple[str, str], str]:
+def _pending(known: Checkpoint) -> dict[str, str]:
     urns = [(each["resource"]["urn"], each["type"]) for each in known.pending]
-    return {identity_of(urn): f"find out what became of {doing} {label(urn)}" for urn, doing in urns}
+    return {urn: f"find out what became of {doing} {label(urn)}" for urn, doing in urns}
 
 
 def _unmade(
@@ -83,9 +83,8 @@ def _is_custom(planned: Mapping[str, Any]) -> bool:
 
 def _of_program(stack: str, present: Sequence[str]) -> Iterator[tuple[str, str]]:
     registered = [each.urn for each in rehearse(stack).registrations if _of_a_cloud(each.urn, custom=each.custom)]
-    there, wanted = ({identity_of(urn) for urn in urns} for urns in (present, registered))
-    yield from ((urn, "create") for urn in registered if identity_of(urn) not in there)
-    yield from ((urn, "delete") for urn in present if identity_of(urn) not in wanted)
+    yield from ((urn, "create") for urn in registered if urn not in present)
+    yield from ((urn, "delete") for urn in present if urn not in registered)
 
 
 def _of_a_cloud(urn: str, *, custom: bool) -> bool:

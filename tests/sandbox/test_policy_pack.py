@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from automation.gate import judge_deployed
+from automation.urns import STACK_TYPE
+from automation.worktree import urn_of
 from sandbox.organization import PROJECT, read
 from sandbox.tools.result import Tools
 from tests.sandbox.leftovers import client_of
@@ -136,6 +138,15 @@ def test_what_is_deployed_has_no_finding(sandbox: Sandbox, stack: str, tmp_path:
     assert "no policy finding" in done.stdout
     assert "target: " in done.stderr, "a command that touches a backend says which"
     assert json.loads((tmp_path / stack / "codequality.json").read_text()) == []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_mock_run_names_every_resource_as_the_engine_does(sandbox: Sandbox, stack: str) -> None:
+    listed = sandbox.run([sys.executable, "-m", "automation.cli", "resources", "--stack", stack, "--json"])
+    project = "runner-platform-foundation" if stack == "foundation" else "runner-platform"
+    mocked = {urn_of(each, stack, project) for each in json.loads(listed.stdout)}
+    deployed = {each["urn"] for each in sandbox.exported(stack)["resources"] if each["type"] != STACK_TYPE}
+    assert mocked == deployed, "an exception is written for a URN, whichever gate showed it"
 
 
 def test_what_somebody_changed_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:

@@ -31,9 +31,7 @@ def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None
         (old,), (new,) = worktree.rehearsed(tree, "dev"), worktree.rehearsed(repository, "dev")
         assert old["inputs"] == {"made": "first", "from": str(tree)}
     assert new["inputs"] == {"made": "second", "from": str(repository)}
-    assert (
-        old["urn"] == new["urn"] == "urn:pulumi:dev::runner-platform::pulumi:pulumi:Stack$aws:s3/bucket:Bucket::store"
-    )
+    assert old["urn"] == new["urn"] == "urn:pulumi:dev::runner-platform::aws:s3/bucket:Bucket::store"
 
 
 def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) -> None:

@@ -97,10 +97,7 @@ def test_without_a_plan_the_program_says_what_was_never_made_and_what_goes(
     text = json.dumps({"version": 3, "checkpoint": {"latest": latest}})
     made.store.write(".pulumi/stacks/runner-platform/dev.json", text.encode())
     registered = [
-        SimpleNamespace(
-            urn=each["urn"].replace("::runnerplatform", "::pulumi:pulumi:Stack$runnerplatform"), custom=each["custom"]
-        )
-        for each in (*STATE[:3], resource(role("new")))
+        SimpleNamespace(urn=each["urn"], custom=each["custom"]) for each in (*STATE[:3], resource(role("new")))
     ]
     monkeypatch.setattr(remaining, "rehearse", lambda _: SimpleNamespace(registrations=registered))
     assert remaining.lines(made, "up", Progress()) == ["create Role new", "delete Role b"]

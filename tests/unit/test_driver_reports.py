@@ -81,9 +81,8 @@ def test_what_the_engine_told_becomes_a_finding_with_the_packs_severity() -> Non
     assert (soft.rule, soft.severity, soft.deferred, soft.fails) == ("B01", "medium", True, False)
 
 
-def test_a_finding_is_shown_where_the_program_makes_the_resource_whose_mock_has_a_shorter_urn() -> None:
-    mock = "urn:pulumi:dev::runner-platform::runnerplatform:index:RunnerIdentity$aws:iam/role:Role::job"
-    made = Shown(urn=mock, type="aws:iam/role:Role", name="job", inputs={}, source="components/runner_identity.py:70")
+def test_a_finding_is_shown_where_the_program_makes_the_resource() -> None:
+    made = Shown(urn=ROLE, type="aws:iam/role:Role", name="job", inputs={}, source="components/runner_identity.py:70")
     (found,) = policy_findings.of_events("dev", [VIOLATION], RULES, [made])
     assert (found.urn, found.made_at) == (ROLE, "components/runner_identity.py:70")
 
