@@ -53,7 +53,8 @@ def render(
         if cluster.served and not cluster.served.startswith(f"{cluster.pinned}."):
             text = f"{cluster.name} is pinned to Kubernetes {cluster.pinned}; the nearest built one, {cluster.served},"
             parts.append(Text(f"{text} serves it", style="yellow"))
-    parts += [Text.from_ansi(f"{proof.text}\n") for proof in proofs]
+    # Laid out already; what is wrong stands on one line, however long.
+    parts += [Text.from_ansi(f"{proof.text}\n", no_wrap=True, overflow="ignore") for proof in proofs]
     parts.append(_figures(meter))
     parts.append(_next(current))
     return Group(*parts)

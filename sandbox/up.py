@@ -76,7 +76,7 @@ def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> N
         sayer(console)(f"meanwhile in the sandbox: {text}")
     current = state.read(paths)
     if current is not None:
-        console.print(summary.render(current, organization.read(), deployed, meter, proofs))
+        console.print(summary.render(current, organization.read(), deployed, meter, proofs), crop=False)
     proof.require_fine(proofs)
 
 
