@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KARPENTER = "karpenter.sh/v1"
 EKS = "eks.amazonaws.com/v1"
 
-_ESTABLISHED_SECONDS = 20.0
+_ESTABLISHED_SECONDS = 120.0  # a second on idle cores; several clusters may start at once on busy ones
 _POLL_SECONDS = 0.05
 _KINDS = ((KARPENTER, "NodePool"), (KARPENTER, "NodeClaim"), (EKS, "NodeClass"))
 

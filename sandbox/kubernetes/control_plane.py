@@ -31,7 +31,7 @@ ETCD, API_SERVER = "etcd", "kube-apiserver"
 CLIENTS = ("kube-controller-manager", "kube-scheduler", "kwok")
 NAMES = (ETCD, API_SERVER, *CLIENTS)
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 _POLL_SECONDS = 0.1
 _PORTS = range(20_000, 32_000)
 
