@@ -1,7 +1,8 @@
 """The deployer's exec plugin: a token for the cluster, once the cluster accepts it.
 
-Access entries take effect some seconds after they are made, and until then the API server answers 401. So this asks
-`aws eks get-token` and tries the token until it is accepted, at most five minutes. It keeps nothing, and ends at once on a signal.
+Access entries take effect some seconds after they are made, and until then the API server answers 401; the access policy of an entry may
+take some more, and until then it answers 403. So this asks `aws eks get-token` and tries the token until it is accepted, at most five
+minutes, and until it may look around, at most one more. It keeps nothing, and ends at once on a signal.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
 
@@ -20,8 +21,16 @@ from dataclasses import dataclass
 from typing import Any
 
 WAIT_SECONDS = 300
+POLICY_SECONDS = 60
+"""What an access policy gets to take effect; after that the API server itself says what it refuses."""
 PAUSE_SECONDS = 2.0
 UNAUTHORIZED = 401
+REVIEW = {
+    "apiVersion": "authorization.k8s.io/v1",
+    "kind": "SelfSubjectAccessReview",
+    "spec": {"resourceAttributes": {"verb": "list", "resource": "namespaces"}},
+}
+"""What every access policy of the platform allows, the reader's too."""
 
 
 class TokenError(Exception):
@@ -52,13 +61,29 @@ class Server:
         Raises:
             TokenError: the server cannot be reached.
         """
+        return self._ask("/version", token) is not None
+
+    def lets_in(self, token: str) -> bool:
+        """Whether the access policy of the token's entry has taken effect; yes where the server would not say.
+
+        Raises:
+            TokenError: the server cannot be reached.
+        """
+        answer = self._ask("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", token, REVIEW)
+        return (answer or {}).get("status", {}).get("allowed") is not False
+
+    def _ask(self, path: str, token: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """The answer, empty where it is a refusal; None where the token is not known."""
         context = ssl.create_default_context(cadata=self.certificate_authority or None)
-        request = urllib.request.Request(f"{self.url}/version", headers={"Authorization": f"Bearer {token}"})  # noqa: S310  # https, from the kubeconfig
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)  # noqa: S310  # https, from the kubeconfig
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context):  # noqa: S310  # same
-                return True
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:  # noqa: S310  # same
+                found: dict[str, Any] = json.loads(answer.read() or b"{}")
+                return found
         except urllib.error.HTTPError as error:
-            return error.code != UNAUTHORIZED
+            return None if error.code == UNAUTHORIZED else {}
         except (urllib.error.URLError, OSError) as error:
             raise TokenError(
                 f"the API server {self.url} cannot be reached: {getattr(error, 'reason', error)}"
@@ -111,6 +136,9 @@ def accepted_token(cluster: str, region: str, profile: str, *, wait: float = WAI
             )
         time.sleep(PAUSE_SECONDS)
         credential = get_token(cluster, region, profile)
+    patience = time.monotonic() + min(wait, POLICY_SECONDS)
+    while server is not None and not server.lets_in(credential["status"]["token"]) and time.monotonic() < patience:
+        time.sleep(PAUSE_SECONDS)
     return credential
 
 

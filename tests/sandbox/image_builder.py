@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,27 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("buildah", "debootstrap")
 SUITE = "trixie"
-MIRRORS = {
-    "DEBIAN_MIRROR": "http://deb.debian.org/debian",
-    "DEBIAN_SECURITY_MIRROR": "http://deb.debian.org/debian-security",
-}
-"""Of today: the snapshots that an image is really built from are not a package registry."""
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 """Where Debian keeps what a machine trusts beside the usual authorities."""
 SECONDS = 1500
 BASE = "localhost/runner-base"
+
+
+@cache
+def mirrors() -> dict[str, str]:
+    """Build arguments with the mirrors that this machine's apt uses; skips the test where it uses none of Debian's.
+
+    They serve packages of today: the snapshots that an image is really built from are no mirrors.
+    """
+    if not shutil.which("apt-get"):
+        pytest.skip("this machine has no apt, which would name mirrors of Debian")
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False
+    )
+    found = {each.rstrip("/").rpartition("/")[2]: each.rstrip("/") for each in done.stdout.split()}
+    if not {"debian", "debian-security"} <= set(found):
+        pytest.skip("this machine's apt names no mirror of Debian and of its security updates")
+    return {"DEBIAN_MIRROR": found["debian"], "DEBIAN_SECURITY_MIRROR": found["debian-security"]}
 
 
 @dataclass(frozen=True)
@@ -112,10 +124,15 @@ class Builder:
         """A minimal Debian that trusts what this machine trusts, as image `BASE`."""
         root = self.folder / "base"
         done = self.program(
-            "debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, str(root), MIRRORS["DEBIAN_MIRROR"]
+            "debootstrap",
+            "--variant=minbase",
+            "--include=ca-certificates",
+            SUITE,
+            str(root),
+            mirrors()["DEBIAN_MIRROR"],
         )
         if done.returncode != 0 and "Failed getting release file" in done.stdout + done.stderr:
-            pytest.skip(f"Debian's mirror {MIRRORS['DEBIAN_MIRROR']} cannot be reached")
+            pytest.skip(f"Debian's mirror {mirrors()['DEBIAN_MIRROR']} cannot be reached")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         for file in AUTHORITIES.glob("*.crt"):
             shutil.copy(file, root / AUTHORITIES.relative_to("/"))

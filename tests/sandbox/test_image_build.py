@@ -24,7 +24,7 @@ from sandbox.kubernetes.client import KubeClient
 from sandbox.paths import Paths
 from sandbox.tools.result import Tools
 from tests.sandbox import job_pods
-from tests.sandbox.image_builder import BASE, MIRRORS, Builder, Container
+from tests.sandbox.image_builder import BASE, Builder, Container, mirrors
 from tests.unit.test_documents_config_toml import settings_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def container(builder: Builder, context: Path) -> Container:
         f"--layers={'RUNNER_PLATFORM_TESTED_BUILDER' in os.environ}".lower(),
         BASE_IMAGE=BASE,
         DEBIAN_PACKAGES=packages(builder, context),
-        **MIRRORS,
+        **mirrors(),
     )
     return builder.container(RUNNER)
 
@@ -93,7 +93,10 @@ def packages(builder: Builder, context: Path) -> str:
         mounts = [f"{context}:/context:ro"]
         for name in ("runner", "compiler"):
             command = ["/context/build/install-packages", "lock", f"/context/debian/{name}.txt"]
-            if base.output(*command, mounts=mounts, variables=MIRRORS) != (context / f"debian/{name}.txt").read_text():
+            if (
+                base.output(*command, mounts=mounts, variables=mirrors())
+                != (context / f"debian/{name}.txt").read_text()
+            ):
                 return "current"
         return "install"
     finally:
