@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
 
-EXEC_TIMEOUT_SECONDS = 330.0
+EXEC_TIMEOUT_SECONDS = 390.0
 """A credential command may wait 5 minutes for a fresh access entry; the rest is its own start."""
 
 _EXPIRY_MARGIN = timedelta(seconds=60)
@@ -101,10 +101,17 @@ class ExecToken:
 
     Args:
         spec: The `exec` object of the kubeconfig's user.
+        cluster: The `cluster` object of the kubeconfig, for a command that asks for it (`provideClusterInfo`), as client-go gives it.
         environment: Variables the command sees; the caller's own by default.
     """
 
-    def __init__(self, spec: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        cluster: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._cluster = cluster if spec.get("provideClusterInfo") else None
         self._spec = spec
         self._environment = environment
         self._lock = threading.Lock()
@@ -130,7 +137,8 @@ class ExecToken:
     def _run(self) -> None:
         environment = dict(os.environ if self._environment is None else self._environment)
         environment |= {item["name"]: item["value"] for item in self._spec.get("env") or []}
-        information = {"apiVersion": self._spec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": False}}
+        asked = {"interactive": False, **({"cluster": dict(self._cluster)} if self._cluster else {})}
+        information = {"apiVersion": self._spec["apiVersion"], "kind": "ExecCredential", "spec": asked}
         environment["KUBERNETES_EXEC_INFO"] = json.dumps(information)
         command = [self._spec["command"], *(self._spec.get("args") or [])]
         try:
@@ -179,7 +187,7 @@ def read_kubeconfig(text: str, *, context: str | None = None, folder: Path | Non
         server=server,
         ca_pem=_material(cluster, "certificate-authority", base),
         certificate=(certificate, key) if certificate and key else None,
-        token=_token_source(user, base),
+        token=_token_source(user, cluster, base),
         namespace=chosen.get("namespace"),
         verify=not cluster.get("insecure-skip-tls-verify", False),
     )
@@ -200,9 +208,9 @@ def _material(entry: dict[str, Any], key: str, folder: Path) -> str | None:
     return (folder / file).read_text() if file else None
 
 
-def _token_source(user: dict[str, Any], folder: Path) -> Callable[[], str] | None:
+def _token_source(user: dict[str, Any], cluster: dict[str, Any], folder: Path) -> Callable[[], str] | None:
     if user.get("exec"):
-        return ExecToken(user["exec"])
+        return ExecToken(user["exec"], cluster)
     if user.get("tokenFile"):
         file = folder / user["tokenFile"]
         return lambda: file.read_text().strip()

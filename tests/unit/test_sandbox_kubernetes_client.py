@@ -259,6 +259,17 @@ def command(script: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_exec_command_hears_of_its_cluster_if_it_asks(wanted: bool) -> None:
+    script = (
+        "import os, json\n"
+        "asked = json.loads(os.environ['KUBERNETES_EXEC_INFO'])['spec'].get('cluster', {})\n"
+        "print(json.dumps({'status': {'token': asked.get('server', 'none')}}))"
+    )
+    token = ExecToken({**command(script), "provideClusterInfo": wanted}, {"server": "https://here"})
+    assert token() == ("https://here" if wanted else "none")
+
+
 def test_an_exec_command_is_run_with_its_variables_and_again_only_when_its_token_is_refused(tmp_path: Path) -> None:
     counter = tmp_path / "runs"
     script = (
