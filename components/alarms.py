@@ -2,7 +2,7 @@
 
 Owns the CloudWatch add-on with its role, namespace and log groups, the metrics that are made from the managers' log, and the alarms.
 Leaves out the topic and whoever listens to it: an alarm is for people whom the platform does not know. What each alarm watches, and
-why, is in `components/documents/alarms.py`; what to do about it in docs/alarms.md.
+why, is in `components/documents/alarms.py`; what to do about it in docs/operate/alarms.md.
 """
 
 from __future__ import annotations

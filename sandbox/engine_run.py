@@ -2,7 +2,7 @@
 
 Owns those processes: a session of their own, SIGINT forwarded, their identity on disk so that what a killed run left behind can be ended,
 and reading the events that they write. Leaves out what is deployed (`sandbox.deploy`); locks, repairs and signals of the engine are the
-driver's (`docs/driver.md`).
+driver's (`docs/operate/driver.md`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Owns the variables that `sandbox env` prints, the AWS config and credentials fil
 All of it lives below the sandbox's root: the person's own AWS and Kubernetes files are neither read nor written. The
 keys, the passphrase and the GitLab token here are public and worth nothing outside this machine.
 
-Two variables are for who plays a job beside the clusters (docs/prove.md): `RUNNER_PLATFORM_JOB_ENDPOINT` is the listener of AWS that
+Two variables are for who plays a job beside the clusters (docs/operate/prove.md): `RUNNER_PLATFORM_JOB_ENDPOINT` is the listener of AWS that
 takes no root keys, and `RUNNER_PLATFORM_SIGNING_KEYS` a folder with `<last part of the issuer>/keys/service-account.key` for each
 cluster.
 """

@@ -1,6 +1,6 @@
 """The proof at the end of `make up`: `runner-platform prove` for each deployed stack, side by side.
 
-Owns the processes and what they printed. Leaves out what is tried (`automation.prove`, docs/prove.md): the sandbox runs the command
+Owns the processes and what they printed. Leaves out what is tried (`automation.prove`, docs/operate/prove.md): the sandbox runs the command
 that a person would.
 """
 
@@ -103,5 +103,5 @@ def require_fine(proofs: Sequence[Proved]) -> None:
     if red:
         raise SandboxError(
             f"access is not as the settings of {' and '.join(red)} say: the lines that begin with WRONG name each cell",
-            f"`runner-platform prove --stack {red[0]}` tries again; docs/prove.md says what each means",
+            f"`runner-platform prove --stack {red[0]}` tries again; docs/operate/prove.md says what each means",
         )

@@ -139,7 +139,7 @@ def trail(settings: FoundationSettings) -> Check:
                 return Check(name=name, state=State.FINE, text=each["TrailARN"])
     if refused:
         return Check(name=name, state=State.UNKNOWN, text=f"it cannot be looked for everywhere: {refused}")
-    text = "none of all regions exists, so nobody could say later who did what; make one in the management account (docs/bootstrap.md)"
+    text = "none of all regions exists, so nobody could say later who did what; make one in the management account (docs/operate/bootstrap.md)"
     return Check(name=name, state=State.WARNING, text=text)
 
 

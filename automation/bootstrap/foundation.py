@@ -76,7 +76,7 @@ class Move:
         name = backend.bucket(self.settings)
         raise FailedError(
             f"nothing was made: bucket {name} is there, and neither it nor {self.work} has a state of {STACK}. If an earlier bootstrap made "
-            f"it, name its folder with --work. If the state was in it and was lost, bring it back (docs/day-2.md). A bucket that never held one is deleted"
+            f"it, name its folder with --work. If the state was in it and was lost, bring it back (docs/operate/recovery.md). A bucket that never held one is deleted"
         )
 
     def act(self) -> None:

@@ -82,7 +82,7 @@ class Bootstrap:
             self.say(f"  {each.state.value:8} {each.name}: {each.text}")
         problems = [each.name for each in found if each.state is State.PROBLEM]
         if problems:
-            raise FailedError(f"nothing was made; in the way: {', '.join(problems)} (docs/bootstrap.md)")
+            raise FailedError(f"nothing was made; in the way: {', '.join(problems)} (docs/operate/bootstrap.md)")
 
     def _step(self, name: str, *, done: bool, act: Callable[[], None]) -> None:
         word = "done" if done else "to do" if self.dry_run else "now"
@@ -134,7 +134,7 @@ class Bootstrap:
         lines = [
             *first,
             'export PULUMI_BACKEND_URL="$(runner-platform backend)"',
-            "export GITLAB_TOKEN=…                     # docs/gitlab-token.md",
+            "export GITLAB_TOKEN=…                     # docs/operate/gitlab-tokens.md",
             f"runner-platform up --stack {self.stacks[0] if self.stacks else '…'}",
         ]
         return "\n".join(["next:", *(f"  {line}" for line in lines)])

@@ -25,4 +25,4 @@ def render(
     from automation import inspect  # noqa: PLC0415  # see above
 
     written = context.write(inspect.settings_of(stack), folder)
-    typer.echo(f"{len(written)} files in {folder}; docs/runner-image.md tells how to build them")
+    typer.echo(f"{len(written)} files in {folder}; docs/operate/runner-image.md tells how to build them")

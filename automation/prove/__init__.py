@@ -1,1 +1,1 @@
-"""Access, tried: real tokens and real SDKs against what the settings promise (docs/prove.md)."""
+"""Access, tried: real tokens and real SDKs against what the settings promise (docs/operate/prove.md)."""

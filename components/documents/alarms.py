@@ -69,7 +69,7 @@ class Alarm:
     missing: str
     """What no data means: `breaching` or `notBreaching`."""
     description: str
-    """What a person reads in the message; names the section of docs/alarms.md."""
+    """What a person reads in the message; names the section of docs/operate/alarms.md."""
 
 
 def log_group(cluster: str, kind: str) -> str:
@@ -114,7 +114,7 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
             periods=DOWN_MINUTES,
             missing="breaching",
             description=f"{cluster}: no manager of class {runner_class} was ready for {DOWN_MINUTES} minutes, or nothing says that one was. "
-            "Its jobs stay queued in GitLab. docs/alarms.md, manager down",
+            "Its jobs stay queued in GitLab. docs/operate/alarms.md, manager down",
         ),
         "jobs-pending": _in_the_log(
             cluster,
@@ -122,7 +122,7 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
             threshold=1,
             period=_whole_minutes(poll_timeout),
             description=f"{cluster}: a job of class {runner_class} was given up because its pod did not start within {poll_timeout} s. "
-            "docs/alarms.md, jobs pending",
+            "docs/operate/alarms.md, jobs pending",
         ),
         "system-failures": _in_the_log(
             cluster,
@@ -130,7 +130,7 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
             threshold=SYSTEM_FAILURES,
             period=SYSTEM_FAILURES_MINUTES * MINUTE,
             description=f"{cluster}: {SYSTEM_FAILURES} or more jobs of class {runner_class} failed within {SYSTEM_FAILURES_MINUTES} minutes by no fault "
-            "of their own. docs/alarms.md, system failures",
+            "of their own. docs/operate/alarms.md, system failures",
         ),
     }
 
@@ -155,7 +155,7 @@ def unschedulable(*, cluster: str, poll_timeout: int) -> Alarm:
         period=MINUTE,
         periods=_whole_minutes(poll_timeout) // MINUTE,
         missing="notBreaching",
-        description=f"{cluster}: for {poll_timeout} s there was always a pod without a node. docs/alarms.md, unschedulable",
+        description=f"{cluster}: for {poll_timeout} s there was always a pod without a node. docs/operate/alarms.md, unschedulable",
     )
 
 

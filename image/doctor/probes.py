@@ -50,7 +50,7 @@ class Answer:
     """ISO 8601; empty where the SDK does not know."""
     error: str = ""
     kind: str = ""
-    """The error's name, as `docs/prove.md` lists them."""
+    """The error's name, as `docs/operate/prove.md` lists them."""
 
 
 def here(environment: Mapping[str, str]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     stops="A01, A03, A12, A18, A19: a chain of roles, accounts and pods ends where nobody declared it",
     remedy="Change accounts or runners in the stack file if the access is meant; else mend the trust at the end of the chain.",
     settings=WHOSE,
-    source="docs/policies.md",
+    source="docs/operate/policies.md",
     severity=Severity.CRITICAL,
 )
 def matrix_is_as_declared(stack: Stack) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from policies.rule import Case
     from policies.stack import Stack
 
-DOCS = "docs/policies.md"
+DOCS = "docs/operate/policies.md"
 
 
 @resource_rule(
@@ -27,7 +27,7 @@ DOCS = "docs/policies.md"
     stops="A25: a profile points elsewhere, and a role for one account lands in another",
     remedy="Give the resource a provider of components/providers.py; pulumi:disable-default-providers stays on.",
     settings=("accounts.{account}",),
-    source="docs/policies.md",
+    source="docs/operate/policies.md",
 )
 def provider_is_pinned(resource: Case) -> Iterator[str]:
     """An explicit provider, one allowed account, and the profile of that account."""

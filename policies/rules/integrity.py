@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     stops="A28: an open job pushes an image that a deploy job runs, and acts with its rights",
     remedy="Keep the prefixes of the levels apart: ecr-push of open pushes to open/, protected classes run protected/.",
     settings=("accounts.{account}.{level}", "runners.{runner}"),
-    source="docs/policies.md",
+    source="docs/operate/policies.md",
     severity=Severity.CRITICAL,
 )
 def images_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
@@ -44,7 +44,7 @@ def images_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
     stops="A29: an open job writes state or a cache archive that a deploy job then trusts",
     remedy="Keep state and cache keys below their level's and class's prefix (config/names.py).",
     settings=("accounts.{account}.{level}", "runners.{runner}"),
-    source="docs/policies.md",
+    source="docs/operate/policies.md",
     severity=Severity.CRITICAL,
 )
 def objects_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:

@@ -251,7 +251,7 @@ def cluster_access_is_left_alone(case: Case) -> Iterator[str]:
     demands="the boundary and the deployer's permissions are, statement for statement, what the pack's own checkout says",
     stops="A11: one of the two documents that other rules leave alone is opened, and with it every account",
     remedy="Change components/documents/boundary.py or platform_roles.py in a merge request of its own, and no copy of them anywhere.",
-    source="docs/policies.md",
+    source="docs/operate/policies.md",
     severity=Severity.CRITICAL,
 )
 def foundation_is_reviewed(case: Case) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`python -m tests.mutations`: try mutations on the real program and print what the pack says; `--write` renews docs/attacks.md instead."""
+"""`python -m tests.mutations`: try mutations on the real program and print what the pack says; `--write` renews docs/understand/attacks.md instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def main() -> int:
     """Try the mutations of the named attacks, all without a name; 1 where the pack does not say what is expected."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("attacks", nargs="*", help="ids such as A07; all mutations without one")
-    parser.add_argument("--write", action="store_true", help="renew the tables of docs/attacks.md, and try nothing")
+    parser.add_argument(
+        "--write", action="store_true", help="renew the tables of docs/understand/attacks.md, and try nothing"
+    )
     asked = parser.parse_args()
     if asked.write:
         report.PAGE.write_text(report.page(report.PAGE.read_text()))

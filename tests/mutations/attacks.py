@@ -17,7 +17,7 @@ class Attack(NamedTuple):
 ATTACKS = {
     "A01": Attack(
         "A job reads the nodes' role from the metadata service",
-        "whether a node enforces network policies: a person tries it on the first cluster ([first-real-cluster.md](first-real-cluster.md))",
+        "whether a node enforces network policies: a person tries it on the first cluster ([first-real-cluster.md](../operate/first-real-cluster.md))",
     ),
     "A02": Attack(
         "A pod with the node's network or processes gets past the limits on metadata",
@@ -65,13 +65,13 @@ ATTACKS = {
     ),
     "A19": Attack(
         "A merge request's own code runs with the preview's credentials, or weakens the pack that judges it",
-        "a changed pipeline file: the binding gate is the preview after the merge ([merge-requests.md](merge-requests.md))",
+        "a changed pipeline file: the binding gate is the preview after the merge ([merge-requests.md](../operate/merge-requests.md))",
     ),
     "A20": Attack("The right to make pods in a namespace is the right to all accounts and secrets in it", ""),
     "A21": Attack("A right in AWS is turned into the right to rule the cluster, or to be any role", ""),
     "A22": Attack(
         "A stolen runner token takes jobs and their secrets",
-        "that a token is used elsewhere: GitLab lists the runner's managers ([gitlab-token.md](gitlab-token.md))",
+        "that a token is used elsewhere: GitLab lists the runner's managers ([gitlab-tokens.md](../operate/gitlab-tokens.md))",
     ),
     "A23": Attack("A job picks the managers' nodes, or another class's", ""),
     "A24": Attack("A job runs a private image that another project's job left on the node", ""),

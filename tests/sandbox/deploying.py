@@ -179,10 +179,10 @@ class Job:
 
 
 def documented(name: str) -> str:
-    """The block of docs/deploying.md whose first line names it, as a user copies it."""
-    text = (PROJECT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    """The block of docs/use/deploying.md whose first line names it, as a user copies it."""
+    text = (PROJECT / "docs" / "use" / "deploying.md").read_text(encoding="utf-8")
     found = re.findall(rf"```\w+\n(# {re.escape(name)}\n.*?)```", text, re.DOTALL)
-    assert len(found) == 1, f"docs/deploying.md has {len(found)} blocks of {name}"
+    assert len(found) == 1, f"docs/use/deploying.md has {len(found)} blocks of {name}"
     return str(found[0])
 
 

@@ -1,4 +1,4 @@
-"""The Terraform job of SennCloud's article, as docs/deploying.md shows it: runs on `deploy`, refused on `small`.
+"""The Terraform job of SennCloud's article, as docs/use/deploying.md shows it: runs on `deploy`, refused on `small`.
 
 OpenTofu is real, and so are its S3 backend and the library that finds credentials. The AWS provider is a stand-in with the same library,
 because the real one cannot be had here: it reads the provider block and answers who the job is.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 STACK, CLASS, QUIET = "dev", "small", "review"
-PAGE = (load.ROOT / "docs/day-2.md").read_text()
+PAGE = (load.ROOT / "docs/operate/recovery.md").read_text()
 TABLE = PAGE.partition("## Jobs are pending")[2].partition("\n## ")[0]
 COMMANDS = [
     text for text in re.findall(r"`([^`]+)`", TABLE) if text.startswith("kubectl") and " logs " not in text

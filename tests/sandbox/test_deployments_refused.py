@@ -1,6 +1,6 @@
 """What a deployment is refused, each beside the same request made rightly, so that a refusal is never a broken set-up.
 
-Every refusal is an AccessDenied that names the action. docs/deploying.md says why each is refused.
+Every refusal is an AccessDenied that names the action. docs/use/deploying.md says why each is refused.
 """
 
 from __future__ import annotations

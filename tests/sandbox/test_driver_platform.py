@@ -191,7 +191,7 @@ def test_a_cancelled_run_of_the_platform_is_finished_by_the_next(sandbox: Sandbo
 
 @pytest.mark.usefixtures("aws")
 def test_a_lost_cluster_is_rebuilt_with_everything_in_it(sandbox: Sandbox) -> None:
-    """As docs/day-2.md says, command by command."""
+    """As docs/operate/recovery.md says, command by command."""
     eks = boto3.Session(profile_name="platform-cicd").client("eks")
     eks.delete_cluster(name="runner-platform-dev")
     until(lambda: "runner-platform-dev" not in eks.list_clusters()["clusters"], "the cluster's end", 120)

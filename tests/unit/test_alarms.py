@@ -272,9 +272,9 @@ def test_the_component_refuses_to_be_made_without_a_topic() -> None:
 
 
 def test_every_alarm_names_a_section_of_the_page_that_says_what_to_do() -> None:
-    sections = re.findall(r"^## (.+)$", (load.ROOT / "docs" / "alarms.md").read_text(), re.MULTILINE)
+    sections = re.findall(r"^## (.+)$", (load.ROOT / "docs" / "operate" / "alarms.md").read_text(), re.MULTILINE)
     for each in alarmed().of_type(ALARM):
         page, section = each.inputs["alarmDescription"].rpartition(". ")[2].split(", ")
-        assert page == "docs/alarms.md"
+        assert page == "docs/operate/alarms.md"
         assert section.capitalize() in sections, each.name
         assert len(each.inputs["alarmDescription"]) <= 1024, "CloudWatch takes no more"

@@ -20,9 +20,9 @@ from config.sections import RESERVED_NAMES, Runner
 
 DOCS = load.ROOT / "docs"
 PAGES = [load.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-CLASSES = (DOCS / "runner-classes.md").read_text()
-FIRST_CLUSTER = (DOCS / "first-real-cluster.md").read_text()
-TOKENS = (DOCS / "gitlab-token.md").read_text()
+CLASSES = (DOCS / "use" / "runner-classes.md").read_text()
+FIRST_CLUSTER = (DOCS / "operate" / "first-real-cluster.md").read_text()
+TOKENS = (DOCS / "operate" / "gitlab-tokens.md").read_text()
 
 
 def _rows(text: str, first: str) -> list[list[str]]:
@@ -49,10 +49,25 @@ def test_links_lead_to_files_and_headings_that_exist(page: Any) -> None:
 
 def test_the_readme_stays_short_and_every_decision_shorter() -> None:
     assert len(PAGES[0].read_text().splitlines()) < 130
-    for page in (DOCS / "adr").glob("*.md"):
+    for page in (DOCS / "adr").glob("0*.md"):
         text = page.read_text()
         assert len(text.splitlines()) < 30, page.name
         assert all(f"**{part}" in text for part in ("Context", "Decision", "Consequence")), page.name
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if not page.startswith("adr/")} <= set(re.findall(r"\]\(([^)]+)\)", index))
+
+
+def test_the_index_of_decisions_lists_every_decision_by_its_title() -> None:
+    rows = _rows((DOCS / "adr" / "README.md").read_text(), "number")
+    decisions = sorted((DOCS / "adr").glob("0*.md"))
+    assert [(row[0], row[1]) for row in rows] == [
+        (f"[{number}]({page.name})", page.read_text().splitlines()[0].removeprefix(f"# {number}. "))
+        for number, page in enumerate(decisions, start=1)
+    ]
 
 
 def test_every_key_of_a_class_is_listed_with_its_default() -> None:

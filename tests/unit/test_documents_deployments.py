@@ -1,6 +1,6 @@
 """What deployment tools call, and that the capabilities allow it: judged on the documents, without any cloud.
 
-The calls are those of the AWS provider of Terraform and OpenTofu for the resources that docs/deploying.md shows. What a tool reads after
+The calls are those of the AWS provider of Terraform and OpenTofu for the resources that docs/use/deploying.md shows. What a tool reads after
 it wrote is as needed as the write: a missing read fails an apply half way.
 Source: https://github.com/hashicorp/terraform-provider-aws, internal/service/{ecs,iam,logs,apigatewayv2,ecr}
 """

@@ -245,7 +245,7 @@ def test_no_template_names_a_stored_key() -> None:
 
 
 def test_the_pages_pipeline_for_teams_gives_inputs_that_exist() -> None:
-    page = (load.ROOT / "docs/pipelines.md").read_text()
+    page = (load.ROOT / "docs/use/pipelines.md").read_text()
     includes = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["include"]
     for include in includes:
         name = include["component"].rpartition("/")[2].partition("@")[0]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Who am I, by the AWS CLI on PATH (1 or 2): one JSON line, `{"arn", "account", "expires"}` or `{"error", "kind"}`.
 
-Usage: probe.py PROFILE, where an empty PROFILE names none. The environment is used as it is. `docs/prove.md` lists the kinds.
+Usage: probe.py PROFILE, where an empty PROFILE names none. The environment is used as it is. `docs/operate/prove.md` lists the kinds.
 Standard library alone, so that it runs wherever the CLI does.
 """
 

@@ -1,6 +1,6 @@
 // Who am I, by the AWS SDK for Go v2: one JSON line, {"arn", "account", "expires"} or {"error", "kind"}.
 //
-// Usage: probe-go PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/prove.md lists the kinds.
+// Usage: probe-go PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/operate/prove.md lists the kinds.
 package main
 
 import (

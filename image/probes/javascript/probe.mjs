@@ -1,6 +1,6 @@
 // Who am I, by the AWS SDK for JavaScript v3: one JSON line, {"arn", "account", "expires"} or {"error", "kind"}.
 //
-// Usage: node probe.mjs PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/prove.md lists the kinds.
+// Usage: node probe.mjs PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/operate/prove.md lists the kinds.
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 
 const UNREACHABLE = new Set(["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EHOSTUNREACH", "EAI_AGAIN"]);
