@@ -15,8 +15,8 @@ from config.names import namespace_jobs, namespace_manager
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from config.capabilities import Level
     from config.foundation import FoundationSettings
-    from config.model import Level
     from config.settings import Settings
 
 

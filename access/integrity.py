@@ -17,7 +17,7 @@ from access.documents import without_variables
 from access.graph import Node
 from access.judgement import may, places
 from access.world import ROLE_KINDS
-from config.model import Level
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

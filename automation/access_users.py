@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from config.model import Level
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable

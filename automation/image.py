@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from automation.errors import FailedError
 from components.documents.config_toml import JOB_USER
-from components.documents.profiles import class_profiles, rendered
+from components.documents.profiles import aws_config_text, class_profiles
 from config.load import ROOT
 from config.versions import RUNNER_IMAGE_TAG
 
@@ -80,7 +80,7 @@ def without_identity(settings: Settings) -> str:
     """
     accounts = {account for name in settings.runners for account in settings.accounts_of(name)}
     keys = {"credential_process": NO_IDENTITY, "region": settings.organization.region}
-    return rendered(
+    return aws_config_text(
         {"default": keys, "profile base": keys} | {f"profile {account}": keys for account in sorted(accounts)}
     )
 

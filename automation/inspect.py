@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from automation.errors import WrongUseError
-from components.documents import plans
+from components.documents import checks
 from components.documents import profiles as documents
 from components.documents.helm_values import helm_values
-from config import across, foundation, load
+from config import between_stacks, foundation, load
 from config.errors import SettingsError, unknown_key
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def agree(names: Sequence[str]) -> None:
     Raises:
         SettingsError: with every problem of the first stack that has some, or of all of them together.
     """
-    stacks = {stack: load.of_stack(stack, plans.problems) for stack in names if stack != foundation.STACK}
+    stacks = {stack: load.of_stack(stack, checks.problems) for stack in names if stack != foundation.STACK}
     base = load.of_foundation()
-    problems = [*across.organizations(base, stacks), *across.account_ids(base, stacks)]
-    problems += [*across.runner_tags(stacks), *across.levels(stacks)]
+    problems = [*between_stacks.organizations(base, stacks), *between_stacks.account_ids(base, stacks)]
+    problems += [*between_stacks.runner_tags(stacks), *between_stacks.levels(stacks)]
     if problems:
         raise SettingsError("The stack files", problems)
 
@@ -129,7 +129,7 @@ def settings_of(stack: str) -> Settings:
     """
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    return load.of_stack(known(stack), plans.problems)
+    return load.of_stack(known(stack), checks.problems)
 
 
 def _settings_with(stack: str, runner_class: str) -> Settings:

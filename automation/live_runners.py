@@ -17,8 +17,8 @@ import requests
 
 from automation import inspect, stacks
 from automation.errors import FailedError
-from components.documents.runner_settings import RunnerSettings, runner_settings
-from config.model import Level
+from components.documents.runner_object import RunnerAttributes, runner_attributes
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class LiveRunner:
     """Sentences; empty where the runner is as the settings say."""
 
 
-def differences(wanted: RunnerSettings, live: Mapping[str, Any], *, level: Level) -> list[str]:
+def differences(wanted: RunnerAttributes, live: Mapping[str, Any], *, level: Level) -> list[str]:
     """What differs between a runner as it should be and as GitLab describes it (`GET /runners/:id`)."""
     found: list[str] = []
     for key in ("runner_type", "access_level", "locked", "maximum_timeout", "paused"):
@@ -121,7 +121,7 @@ def _compare_one(settings: Settings, name: str, runner_id: int | None, api: gitl
     except (gitlab.exceptions.GitlabError, requests.RequestException) as error:
         raise FailedError(f"GitLab at {api.url} cannot be asked: {error}") from None
     projects = tuple(str(each.get("path_with_namespace", each["id"])) for each in live.get("projects") or ())
-    wanted, level = runner_settings(settings, name), settings.runners[name].level
+    wanted, level = runner_attributes(settings, name), settings.runners[name].level
     return LiveRunner(
         runner_class=name, id=runner_id, projects=projects, differences=tuple(differences(wanted, live, level=level))
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from components.documents.nodes import managers_plan, node_plan
+from components.documents.node_pool import class_capacity, managers_capacity
 from config.versions import KUBERNETES_SUPPORT_ENDS
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def quota(settings: Settings) -> str:
 
 def needed_vcpus(settings: Settings) -> tuple[int, int]:
     """VCPUs of a stack at full load: on demand, and those of spot classes."""
-    loads = {name: node_plan(runner).full_load_cpu for name, runner in settings.runners.items()}
+    loads = {name: class_capacity(runner).full_load_cpu for name, runner in settings.runners.items()}
     spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
     # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
-    return sum(loads.values()) + managers_plan(len(settings.runners)).full_load_cpu, spot
+    return sum(loads.values()) + managers_capacity(len(settings.runners)).full_load_cpu, spot

@@ -21,7 +21,7 @@ from automation.gate.process import PackProcess
 from automation.gate.shown import registered, requests
 from automation.rehearsal import rehearse
 from config import load, settings
-from config.model import Level
+from config.capabilities import Level
 from policies.rules import RULES
 
 if TYPE_CHECKING:

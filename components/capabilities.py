@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents.permissions import of_capability
+from components.documents.capabilities import capability_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from components.documents.permissions import Grantee
-    from config.model import Capability
+    from components.documents.capabilities import Grantee
+    from config.capabilities import Capability
 
 
-def with_capabilities(
+def attach_capabilities(
     name: str, role: aws.iam.Role, capabilities: Sequence[Capability], grantee: Grantee, parent: pulumi.Resource
 ) -> pulumi.Output[str]:
     """Give a role its capabilities; returns its ARN, known once all policies are attached.
@@ -33,7 +33,7 @@ def with_capabilities(
             f"{name}-{capability.value}",
             name=capability.value,
             role=role.name,
-            policy=pulumi.Output.json_dumps(of_capability(capability, grantee)),
+            policy=pulumi.Output.json_dumps(capability_document(capability, grantee)),
             opts=pulumi.ResourceOptions(parent=parent),
         )
         for capability in capabilities

@@ -14,19 +14,29 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from components.cluster_access import ClusterAccess, ClusterAccessArgs
-from components.cluster_roles import ClusterRoles, ClusterRolesArgs
+from components.documents import statements, trust
+from components.documents.cluster import tagging_permissions
 from components.documents.storage import key_policy
 from components.providers import cluster_provider
+from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.cluster_sections import Cluster as ClusterSettings
     from config.names import Names
+    from config.sections import Cluster as ClusterSettings
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 LOG_DAYS = 90
+CLUSTER_POLICIES = (
+    "AmazonEKSClusterPolicy",
+    "AmazonEKSComputePolicy",
+    "AmazonEKSBlockStoragePolicy",
+    "AmazonEKSLoadBalancingPolicy",
+    "AmazonEKSNetworkingPolicy",
+)
+NODE_POLICIES = ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
+ADMIN, VIEW, NODE = "AmazonEKSClusterAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSAutoNodePolicy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,4 +196,133 @@ class Cluster(pulumi.ComponentResource):
             metadata={"name": "amazon-vpc-cni", "namespace": "kube-system"},
             data={"enable-network-policy-controller": "true"},
             opts=pulumi.ResourceOptions(parent=self, provider=self.inside),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRolesArgs:
+    """Inputs of `ClusterRoles`."""
+
+    names: Names
+    """Names of the stack."""
+
+
+class ClusterRoles(pulumi.ComponentResource):
+    """Roles of control plane and nodes."""
+
+    cluster_role_arn: pulumi.Output[str]
+    """Role of the control plane."""
+    node_role_arn: pulumi.Output[str]
+    """Role of the nodes."""
+    node_role_name: pulumi.Output[str]
+    """Its name, as a NodeClass wants it."""
+    attachments: list[pulumi.Resource]
+    """What must stand before the cluster, and outlive it."""
+
+    def __init__(self, name: str, args: ClusterRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:ClusterRoles", name, None, opts)
+        self._name, self._names = name, args.names
+        control_plane = self._role(
+            "cluster",
+            args.names.cluster_role(),
+            trust.service("eks.amazonaws.com", actions=("sts:AssumeRole", "sts:TagSession")),
+        )
+        node = self._role(
+            "node",
+            args.names.node_role(),
+            trust.service(trust.service_principal("ec2", args.names.organization.partition)),
+        )
+        self.attachments = [
+            *self._attach("cluster", control_plane, CLUSTER_POLICIES),
+            *self._attach("node", node, NODE_POLICIES),
+            aws.iam.RolePolicy(
+                f"{name}-cluster-tagging",
+                name="tagging",
+                role=control_plane.name,
+                policy=pulumi.Output.json_dumps(tagging_permissions(args.names.organization.partition)),
+                opts=pulumi.ResourceOptions(parent=self),
+            ),
+        ]
+        self.cluster_role_arn, self.node_role_arn, self.node_role_name = control_plane.arn, node.arn, node.name
+        self.register_outputs({"cluster_role_arn": self.cluster_role_arn, "node_role_arn": self.node_role_arn})
+
+    def _role(self, role: str, physical_name: str, document: statements.Document) -> aws.iam.Role:
+        return aws.iam.Role(
+            f"{self._name}-{role}",
+            name=physical_name,  # fixed: the access reasoner and the deployer's permissions know it
+            path=self._names.role_path,
+            assume_role_policy=pulumi.Output.json_dumps(document),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _attach(self, role: str, to: aws.iam.Role, policies: Sequence[str]) -> list[aws.iam.RolePolicyAttachment]:
+        partition = self._names.organization.partition
+        return [
+            aws.iam.RolePolicyAttachment(
+                f"{self._name}-{role}-{policy.lower()}",
+                role=to.name,
+                policy_arn=f"arn:{partition}:iam::aws:policy/{policy}",
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for policy in policies
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterAccessArgs:
+    """Inputs of `ClusterAccess`."""
+
+    names: Names
+    """Names of the stack."""
+    account_id: str
+    """Account of the cluster, and of its deployer and reader."""
+    cluster_name: pulumi.Input[str]
+    """The cluster."""
+    administrators: Sequence[str]
+    """ARNs of roles of people who administer it."""
+    node_role_arn: pulumi.Input[str]
+    """Role of the nodes."""
+
+
+class ClusterAccess(pulumi.ComponentResource):
+    """Who may enter the cluster's API."""
+
+    deployer: pulumi.Resource
+    """Policy of the deployer's entry: what the Kubernetes provider waits for."""
+    nodes: pulumi.Resource
+    """Policy of the nodes' entry: without it none joins."""
+
+    def __init__(self, name: str, args: ClusterAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("runnerplatform:index:ClusterAccess", name, None, opts)
+        self._name, self._args = name, args
+        partition = args.names.organization.partition
+        deployer = role_arn(partition, args.account_id, PLATFORM_ROLE_PATH, DEPLOYER_ROLE)
+        reader = role_arn(partition, args.account_id, PLATFORM_ROLE_PATH, READER_ROLE)
+        self.deployer = self._let_in("deployer", deployer, ADMIN)
+        self._let_in("reader", reader, VIEW)
+        self.nodes = self._let_in("nodes", args.node_role_arn, NODE, kind="EC2")
+        for arn in sorted(set(args.administrators) - {deployer, reader}):
+            # The logical name holds the role, not its place in the list: reordering the setting changes nothing. A role's name is
+            # unique in its account only, and may well be `reader`.
+            self._let_in(f"administrator-{arn.split(':')[4]}-{arn.rpartition('/')[2]}", arn, ADMIN)
+        self.register_outputs({})
+
+    def _let_in(
+        self, who: str, principal_arn: pulumi.Input[str], policy: str, kind: str = "STANDARD"
+    ) -> pulumi.Resource:
+        child = pulumi.ResourceOptions(parent=self)
+        entry = aws.eks.AccessEntry(
+            f"{self._name}-{who}",
+            cluster_name=self._args.cluster_name,
+            principal_arn=principal_arn,
+            type=kind,
+            opts=child,
+        )
+        return aws.eks.AccessPolicyAssociation(
+            f"{self._name}-{who}-policy",
+            cluster_name=self._args.cluster_name,
+            principal_arn=principal_arn,
+            policy_arn=f"arn:{self._args.names.organization.partition}:eks::aws:cluster-access-policy/{policy}",
+            access_scope={"type": "cluster"},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[entry]),
         )

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.capabilities import with_capabilities
-from components.documents.permissions import Grantee
+from components.capabilities import attach_capabilities
+from components.documents.capabilities import Grantee
 from components.documents.trust import roles_of_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.model import Capability, Level
+    from config.capabilities import Capability, Level
     from config.names import Names
 
 SESSION_SECONDS = 3600
@@ -82,5 +82,5 @@ class DelegatedRole(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         grantee = Grantee(names=names, account_id=args.account_id, level=args.level)
-        self.arn = with_capabilities(name, role, args.capabilities, grantee, self)
+        self.arn = attach_capabilities(name, role, args.capabilities, grantee, self)
         self.register_outputs({"arn": self.arn})

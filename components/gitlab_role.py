@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.capabilities import with_capabilities
-from components.documents.permissions import Grantee
+from components.capabilities import attach_capabilities
+from components.documents.capabilities import Grantee
 from components.documents.trust import gitlab, gitlab_subject
 
 if TYPE_CHECKING:
@@ -62,5 +62,5 @@ class GitLabRole(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         grantee = Grantee(names=names, account_id=account.id, level=wanted.level)
-        self.arn = with_capabilities(name, role, account.capabilities(wanted.level), grantee, self)
+        self.arn = attach_capabilities(name, role, account.capabilities(wanted.level), grantee, self)
         self.register_outputs({"arn": self.arn})

@@ -1,7 +1,7 @@
 """Network: the platform's VPC, or existing subnets that are verified and never changed.
 
 Owns, for a network of its own: VPC, one public and one private subnet per zone, NAT (one, or one per zone), S3 gateway endpoint,
-flow logs, and a default security group that lets nothing through. Cutting is arithmetic in `documents/subnets.py`.
+flow logs, and a default security group that lets nothing through. Cutting is arithmetic in `documents/network.py`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import subnets, trust
-from components.documents.storage import flow_log_writer
+from components.documents import network, trust
+from components.documents.network import flow_log_writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.cluster_sections import ExistingNetwork
-    from config.cluster_sections import Network as NetworkSettings
     from config.names import Names
+    from config.sections import ExistingNetwork
+    from config.sections import Network as NetworkSettings
 
 FLOW_LOG_DAYS = 30
 
@@ -65,7 +65,7 @@ class Network(pulumi.ComponentResource):
         found = [aws.ec2.get_subnet_output(id=subnet, opts=look_up) for subnet in existing.private]
         self.vpc_id = vpc.id
         self.vpc_cidrs = vpc.cidr_block_associations.apply(lambda each: [one.cidr_block for one in each])
-        self.private_subnet_ids = pulumi.Output.all(*found).apply(lambda values: verified(existing, values))
+        self.private_subnet_ids = pulumi.Output.all(*found).apply(lambda values: verified_subnets(existing, values))
         self.routes = ()
 
     def _build(self, settings: NetworkSettings) -> None:
@@ -74,7 +74,7 @@ class Network(pulumi.ComponentResource):
             raise ValueError(
                 "settings has neither a network of its own nor an existing one; write {cidr, zones, nat} or {existing}"
             )
-        cut = subnets.cut(settings.cidr, settings.zones)
+        cut = network.cut_vpc(settings.cidr, settings.zones)
         vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=settings.cidr,
@@ -202,7 +202,7 @@ class Network(pulumi.ComponentResource):
         )
 
 
-def verified(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
+def verified_subnets(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
     """The ids of existing subnets, if nodes can live in them.
 
     Raises:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.documents import auto_mode
-from components.documents.disruption import managers
-from components.documents.nodes import managers_plan
+from components.documents import node_pool
+from components.documents.disruption import managers_disruption
+from components.documents.node_pool import managers_capacity
 from config.checks import SPOT_LIMIT
 from config.names import MANAGERS_POOL
 from config.tags import default_tags
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from components.cluster import Cluster
     from components.documents.disruption import Disruption
-    from components.documents.nodes import NodePlan
+    from components.documents.node_pool import NodeCapacity
     from components.network import Network
     from config.settings import Settings
 
@@ -37,7 +37,7 @@ class NodePoolArgs:
 
     pool: str
     """The class, or `managers`: name of both objects, label and taint of the nodes."""
-    plan: NodePlan
+    plan: NodeCapacity
     """Instance types, disk and ceiling."""
     times: Disruption
     """The disruption contract."""
@@ -79,7 +79,7 @@ class NodePool(pulumi.ComponentResource):
             api_version="eks.amazonaws.com/v1",
             kind="NodeClass",
             metadata={"name": args.pool, "annotations": FOREGROUND},
-            spec=auto_mode.node_class(
+            spec=node_pool.node_class_spec(
                 role=args.node_role_name,
                 subnet_ids=terms,
                 security_group_id=args.security_group_id,
@@ -93,7 +93,9 @@ class NodePool(pulumi.ComponentResource):
             api_version="karpenter.sh/v1",
             kind="NodePool",
             metadata={"name": args.pool, "annotations": FOREGROUND},
-            spec=auto_mode.node_pool(name=args.pool, plan=args.plan, times=args.times, arch=args.arch, spot=args.spot),
+            spec=node_pool.node_pool_spec(
+                name=args.pool, plan=args.plan, times=args.times, arch=args.arch, spot=args.spot
+            ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[node_class], custom_timeouts=slow),
         )
         self.register_outputs({})
@@ -105,8 +107,8 @@ def manager_nodes(name: str, *, settings: Settings, cluster: Cluster, network: N
         name,
         NodePoolArgs(
             pool=MANAGERS_POOL,
-            plan=managers_plan(len(settings.runners)),
-            times=managers([each.longest_job for each in settings.runners.values()]),
+            plan=managers_capacity(len(settings.runners)),
+            times=managers_disruption([each.longest_job for each in settings.runners.values()]),
             node_role_name=cluster.node_role_name,
             subnet_ids=network.private_subnet_ids,
             security_group_id=cluster.security_group_id,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import platform_roles, trust
-from components.documents.boundary import BoundaryOf, boundary
+from components.documents import platform_roles, statements, trust
+from components.documents.boundary import BoundaryAccount, boundary
 from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ class PlatformAccess(pulumi.ComponentResource):
             path=PLATFORM_ROLE_PATH,
             description="The most that a delegated role, or a role that a deployment creates, can do",
             policy=pulumi.Output.json_dumps(
-                boundary(BoundaryOf(organization=args.organization, account_id=args.account_id))
+                boundary(BoundaryAccount(organization=args.organization, account_id=args.account_id))
             ),
             opts=self._child,
         )
         provider = aws.iam.OpenIdConnectProvider(
             f"{name}-gitlab", url=args.gitlab_url, client_id_lists=[args.gitlab_url], opts=self._child
         )
-        of = platform_roles.PlatformRoleOf(
+        of = platform_roles.PlatformRoleAccount(
             organization=args.organization, account_id=args.account_id, state_bucket=args.state_bucket
         )
         # Roles wait for the provider: IAM refuses a trust in one that does not exist.
@@ -99,7 +99,7 @@ class PlatformAccess(pulumi.ComponentResource):
         self,
         role: str,
         physical_name: str,
-        permissions: trust.Document,
+        permissions: statements.Document,
         provider: aws.iam.OpenIdConnectProvider,
         managed: Sequence[str] = (),
     ) -> pulumi.Output[str]:
@@ -129,7 +129,7 @@ class PlatformAccess(pulumi.ComponentResource):
             lambda values: str(values[0])
         )
 
-    def _trust(self) -> trust.Document:
+    def _trust(self) -> statements.Document:
         args = self._args
         pipeline = trust.gitlab(
             partition=args.organization.partition,
@@ -150,4 +150,4 @@ class PlatformAccess(pulumi.ComponentResource):
             )
             for account, arns in sorted(by_account.items())
         ]
-        return trust.merged(pipeline, *people)
+        return statements.merged(pipeline, *people)

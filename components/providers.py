@@ -13,7 +13,7 @@ import pulumi_aws as aws
 import pulumi_gitlab as gitlab
 import pulumi_kubernetes as kubernetes
 
-from components.documents.kubeconfig import kubeconfig
+from components.documents.cluster import kubeconfig
 from config.tags import default_tags
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.documents.disruption import disruption
-from components.documents.nodes import node_plan
+from components.documents.node_pool import class_capacity
 from components.node_pool import NodePool, NodePoolArgs
 from components.runner_class import RunnerClass, RunnerClassArgs
 from components.runner_identity import RunnerIdentity, RunnerIdentityArgs
@@ -105,7 +105,7 @@ class Runner(pulumi.ComponentResource):
             f"{name}-nodes",
             NodePoolArgs(
                 pool=name,
-                plan=node_plan(runner),
+                plan=class_capacity(runner),
                 times=disruption(runner.longest_job),
                 arch=runner.arch,
                 spot=runner.spot,

@@ -22,20 +22,19 @@ from typing import TYPE_CHECKING, Any, cast
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.documents import rbac
+from components.documents import namespaces
 from components.documents.disruption import disruption
 from components.documents.helm_values import CA_SECRET, TOKEN_ANNOTATION, TOKEN_SECRET, helm_values
 from components.documents.namespaces import jobs_quota, namespace_labels
-from components.documents.network_policies import jobs as jobs_policy
-from components.documents.network_policies import manager as manager_policy
+from components.documents.network_policies import jobs_policy, manager_policy
 from components.documents.profiles import class_profiles
 from config.names import (
     AWS_CONFIG_MAP,
     JOB_SERVICE_ACCOUNT,
     MANAGER_SERVICE_ACCOUNT,
+    helm_release,
     namespace_jobs,
     namespace_manager,
-    release,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class RunnerClass(pulumi.ComponentResource):
         role = kubernetes.rbac.v1.Role(
             f"{name}-executor",
             metadata={"name": "executor", "namespace": namespace},
-            rules=cast("Any", rbac.EXECUTOR_RULES),
+            rules=cast("Any", namespaces.EXECUTOR_RULES),
             opts=self._inside(self._jobs),
         )
         manager = {
@@ -210,7 +209,7 @@ class RunnerClass(pulumi.ComponentResource):
         in_registry = chart.repository is not None and chart.repository.startswith("oci://")
         return kubernetes.helm.v3.Release(
             f"{self._name}-release",
-            name=release(args.runner_class),  # fixed: with autonaming every replacement would be a second runner
+            name=helm_release(args.runner_class),  # fixed: with autonaming every replacement would be a second runner
             namespace=self._in_manager,
             chart=chart.path or (f"{chart.repository}/gitlab-runner" if in_registry else "gitlab-runner"),
             version=chart.version,

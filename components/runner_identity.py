@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import permissions, storage, trust
+from components.documents import storage, trust
 from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace_jobs, namespace_manager
 from config.tags import class_tags
 
@@ -69,9 +69,7 @@ class RunnerIdentity(pulumi.ComponentResource):
             for account in settings.accounts_of(runner_class).values()
         ]
         self.job_role_arn = (
-            self._with_policy(
-                "job", job, "delegated-roles", pulumi.Output.json_dumps(permissions.assume_roles(delegated))
-            )
+            self._with_policy("job", job, "delegated-roles", pulumi.Output.json_dumps(trust.assume_roles(delegated)))
             if delegated
             else job.arn
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gitlab as gitlab
 
-from components.documents.runner_settings import runner_settings
+from components.documents.runner_object import runner_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ class RunnerObject(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RunnerObjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerObject", name, None, opts)
-        names, wanted = args.settings.names, runner_settings(args.settings, args.runner_class, args.generation)
+        names, wanted = args.settings.names, runner_attributes(args.settings, args.runner_class, args.generation)
         of_project = wanted.runner_type == "project_type"
         made = gitlab.UserRunner(
             f"{name}-runner",

@@ -9,16 +9,15 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from config import names
+from config.capabilities import Level
 from config.errors import Problem
-from config.model import Level
 from config.sections import CLASS_NAME, RESERVED_NAMES, Account
 from config.versions import CHART_WITH_NATIVE_SECCOMP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from config.cluster_sections import Cluster, Network
-    from config.sections import Chart, GitLabOidc, Organization, Runner
+    from config.sections import Alarms, Chart, Cluster, GitLabOidc, Network, Organization, Runner
 
 RESERVED_PROFILES = ("base", "default")
 """Profiles that a class's AWS config has beside the accounts'."""
@@ -75,7 +74,7 @@ def _unlisted(path: str, account: str, listed: Collection[str]) -> Problem:
 def bucket_names(organization: Organization, accounts: Mapping[str, Account], *further: str) -> Iterator[Problem]:
     """Bucket names are composed from the organisation's id, the region and the stack's name; the first that is too long is said."""
     buckets = [*(names.state_bucket(organization, account.id) for account in accounts.values()), *further]
-    texts = [text for bucket in buckets if (text := names.problems_of_length("bucket", bucket))]
+    texts = [text for bucket in buckets if (text := names.length_problem("bucket", bucket))]
     if texts:
         yield Problem(
             path="organization.id", message=texts[0] + " (organization.id, organization.region or the stack's name)"
@@ -205,4 +204,33 @@ def networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
         yield Problem(
             path="network.cidr",
             message=f"{own} overlaps cluster.service_cidr {services}; choose networks that are apart",
+        )
+
+
+def alarm_topic(alarms: Alarms, organization: Organization, home: Account | None) -> Iterator[Problem]:
+    """An alarm sends to a topic of its own region, and the topic's account is the platform's.
+
+    Args:
+        alarms: the object.
+        organization: partition and region of everything.
+        home: the platform's account; None where it is wrong itself, which is said elsewhere.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+    """
+    if alarms.topic is None:
+        return
+    _, partition, _, region, account, name = alarms.topic.split(":")
+    owner = home.id if home else account
+    needed = f"arn:{organization.partition}:sns:{organization.region}:{owner}:{name}"
+    if (partition, region) != (organization.partition, organization.region):
+        yield Problem(
+            path="alarms.topic",
+            message=f"{alarms.topic!r} is in {partition}, region {region!r}; the platform's alarms are in {organization.partition}, "
+            f"{organization.region!r}, and send to topics of their own region only: make {needed}",
+        )
+    if account != owner:
+        yield Problem(
+            path="alarms.topic",
+            message=f"{alarms.topic!r} belongs to account {account}, and the platform lives in {owner}: make {needed}, "
+            "and subscribe whoever listens in the other account to it",
         )

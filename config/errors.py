@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-SHOWN = 60
+LONGEST_VALUE = 60
 """Longest value that a message repeats, in characters."""
 
 REMEDIES = {
@@ -55,11 +55,13 @@ class SettingsError(Exception):
         super().__init__("\n".join([f"{source} has {count}; nothing was touched:", *(f"  - {p}" for p in problems)]))
 
 
-class ClassifiedError(ValueError):
+class FieldError(ValueError):
     """Raised by validators: the text is the whole message, remedy included."""
 
 
-def problems_of(details: Iterable[ErrorDetails], prefix: str, fields: Mapping[str, Sequence[str]]) -> list[Problem]:
+def problems_from_pydantic(
+    details: Iterable[ErrorDetails], prefix: str, fields: Mapping[str, Sequence[str]]
+) -> list[Problem]:
     """Turn pydantic's error details into problems.
 
     Args:
@@ -73,7 +75,7 @@ def problems_of(details: Iterable[ErrorDetails], prefix: str, fields: Mapping[st
 def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]]) -> Problem:
     location = [str(part) for part in detail["loc"]]
     path = ".".join([prefix, *location])
-    value = shown(detail.get("input"))
+    value = quoted(detail.get("input"))
     kind = detail["type"]
     if kind == "missing":
         return Problem(path=path, message="is missing; add it")
@@ -101,7 +103,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"is not a setting; {hint}"
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as a message shows it: short, on one line."""
     text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from config import checks
-from config.model import AccountId, RoleArn, Section, pattern, refuse_own_roles
-from config.sections import Organization, Tags
+from config.sections import AccountId, Organization, RoleArn, Section, Tags, pattern, refuse_own_roles
 from config.settings import Parser
 
 if TYPE_CHECKING:

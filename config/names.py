@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.model import Level
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from config.sections import Organization
@@ -57,7 +57,7 @@ def namespace_jobs(runner_class: str) -> str:
     return f"jobs-{runner_class}"
 
 
-def release(runner_class: str) -> str:
+def helm_release(runner_class: str) -> str:
     """Helm release and the chart's full name."""
     return f"gitlab-runner-{runner_class}"
 
@@ -159,7 +159,7 @@ def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
     return f"arn:{partition}:iam::{account_id}:role{path}{name}"
 
 
-def domain(partition: str) -> str:
+def partition_domain(partition: str) -> str:
     """Domain of a partition's endpoints, and of the service principals that differ between partitions."""
     return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
 
@@ -169,7 +169,7 @@ def boundary_arn(partition: str, account_id: str) -> str:
     return f"arn:{partition}:iam::{account_id}:policy{PLATFORM_ROLE_PATH}{BOUNDARY_POLICY}"
 
 
-def problems_of_length(kind: str, name: str) -> str | None:
+def length_problem(kind: str, name: str) -> str | None:
     """What is wrong with a name's length, or None; `kind` is a key of `LIMITS`."""
     limit = LIMITS[kind]
     if len(name) <= limit:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from config.errors import ClassifiedError, shown
+from config.errors import FieldError, quoted
 
 _MEMORY_UNITS = {
     "Ki": 2**10,
@@ -33,16 +33,16 @@ def parse_cpu(value: Any) -> int:
     """Millicores of a CPU quantity: `"500m"` is 500, `"4"` is 4000.
 
     Raises:
-        ClassifiedError: not a CPU quantity, or not above zero.
+        FieldError: not a CPU quantity, or not above zero.
     """
     text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
     match = re.fullmatch(r"(\d+)m|(\d+)(?:\.(\d{1,3}))?", text)
     if match is None:
-        raise ClassifiedError(f'{shown(value)} is not a CPU quantity; write cores or millicores, such as "4" or "500m"')
+        raise FieldError(f'{quoted(value)} is not a CPU quantity; write cores or millicores, such as "4" or "500m"')
     millis, whole, fraction = match.groups()
     result = int(millis) if millis else int(whole) * 1000 + int((fraction or "0").ljust(3, "0"))
     if result == 0:
-        raise ClassifiedError(f'{shown(value)} is no CPU at all; write cores or millicores, such as "4" or "500m"')
+        raise FieldError(f'{quoted(value)} is no CPU at all; write cores or millicores, such as "4" or "500m"')
     return result
 
 
@@ -50,13 +50,13 @@ def parse_memory(value: Any) -> int:
     """Bytes of a memory or disk quantity: `"2Gi"` is 2147483648.
 
     Raises:
-        ClassifiedError: not a quantity with a unit, or not above zero.
+        FieldError: not a quantity with a unit, or not above zero.
     """
     text = value.strip() if isinstance(value, str) else ""
     match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)", text)
     if match is None or int(match[1]) == 0:
-        raise ClassifiedError(
-            f"{shown(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi"
+        raise FieldError(
+            f"{quoted(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi"
         )
     return int(match[1]) * _MEMORY_UNITS[match[2]]
 
@@ -65,16 +65,16 @@ def parse_duration(value: Any) -> int:
     """Seconds of a duration such as `90m`, `1h30m` or `4h`.
 
     Raises:
-        ClassifiedError: not a duration, or not above zero.
+        FieldError: not a duration, or not above zero.
     """
     text = value.strip() if isinstance(value, str) else ""
     match = _DURATION.fullmatch(text)
     if not text or match is None:
-        raise ClassifiedError(f"{shown(value)} is not a duration; write hours and minutes, such as 4h, 90m or 1h30m")
+        raise FieldError(f"{quoted(value)} is not a duration; write hours and minutes, such as 4h, 90m or 1h30m")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
     if total == 0:
-        raise ClassifiedError(f"{shown(value)} is no time at all; write hours and minutes, such as 4h, 90m or 1h30m")
+        raise FieldError(f"{quoted(value)} is no time at all; write hours and minutes, such as 4h, 90m or 1h30m")
     return total
 
 

@@ -5,14 +5,18 @@ Owns: shapes, and what one object can check by itself. Left out: what two object
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from config.errors import ClassifiedError
-from config.model import WITHOUT_PREFIX, AccountId, Capability, Level, Section, pattern, refuse_cdk
+from config.capabilities import WITHOUT_LEVEL_PREFIX, Capability, Level, refuse_cdk
+from config.errors import FieldError, quoted
 from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
 RESERVED_NAMES = frozenset({"open", "protected", "manager", "managers", "foundation", "platform"})
@@ -20,6 +24,56 @@ RESERVED_NAMES = frozenset({"open", "protected", "manager", "managers", "foundat
 push under `protected/open/`, which is within what prod's protected classes run."""
 SHORTEST_SESSION, LONGEST_SESSION = 3600, 12 * 3600
 OLDEST_CHART = (0, 86, 0)
+FEWEST_ADMINISTRATORS = 2
+
+
+def pattern(regex: str, remedy: str) -> AfterValidator:
+    """A validator of text: it matches whole, or the error shows the value and the remedy."""
+    compiled = re.compile(regex, re.ASCII)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise FieldError(f"{quoted(value)} {remedy}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError as error:
+        raise FieldError(f"{quoted(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16") from None
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+"""An IPv4 network in CIDR notation."""
+AccountId = Annotated[
+    str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+]
+"""The id of an AWS account."""
+RoleArn = Annotated[
+    str,
+    pattern(
+        r"arn:aws(-us-gov|-cn)?:iam::\d{12}:role/[\w+=,.@/-]+",
+        "is not the ARN of an IAM role; write arn:aws:iam::<account id>:role/<name>",
+    ),
+]
+"""The ARN of an IAM role."""
+_OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
+
+
+def refuse_own_roles(arns: Iterable[str]) -> None:
+    """Refuse roles of the platform, and those that deployments make, where people are meant: jobs would act as people."""
+    for arn in arns:
+        if _OWN_ROLE.search(arn):
+            raise FieldError(f"names {arn}, a role of the platform itself or of a deployment; name roles of people")
+
+
+class Section(BaseModel):
+    """What every object of a stack file is: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Organization(Section):
@@ -37,7 +91,7 @@ class Organization(Section):
         prefixes = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
         belongs = next((its for start, its in prefixes.items() if self.region.startswith(start)), "aws")
         if belongs != self.partition:
-            raise ClassifiedError(
+            raise FieldError(
                 f"has region {self.region!r}, which is in partition {belongs!r}, and partition {self.partition!r}; make them agree"
             )
         return self
@@ -62,9 +116,9 @@ class Account(Section):
 
     @model_validator(mode="after")
     def _keep_levels_apart(self) -> Account:
-        shared = sorted(each.value for each in WITHOUT_PREFIX.intersection(self.open, self.protected))
+        shared = sorted(each.value for each in WITHOUT_LEVEL_PREFIX.intersection(self.open, self.protected))
         if shared:
-            raise ClassifiedError(
+            raise FieldError(
                 f"lists {shared[0]!r} for both levels: an open job could change or use what a protected one made there; "
                 "give it to one level, and the other an account of its own"
             )
@@ -101,7 +155,7 @@ class GitLab(Section):
     @model_validator(mode="after")
     def _group_for_managed(self) -> Self:
         if self.runners == "managed" and self.group is None:
-            raise ClassifiedError(
+            raise FieldError(
                 'has no group: with `runners: managed` write group: "<numeric id>", the group whose projects may use the open classes'
             )
         return self
@@ -119,13 +173,13 @@ class Chart(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.path is None) == (self.repository is None):
-            raise ClassifiedError("needs one source: either {repository: …, version: …} or {path: ….tgz}")
+            raise FieldError("needs one source: either {repository: …, version: …} or {path: ….tgz}")
         if self.repository is not None and self.version is None:
-            raise ClassifiedError("has a repository but no version; pin one, such as version: 0.93.0")
+            raise FieldError("has a repository but no version; pin one, such as version: 0.93.0")
         if self.path is not None and self.version is not None:
-            raise ClassifiedError("has a version beside a path; the packaged chart has its own: drop one of them")
+            raise FieldError("has a version beside a path; the packaged chart has its own: drop one of them")
         if self.version is not None and tuple(int(part) for part in self.version.split(".")) < OLDEST_CHART:
-            raise ClassifiedError(
+            raise FieldError(
                 f"version {self.version} is older than 0.86.0, the oldest whose values this program writes; raise it"
             )
         return self
@@ -174,9 +228,7 @@ class Runner(Section):
     def _none_is_not_all(cls, value: Any) -> Any:
         # `accounts:` with nothing behind it reads like an empty list, and would open every account of the level.
         if value is None:
-            raise ClassifiedError(
-                "is empty; write accounts: [] to reach none, or drop the key to reach all of the level"
-            )
+            raise FieldError("is empty; write accounts: [] to reach none, or drop the key to reach all of the level")
         return value
 
 
@@ -224,14 +276,103 @@ class GitLabOidc(Section):
     def _pinned(self) -> Self:
         given = [name for name in ("ref", "tag", "environment") if getattr(self, name)]
         if len(given) != 1:
-            raise ClassifiedError(
+            raise FieldError(
                 f"names {' and '.join(given) or 'no'} condition; name exactly one of ref, tag, environment"
             )
         wild = [name for name in ("project", *given) if "*" in getattr(self, name)]
         if wild and self.level is Level.PROTECTED:
-            raise ClassifiedError(
-                f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}"
-            )
+            raise FieldError(f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}")
         if not SHORTEST_SESSION <= self.session <= LONGEST_SESSION:
-            raise ClassifiedError("has a session outside 1h to 12h; IAM allows no longer one")
+            raise FieldError("has a session outside 1h to 12h; IAM allows no longer one")
         return self
+
+
+class ExistingNetwork(Section):
+    """Subnets that somebody else owns; verified, never changed."""
+
+    vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
+    private: tuple[Annotated[str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
+        min_length=2, max_length=3, strict=False
+    )
+
+
+class Network(Section):
+    """The platform's network: one of its own, or existing subnets."""
+
+    cidr: Cidr | None = None
+    zones: Literal[2, 3] | None = None
+    nat: Literal["single", "per-zone"] | None = None
+    existing: ExistingNetwork | None = None
+    endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
+    """Subnets with interface endpoints, which jobs may reach at port 443 although the rest of the VPC is closed to them."""
+
+    @model_validator(mode="after")
+    def _own_or_existing(self) -> Self:
+        own = (self.cidr, self.zones, self.nat)
+        if self.existing is not None and any(part is not None for part in own):
+            raise FieldError("has both a network of its own and an existing one; keep {cidr, zones, nat} or {existing}")
+        if self.existing is None and None in own:
+            raise FieldError(
+                "is incomplete; write {cidr: …, zones: 2 or 3, nat: single or per-zone} or {existing: {vpc: …, private: […]}}"
+            )
+        return self
+
+
+class PrivateAccess(Section):
+    """The API endpoint is reachable only from inside the network."""
+
+    reached_from: Literal["vpn", "peering", "transit-gateway", "runner"]
+    """How the deployer gets in; a statement of the operator, shown in exports."""
+
+
+class ClusterAccess(Section):
+    """The way into the cluster's API."""
+
+    public_cidrs: tuple[Cidr, ...] | None = Field(default=None, strict=False)
+    private: PrivateAccess | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (not self.public_cidrs) == (self.private is None):
+            raise FieldError(
+                "needs one way into the cluster's API, else nothing could create the first Kubernetes resource: "
+                "{public_cidrs: [203.0.113.0/24]} or {private: {reached_from: vpn}}"
+            )
+        return self
+
+
+class Cluster(Section):
+    """The EKS cluster."""
+
+    version: Annotated[
+        str, pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
+    ]
+    administrators: tuple[RoleArn, ...] = Field(strict=False)
+    access: ClusterAccess
+    service_cidr: Cidr = "172.20.0.0/16"
+
+    @model_validator(mode="after")
+    def _two_administrators(self) -> Self:
+        refuse_own_roles(self.administrators)
+        if len(set(self.administrators)) < FEWEST_ADMINISTRATORS:
+            raise FieldError(
+                f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"
+            )
+        return self
+
+
+TopicArn = Annotated[
+    str,
+    # A FIFO topic has a dot in its name, and takes no e-mail subscription; nobody would hear the alarm.
+    pattern(
+        r"arn:aws(-us-gov|-cn)?:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}",
+        "is not the ARN of a standard SNS topic; write arn:aws:sns:<region>:<account id>:<name>, as `aws sns list-topics` shows it",
+    ),
+]
+"""The ARN of a standard SNS topic."""
+
+
+class Alarms(Section):
+    """Where alarms go; without a topic there are none, and nothing is installed for them."""
+
+    topic: TopicArn | None = None

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from config import alarms, checks
-from config.alarms import Alarms
-from config.cluster_sections import Cluster, Network
-from config.errors import Problem, SettingsError, problems_of, shown, unknown_key
-from config.model import Level
+from config import checks
+from config.capabilities import Level
+from config.errors import Problem, SettingsError, problems_from_pydantic, quoted, unknown_key
 from config.names import Names
 from config.sections import (
     Account,
+    Alarms,
     Cache,
     Chart,
+    Cluster,
     GitLab,
     GitLabOidc,
+    Network,
     Organization,
     Platform,
     Registry,
@@ -177,14 +178,15 @@ class Parser:
         if not isinstance(value, dict):
             self.problems.append(
                 Problem(
-                    path=path, message=f"{shown(value)} is not an object; write {{{', '.join(required_fields(model))}}}"
+                    path=path,
+                    message=f"{quoted(value)} is not an object; write {{{', '.join(required_fields(model))}}}",
                 )
             )
             return None
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            self.problems += problems_of(error.errors(), path, known_fields(model))
+            self.problems += problems_from_pydantic(error.errors(), path, known_fields(model))
             return None
 
     def mapping(self, path: str, model: type[Model], *, required: bool = True) -> dict[str, Model]:
@@ -194,7 +196,7 @@ class Parser:
             self.problems.append(
                 Problem(
                     path=path,
-                    message=f"{'is missing or empty' if not raw else shown(raw) + ' is not an object'}; write at least one <name>: {{{', '.join(required_fields(model))}}}",
+                    message=f"{'is missing or empty' if not raw else quoted(raw) + ' is not an object'}; write at least one <name>: {{{', '.join(required_fields(model))}}}",
                 )
             )
             return {}
@@ -266,7 +268,7 @@ def _cross_checks(parsed: Parsed) -> Iterable[Problem]:
         cache = [composed.cache_bucket(home.id)] if home else []
         yield from checks.bucket_names(parsed.organization, accounts, *cache)
         if parsed.single["alarms"]:
-            yield from alarms.topic(parsed.single["alarms"], parsed.organization, home)
+            yield from checks.alarm_topic(parsed.single["alarms"], parsed.organization, home)
         yield from checks.runner_tags({name: r.tag or composed.tag(name) for name, r in parsed.runners.items()})
     for name, settings in parsed.runners.items():
         yield from checks.runner(name, settings, accounts, listed)

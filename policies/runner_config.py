@@ -12,7 +12,7 @@ import tomllib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from components.documents import identity
+from components.documents import job_identity
 from config.names import namespace_manager
 from policies.values import ABSENT, Field, holds_unknown
 
@@ -109,4 +109,4 @@ class RunnerConfig:
     @property
     def patches_apply(self) -> bool | None:
         """Whether the feature flag for patches is on."""
-        return self.entry["feature_flags"][identity.FEATURE_FLAG].flag(default=False)
+        return self.entry["feature_flags"][job_identity.FEATURE_FLAG].flag(default=False)

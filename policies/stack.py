@@ -11,7 +11,7 @@ from access.facts import Facts
 from access.integrity import flows
 from access.resources import Resource
 from access.world import World
-from components.documents.boundary import BoundaryOf, boundary
+from components.documents.boundary import BoundaryAccount, boundary
 from config.names import BOUNDARY_POLICY, PLATFORM_ROLE_PATH
 from config.settings import Settings
 from policies.exceptions import Exceptions
@@ -70,7 +70,7 @@ class Index:
 def _boundaries(settings: Settings) -> Iterator[Resource]:
     """The boundaries that the foundation keeps, without which nobody could say what a delegated role may do."""
     for name, account in settings.accounts.items():
-        document = boundary(BoundaryOf(organization=settings.organization, account_id=account.id))
+        document = boundary(BoundaryAccount(organization=settings.organization, account_id=account.id))
         inputs = {"name": BOUNDARY_POLICY, "path": PLATFORM_ROLE_PATH, "policy": document}
         yield Resource(f"urn:pulumi:foundation::boundary::{name}", POLICY, name, account.id, inputs)
 

@@ -79,7 +79,7 @@ def config(organization: Organization, run_id: str) -> str:
     }
     return "\n".join(
         (
-            profiles.rendered(callers),
+            profiles.aws_config_text(callers),
             profiles.platform_profiles(
                 organization,
                 accounts,

@@ -83,7 +83,7 @@ def latest(cluster: Cluster, session: Session) -> list[Revision]:
     """The last revision of each release that is the stack's own."""
     settings = session.project.settings
     assert isinstance(settings, Settings)  # noqa: S101  # only the platform's stacks have a cluster
-    ours = {(names.namespace_manager(name), names.release(name)) for name in settings.runners}
+    ours = {(names.namespace_manager(name), names.helm_release(name)) for name in settings.runners}
     found: dict[tuple[str, str], Revision] = {}
     for secret in cluster.get(_LIST)["items"]:
         revision = parsed(secret)

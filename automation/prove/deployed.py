@@ -15,7 +15,7 @@ from automation.prove import runner_pod, webhook
 from automation.prove.cluster import ApiRefusalError
 from automation.prove.merge import UnknownPatchError
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
-from config.names import namespace_manager, release
+from config.names import helm_release, namespace_manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,12 +63,12 @@ def of_class(cluster: Cluster, runner_class: str, region: str) -> Deployed:
         ClassProblemError: something of it is not there, or is not understood.
         FailedError: the cluster cannot be asked.
     """
-    values = _config_map(cluster, namespace_manager(runner_class), release(runner_class))
+    values = _config_map(cluster, namespace_manager(runner_class), helm_release(runner_class))
     try:
         runner = runner_pod.runner_section(values[TEMPLATE_KEY])
         pod = runner_pod.job_pod(runner, f"prove-{runner_class}")
     except (KeyError, ValueError, UnknownPatchError) as error:
-        where = f"ConfigMap {release(runner_class)} in {namespace_manager(runner_class)}"
+        where = f"ConfigMap {helm_release(runner_class)} in {namespace_manager(runner_class)}"
         raise ClassProblemError(
             f"the configuration of class {runner_class} ({where}) cannot be used: {error}"
         ) from None

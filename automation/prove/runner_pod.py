@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from automation.prove.merge import UnknownPatchError, merged
-from components.documents.identity import FEATURE_FLAG
+from components.documents.job_identity import FEATURE_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

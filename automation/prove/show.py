@@ -19,7 +19,7 @@ from automation.prove.model import REFUSED, Way
 from automation.prove.plan import BASE_PROFILE, DEFAULT_PROFILE
 from automation.prove.proof import Watcher
 from automation.terminal import console
-from config.model import Level
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

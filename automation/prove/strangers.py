@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from automation.prove.model import REFUSED, TOKEN_FILE, Attempt, Forgery, Identity, Key, Sdk, Token, Way
 from automation.prove.plan import BASE_PROFILE, DEFAULT_PROFILE, job_account
-from components.documents.profiles import rendered
-from config.model import Level
+from components.documents.profiles import aws_config_text
+from config.capabilities import Level
 from config.names import (
     DEPLOYER_ROLE,
     JOB_SERVICE_ACCOUNT,
@@ -223,7 +223,7 @@ def _own_cell(runner_class: str) -> Key:
 
 def _section(settings: Settings, profile: str, arn: str, source: str, value: str) -> str:
     keys = {"role_arn": arn, source: value, "role_session_name": "stranger", "region": settings.organization.region}
-    return "\n" + rendered({f"profile {profile}": {**keys, "sts_regional_endpoints": "regional"}})
+    return "\n" + aws_config_text({f"profile {profile}": {**keys, "sts_regional_endpoints": "regional"}})
 
 
 def _one_of_each_level(settings: Settings) -> list[str]:

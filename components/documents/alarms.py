@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.documents import network_policies, pods
-from config.names import MANAGERS_POOL, namespace_manager, release
+from config.names import MANAGERS_POOL, helm_release, namespace_manager
 
 ADDON = "amazon-cloudwatch-observability"
 NAMESPACE, SERVICE_ACCOUNT = "amazon-cloudwatch", "cloudwatch-agent"
@@ -106,7 +106,7 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
             dimensions={
                 "ClusterName": cluster,
                 "Namespace": namespace_manager(runner_class),
-                "PodName": release(runner_class),
+                "PodName": helm_release(runner_class),
             },
             comparison="LessThanThreshold",
             threshold=1,
@@ -219,7 +219,7 @@ def _managers_log() -> str:
         "INPUT": {
             "Name": "tail",
             "Tag": "application.*",
-            "Path": f"/var/log/containers/{release('*')}_{namespace_manager('*')}_*.log",
+            "Path": f"/var/log/containers/{helm_release('*')}_{namespace_manager('*')}_*.log",
             "multiline.parser": "cri",
             "DB": "/var/fluent-bit/state/managers.db",
             "Skip_Long_Lines": "On",
@@ -252,7 +252,7 @@ def network_policy(service_cidr: str) -> dict[str, Any]:
 
     It binds the operator. Agent and log reader share their node's network, which policies do not bind.
     """
-    out = network_policies.manager(service_cidr=service_cidr, gitlab_port=network_policies.HTTPS_PORT)["egress"]
+    out = network_policies.manager_policy(service_cidr=service_cidr, gitlab_port=network_policies.HTTPS_PORT)["egress"]
     return {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.documents import trust
-from components.documents.trust import Document, document
+from components.documents import statements
+from components.documents.statements import Document, document
 from config.names import DEPLOY_ROLE_PATH, boundary_arn
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ KEY_SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoundaryOf:
+class BoundaryAccount:
     """The account that a boundary is written for."""
 
     organization: Organization
@@ -76,36 +76,38 @@ class BoundaryOf:
         return f"arn:{self.organization.partition}:iam::{self.account_id}:{resource}"
 
 
-def boundary(of: BoundaryOf) -> Document:
+def boundary(of: BoundaryAccount) -> Document:
     """The whole document; at most 6,144 characters, IAM's limit for a managed policy."""
     return document(*_allowed(of), *_denied(of))
 
 
-def _allowed(of: BoundaryOf) -> list[Document]:
+def _allowed(of: BoundaryAccount) -> list[Document]:
     deploy_role, deploy_policy = of.iam(f"role{DEPLOY_ROLE_PATH}*"), of.iam(f"policy{DEPLOY_ROLE_PATH}*")
     this_boundary = {"StringEquals": {"iam:PermissionsBoundary": of.arn}}
     passable = {"StringEquals": {"iam:PassedToService": list(PASSABLE_TO)}}
     linked = {"StringEquals": {"iam:AWSServiceName": list(SERVICE_LINKED_FOR)}}
     return [
-        trust.allow_all_but("Services", CLOSED_SERVICES, "*"),
-        trust.allow("Look", ("iam:Get*", "iam:List*", "sts:GetCallerIdentity"), "*"),
-        trust.allow("RolesWithThisBoundary", ROLE_GRANTS, deploy_role, this_boundary),
-        trust.allow("RolesAndPoliciesOfDeployments", ROLE_CARE, [deploy_role, deploy_policy]),
-        trust.allow("PassOwnRoles", "iam:PassRole", deploy_role, passable),
-        trust.allow("ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked),
+        statements.allow_all_but("Services", CLOSED_SERVICES, "*"),
+        statements.allow("Look", ("iam:Get*", "iam:List*", "sts:GetCallerIdentity"), "*"),
+        statements.allow("RolesWithThisBoundary", ROLE_GRANTS, deploy_role, this_boundary),
+        statements.allow("RolesAndPoliciesOfDeployments", ROLE_CARE, [deploy_role, deploy_policy]),
+        statements.allow("PassOwnRoles", "iam:PassRole", deploy_role, passable),
+        statements.allow(
+            "ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked
+        ),
     ]
 
 
-def _denied(of: BoundaryOf) -> list[Document]:
+def _denied(of: BoundaryAccount) -> list[Document]:
     bucket = f"arn:{of.organization.partition}:s3:::{of.organization.id}"
     other_boundary = {"StringNotEquals": {"iam:PermissionsBoundary": of.arn}}
     own_keys = {"ForAnyValue:StringLike": {"kms:ResourceAliases": "alias/cicd*"}}
     new_roles = ("iam:CreateRole", "iam:PutRolePermissionsBoundary")
     return [
-        trust.deny_all_but("ThePlatformsOwn", ("iam:Get*", "iam:List*"), [of.iam(each) for each in OUT_OF_REACH]),
-        trust.deny("NoWayOut", WAYS_OUT, "*"),
-        trust.deny("NoRoleWithoutThisBoundary", new_roles, "*", other_boundary),
-        trust.deny("BucketsOfThePlatform", BUCKET_SETTINGS, [f"{bucket}-state-*", f"{bucket}-cache-*"]),
-        trust.deny("KeysOfThePlatform", KEY_SETTINGS, "*", own_keys),
-        trust.deny("TheTrail", "cloudtrail:*", "*"),
+        statements.deny_all_but("ThePlatformsOwn", ("iam:Get*", "iam:List*"), [of.iam(each) for each in OUT_OF_REACH]),
+        statements.deny("NoWayOut", WAYS_OUT, "*"),
+        statements.deny("NoRoleWithoutThisBoundary", new_roles, "*", other_boundary),
+        statements.deny("BucketsOfThePlatform", BUCKET_SETTINGS, [f"{bucket}-state-*", f"{bucket}-cache-*"]),
+        statements.deny("KeysOfThePlatform", KEY_SETTINGS, "*", own_keys),
+        statements.deny("TheTrail", "cloudtrail:*", "*"),
     ]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 import yaml
 
-from components.documents import identity, pods
+from components.documents import job_identity, pods
 from components.documents.disruption import disruption
-from config.model import Level
-from config.names import JOB_SERVICE_ACCOUNT, domain, namespace_jobs
+from config.capabilities import Level
+from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs, partition_domain
 from config.quantities import cpu_text, memory_text
 from config.versions import RUNNER_IMAGE_TAG
 
@@ -38,7 +38,7 @@ OVERWRITES = (
 def registry_host(settings: Settings) -> str:
     """Host of the platform's container registry."""
     organization = settings.organization
-    return f"{settings.platform_account.id}.dkr.ecr.{organization.region}.{domain(organization.partition)}"
+    return f"{settings.platform_account.id}.dkr.ecr.{organization.region}.{partition_domain(organization.partition)}"
 
 
 def runner_image(settings: Settings) -> str:
@@ -48,10 +48,10 @@ def runner_image(settings: Settings) -> str:
 
 def config_toml(settings: Settings, runner_class: str) -> str:
     """The configuration template of a class, as TOML text."""
-    return tomli_w.dumps(template(settings, runner_class), multiline_strings=True)
+    return tomli_w.dumps(config_template(settings, runner_class), multiline_strings=True)
 
 
-def template(settings: Settings, runner_class: str) -> dict[str, Any]:
+def config_template(settings: Settings, runner_class: str) -> dict[str, Any]:
     """The configuration template of a class, as a document."""
     runner = settings.runners[runner_class]
     return {
@@ -59,7 +59,7 @@ def template(settings: Settings, runner_class: str) -> dict[str, Any]:
             {
                 "request_concurrency": request_concurrency(runner.concurrent),
                 "feature_flags": {
-                    identity.FEATURE_FLAG: True,
+                    job_identity.FEATURE_FLAG: True,
                     "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
                     "FF_USE_POD_ACTIVE_DEADLINE_SECONDS": True,
                 },
@@ -113,9 +113,9 @@ def _kubernetes(settings: Settings, runner_class: str, runner: Runner) -> dict[s
         },
         "pod_spec": [
             {
-                "name": identity.PATCH_NAME,
+                "name": job_identity.PATCH_NAME,
                 "patch_type": "strategic",
-                "patch": yaml.safe_dump(identity.pod_patch(), sort_keys=False),
+                "patch": yaml.safe_dump(job_identity.pod_patch(), sort_keys=False),
             }
         ],
     }

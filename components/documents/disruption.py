@@ -61,6 +61,6 @@ def disruption(longest_job: int) -> Disruption:
     )
 
 
-def managers(longest_jobs: list[int]) -> Disruption:
+def managers_disruption(longest_jobs: list[int]) -> Disruption:
     """Times of the managers' pool: it outlasts the longest class, and is never on spot."""
     return disruption(max(longest_jobs, default=HOUR) + MANAGER_SLACK)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from components.documents import pods
 from components.documents.config_toml import config_toml
 from components.documents.disruption import disruption
-from config.names import MANAGER_SERVICE_ACCOUNT, MANAGERS_POOL, release
+from config.names import MANAGER_SERVICE_ACCOUNT, MANAGERS_POOL, helm_release
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def helm_values(settings: Settings, runner_class: str) -> dict[str, Any]:
     times = disruption(runner.longest_job)
     return {
         "gitlabUrl": settings.gitlab.url,
-        "fullnameOverride": release(runner_class),
+        "fullnameOverride": helm_release(runner_class),
         "replicas": 1,
         "concurrent": runner.concurrent,
         "checkInterval": 3,

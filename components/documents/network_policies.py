@@ -31,7 +31,7 @@ def _dns(service_cidr: str) -> dict[str, Any]:
     return {"to": [{"ipBlock": {"cidr": f"{dns_address(service_cidr)}/32"}}], "ports": ports}
 
 
-def jobs(*, service_cidr: str, vpc_cidrs: Sequence[str], endpoint_cidrs: Sequence[str] = ()) -> dict[str, Any]:
+def jobs_policy(*, service_cidr: str, vpc_cidrs: Sequence[str], endpoint_cidrs: Sequence[str] = ()) -> dict[str, Any]:
     """Specification of the policy of a class's job pods.
 
     Args:
@@ -46,7 +46,7 @@ def jobs(*, service_cidr: str, vpc_cidrs: Sequence[str], endpoint_cidrs: Sequenc
     return {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": egress}
 
 
-def manager(*, service_cidr: str, gitlab_port: int) -> dict[str, Any]:
+def manager_policy(*, service_cidr: str, gitlab_port: int) -> dict[str, Any]:
     """Specification of the policy of a class's manager.
 
     Args:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.documents import trust
+from components.documents import statements
 from components.documents.boundary import BUCKET_SETTINGS
-from components.documents.trust import Document, document
+from components.documents.statements import Document, document
 from config.names import PLATFORM_ROLE_PATH
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CLOSED_SERVICES = ("iam:*", "organizations:*", "account:*", "sso:*", "identityst
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlatformRoleOf:
+class PlatformRoleAccount:
     """The account that a document is written for."""
 
     organization: Organization
@@ -41,7 +41,7 @@ class PlatformRoleOf:
         return f"arn:{self.organization.partition}:iam::{self.account_id}:{resource}"
 
 
-def deployer(of: PlatformRoleOf) -> Document:
+def deployer(of: PlatformRoleAccount) -> Document:
     """Everything but the organisation, people's access, and what the foundation owns."""
     own = [
         of.iam(each)
@@ -53,17 +53,19 @@ def deployer(of: PlatformRoleOf) -> Document:
     trail = ("cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*")
     state_buckets = f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*"
     return document(
-        trust.allow_all_but("Services", CLOSED_SERVICES, "*"),
-        trust.allow("Look", look, "*"),
-        trust.allow("OwnRolesAndPolicies", "iam:*", own),
-        trust.allow("ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked),
-        trust.deny_all_but("NothingOfTheFoundation", ("iam:Get*", "iam:List*"), foundation),
-        trust.deny("NotTheTrail", trail, "*"),
-        trust.deny("StateBucketsStayAsTheyAre", BUCKET_SETTINGS, state_buckets),
+        statements.allow_all_but("Services", CLOSED_SERVICES, "*"),
+        statements.allow("Look", look, "*"),
+        statements.allow("OwnRolesAndPolicies", "iam:*", own),
+        statements.allow(
+            "ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked
+        ),
+        statements.deny_all_but("NothingOfTheFoundation", ("iam:Get*", "iam:List*"), foundation),
+        statements.deny("NotTheTrail", trail, "*"),
+        statements.deny("StateBucketsStayAsTheyAre", BUCKET_SETTINGS, state_buckets),
     )
 
 
-def reader(of: PlatformRoleOf) -> Document:
+def reader(of: PlatformRoleAccount) -> Document:
     """The platform's own state, and the one key that opens its stacks' secrets."""
     bucket = f"arn:{of.organization.partition}:s3:::{of.state_bucket}"
     keys = f"arn:{of.organization.partition}:kms:{of.organization.region}:{of.account_id}:key/*"

@@ -60,7 +60,7 @@ def class_profiles(settings: Settings, runner_class: str, *, token_file: str = T
             "source_profile": "base",
             **_common(region, names.job_role(runner_class)),
         }
-    return rendered(sections)
+    return aws_config_text(sections)
 
 
 def platform_profiles(
@@ -88,7 +88,7 @@ def platform_profiles(
         if source_profile
         else {"web_identity_token_file": token_file or PIPELINE_TOKEN_FILE}
     )
-    return rendered(
+    return aws_config_text(
         {
             f"profile platform-{name}": {
                 "role_arn": role_arn(organization.partition, account.id, PLATFORM_ROLE_PATH, PLATFORM_ROLES[role]),
@@ -112,7 +112,7 @@ def foundation_profiles(
     session: str = FOUNDATION_SESSION,
 ) -> str:
     """Profiles `foundation-<account>` for the one who brings up the foundation with the management account's role."""
-    return rendered(
+    return aws_config_text(
         {
             f"profile foundation-{name}": {
                 "role_arn": role_arn(organization.partition, account.id, "/", ORGANIZATION_ROLE),
@@ -128,7 +128,7 @@ def _common(region: str, session: str) -> dict[str, str]:
     return {"role_session_name": session, "region": region, "sts_regional_endpoints": "regional"}
 
 
-def rendered(sections: Mapping[str, Mapping[str, str]]) -> str:
+def aws_config_text(sections: Mapping[str, Mapping[str, str]]) -> str:
     """An AWS config file: sections in order, keys in order."""
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in sections.items()

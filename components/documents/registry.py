@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from components.documents.trust import Document, document
+from components.documents.statements import Document, document
 
 if TYPE_CHECKING:
     from config.sections import Organization

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.documents.trust import Document, allow, document
-from config.names import domain
+from components.documents.statements import Document, allow, document
+from config.names import partition_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def key_by_alias(organization: Organization, account_id: str, alias: str, action
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
     """
-    through_s3 = f"s3.{organization.region}.{domain(organization.partition)}"
+    through_s3 = f"s3.{organization.region}.{partition_domain(organization.partition)}"
     keys = f"arn:{organization.partition}:kms:{organization.region}:{account_id}:key/*"
     condition = {
         "ForAnyValue:StringEquals": {"kms:ResourceAliases": alias},
@@ -83,19 +83,4 @@ def cache_access(organization: Organization, *, account_id: str, bucket: str, pr
             "Resource": f"{arn}/{prefix}/*",
         },
         key_by_alias(organization, account_id, key_alias, ("kms:Decrypt", "kms:GenerateDataKey")),
-    )
-
-
-def flow_log_writer(organization: Organization, account_id: str, log_group: str) -> Document:
-    """What VPC flow logs need to write to one log group.
-
-    Source: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
-    """
-    arn = f"arn:{organization.partition}:logs:{organization.region}:{account_id}:log-group:{log_group}"
-    return document(
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
-            "Resource": [arn, f"{arn}:*"],
-        }
     )

@@ -1,55 +1,21 @@
 """Trust documents: who may assume a role.
 
 Both sides of a trust come from one list: the classes of a level that may enter an account (`Settings.classes_of`) name the job
-roles here, and `permissions.assume_roles` names the roles there. Conditions use `StringEquals` and `ArnEquals` with exact values;
+roles here, and `assume_roles` names the roles there. Conditions use `StringEquals` and `ArnEquals` with exact values;
 no subject has a wildcard, except a GitLab role of an open level that asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from config.names import domain
+from components.documents.statements import Document, document
+from config.names import partition_domain
 
-Document = dict[str, Any]
-"""A policy document as IAM's JSON grammar has it."""
-Actions = str | Sequence[str]
-Resources = str | Sequence[str]
-VERSION = "2012-10-17"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 WEB_IDENTITY_AUDIENCE = "sts.amazonaws.com"
-
-
-def document(*statements: Document) -> Document:
-    """A policy document of the given statements."""
-    return {"Version": VERSION, "Statement": list(statements)}
-
-
-def allow(sid: str, action: Actions, resource: Resources, condition: Document | None = None) -> Document:
-    """A statement that allows actions on resources."""
-    return _statement("Allow", sid, {"Action": action}, resource, condition)
-
-
-def allow_all_but(sid: str, action: Actions, resource: Resources) -> Document:
-    """A statement that allows every action except these."""
-    return _statement("Allow", sid, {"NotAction": action}, resource, None)
-
-
-def deny(sid: str, action: Actions, resource: Resources, condition: Document | None = None) -> Document:
-    """A statement that refuses actions on resources, whatever else allows them."""
-    return _statement("Deny", sid, {"Action": action}, resource, condition)
-
-
-def deny_all_but(sid: str, action: Actions, resource: Resources) -> Document:
-    """A statement that refuses every action except these."""
-    return _statement("Deny", sid, {"NotAction": action}, resource, None)
-
-
-def _statement(effect: str, sid: str, action: Document, resource: Resources, condition: Document | None) -> Document:
-    spelled = {key: value if isinstance(value, str) else list(value) for key, value in action.items()}
-    where = resource if isinstance(resource, str) else list(resource)
-    result = {"Sid": sid, "Effect": effect, **spelled, "Resource": where}
-    return result if condition is None else {**result, "Condition": condition}
 
 
 def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_account: str | None = None) -> Document:
@@ -76,7 +42,7 @@ def service_principal(name: str, partition: str) -> str:
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
-    return f"{name}.{domain(partition)}"
+    return f"{name}.{partition_domain(partition)}"
 
 
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:
@@ -163,9 +129,9 @@ def oidc_provider_arn(partition: str, account_id: str, issuer: str) -> str:
     return f"arn:{partition}:iam::{account_id}:oidc-provider/{issuer.removeprefix('https://')}"
 
 
-def merged(*documents: Document) -> Document:
-    """One document with the statements of all."""
-    return document(*(statement for each in documents for statement in each["Statement"]))
+def assume_roles(role_arns: Sequence[str]) -> Document:
+    """Permission to assume exactly these roles: the other side of `trust.roles_of_account`."""
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)})
 
 
 def _one_or_list(values: Sequence[str]) -> str | list[str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
-from components.documents.runner_settings import runner_settings
-from config.model import Level
+from components.documents.runner_object import runner_attributes
+from config.capabilities import Level
 from policies.rule import stack_rule
 from policies.tokens import RUNNER
 
@@ -34,7 +34,7 @@ def runners_are_bound(stack: Stack) -> Iterator[tuple[str, str]]:
     settings = stack.surroundings.runners
     if settings is None or settings.gitlab.runners != "managed":
         return
-    tags = {runner_settings(settings, each).tag: each for each in settings.runners}
+    tags = {runner_attributes(settings, each).tag: each for each in settings.runners}
     served = set()
     for runner in stack.of(RUNNER):
         found = runner["tagLists"]
@@ -53,7 +53,7 @@ def runners_are_bound(stack: Stack) -> Iterator[tuple[str, str]]:
 
 
 def _differences(runner: Case, settings: Settings, runner_class: str) -> Iterator[str]:
-    wanted = runner_settings(settings, runner_class)
+    wanted = runner_attributes(settings, runner_class)
     of_project = wanted.runner_type == "project_type"
     texts = {"runnerType": wanted.runner_type, "accessLevel": wanted.access_level}
     for key, expected in texts.items():

@@ -134,7 +134,7 @@ def own_roles(stack: Stack) -> Iterator[tuple[str, str]]:
     "iam-policy-assumes-exact-roles",
     demands="sts:AssumeRole names exact roles of this stack, and each of them trusts exactly that caller",
     stops="A09, A12: a broad permission here meets a broad trust there",
-    remedy="Both sides come from one list: Settings.classes_of (components/documents/permissions.py assume_roles).",
+    remedy="Both sides come from one list: Settings.classes_of (components/documents/trust.py assume_roles).",
     settings=WHOSE,
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     severity=Severity.CRITICAL,

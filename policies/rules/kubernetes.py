@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
-from components.documents.rbac import EXECUTOR_RULES
+from components.documents.namespaces import EXECUTOR_RULES
 from policies.rule import resource_rule
 from policies.tokens import BINDINGS, KUBERNETES_ROLES
 
@@ -24,7 +24,7 @@ ADMINS = ("cluster-admin", "admin", "edit")
     [*KUBERNETES_ROLES, *BINDINGS],
     demands="rights are those that the runner's executor needs, in one namespace, for a named account",
     stops="A20: a stolen manager's token reads every secret, mints tokens, or rules the cluster",
-    remedy="Take rules from components/documents/rbac.py; bind them with a RoleBinding.",
+    remedy="Take rules from components/documents/namespaces.py; bind them with a RoleBinding.",
     source="https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions; CIS EKS 4.1.1 to 4.1.12",
     severity=Severity.CRITICAL,
 )

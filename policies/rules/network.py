@@ -64,7 +64,7 @@ def no_node_groups(_group: Case) -> Iterator[str]:
     [NODE_CLASS, NODE_POOL],
     demands="nodes have no public address, and their pool's taint and label keep other pods away",
     stops="A05, A23: a node is reachable from outside, or a job lands on the managers' nodes",
-    remedy="Build specifications with components/documents/auto_mode.py.",
+    remedy="Build specifications with components/documents/node_pool.py.",
     settings=("runners.{runner}",),
     source="CKV_AWS_100, EC2.25, CIS EKS 5.4.3",
 )

@@ -104,7 +104,7 @@ def _covered(statement: Statement, actions: Sequence[str], field: Field) -> list
     [*GRANTING, ATTACHMENT],
     demands="a role of the platform gets listed actions, and AWS managed policies from a list",
     stops="A11: one statement makes an administrator",
-    remedy="Name the actions that the tool really sends (components/documents/permissions.py).",
+    remedy="Name the actions that the tool really sends (components/documents/capabilities.py).",
     settings=("accounts.{account}.{level}",),
     source="CKV_AWS_62, CKV_AWS_63, CKV_AWS_274, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM4, AwsSolutions-IAM5",
     options={"powerful": POWERFUL, "managed_policies": ATTACHABLE},
@@ -172,7 +172,7 @@ def no_escalation(case: Case) -> Iterator[str]:
     list(GRANTING),
     demands="iam:PassRole is for roles of deployments and for named services only",
     stops="A10: a task, function or instance is started with a stronger role than its maker has",
-    remedy="Limit it to role/deploy/* with StringEquals iam:PassedToService (components/documents/permissions.py).",
+    remedy="Limit it to role/deploy/* with StringEquals iam:PassedToService (components/documents/capabilities.py).",
     settings=("accounts.{account}.{level}",),
     source=f"{PATHFINDING}, CKV_AWS_110",
     severity=Severity.CRITICAL,
@@ -265,9 +265,9 @@ def foundation_is_reviewed(case: Case) -> Iterator[str]:
         return
     of, account = settings.organization, case.seen.account
     if holder == BOUNDARY_POLICY:
-        expected = boundary.boundary(boundary.BoundaryOf(organization=of, account_id=account))
+        expected = boundary.boundary(boundary.BoundaryAccount(organization=of, account_id=account))
     else:
-        role = platform_roles.PlatformRoleOf(organization=of, account_id=account, state_bucket="")
+        role = platform_roles.PlatformRoleAccount(organization=of, account_id=account, state_bucket="")
         expected = platform_roles.deployer(role)
     found = normalise(case["policy"].value)
     if isinstance(found, Undecided):

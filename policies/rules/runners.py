@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import yaml
 from pulumi_policy import Severity
 
-from components.documents import identity
+from components.documents import job_identity
 from components.documents.config_toml import OVERWRITES, registry_host
-from config.model import Level
+from config.capabilities import Level
 from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace_jobs
 from policies.rule import resource_rule
 from policies.runner_config import CONFIG, SECURITY_CONTEXTS, RunnerConfig
@@ -102,7 +102,7 @@ def nothing_is_overwritten(release: Case) -> Iterator[str]:
     [RELEASE],
     demands="job pods mount nothing, and the one patch of their specification is the platform's own",
     stops="A02, A05: a job reads the node's disk or container socket, or another service account's token",
-    remedy="Keep the patch that components/documents/identity.py makes, and no volumes.",
+    remedy="Keep the patch that components/documents/job_identity.py makes, and no volumes.",
     settings=("runners.{runner}",),
     source=f"{EXECUTOR}#overwrite-generated-pod-specifications; CKV_K8S_17 to 19, CKV_K8S_27",
     severity=Severity.CRITICAL,
@@ -129,13 +129,13 @@ def _patches(config: RunnerConfig) -> Iterator[str]:
     patches = config.patches()
     for patch in patches:
         if not _is_ours(patch):
-            yield f"{patch.path} is not the patch {identity.PATCH_NAME} of components/documents/identity.py"
+            yield f"{patch.path} is not the patch {job_identity.PATCH_NAME} of components/documents/job_identity.py"
     if not patches:
-        yield f"{CONFIG} has no patch {identity.PATCH_NAME}: jobs have no AWS identity"
+        yield f"{CONFIG} has no patch {job_identity.PATCH_NAME}: jobs have no AWS identity"
     elif len(patches) > 1:
         yield f"{config.kubernetes['pod_spec'].path} has {len(patches)} patches; a later one may undo the first"
     elif config.patches_apply is False:
-        yield f"{CONFIG} does not switch {identity.FEATURE_FLAG} on: the patch is passed over"
+        yield f"{CONFIG} does not switch {job_identity.FEATURE_FLAG} on: the patch is passed over"
 
 
 def _is_ours(patch: Field) -> bool:
@@ -149,7 +149,7 @@ def _is_ours(patch: Field) -> bool:
 @lru_cache(maxsize=64)
 def _is_identity(text: str) -> bool:
     try:
-        return bool(yaml.safe_load(text) == identity.pod_patch())
+        return bool(yaml.safe_load(text) == job_identity.pod_patch())
     except yaml.YAMLError:
         return False
 

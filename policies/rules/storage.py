@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from access.documents import without_variables
 from access.globs import matches, witnesses
-from config.model import Level
+from config.capabilities import Level
 from policies.documents import allowed, has_wildcard, known, place, principals, speaks_of, statements, values_of
 from policies.grants import POWERFUL, grants_of
 from policies.rule import resource_rule, stack_rule

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pulumi_policy import Severity
 
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
-from config.model import Level
+from config.capabilities import Level
 from config.settings import Settings
 from policies.documents import (
     TRUST,

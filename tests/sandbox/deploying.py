@@ -33,7 +33,7 @@ from tests.sandbox import job_pods
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from config.model import Level
+    from config.capabilities import Level
     from config.settings import Settings
     from tests.sandbox.live import Sandbox
 

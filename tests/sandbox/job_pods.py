@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from automation.prove import runner_pod
-from components.documents.identity import pod_patch
+from components.documents.job_identity import pod_patch
 from config.names import namespace_jobs
 
 if TYPE_CHECKING:

@@ -199,7 +199,7 @@ def test_the_packaged_chart_takes_the_values_of_every_class(stack: str, runner_c
     settings = load.of_stack(stack)
     archive = packaged(CHART, tmp_path, settings.chart.version)
     values = yaml.safe_load(inspect.values(stack, runner_class))
-    made = objects(values, archive, names.release(runner_class))
+    made = objects(values, archive, names.helm_release(runner_class))
     data = made["ConfigMap"]["data"]
     template = tomllib.loads(data["config.template.toml"])
     (runner,) = template["runners"]

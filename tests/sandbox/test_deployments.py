@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from config import load
-from config.model import Capability
+from config.capabilities import Capability
 from tests.sandbox.deploying import Job, documented
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.model import Level
+from config.capabilities import Level
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, role_arn
 from tests.sandbox.deploying import Job, refusal
 from tests.sandbox.test_deployments import apply, backend, checkout

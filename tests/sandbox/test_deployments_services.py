@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from config.model import Capability
+from config.capabilities import Capability
 from tests.sandbox.deploying import Job, documented
 from tests.sandbox.test_deployments import profiles_with
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from automation import image
-from components.documents.identity import pod_patch
+from components.documents.job_identity import pod_patch
 from config import load
 from config.names import AWS_CONFIG_MAP, namespace_jobs
 from config.versions import RUNNER_IMAGE_TAG

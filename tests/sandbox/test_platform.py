@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from automation import inspect
-from components.documents.nodes import node_plan
+from components.documents.node_pool import class_capacity
 from config import load
 from config.names import namespace_jobs, namespace_manager
 from sandbox.kubernetes.client import KubeClient
@@ -65,7 +65,9 @@ def test_a_job_pod_of_each_class_is_admitted_and_runs_on_a_node_of_its_class(
         bound = client.get("v1", "Pod", name, namespace)
         node = client.get("v1", "Node", bound["spec"]["nodeName"])["metadata"]["labels"]
         assert node["runner-platform/class"] == runner_class
-        assert node["node.kubernetes.io/instance-type"] in node_plan(load.of_stack(stack).runners[runner_class]).types
+        assert (
+            node["node.kubernetes.io/instance-type"] in class_capacity(load.of_stack(stack).runners[runner_class]).types
+        )
     finally:
         client.delete("v1", "Pod", name, namespace)
 

@@ -119,7 +119,7 @@ def asked(profile: str) -> list[Asked]:
 def test_beside_the_webhook_s_variables_some_sdks_are_silently_somebody_else(
     kind: str, job: dict[str, str], tmp_path: Path
 ) -> None:
-    text = profiles.rendered(FILES[kind]).replace("{token}", str(tmp_path / "token"))
+    text = profiles.aws_config_text(FILES[kind]).replace("{token}", str(tmp_path / "token"))
     (tmp_path / "config").write_text(text)
     found = proving.answers(asked("dev"), {**job, **webhook(tmp_path)}, tmp_path / "homes")
     assert {(each.sdk, each.way): who(answer) for each, answer in found.items()} == MEASURED[kind]

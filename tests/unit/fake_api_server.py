@@ -10,7 +10,7 @@ from automation.prove.cluster import ApiRefusalError, Cluster
 from components.documents.config_toml import config_toml
 from components.documents.profiles import class_profiles
 from config import load
-from config.names import namespace_jobs, namespace_manager, release
+from config.names import helm_release, namespace_jobs, namespace_manager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ class FakeApiServer(Cluster):
         for name in settings.runners:
             jobs, manager = (f"/api/v1/namespaces/{each}" for each in (namespace_jobs(name), namespace_manager(name)))
             self.objects |= {
-                f"{manager}/configmaps/{release(name)}": {
+                f"{manager}/configmaps/{helm_release(name)}": {
                     "data": {"config.template.toml": config_toml(settings, name)}
                 },
                 f"{jobs}/configmaps/aws-config": {"data": {"config": class_profiles(settings, name)}},

@@ -18,7 +18,7 @@ import pulumi_aws
 from pulumi.runtime.proto import source_pb2
 
 from automation.rehearsal import rehearse
-from components.documents import plans
+from components.documents import checks
 from config import foundation, load, settings
 from config.errors import SettingsError
 
@@ -63,7 +63,7 @@ def parsed(values: dict[str, Any], stack: str = "dev") -> Any:
     """Settings of a configuration, with every check that the program makes."""
     if stack == foundation.STACK:
         return foundation.parse(values, "the file")
-    return settings.parse(values, stack, "the file", plans.problems)
+    return settings.parse(values, stack, "the file", checks.problems)
 
 
 def complaints(values: dict[str, Any], stack: str = "dev") -> dict[str, str]:

@@ -12,7 +12,7 @@ from access.facts import ClassFacts, Facts
 from access.integrity import Flow, flows
 from access.resources import UNKNOWN, Resource
 from config import load
-from config.model import Level
+from config.capabilities import Level
 from tests.unit.access_cases import (
     CICD as HOME,
 )

@@ -10,7 +10,7 @@ from access.answers import Answer
 from access.facts import ClassFacts, Facts
 from access.graph import Node
 from access.resources import UNKNOWN, Resource
-from config.model import Level
+from config.capabilities import Level
 from tests.unit.access_cases import (
     CICD,
     FACTS,

@@ -17,7 +17,7 @@ from components.documents import alarms as documents
 from components.documents import config_toml
 from components.documents.disruption import disruption
 from config import load
-from config.names import MANAGERS_POOL, namespace_jobs, namespace_manager, release
+from config.names import MANAGERS_POOL, helm_release, namespace_jobs, namespace_manager
 from tests.unit.program import STACKS, complaints, names_of, parsed, policy, raw, rehearsal_of, rehearsed
 
 if TYPE_CHECKING:
@@ -219,7 +219,9 @@ def test_every_part_of_the_add_on_runs_on_the_managers_nodes_and_on_no_job_s() -
 def test_only_the_managers_log_is_read() -> None:
     files = configuration()["containerLogs"]["fluentBit"]["config"]["extraFiles"]
     (path,) = re.findall(r"^ +Path +(\S+)$", files["application-log.conf"], re.MULTILINE)
-    manager = f"/var/log/containers/{release('big')}-5d9c_{namespace_manager('big')}_{release('big')}-0a1b.log"
+    manager = (
+        f"/var/log/containers/{helm_release('big')}-5d9c_{namespace_manager('big')}_{helm_release('big')}-0a1b.log"
+    )
     job = f"/var/log/containers/runner-abc-project-1-concurrent-0_{namespace_jobs('big')}_build-0a1b.log"
     assert fnmatch(manager, path)
     assert not fnmatch(job, path), "what jobs print is not masked there"

@@ -17,10 +17,10 @@ import pulumi
 import pytest
 from pulumi.runtime import config as runtime_config
 
-from components.network import verified
-from config.cluster_sections import ExistingNetwork
+from components.network import verified_subnets
 from config.errors import SettingsError
 from config.secrets import runner_token
+from config.sections import ExistingNetwork
 from tests.unit.packaged_chart import packaged
 from tests.unit.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
 
@@ -212,12 +212,12 @@ class Subnet:
 )
 def test_subnets_that_nodes_cannot_live_in_are_refused_by_id(found: list[Subnet], said: str) -> None:
     with pytest.raises(pulumi.RunError, match=said):
-        verified(ExistingNetwork.model_validate(EXISTING), found)
+        verified_subnets(ExistingNetwork.model_validate(EXISTING), found)
 
 
 def test_subnets_that_fit_are_taken_in_order() -> None:
     found = [Subnet("subnet-0a"), Subnet("subnet-0c", zone="b")]
-    assert verified(ExistingNetwork.model_validate(EXISTING), found) == EXISTING["private"]
+    assert verified_subnets(ExistingNetwork.model_validate(EXISTING), found) == EXISTING["private"]
 
 
 def with_more(memory: str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ import pytest
 from automation.rehearsal_cloud import Mocks
 from components.delegated_role import DelegatedRoleArgs
 from components.documents.disruption import disruption
-from components.documents.nodes import managers_plan
-from components.documents.runner_settings import runner_settings
+from components.documents.node_pool import managers_capacity
+from components.documents.runner_object import runner_attributes
 from components.node_pool import NodePoolArgs
 from components.platform_access import PlatformAccessArgs
 from config import load
-from config.model import Capability, Level
+from config.capabilities import Capability, Level
 from config.names import Names
 from config.sections import Organization
 from tests.unit.program import names_of, parsed, policy, put, raw, rehearsed
@@ -73,7 +73,7 @@ def test_inputs_do_not_change_after_their_validation() -> None:
 def test_spot_nodes_for_long_jobs_are_refused() -> None:
     given: dict[str, Any] = {
         "pool": "big",
-        "plan": managers_plan(1),
+        "plan": managers_capacity(1),
         "node_role_name": "node",
         "subnet_ids": [],
         "security_group_id": "sg",
@@ -120,7 +120,7 @@ def test_a_runner_belongs_to_the_group_or_to_one_project(
     values = raw("dev")
     for path, value in changes.items():
         put(values, path, value)
-    wanted = runner_settings(parsed(values), runner_class)
+    wanted = runner_attributes(parsed(values), runner_class)
     assert (wanted.runner_type, wanted.owner) == expected
 
 

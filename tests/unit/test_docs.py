@@ -9,12 +9,12 @@ import pytest
 import yaml
 from pydantic_core import PydanticUndefined
 
-from components.documents import identity, pods
-from components.documents.config_toml import template
+from components.documents import job_identity, pods
+from components.documents.config_toml import config_template
 from components.documents.disruption import disruption
 from components.documents.network_policies import dns_address
 from config import load
-from config.names import namespace_jobs, release
+from config.names import helm_release, namespace_jobs
 from config.quantities import duration_text, parse_duration
 from config.sections import RESERVED_NAMES, Runner
 
@@ -108,7 +108,7 @@ def test_the_classes_of_prod_are_listed_with_the_accounts_that_they_enter() -> N
 def test_the_probe_of_the_first_cluster_is_what_a_job_of_the_class_gets() -> None:
     settings = load.of_stack("dev")
     probe = yaml.safe_load(FIRST_CLUSTER.split("<<'YAML'\n")[1].split("\nYAML\n")[0])
-    spec, wanted = probe["spec"], template(settings, "small")["runners"][0]["kubernetes"]
+    spec, wanted = probe["spec"], config_template(settings, "small")["runners"][0]["kubernetes"]
     assert probe["metadata"]["namespace"] == namespace_jobs("small") == wanted["namespace"]
     assert probe["metadata"]["labels"] == wanted["pod_labels"]
     assert spec["serviceAccountName"] == wanted["service_account"]
@@ -117,7 +117,7 @@ def test_the_probe_of_the_first_cluster_is_what_a_job_of_the_class_gets() -> Non
     assert {f"{each['key']}={each['value']}": each["effect"] for each in spec["tolerations"]} == wanted[
         "node_tolerations"
     ]
-    patch, build = identity.pod_patch(), spec["containers"][0]
+    patch, build = job_identity.pod_patch(), spec["containers"][0]
     assert spec["volumes"] == patch["volumes"]
     assert {key: build[key] for key in patch["containers"][0]} == patch["containers"][0]
     assert build["resources"]["requests"] == {
@@ -139,7 +139,7 @@ def test_the_names_of_the_first_cluster_are_those_of_the_stack() -> None:
         f"arn:aws:sts::{home}:assumed-role/{names.job_role('small')}/{names.job_role('small')}",
         f"arn:aws:sts::{target}:assumed-role/{names.delegated_role(level)}/{names.job_role('small')}",
         names.cache_bucket(home),
-        release("small"),
+        helm_release("small"),
         f"{names.repository_prefix(level)}apps",
         f"/{names.state_prefix(level)}",
         pods.CLASS_LABEL,

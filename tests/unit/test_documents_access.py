@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.documents import auto_mode, permissions, platform_roles, registry, storage, trust
-from components.documents.boundary import BoundaryOf, boundary
-from config.model import Capability, Level
+from components.documents import capabilities, cluster, network, platform_roles, registry, storage, trust
+from components.documents.boundary import BoundaryAccount, boundary
+from config.capabilities import Capability, Level
 from config.sections import Organization
 from tests.unit.program import STACKS, listed, parsed, raw, size, statements
 
@@ -57,7 +57,7 @@ def permitted(settings: Settings) -> set[tuple[str, str]]:
             names.role_arn(a.id, names.delegated_role(runner.level))
             for a in settings.accounts_of(runner_class).values()
         ]
-        for statement in permissions.assume_roles(targets)["Statement"]:
+        for statement in trust.assume_roles(targets)["Statement"]:
             found |= {(job, target) for target in statement["Resource"]}
     return found
 
@@ -157,17 +157,17 @@ def every_document(partition: str) -> Iterator[tuple[str, dict[str, Any]]]:
     names = settings.names
     for account, level in settings.roles_needed():
         yield f"trust {account} {level}", delegated_trust(settings, account, level)
-        grantee = permissions.Grantee(names=names, account_id=ACCOUNT, level=level)
+        grantee = capabilities.Grantee(names=names, account_id=ACCOUNT, level=level)
         for capability in Capability:
-            yield f"{capability} {level}", permissions.of_capability(capability, grantee)
-    yield "boundary", boundary(BoundaryOf(organization=organization, account_id=ACCOUNT))
-    role = platform_roles.PlatformRoleOf(organization=organization, account_id=ACCOUNT, state_bucket="b")
+            yield f"{capability} {level}", capabilities.capability_document(capability, grantee)
+    yield "boundary", boundary(BoundaryAccount(organization=organization, account_id=ACCOUNT))
+    role = platform_roles.PlatformRoleAccount(organization=organization, account_id=ACCOUNT, state_bucket="b")
     yield "deployer", platform_roles.deployer(role)
     yield "reader", platform_roles.reader(role)
-    yield "tagging", auto_mode.tagging(partition)
+    yield "tagging", cluster.tagging_permissions(partition)
     yield "bucket", storage.bucket_policy(organization, "b")
     yield "key", storage.key_policy(organization, ACCOUNT)
-    yield "flow log", storage.flow_log_writer(organization, ACCOUNT, "g")
+    yield "flow log", network.flow_log_writer(organization, ACCOUNT, "g")
     yield (
         "cache",
         storage.cache_access(organization, bucket="b", prefix="small", account_id=ACCOUNT, key_alias="alias/k"),
@@ -188,12 +188,12 @@ def test_every_arn_carries_the_partition(partition: str) -> None:
 )
 def test_domains_are_those_of_the_partition(partition: str, domain: str) -> None:
     organization = of(partition)
-    grantee = permissions.Grantee(
+    grantee = capabilities.Grantee(
         names=settings_of("prod").names.__class__(organization=organization, stack="prod"),
         account_id=ACCOUNT,
         level=Level.OPEN,
     )
-    state = permissions.of_capability(Capability.STATE, grantee)
+    state = capabilities.capability_document(Capability.STATE, grantee)
     via = [s["Condition"]["StringEquals"]["kms:ViaService"] for s in state["Statement"] if s["Sid"] == "Key"]
     assert via == [f"s3.{organization.region}.{domain}"], (
         "a key that may be used through S3 only, by S3's own name there"
@@ -204,8 +204,8 @@ def test_domains_are_those_of_the_partition(partition: str, domain: str) -> None
 @pytest.mark.parametrize("capability", list(Capability))
 @pytest.mark.parametrize("level", list(Level))
 def test_a_capability_never_names_everything(capability: Capability, level: Level) -> None:
-    grantee = permissions.Grantee(names=settings_of("dev").names, account_id=ACCOUNT, level=level)
-    document = permissions.of_capability(capability, grantee)
+    grantee = capabilities.Grantee(names=settings_of("dev").names, account_id=ACCOUNT, level=level)
+    document = capabilities.capability_document(capability, grantee)
     for statement in document["Statement"]:
         assert statement["Effect"] == "Allow"
         assert "NotAction" not in statement, "a list of what is not allowed grows with every new service"
@@ -223,8 +223,8 @@ def test_a_capability_never_names_everything(capability: Capability, level: Leve
 def test_all_capabilities_of_a_role_fit_iam_s_inline_limit(level: Level) -> None:
     longest = Organization(id="o-" + "x" * 32, region="us-gov-west-1", partition="aws-us-gov")
     names = settings_of("dev").names.__class__(organization=longest, stack="sixteenletters01")
-    grantee = permissions.Grantee(names=names, account_id=ACCOUNT, level=level)
-    together = sum(size(permissions.of_capability(capability, grantee)) for capability in Capability)
+    grantee = capabilities.Grantee(names=names, account_id=ACCOUNT, level=level)
+    together = sum(size(capabilities.capability_document(capability, grantee)) for capability in Capability)
     assert together <= INLINE_LIMIT, "the capabilities are inline policies of one role"
 
 
@@ -232,10 +232,10 @@ def test_all_capabilities_of_a_role_fit_iam_s_inline_limit(level: Level) -> None
 def test_rights_go_by_the_prefix_of_level_and_stack(stack: str) -> None:
     names = settings_of(stack).names
     for level, other in ((Level.OPEN, Level.PROTECTED), (Level.PROTECTED, Level.OPEN)):
-        grantee = permissions.Grantee(names=names, account_id=ACCOUNT, level=level)
-        push = permissions.of_capability(Capability.ECR_PUSH, grantee)["Statement"][1]["Resource"]
+        grantee = capabilities.Grantee(names=names, account_id=ACCOUNT, level=level)
+        push = capabilities.capability_document(Capability.ECR_PUSH, grantee)["Statement"][1]["Resource"]
         assert push.endswith(f":repository/{names.prefix}{level.value}/*")
-        state = json.dumps(permissions.of_capability(Capability.STATE, grantee))
+        state = json.dumps(capabilities.capability_document(Capability.STATE, grantee))
         assert f"/{names.prefix}{level.value}/*" in state
         assert f"{other.value}/" not in state, f"{level} jobs read or write nothing of {other}"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.documents import identity, pods
+from components.documents import job_identity, pods
 from components.documents.config_toml import OVERWRITES, config_toml, registry_host, request_concurrency, runner_image
 from config.quantities import parse_cpu, parse_memory
 from tests.unit.program import STACKS, parsed, raw
@@ -223,9 +223,12 @@ def test_the_identity_patch_is_the_one_of_the_design(stack: str, runner_class: s
 
 
 def test_no_variable_of_web_identity_ever_exists() -> None:
-    names = {*identity.job_environment(), *(each["name"] for each in identity.pod_patch()["containers"][0]["env"])}
+    names = {
+        *job_identity.job_environment(),
+        *(each["name"] for each in job_identity.pod_patch()["containers"][0]["env"]),
+    }
     assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE"} & names, "they would win over AWS_PROFILE"
-    assert "subPath" not in json.dumps(identity.pod_patch()), "a renewed token never arrives through a subPath"
+    assert "subPath" not in json.dumps(job_identity.pod_patch()), "a renewed token never arrives through a subPath"
 
 
 @pytest.mark.parametrize(("concurrent", "expected"), [(1, 1), (2, 2), (4, 2), (8, 2), (12, 3), (40, 10), (1000, 250)])

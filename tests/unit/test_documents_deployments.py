@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from components.documents import permissions
-from components.documents.boundary import SERVICE_LINKED_FOR, BoundaryOf, boundary
-from config.model import Capability, Level
+from components.documents import capabilities
+from components.documents.boundary import SERVICE_LINKED_FOR, BoundaryAccount, boundary
+from config.capabilities import Capability, Level
 from tests.unit.program import listed, parsed, raw, statements
 
 ACCOUNT = "333333333333"
 SETTINGS = parsed(raw("prod"), "prod")
-GRANTEE = permissions.Grantee(names=SETTINGS.names, account_id=ACCOUNT, level=Level.OPEN)
-BOUNDARY = boundary(BoundaryOf(organization=SETTINGS.organization, account_id=ACCOUNT))
+GRANTEE = capabilities.Grantee(names=SETTINGS.names, account_id=ACCOUNT, level=Level.OPEN)
+BOUNDARY = boundary(BoundaryAccount(organization=SETTINGS.organization, account_id=ACCOUNT))
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy/orders-task"
 ECS = f"arn:aws:ecs:eu-central-1:{ACCOUNT}:"
 
@@ -113,7 +113,7 @@ def allows(document: dict[str, Any], action: str, resource: str) -> bool:
 @pytest.mark.parametrize("resource_type", CALLS)
 def test_what_a_tool_calls_for_a_resource_is_allowed_by_the_capability_and_by_the_boundary(resource_type: str) -> None:
     capability, resource, actions = CALLS[resource_type]
-    document = permissions.of_capability(capability, GRANTEE)
+    document = capabilities.capability_document(capability, GRANTEE)
     missing = [action for action in actions if not allows(document, action, resource)]
     assert not missing, f"{resource_type} cannot be deployed: {missing} on {resource}"
     if not actions[0].startswith("iam:"):
@@ -126,7 +126,7 @@ def test_what_a_tool_calls_for_a_resource_is_allowed_by_the_capability_and_by_th
 @pytest.mark.parametrize("kind", TAGGED)
 def test_whatever_can_be_made_can_be_tagged(kind: str) -> None:
     resource, service = TAGGED[kind]
-    document = permissions.of_capability(Capability.ECS, GRANTEE)
+    document = capabilities.capability_document(Capability.ECS, GRANTEE)
     for action in ("TagResource", "UntagResource", "ListTagsForResource"):
         assert allows(document, f"{service}:{action}", resource), (
             "default_tags of a provider tag everything on creation"
@@ -142,7 +142,7 @@ def test_the_first_deployment_into_an_account_may_bring_the_service_s_own_role_i
 ) -> None:
     linked = [
         each
-        for each in permissions.of_capability(capability, GRANTEE)["Statement"]
+        for each in capabilities.capability_document(capability, GRANTEE)["Statement"]
         if each["Action"] == "iam:CreateServiceLinkedRole"
     ]
     assert [each["Condition"] for each in linked] == [{"StringEquals": {"iam:AWSServiceName": service}}]
@@ -151,10 +151,10 @@ def test_the_first_deployment_into_an_account_may_bring_the_service_s_own_role_i
 
 
 def test_roles_get_rights_only_with_the_boundary_and_keep_their_trust() -> None:
-    document = permissions.of_capability(Capability.ECS, GRANTEE)
+    document = capabilities.capability_document(Capability.ECS, GRANTEE)
     own = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
     for each in document["Statement"]:
-        if set(listed(each["Action"])) & set(permissions.ROLE_GRANTS):
+        if set(listed(each["Action"])) & set(capabilities.ROLE_GRANTS):
             assert each["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
             assert each["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/deploy/*"
         assert "iam:UpdateAssumeRolePolicy" not in listed(each["Action"]), "the boundary denies it: the trust is final"
@@ -162,5 +162,5 @@ def test_roles_get_rights_only_with_the_boundary_and_keep_their_trust() -> None:
 
 
 def test_api_gateway_alone_makes_no_role() -> None:
-    document = permissions.of_capability(Capability.API_GATEWAY, GRANTEE)
+    document = capabilities.capability_document(Capability.API_GATEWAY, GRANTEE)
     assert not allows(document, "iam:CreateRole", ROLE), "a level without ecs or pulumi creates nothing in IAM"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.documents import rbac
+from components.documents import namespaces
 from components.documents.helm_values import helm_values
 from components.documents.namespaces import jobs_quota, namespace_labels
 from config.quantities import parse_cpu, parse_memory
@@ -77,7 +77,7 @@ def test_rights_and_accounts_are_made_beside_the_release(stack: str, runner_clas
 
 
 def test_the_manager_has_the_executor_s_table_and_no_wildcard() -> None:
-    rules = {(r, v) for rule in rbac.EXECUTOR_RULES for r in rule["resources"] for v in rule["verbs"]}
+    rules = {(r, v) for rule in namespaces.EXECUTOR_RULES for r in rule["resources"] for v in rule["verbs"]}
     assert not [each for each in rules if "*" in each], "2.7: the chart's own rule reads every Secret"
     assert {("events", "list"), ("serviceaccounts", "get"), ("pods", "watch"), ("pods/exec", "create")} <= rules
     assert {("poddisruptionbudgets", "create"), ("poddisruptionbudgets", "get")} <= rules, "one budget per job pod"

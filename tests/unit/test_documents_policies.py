@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.documents import network_policies, platform_roles, registry, storage
-from components.documents.boundary import PASSABLE_TO, BoundaryOf, boundary
+from components.documents.boundary import PASSABLE_TO, BoundaryAccount, boundary
 from config.sections import Organization
 from tests.unit.program import listed, size, statements
 
@@ -13,7 +13,7 @@ ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
 LONGEST = Organization(id="o-" + "x" * 32, region="ap-southeast-2")
 ACCOUNT = "222222222222"
 BOUNDARY_LIMIT = 6144
-BOUNDARY = boundary(BoundaryOf(organization=ORGANIZATION, account_id=ACCOUNT))
+BOUNDARY = boundary(BoundaryAccount(organization=ORGANIZATION, account_id=ACCOUNT))
 
 
 def test_the_boundary_fits_iam_for_the_longest_names() -> None:
@@ -21,7 +21,7 @@ def test_the_boundary_fits_iam_for_the_longest_names() -> None:
         LONGEST,
         Organization(id="o-" + "x" * 32, region="us-gov-west-1", partition="aws-us-gov"),
     ):
-        length = size(boundary(BoundaryOf(organization=organization, account_id=ACCOUNT)))
+        length = size(boundary(BoundaryAccount(organization=organization, account_id=ACCOUNT)))
         assert length <= BOUNDARY_LIMIT, f"a managed policy holds {BOUNDARY_LIMIT} characters, this one has {length}"
 
 
@@ -67,7 +67,7 @@ def test_the_boundary_lets_roles_be_made_only_with_itself_and_only_passed_to_ser
 
 
 def test_the_deployer_cannot_lift_itself() -> None:
-    of_account = platform_roles.PlatformRoleOf(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
+    of_account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
     deny = {each["Sid"]: each for each in statements(platform_roles.deployer(of_account), "Deny")}
     own = f"arn:aws:iam::{ACCOUNT}:"
     assert set(deny["NothingOfTheFoundation"]["Resource"]) == {
@@ -78,7 +78,7 @@ def test_the_deployer_cannot_lift_itself() -> None:
 
 
 def test_the_reader_decrypts_its_own_stacks_secrets_and_nothing_else() -> None:
-    of_account = platform_roles.PlatformRoleOf(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
+    of_account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
     for statement in platform_roles.reader(of_account)["Statement"]:
         if "kms:Decrypt" in listed(statement["Action"]):
             aliases = statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"]
@@ -116,7 +116,7 @@ def test_the_organisation_pulls_and_nobody_pushes_by_the_repository_s_policy() -
 
 
 def test_jobs_reach_the_internet_and_nothing_inside() -> None:
-    policy = network_policies.jobs(
+    policy = network_policies.jobs_policy(
         service_cidr="172.20.0.0/16", vpc_cidrs=["10.40.0.0/16"], endpoint_cidrs=["10.40.9.0/24"]
     )
     dns, internet, endpoints = policy["egress"]
@@ -126,11 +126,11 @@ def test_jobs_reach_the_internet_and_nothing_inside() -> None:
         *("169.254.169.254/32", "169.254.170.23/32", "10.40.0.0/16", "172.20.0.0/16"),
     ], "both metadata addresses, the VPC and the services are out of reach"
     assert endpoints == {"to": [{"ipBlock": {"cidr": "10.40.9.0/24"}}], "ports": [{"protocol": "TCP", "port": 443}]}
-    assert len(network_policies.jobs(service_cidr="172.20.0.0/16", vpc_cidrs=[])["egress"]) == 2
+    assert len(network_policies.jobs_policy(service_cidr="172.20.0.0/16", vpc_cidrs=[])["egress"]) == 2
 
 
 @pytest.mark.parametrize(("port", "ports"), [(443, [443]), (8443, [443, 8443])])
 def test_a_manager_reaches_gitlab_at_its_port(port: int, ports: list[int]) -> None:
-    policy = network_policies.manager(service_cidr="172.20.0.0/16", gitlab_port=port)
+    policy = network_policies.manager_policy(service_cidr="172.20.0.0/16", gitlab_port=port)
     assert [each["port"] for each in policy["egress"][1]["ports"]] == ports
     assert policy["egress"][1]["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32", "169.254.170.23/32"]

@@ -9,7 +9,7 @@ import botocore.configloader
 import pytest
 
 from components.documents import profiles
-from components.documents.kubeconfig import kubeconfig
+from components.documents.cluster import kubeconfig
 from config import load
 from tests.unit.program import STACKS, parsed, raw
 from tests.unit.test_documents_config_toml import CLASSES, settings_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.documents import rbac
+from components.documents import namespaces
 from tests.unit.program import STACKS, raw, rehearsed
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_the_registered_template_is_the_only_source_of_config_toml(stack: str, r
 def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> None:
     rules = {
         (group, resource, verb)
-        for rule in rbac.EXECUTOR_RULES
+        for rule in namespaces.EXECUTOR_RULES
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -14,7 +14,7 @@ import yaml
 
 from components.documents.config_toml import registry_host, runner_image
 from config import load
-from config.model import Level
+from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
 from tests.unit.ci_components import component, run
 from tests.unit.test_documents_config_toml import settings_of

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from config import load
-from config.model import Level
+from config.capabilities import Level
 from tests.unit.program import rehearsed
 
 STACKS = ("dev", "prod")

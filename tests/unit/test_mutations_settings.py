@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from config import across, foundation, load
+from config import between_stacks, foundation, load
 from tests.unit.program import complaints, raw
 
 OIDC = {"account": "prod", "level": "protected", "project": "senncloud/shop", "ref": "main"}
@@ -68,7 +68,7 @@ def test_prod_under_the_name_of_dev_is_refused_though_each_file_is_sound() -> No
         "dev": dev.model_copy(update={"id": prod.id}),
     }
     stacks = {"prod": replace(settings, accounts={**settings.accounts, **swapped})}
-    found = [str(each) for each in across.account_ids(load.of_foundation(), stacks)]
+    found = [str(each) for each in between_stacks.account_ids(load.of_foundation(), stacks)]
     assert len(found) == 2, "else open jobs would deploy to prod, and every document would agree with the settings"
 
 
@@ -76,12 +76,12 @@ def test_an_account_of_nobody_we_know_is_refused() -> None:
     settings = load.of_stack("dev")
     foreign = settings.accounts["dev"].model_copy(update={"id": "999999999999"})
     stacks = {"dev": replace(settings, accounts={**settings.accounts, "dev": foreign})}
-    assert [*across.account_ids(load.of_foundation(), stacks)]
+    assert [*between_stacks.account_ids(load.of_foundation(), stacks)]
 
 
 def test_another_organisation_is_refused() -> None:
     settings = load.of_stack("dev")
     foreign = settings.organization.model_copy(update={"id": "o-somebodyelse"})
-    (problem,) = across.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
+    (problem,) = between_stacks.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
     assert "dev: organization.id" in str(problem)
     assert "o-senncloud01" in str(problem)

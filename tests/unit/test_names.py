@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import names
+from config.capabilities import Level
 from config.checks import stack_name
-from config.model import Level
 from config.sections import RESERVED_NAMES, Organization
 from tests.unit.test_settings_fuzz import QUICK
 
@@ -92,7 +92,7 @@ def test_names_without_a_stack_are_those_of_the_table() -> None:
     assert names.STATE_KEY_ALIAS == "alias/cicd-platform/state"
     assert (names.namespace_manager("small"), names.namespace_jobs("small")) == ("runner-small", "jobs-small")
     assert (names.MANAGER_SERVICE_ACCOUNT, names.JOB_SERVICE_ACCOUNT) == ("manager", "job")
-    assert names.release("small") == "gitlab-runner-small"
+    assert names.helm_release("small") == "gitlab-runner-small"
     assert (names.IDENTITY_VOLUME, names.IDENTITY_FOLDER) == ("runner-platform-aws", "/etc/runner-platform/aws")
 
 
@@ -146,18 +146,18 @@ def test_the_longest_names_keep_to_the_limit_of_their_kind(stack: str, runner_cl
         ("cluster", its.cluster),
         ("alias", its.key_alias("cluster")),
         ("repository", its.runner_image()),
-        ("release", names.release(runner_class)),
+        ("release", names.helm_release(runner_class)),
         ("namespace", names.namespace_manager(runner_class)),
         ("namespace", names.namespace_jobs(runner_class)),
         ("policy", names.BOUNDARY_POLICY),
     ]:
-        assert names.problems_of_length(kind, name) is None
+        assert names.length_problem(kind, name) is None
 
 
 @pytest.mark.parametrize("kind", sorted(names.LIMITS))
 def test_a_name_may_be_as_long_as_its_limit_and_no_longer(kind: str) -> None:
     limit = names.LIMITS[kind]
-    assert names.problems_of_length(kind, "x" * limit) is None
-    text = names.problems_of_length(kind, "x" * (limit + 1))
+    assert names.length_problem(kind, "x" * limit) is None
+    text = names.length_problem(kind, "x" * (limit + 1))
     assert text is not None
     assert f"{limit + 1} characters; the limit is {limit}: shorten it" in text

@@ -21,7 +21,7 @@ from automation.prove.model import TOKEN_FILE, Attempt, Forgery, Identity, Sdk, 
 from automation.prove.tokens import Tokens, _decoded
 from automation.prove.workplace import Workplace
 from components.documents.config_toml import config_toml
-from components.documents.identity import pod_patch
+from components.documents.job_identity import pod_patch
 from config import load
 from config.names import IDENTITY_FOLDER
 from tests.unit.fake_api_server import ISSUER, FakeApiServer

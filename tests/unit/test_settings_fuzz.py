@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import foundation, load, quantities
-from config.errors import ClassifiedError, SettingsError
+from config.errors import FieldError, SettingsError
 from tests.unit.program import complaints, put, raw
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_a_quantity_is_a_number_above_zero_or_a_refusal(value: object) -> None:
     for parse in (quantities.parse_cpu, quantities.parse_memory, quantities.parse_duration):
         try:
             assert parse(value) > 0
-        except ClassifiedError as error:
+        except FieldError as error:
             assert "write" in str(error), "the refusal says what to write"  # noqa: PT017  # both outcomes are right
 
 

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import Cluster
-from components.documents import auto_mode, namespaces, network_policies
+from components.documents import namespaces, network_policies, node_pool
 from components.runner_class import RunnerClass
 from tests.mutations.catalog.trusts import CICD, SMALL
 from tests.mutations.change import GONE, answers, besides, given, put
@@ -97,7 +97,7 @@ MUTATIONS = [
         "A01",
         "jobs reach the metadata service",
         answers(
-            network_policies.jobs,
+            network_policies.jobs_policy,
             put(
                 lambda blocks: [each for each in blocks if each not in network_policies.METADATA],
                 *("egress", 1, "to", 0, "ipBlock", "except"),
@@ -118,7 +118,7 @@ MUTATIONS = [
         "E08",
         "A01",
         "node classes allow what no policy denies",
-        answers(auto_mode.node_class, put("DefaultAllow", "networkPolicy")),
+        answers(node_pool.node_class_spec, put("DefaultAllow", "networkPolicy")),
     ),
     seen_by(
         "E07",
@@ -140,7 +140,7 @@ MUTATIONS = [
         "E06",
         "A05",
         "nodes have public addresses",
-        answers(auto_mode.node_class, put(True, "advancedNetworking", "associatePublicIPAddress")),
+        answers(node_pool.node_class_spec, put(True, "advancedNetworking", "associatePublicIPAddress")),
     ),
     seen_by(
         "E09",
@@ -184,7 +184,7 @@ MUTATIONS = [
         "E06",
         "A23",
         "nodes of a class take every pod",
-        answers(auto_mode.node_pool, put([], "template", "spec", "taints"), lambda of: of["name"] == "small"),
+        answers(node_pool.node_pool_spec, put([], "template", "spec", "taints"), lambda of: of["name"] == "small"),
     ),
     seen_by(
         "E01",

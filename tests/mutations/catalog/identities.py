@@ -8,10 +8,9 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from components.cluster import Cluster
-from components.cluster_roles import ClusterRoles
+from components.cluster import Cluster, ClusterRoles
 from components.delegated_role import DelegatedRole
-from components.documents import permissions, profiles, trust
+from components.documents import profiles, trust
 from config.names import JOB_SERVICE_ACCOUNT
 from tests.mutations.catalog.trusts import BARE, CICD, DEPLOY, SMALL, of_delegated
 from tests.mutations.change import GONE, answers, besides, given, one_more, put, statement, together
@@ -27,7 +26,7 @@ ANNOTATION = "eks.amazonaws.com/role-arn"
 
 def of_small(edit: Edit) -> Change:
     """Another permission of the open class to assume roles."""
-    return answers(permissions.assume_roles, edit, lambda of: DEV_ROLE in of["role_arns"])
+    return answers(trust.assume_roles, edit, lambda of: DEV_ROLE in of["role_arns"])
 
 
 def named_too(*arns: str) -> Edit:
@@ -43,7 +42,7 @@ def may_assume(role: str, *targets: str) -> Any:
             f"{role}-further",
             name="further",
             role=role,
-            policy=pulumi.Output.json_dumps(permissions.assume_roles(targets)),
+            policy=pulumi.Output.json_dumps(trust.assume_roles(targets)),
             opts=pulumi.ResourceOptions(parent=component),
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_gitlab import UserRunner
 from pulumi_kubernetes.helm.v3 import Release
 
-from components.documents import config_toml, helm_values, identity
+from components.documents import config_toml, helm_values, job_identity
 from tests.mutations.change import GONE, answers, given, put
 from tests.mutations.mutation import seen_by
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def toml(key: str, value: Any, runner_class: str = "small") -> Change:
     """Another setting of `[runners.kubernetes]`."""
     edit = put(value, "runners", 0, "kubernetes", key)
-    return answers(config_toml.template, edit, lambda of: of["runner_class"] == runner_class)
+    return answers(config_toml.config_template, edit, lambda of: of["runner_class"] == runner_class)
 
 
 def values(edit: Edit, runner_class: str = "small") -> Change:
@@ -33,7 +33,7 @@ def from_environment(name: str, value: str) -> Change:
 
 def patch(**spec: Any) -> Change:
     """More in the patch of the pod's specification."""
-    return answers(identity.pod_patch, lambda its: {**its, **spec})
+    return answers(job_identity.pod_patch, lambda its: {**its, **spec})
 
 
 SOCKET = {"host_path": [{"name": "docker", "mount_path": "/var/run/docker.sock", "host_path": "/var/run/docker.sock"}]}
@@ -91,7 +91,7 @@ MUTATIONS = [
         "A05",
         "a second `[[runners]]`, privileged",
         answers(
-            config_toml.template,
+            config_toml.config_template,
             lambda its: {"runners": [*its["runners"], {"kubernetes": {"privileged": True}}]},
             lambda of: of["runner_class"] == "small",
         ),
@@ -104,7 +104,9 @@ MUTATIONS = [
         "A17",
         "the open class's cache is the protected class's",
         answers(
-            config_toml.template, put("deploy", "runners", 0, "cache", "Path"), lambda of: of["runner_class"] == "small"
+            config_toml.config_template,
+            put("deploy", "runners", 0, "cache", "Path"),
+            lambda of: of["runner_class"] == "small",
         ),
     ),
     seen_by(
@@ -112,7 +114,7 @@ MUTATIONS = [
         "A17",
         "the cache is in another bucket",
         answers(
-            config_toml.template,
+            config_toml.config_template,
             put("a-bucket-of-somebody", "runners", 0, "cache", "s3", "BucketName"),
             lambda of: of["runner_class"] == "small",
         ),

@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.account_access import AccountAccess
-from components.documents import boundary, permissions, platform_roles
+from components.documents import boundary, capabilities, platform_roles
 from config import foundation
-from config.model import Capability
+from config.capabilities import Capability
 from tests.mutations.change import GONE, answers, besides, given, one_more
 from tests.mutations.mutation import seen_by
 
@@ -28,7 +28,9 @@ ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 def in_dev(edit: Edit, capability: Capability = Capability.ECS) -> Change:
     """Another document of a capability of the open level in dev."""
     return answers(
-        permissions.of_capability, edit, lambda of: of["capability"] is capability and of["grantee"].account_id == DEV
+        capabilities.capability_document,
+        edit,
+        lambda of: of["capability"] is capability and of["grantee"].account_id == DEV,
     )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi_aws as aws
 
-from components.documents import config_toml, permissions, registry, storage
-from config.model import Capability, Level
+from components.documents import capabilities, config_toml, registry, storage
+from config.capabilities import Capability, Level
 from tests.mutations.change import answers, given, one_more, put
 from tests.mutations.mutation import seen_by
 
@@ -22,7 +22,7 @@ STATE = "arn:aws:s3:::o-senncloud01-state-222222222222-eu-central-1"
 def of(capability: Capability, level: Level, edit: Edit) -> Change:
     """Another document of a capability of a level in the platform's account."""
     return answers(
-        permissions.of_capability,
+        capabilities.capability_document,
         edit,
         lambda to: (
             (to["capability"], to["grantee"].level, to["grantee"].account_id) == (capability, level, "222222222222")
@@ -115,6 +115,6 @@ MUTATIONS = [
         "I02 S02",
         "A29",
         "classes share the root of the cache",
-        answers(config_toml.template, put("", "runners", 0, "cache", "Path")),
+        answers(config_toml.config_template, put("", "runners", 0, "cache", "Path")),
     ),
 ]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from components.documents import subnets
-from components.documents.nodes import NoInstanceTypeError, SmallLimitsError, blocks_at_full_load, node_plan
+from components.documents.network import blocks_of_subnet, cut_vpc
+from components.documents.node_pool import NoInstanceTypeError, SmallLimitsError, blocks_at_full_load, class_capacity
 from components.documents.trust import roles_of_account
+from config.capabilities import Level
 from config.errors import Problem
-from config.model import Level
 from config.names import Names
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def problems(parsed: Parsed) -> Iterator[Problem]:
 def _nodes(parsed: Parsed) -> Iterator[Problem]:
     for name, runner in parsed.runners.items():
         try:
-            node_plan(runner)
+            class_capacity(runner)
         except NoInstanceTypeError as error:
             yield Problem(path=f"runners.{name}", message=str(error))
         except SmallLimitsError as error:
@@ -48,14 +48,14 @@ def _addresses(parsed: Parsed) -> Iterator[Problem]:
     if network is None or network.cidr is None or network.zones is None:
         return
     try:
-        private = subnets.cut(network.cidr, network.zones).private
+        private = cut_vpc(network.cidr, network.zones).private
     except ValueError:
         return  # the network's size is judged with the settings
     try:
         needed = sum(blocks_at_full_load(runner) for runner in parsed.runners.values())
     except NoInstanceTypeError:
         return  # said above
-    there = sum(subnets.blocks(cidr) for cidr in private)
+    there = sum(blocks_of_subnet(cidr) for cidr in private)
     if needed > there:
         yield Problem(
             path="network.cidr",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from config import across, load
-from config.model import Capability
+from config import between_stacks, load
+from config.capabilities import Capability
 
 
 def test_the_committed_stack_files_agree() -> None:
     stacks = {stack: load.of_stack(stack) for stack in load.stacks()}
-    assert not [*across.account_ids(load.of_foundation(), stacks), *across.runner_tags(stacks), *across.levels(stacks)]
+    assert not [
+        *between_stacks.account_ids(load.of_foundation(), stacks),
+        *between_stacks.runner_tags(stacks),
+        *between_stacks.levels(stacks),
+    ]
 
 
 def test_another_organisation_than_the_foundations_is_named_with_both() -> None:
     settings = load.of_stack("dev")
     foreign = settings.organization.model_copy(update={"id": "o-somebodyelse"})
-    (problem,) = across.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
+    (problem,) = between_stacks.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
     assert "dev: organization.id" in str(problem)
     assert "o-somebodyelse" in str(problem)
     assert "o-senncloud01" in str(problem)
@@ -26,7 +30,7 @@ def test_an_account_with_another_id_than_the_foundations_is_named_with_both() ->
     settings = load.of_stack("dev")
     moved = settings.accounts["dev"].model_copy(update={"id": "555555555555"})
     stacks = {"dev": replace(settings, accounts={**settings.accounts, "dev": moved})}
-    (problem,) = across.account_ids(load.of_foundation(), stacks)
+    (problem,) = between_stacks.account_ids(load.of_foundation(), stacks)
     assert "dev: accounts.dev.id" in str(problem)
     assert "555555555555" in str(problem)
     assert "333333333333" in str(problem)
@@ -36,7 +40,7 @@ def test_two_stacks_with_one_tag_are_refused_because_a_job_would_run_on_either()
     dev = load.of_stack("dev")
     small = dev.runners["small"].model_copy(update={"tag": "small"})
     stacks = {"dev": replace(dev, runners={**dev.runners, "small": small}), "prod": load.of_stack("prod")}
-    (problem,) = across.runner_tags(stacks)
+    (problem,) = between_stacks.runner_tags(stacks)
     assert "prod: runners.small.tag" in str(problem)
     assert "dev: runners.small" in str(problem)
 
@@ -45,7 +49,7 @@ def test_stacks_that_give_one_accounts_services_to_different_levels_are_refused(
     dev, prod = load.of_stack("dev"), load.of_stack("prod")
     account = prod.accounts["dev"].model_copy(update={"open": (), "protected": (Capability.ECS, Capability.STATE)})
     stacks = {"dev": dev, "prod": replace(prod, accounts={**prod.accounts, "dev": account})}
-    (problem,) = across.levels(stacks)
+    (problem,) = between_stacks.levels(stacks)
     assert "prod: accounts.dev.protected" in str(problem)
     assert "'ecs'" in str(problem), "state has a prefix for each level, services and their roles have not"
     assert "stack dev" in str(problem)

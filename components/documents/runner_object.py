@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.documents.disruption import disruption
-from config.model import Level
+from config.capabilities import Level
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunnerSettings:
+class RunnerAttributes:
     """Attributes of one runner in GitLab; untagged jobs are always off."""
 
     runner_type: str
@@ -36,7 +36,7 @@ class RunnerSettings:
     """Whether the runner takes no new jobs; true for every generation but the current one."""
 
 
-def runner_settings(settings: Settings, runner_class: str, generation: int | None = None) -> RunnerSettings:
+def runner_attributes(settings: Settings, runner_class: str, generation: int | None = None) -> RunnerAttributes:
     """Attributes of a class's runner.
 
     Args:
@@ -52,7 +52,7 @@ def runner_settings(settings: Settings, runner_class: str, generation: int | Non
     if owner is None:
         raise ValueError(f"gitlab.group is missing, and class {runner_class!r} has no project; write one of them")
     protected = runner.level is Level.PROTECTED
-    return RunnerSettings(
+    return RunnerAttributes(
         runner_type="project_type" if runner.project else "group_type",
         owner=int(owner),
         tag=runner.tag or settings.names.tag(runner_class),

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.documents.boundary import PASSABLE_TO
+from components.documents.statements import Document, allow, document
 from components.documents.storage import key_by_alias
-from components.documents.trust import Document, allow, document
-from config.model import Capability, Level
+from config.capabilities import Capability, Level
 from config.names import DEPLOY_ROLE_PATH, STATE_KEY_ALIAS, boundary_arn, state_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from config.names import Names
 
@@ -40,12 +40,7 @@ class Grantee:
         return f"arn:{self.names.organization.partition}:iam::{self.account_id}:{resource}"
 
 
-def assume_roles(role_arns: Sequence[str]) -> Document:
-    """Permission to assume exactly these roles: the other side of `trust.roles_of_account`."""
-    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)})
-
-
-def of_capability(capability: Capability, grantee: Grantee) -> Document:
+def capability_document(capability: Capability, grantee: Grantee) -> Document:
     """The document of one capability."""
     return _BUILDERS[capability](grantee)
 

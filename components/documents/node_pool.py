@@ -8,17 +8,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.documents import pods
 from components.documents.disruption import MANAGERS_AT_ONCE
-from components.documents.subnets import blocks_of_node
+from components.documents.network import blocks_of_node
 from config.instance_types import INSTANCE_TYPES, InstanceType
-from config.quantities import GIBIBYTE, MEBIBYTE
+from config.quantities import GIBIBYTE, MEBIBYTE, duration_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.documents.disruption import Disruption
     from config.sections import Runner
 
+NODE_CLASS_GROUP, NODE_CLASS_KIND = "eks.amazonaws.com", "NodeClass"
 LARGEST_NODE_VCPUS = 32
 MOST_PODS = 8
 """Above these, losing one node is an incident, and its disk must hold more than most nodes ever use."""
@@ -40,7 +44,7 @@ class SmallLimitsError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodePlan:
+class NodeCapacity:
     """What a class's nodes may be."""
 
     types: tuple[str, ...]
@@ -93,7 +97,7 @@ def _used_share(instance: InstanceType, request: pods.Request) -> float:
 
 
 @cache
-def node_plan(runner: Runner) -> NodePlan:
+def class_capacity(runner: Runner) -> NodeCapacity:
     """Plan a class's nodes.
 
     Raises:
@@ -111,7 +115,7 @@ def node_plan(runner: Runner) -> NodePlan:
         _refuse_small_limits(runner, least, need[least.name])
         limit_cpu, limit_memory = runner.limits.cpu // 1000, runner.limits.memory // GIBIBYTE
     most = max(whole_pods(each, request) for each in types)
-    return NodePlan(
+    return NodeCapacity(
         types=tuple(each.name for each in types),
         pods_per_node=most,
         disk_gib=max(SMALLEST_DISK, SYSTEM_DISK + most * request.disk) // GIBIBYTE,
@@ -145,7 +149,7 @@ def _refuse_small_limits(runner: Runner, least: InstanceType, nodes: int) -> Non
         )
 
 
-def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
+def managers_capacity(classes: int, arch: str = "amd64") -> NodeCapacity:
     """Plan the managers' pool: room for every manager twice, since a rolling update starts the new one first."""
     types = [
         each
@@ -154,7 +158,7 @@ def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
     ]
     held = min(whole_pods(each, pods.MANAGER) for each in types)
     nodes = max(2, math.ceil(MANAGERS_AT_ONCE * classes / held))
-    return NodePlan(
+    return NodeCapacity(
         types=tuple(each.name for each in types),
         pods_per_node=held,
         disk_gib=SMALLEST_DISK // GIBIBYTE,
@@ -162,3 +166,66 @@ def managers_plan(classes: int, arch: str = "amd64") -> NodePlan:
         limit_cpu=nodes * MANAGER_NODE_VCPUS,
         limit_memory_gib=math.ceil(nodes * max(each.memory_mib for each in types) / 1024),
     )
+
+
+def node_class_spec(
+    *, role: Any, subnet_ids: Any, security_group_id: Any, plan: NodeCapacity, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Specification of a NodeClass.
+
+    Args:
+        role: name of the nodes' role.
+        subnet_ids: private subnets, selected by id: tags of shared subnets are not visible to participants.
+        security_group_id: the cluster's own security group.
+        plan: the nodes' disk.
+        tags: tags of instances and volumes.
+    """
+    return {
+        "role": role,
+        "subnetSelectorTerms": subnet_ids,
+        "securityGroupSelectorTerms": [{"id": security_group_id}],
+        "networkPolicy": "DefaultDeny",
+        "networkPolicyEventLogs": "Enabled",
+        "advancedNetworking": {"associatePublicIPAddress": False},
+        "ephemeralStorage": {"size": f"{plan.disk_gib}Gi"},
+        "tags": dict(tags),
+    }
+
+
+def node_pool_spec(*, name: str, plan: NodeCapacity, times: Disruption, arch: str, spot: bool) -> dict[str, Any]:
+    """Specification of a NodePool: scales to zero, replaces nothing that still holds a job.
+
+    Args:
+        name: the class, or `managers`; label and taint of its nodes.
+        plan: instance types and ceiling.
+        times: the disruption contract.
+        arch: `amd64` or `arm64`.
+        spot: whether spot capacity may be used; on-demand is always allowed as a fall-back.
+    """
+    capacity = ["spot", "on-demand"] if spot else ["on-demand"]
+    requirements = {
+        "kubernetes.io/arch": [arch],
+        "karpenter.sh/capacity-type": capacity,
+        "node.kubernetes.io/instance-type": list(plan.types),
+    }
+    return {
+        "limits": {"cpu": str(plan.limit_cpu), "memory": f"{plan.limit_memory_gib}Gi"},
+        "disruption": {
+            "consolidationPolicy": "WhenEmpty",
+            "consolidateAfter": duration_text(times.consolidate_after),
+            # Drift and emptiness are dealt with one node at a time; a pod that must not be disrupted blocks them.
+            "budgets": [{"nodes": "1"}],
+        },
+        "template": {
+            "metadata": {"labels": {pods.CLASS_LABEL: name}},
+            "spec": {
+                "nodeClassRef": {"group": NODE_CLASS_GROUP, "kind": NODE_CLASS_KIND, "name": name},
+                "taints": [{"key": pods.CLASS_LABEL, "value": name, "effect": "NoSchedule"}],
+                "requirements": [
+                    {"key": key, "operator": "In", "values": values} for key, values in requirements.items()
+                ],
+                "expireAfter": duration_text(times.expire_after),
+                "terminationGracePeriod": duration_text(times.node_grace),
+            },
+        },
+    }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.documents.statements import Document, document
+
 COMMAND = "runner-platform"
 INSTALL_HINT = "activate the project's environment (. .venv/bin/activate) so that runner-platform is on PATH"
 
@@ -42,3 +44,42 @@ def kubeconfig(*, name: Any, endpoint: Any, certificate_authority: Any, region: 
         "contexts": [{"name": "deployer", "context": {"cluster": "cluster", "user": "deployer"}}],
         "current-context": "deployer",
     }
+
+
+def tagging_permissions(partition: str) -> Document:
+    """Permission to put tags of our own on what a NodeClass makes; without it no node with such tags starts."""
+    cluster = "${aws:PrincipalTag/eks:eks-cluster-name}"
+    condition = {
+        "StringEquals": {"aws:RequestTag/eks:eks-cluster-name": cluster},
+        "StringLike": {
+            "aws:RequestTag/eks:kubernetes-node-class-name": "*",
+            "aws:RequestTag/eks:kubernetes-node-pool-name": "*",
+        },
+    }
+    ec2 = f"arn:{partition}:ec2:*:*:"
+    return document(
+        {
+            "Sid": "Compute",
+            "Effect": "Allow",
+            "Action": ["ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateLaunchTemplate"],
+            "Resource": "*",
+            "Condition": condition,
+        },
+        {
+            "Sid": "Storage",
+            "Effect": "Allow",
+            "Action": ["ec2:CreateVolume", "ec2:CreateSnapshot"],
+            "Resource": [f"{ec2}volume/*", f"{ec2}snapshot/*"],
+            "Condition": {"StringEquals": condition["StringEquals"]},
+        },
+        {
+            "Sid": "Networking",
+            "Effect": "Allow",
+            "Action": "ec2:CreateNetworkInterface",
+            "Resource": "*",
+            "Condition": {
+                "StringEquals": condition["StringEquals"],
+                "StringLike": {"aws:RequestTag/eks:kubernetes-cni-node-name": "*"},
+            },
+        },
+    )

@@ -10,6 +10,12 @@ import ipaddress
 import math
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
+
+from components.documents.statements import Document, document
+
+if TYPE_CHECKING:
+    from config.sections import Organization
 
 BLOCK = 16
 PUBLIC_PREFIX = 26
@@ -24,7 +30,7 @@ class Subnets:
     private: tuple[str, ...]
 
 
-def cut(cidr: str, zones: int) -> Subnets:
+def cut_vpc(cidr: str, zones: int) -> Subnets:
     """Cut a VPC: a quarter of it per zone is private, and small public subnets come from the last quarter.
 
     Args:
@@ -42,7 +48,7 @@ def cut(cidr: str, zones: int) -> Subnets:
     return Subnets(public=tuple(str(net) for net in public), private=tuple(str(net) for net in quarters[:zones]))
 
 
-def blocks(cidr: str) -> int:
+def blocks_of_subnet(cidr: str) -> int:
     """Whole /28 blocks that a subnet can hand to nodes; the first and the last hold AWS's reserved addresses."""
     return max(ipaddress.IPv4Network(cidr).num_addresses // BLOCK - 2, 0)
 
@@ -54,4 +60,19 @@ def blocks_of_node(pods: int) -> int:
 
 def nodes_that_fit(private: tuple[str, ...], pods_per_node: int) -> int:
     """Nodes that the private subnets can feed when the zones fill evenly."""
-    return sum(blocks(cidr) // blocks_of_node(pods_per_node) for cidr in private)
+    return sum(blocks_of_subnet(cidr) // blocks_of_node(pods_per_node) for cidr in private)
+
+
+def flow_log_writer(organization: Organization, account_id: str, log_group: str) -> Document:
+    """What VPC flow logs need to write to one log group.
+
+    Source: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+    """
+    arn = f"arn:{organization.partition}:logs:{organization.region}:{account_id}:log-group:{log_group}"
+    return document(
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+            "Resource": [arn, f"{arn}:*"],
+        }
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from config.capabilities import WITHOUT_LEVEL_PREFIX, Level
 from config.errors import Problem
-from config.model import WITHOUT_PREFIX, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def levels(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
     for stack, settings in stacks.items():
         for name, account in settings.accounts.items():
             for level in Level:
-                for capability in sorted(WITHOUT_PREFIX.intersection(account.capabilities(level))):
+                for capability in sorted(WITHOUT_LEVEL_PREFIX.intersection(account.capabilities(level))):
                     other, theirs = seen.setdefault((account.id, capability), (stack, level))
                     if theirs is not level:
                         yield Problem(
