@@ -150,7 +150,7 @@ def test_a_lost_state_comes_back_by_the_commands_that_are_printed_as_the_deploye
 
 
 def test_a_further_account_is_entered_by_who_may_as_the_pages_say(company: Company) -> None:
-    """docs/use/runner-classes.md, "Add an account", and docs/operate/recovery.md."""
+    """docs/operate/classes-and-accounts.md, "Add an account"."""
     added = {
         "foundation/Pulumi.foundation.yaml": ('    prod: {id: "444444444444"}', ""),
         "Pulumi.dev.yaml": ('    dev: {id: "333333333333", open: [ecs, api-gateway, state]}', ", open: [ecs, state]"),

@@ -21,6 +21,8 @@ from config.sections import RESERVED_NAMES, Runner
 DOCS = load.ROOT / "docs"
 PAGES = [load.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 CLASSES = (DOCS / "use" / "runner-classes.md").read_text()
+ADD_CLASS = (DOCS / "operate" / "classes-and-accounts.md").read_text()
+SETTINGS = (DOCS / "reference" / "settings.md").read_text()
 FIRST_CLUSTER = (DOCS / "operate" / "first-real-cluster.md").read_text()
 TOKENS = (DOCS / "operate" / "gitlab-tokens.md").read_text()
 
@@ -71,7 +73,7 @@ def test_the_index_of_decisions_lists_every_decision_by_its_title() -> None:
 
 
 def test_every_key_of_a_class_is_listed_with_its_default() -> None:
-    rows = {key.strip("`"): default.strip("`") for key, default, _ in _rows(CLASSES, "key")}
+    rows = {key.strip("`"): default.strip("`") for key, default, _ in _rows(SETTINGS, "key")}
     assert list(rows) == list(Runner.model_fields)
     for name, field in Runner.model_fields.items():
         if field.default is PydanticUndefined:
@@ -81,12 +83,12 @@ def test_every_key_of_a_class_is_listed_with_its_default() -> None:
 
 
 def test_reserved_names_are_listed() -> None:
-    sentence = re.search(r"Names are 2 to 16 .*", CLASSES)
+    sentence = re.search(r"Names are 2 to 16 .*", ADD_CLASS)
     assert sentence is not None
     assert set(re.findall(r"`(\w+)`", sentence[0])) == RESERVED_NAMES
 
 
-@pytest.mark.parametrize("row", _rows(CLASSES, "longest job"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", _rows(SETTINGS, "longest job"), ids=lambda row: row[0])
 def test_the_table_of_the_longest_job_is_what_is_derived(row: list[str]) -> None:
     times = disruption(parse_duration(row[0]))
     derived = (times.gitlab_timeout, times.manager_grace, times.node_grace, times.expire_after, times.delete_timeout)
@@ -152,6 +154,8 @@ def test_the_names_of_the_first_cluster_are_those_of_the_stack() -> None:
 def test_commands_that_the_pages_name_exist() -> None:
     from automation.cli import app  # noqa: PLC0415  # the command line is slow to import
 
-    known = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback} | {"sandbox"}
-    for text in (CLASSES, FIRST_CLUSTER, TOKENS, PAGES[0].read_text()):
-        assert set(re.findall(r"runner-platform (\w[\w-]*)", text.split("```mermaid")[0])) <= known
+    single = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    groups = {group.name for group in app.registered_groups}
+    for page in PAGES:
+        mentions = re.findall(r"(?:`|^)runner-platform (\w[\w-]*)", page.read_text(), re.MULTILINE)
+        assert set(mentions) <= single | groups | {"sandbox"}, page.name
