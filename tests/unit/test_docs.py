@@ -19,7 +19,7 @@ from config.quantities import duration_text, parse_duration
 from config.sections import RESERVED_NAMES, Runner
 
 DOCS = load.ROOT / "docs"
-PAGES = [load.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [load.ROOT / "README.md", *sorted(load.ROOT.glob("[!R]*.md")), *sorted(DOCS.rglob("*.md"))]
 CLASSES = (DOCS / "use" / "runner-classes.md").read_text()
 ADD_CLASS = (DOCS / "operate" / "classes-and-accounts.md").read_text()
 SETTINGS = (DOCS / "reference" / "settings.md").read_text()
