@@ -5,7 +5,7 @@ import pulumi
 from components.account_access import AccountAccess, AccountAccessArgs
 from components.alarms import optional_alarms
 from components.cluster import Cluster, ClusterArgs
-from components.documents import checks
+from components.documents.checks import CHECKS
 from components.guard import Guard, GuardArgs
 from components.job_cache import JobCache, JobCacheArgs
 from components.network import Network, NetworkArgs
@@ -15,7 +15,7 @@ from components.registry import Registry, RegistryArgs
 from components.runner import RunnerArgs, one_after_the_other
 from config import load
 
-settings = load.current(checks.problems)
+settings = load.current(*CHECKS)
 names, home = settings.names, settings.platform_account
 profile = f"platform-{settings.platform.account}"
 providers = {

@@ -28,7 +28,7 @@ def agree(names: Sequence[str]) -> None:
     Raises:
         SettingsError: with every problem of the first stack that has some, or of all of them together.
     """
-    stacks = {stack: load.of_stack(stack, checks.problems) for stack in names if stack != foundation.STACK}
+    stacks = {stack: load.of_stack(stack, *checks.CHECKS) for stack in names if stack != foundation.STACK}
     base = load.of_foundation()
     problems = [*between_stacks.organizations(base, stacks), *between_stacks.account_ids(base, stacks)]
     problems += [*between_stacks.runner_tags(stacks), *between_stacks.levels(stacks)]
@@ -129,7 +129,7 @@ def settings_of(stack: str) -> Settings:
     """
     if stack == foundation.STACK:
         raise WrongUseError("the foundation has no runner classes; name a stack of the platform")
-    return load.of_stack(known(stack), checks.problems)
+    return load.of_stack(known(stack), *checks.CHECKS)
 
 
 def _settings_with(stack: str, runner_class: str) -> Settings:

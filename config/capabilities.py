@@ -1,4 +1,8 @@
-"""Trust levels, and the capabilities that an account can give them: the words of the access matrix."""
+"""Trust levels, and the capabilities that an account can give them: the words of the access matrix.
+
+To add a capability: name it here, write its permissions in `components/documents/capabilities.py`, and, if the two levels
+would share what it makes, list it in `WITHOUT_LEVEL_PREFIX`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class Level(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a trust level may do in an account."""
+    """Permissions that an account gives to a trust level."""
 
     ECS = "ecs"
     ECR_PUSH = "ecr-push"
@@ -28,11 +32,11 @@ class Capability(StrEnum):
 
 
 WITHOUT_LEVEL_PREFIX = frozenset({Capability.ECS, Capability.API_GATEWAY, Capability.PULUMI})
-"""What makes things that no level has a part of its own of, such as the roles below `/deploy/`: state and images have prefixes, these have not."""
+"""Capabilities whose resources both levels would share, such as roles below `/deploy/`. State and images have a prefix for each level."""
 
 
 def refuse_cdk(value: Any) -> Any:
-    """Refuse the capability that would undo the boundary, with the reason."""
+    """Refuse the capability `cdk`, which would undo the permissions boundary."""
     if value == "cdk":
         raise FieldError(
             "'cdk' is refused: CDK's execution role would escape the permissions boundary; "

@@ -1,35 +1,61 @@
-"""What two objects of a stack file must agree on.
+"""Rules between the objects of one stack file.
 
-Each check yields problems and needs nothing but parsed objects, so that one broken object does not hide what is wrong elsewhere.
+Each check is a generator of problems. Its parameters name the values that it compares: keys of the stack file, `stack` (the
+stack's name) and `account_names`. `run` skips a check if one of its values could not be parsed, since that is a problem
+already; so one wrong object does not hide mistakes elsewhere. Rules that need arithmetic are in `components/documents/checks.py`.
 """
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from config import names
 from config.capabilities import Level
 from config.errors import Problem
-from config.sections import CLASS_NAME, RESERVED_NAMES, Account
+from config.sections import CLASS_NAME, RESERVED_NAMES
 from config.versions import CHART_WITH_NATIVE_SECCOMP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from config.sections import Alarms, Chart, Cluster, GitLabOidc, Network, Organization, Runner
+    from config.foundation import FoundationAccount, FoundationPlatform
+    from config.sections import Account, Alarms, Chart, Cluster, GitLabOidc, Network, Organization, Platform, Runner
+
 
 RESERVED_PROFILES = ("base", "default")
-"""Profiles that a class's AWS config has beside the accounts'."""
+"""Profiles of a class's AWS config that are not accounts."""
 SPOT_LIMIT = 3600
+"""Longest job, in seconds, of a class on spot nodes."""
 SHORTEST_JOB, LONGEST_JOB = 600, 24 * 3600
-"""GitLab refuses timeouts below ten minutes; above a day, a node's life of 21 days leaves too little room."""
+"""Seconds. GitLab refuses shorter timeouts; above a day, a node's life of 21 days leaves too little room."""
 LARGEST_SERVICES, SMALLEST_SERVICES = 12, 24
 SMALLEST_NETWORK, LARGEST_NETWORK = 20, 16
 
+Check = Callable[..., Iterable[Problem]]
+"""A rule; its parameters name the values that it compares."""
+
+
+def run(checks: Iterable[Check], values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Run the checks whose values are all there.
+
+    Args:
+        checks: the rules.
+        values: parsed objects by key; None where an object is missing or wrong.
+
+    Raises:
+        KeyError: a check names a value that does not exist.
+    """
+    for check in checks:
+        arguments = {name: values[name] for name in inspect.signature(check).parameters}
+        if all(value is not None for value in arguments.values()):
+            yield from check(**arguments)
+
 
 def stack_name(stack: str) -> Iterator[Problem]:
-    """The stack's name is part of every other name."""
+    """Check the stack's name, which is part of every other name."""
     if not CLASS_NAME.fullmatch(stack) or stack in RESERVED_NAMES:
         yield Problem(
             path="stack",
@@ -41,123 +67,179 @@ def _reserved() -> str:
     return ", ".join(sorted(RESERVED_NAMES))
 
 
-def account_ids(accounts: Mapping[str, Account]) -> Iterator[Problem]:
-    """No two accounts share an id, and names can stand in profiles and role names."""
-    seen: dict[str, str] = {}
+def account_ids(accounts: Mapping[str, Account | FoundationAccount]) -> Iterator[Problem]:
+    """Check that account ids are unique, and that account names can be profiles and parts of role names."""
+    owners: dict[str, str] = {}
     for name, account in accounts.items():
         if not CLASS_NAME.fullmatch(name) or name in RESERVED_PROFILES:
             yield Problem(
                 path=f"accounts.{name}",
                 message=f"is not a name for an account; use small letters and digits, 2 to 16, and none of {', '.join(RESERVED_PROFILES)}",
             )
-        if account.id in seen:
+        owner = owners.setdefault(account.id, name)
+        if owner != name:
             yield Problem(
                 path=f"accounts.{name}.id",
-                message=f"{account.id} is also the id of {seen[account.id]!r}; give each account its own",
+                message=f"{account.id} is also the id of {owner!r}; give each account its own",
             )
-        seen.setdefault(account.id, name)
 
 
-def platform_account(account: str, listed: Collection[str], key: str = "account") -> Iterator[Problem]:
-    """The platform, and its state, live in listed accounts."""
-    if account not in listed:
-        yield _unlisted(f"platform.{key}", account, listed)
+def platform_account(platform: Platform | FoundationPlatform, account_names: Collection[str]) -> Iterator[Problem]:
+    """Check that the platform's account is listed."""
+    if platform.account not in account_names:
+        yield _unlisted("platform.account", platform.account, account_names)
 
 
-def _unlisted(path: str, account: str, listed: Collection[str]) -> Problem:
+def state_account(platform: FoundationPlatform, account_names: Collection[str]) -> Iterator[Problem]:
+    """Check that the account of the platform's state is listed."""
+    if platform.state_account not in account_names:
+        yield _unlisted("platform.state_account", platform.state_account, account_names)
+
+
+def _unlisted(path: str, account: str, account_names: Collection[str]) -> Problem:
     return Problem(
         path=path,
-        message=f"{account!r} is not in accounts; name one of {', '.join(sorted(listed))}, or list it there",
+        message=f"{account!r} is not in accounts; name one of {', '.join(sorted(account_names))}, or list it there",
     )
 
 
-def bucket_names(organization: Organization, accounts: Mapping[str, Account], *further: str) -> Iterator[Problem]:
-    """Bucket names are composed from the organisation's id, the region and the stack's name; the first that is too long is said."""
-    buckets = [*(names.state_bucket(organization, account.id) for account in accounts.values()), *further]
-    texts = [text for bucket in buckets if (text := names.length_problem("bucket", bucket))]
-    if texts:
+def state_bucket_names(
+    organization: Organization, accounts: Mapping[str, Account | FoundationAccount]
+) -> Iterator[Problem]:
+    """Check the length of the state buckets' names; report the first that is too long."""
+    yield from _first_long_name(names.state_bucket(organization, account.id) for account in accounts.values())
+
+
+def bucket_names(
+    organization: Organization, accounts: Mapping[str, Account], platform: Platform, stack: str
+) -> Iterator[Problem]:
+    """Check the length of all bucket names of a stack; report the first that is too long."""
+    buckets = [names.state_bucket(organization, account.id) for account in accounts.values()]
+    if platform.account in accounts:
+        stack_names = names.Names(organization=organization, stack=stack)
+        buckets.append(stack_names.cache_bucket(accounts[platform.account].id))
+    yield from _first_long_name(buckets)
+
+
+def _first_long_name(buckets: Iterable[str]) -> Iterator[Problem]:
+    message = next(filter(None, (names.length_problem("bucket", bucket) for bucket in buckets)), None)
+    if message is not None:
         yield Problem(
-            path="organization.id", message=texts[0] + " (organization.id, organization.region or the stack's name)"
+            path="organization.id", message=f"{message} (organization.id, organization.region or the stack's name)"
         )
 
 
-def runner_tags(tags: Mapping[str, str]) -> Iterator[Problem]:
-    """No two classes answer to one GitLab tag: a job for one could run on the other, whatever its level."""
-    seen: dict[str, str] = {}
-    for name, tag in tags.items():
-        if tag in seen:
+def alarm_topic(
+    alarms: Alarms, organization: Organization, platform: Platform, accounts: Mapping[str, Account]
+) -> Iterator[Problem]:
+    """Check that alarms go to a topic in the platform's region and account.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+    """
+    if alarms.topic is None:
+        return
+    _, partition, _, region, topic_account, name = alarms.topic.split(":")
+    home = accounts[platform.account].id if platform.account in accounts else topic_account
+    expected = f"arn:{organization.partition}:sns:{organization.region}:{home}:{name}"
+    if (partition, region) != (organization.partition, organization.region):
+        yield Problem(
+            path="alarms.topic",
+            message=f"{alarms.topic!r} is in {partition}, region {region!r}; the platform's alarms are in {organization.partition}, "
+            f"{organization.region!r}, and send to topics of their own region only: make {expected}",
+        )
+    if topic_account != home:
+        yield Problem(
+            path="alarms.topic",
+            message=f"{alarms.topic!r} belongs to account {topic_account}, and the platform lives in {home}: make {expected}, "
+            "and subscribe listeners of the other account to it",
+        )
+
+
+def runner_tags(runners: Mapping[str, Runner], organization: Organization, stack: str) -> Iterator[Problem]:
+    """Check that GitLab tags are unique: a job for one class could run on another, whatever its level."""
+    stack_names = names.Names(organization=organization, stack=stack)
+    owners: dict[str, str] = {}
+    for name, runner in runners.items():
+        tag = runner.tag or stack_names.tag(name)
+        owner = owners.setdefault(tag, name)
+        if owner != name:
             yield Problem(
                 path=f"runners.{name}.tag",
-                message=f"{tag!r} is also the tag of {seen[tag]!r}; give each class its own, so that no job meant for one runs on the other",
+                message=f"{tag!r} is also the tag of {owner!r}, so that a job for one class could run on the other; give each class its own",
             )
-        seen.setdefault(tag, name)
 
 
-def runner(name: str, settings: Runner, accounts: Mapping[str, Account], listed: Collection[str]) -> Iterator[Problem]:
-    """A class stays within its level, its project and its disruption contract."""
-    path = f"runners.{name}"
-    if not CLASS_NAME.fullmatch(name) or name in RESERVED_NAMES:
-        yield Problem(
-            path=path,
-            message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}",
-        )
-    yield from _runner_accounts(path, settings, accounts, listed)
-    yield from _runner_object(path, settings)
-    yield from _runner_job(path, settings)
-
-
-def _runner_accounts(
-    path: str, settings: Runner, accounts: Mapping[str, Account], listed: Collection[str]
-) -> Iterator[Problem]:
-    for account in settings.accounts or ():
-        if account not in listed:
-            yield _unlisted(f"{path}.accounts", account, listed)
-        elif account in accounts and not accounts[account].capabilities(settings.level):
+def runner_names(runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check the names of runner classes."""
+    for name in runners:
+        if not CLASS_NAME.fullmatch(name) or name in RESERVED_NAMES:
             yield Problem(
-                path=f"{path}.accounts",
-                message=f"{account!r} has nothing for level {settings.level.value}; a class narrows its level and never widens it: "
-                f"drop the account here, or list capabilities under accounts.{account}.{settings.level.value}",
+                path=f"runners.{name}",
+                message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}",
             )
 
 
-def _runner_object(path: str, settings: Runner) -> Iterator[Problem]:
-    owners = [key for key in ("project", "group") if getattr(settings, key)]
-    if settings.level is Level.OPEN and owners:
-        yield Problem(
-            path=f"{path}.{owners[0]}",
-            message="belongs to a protected class; an open class is a runner of gitlab.group: drop it, or write level: protected",
-        )
-    if settings.level is Level.PROTECTED and len(owners) != 1:
-        yield Problem(
-            path=path,
-            message=f"names {' and '.join(owners) or 'neither project nor group'}; a protected class serves exactly one project, or one group made for deploying projects",
-        )
+def runner_accounts(
+    runners: Mapping[str, Runner], accounts: Mapping[str, Account], account_names: Collection[str]
+) -> Iterator[Problem]:
+    """Check that `runners.<class>.accounts` only narrows the accounts of the class's level."""
+    for name, runner in runners.items():
+        path = f"runners.{name}.accounts"
+        for account in runner.accounts or ():
+            if account not in account_names:
+                yield _unlisted(path, account, account_names)
+            elif account in accounts and not accounts[account].capabilities(runner.level):
+                yield Problem(
+                    path=path,
+                    message=f"{account!r} has nothing for level {runner.level.value}; a class narrows its level and never widens it: "
+                    f"drop the account here, or list capabilities under accounts.{account}.{runner.level.value}",
+                )
 
 
-def _runner_job(path: str, settings: Runner) -> Iterator[Problem]:
-    if not SHORTEST_JOB <= settings.longest_job <= LONGEST_JOB:
-        yield Problem(
-            path=f"{path}.longest_job",
-            message=f"is {settings.longest_job} s; write a time from 10m (GitLab's shortest timeout) to 24h",
-        )
-    if settings.spot and settings.longest_job > SPOT_LIMIT:
-        yield Problem(
-            path=f"{path}.spot",
-            message=f"spot nodes may go at any time, and longest_job is {settings.longest_job // 60} min; lower it to 1h or less, or drop spot",
-        )
-    if settings.builder and settings.pod_security == "restricted":
-        yield Problem(
-            path=f"{path}.builder",
-            message="the plain builder is root in its container, which pod_security: restricted refuses; use baseline",
-        )
+def runner_owners(runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that a protected class has exactly one project or group, and an open class neither."""
+    for name, runner in runners.items():
+        owners = [key for key in ("project", "group") if getattr(runner, key)]
+        if runner.level is Level.OPEN and owners:
+            yield Problem(
+                path=f"runners.{name}.{owners[0]}",
+                message="belongs to a protected class; an open class is a runner of gitlab.group: drop it, or write level: protected",
+            )
+        if runner.level is Level.PROTECTED and len(owners) != 1:
+            yield Problem(
+                path=f"runners.{name}",
+                message=f"names {' and '.join(owners) or 'neither project nor group'}; a protected class serves exactly one project, "
+                "or one group made for deploying projects",
+            )
+
+
+def runner_jobs(runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that the longest job fits GitLab, spot nodes and the builder."""
+    for name, runner in runners.items():
+        path = f"runners.{name}"
+        if not SHORTEST_JOB <= runner.longest_job <= LONGEST_JOB:
+            yield Problem(
+                path=f"{path}.longest_job",
+                message=f"is {runner.longest_job} s; write a time from 10m (GitLab's shortest timeout) to 24h",
+            )
+        if runner.spot and runner.longest_job > SPOT_LIMIT:
+            yield Problem(
+                path=f"{path}.spot",
+                message=f"spot nodes may go at any time, and longest_job is {runner.longest_job // 60} min; lower it to 1h or less, or drop spot",
+            )
+        if runner.builder and runner.pod_security == "restricted":
+            yield Problem(
+                path=f"{path}.builder",
+                message="the plain builder is root in its container, which pod_security: restricted refuses; use baseline",
+            )
 
 
 def pod_security(runners: Mapping[str, Runner], chart: Chart) -> Iterator[Problem]:
-    """Restricted job pods need a seccomp profile, which the runner writes since 18.11."""
+    """Check that the chart can write the seccomp profile that restricted job pods need: runner 18.11 or newer."""
     if chart.version is None or tuple(map(int, chart.version.split("."))) >= CHART_WITH_NATIVE_SECCOMP:
         return
-    for name, settings in runners.items():
-        if settings.pod_security == "restricted":
+    for name, runner in runners.items():
+        if runner.pod_security == "restricted":
             yield Problem(
                 path=f"runners.{name}.pod_security",
                 message=f"restricted needs a seccomp profile on job pods, which chart {chart.version} cannot write; "
@@ -165,72 +247,75 @@ def pod_security(runners: Mapping[str, Runner], chart: Chart) -> Iterator[Proble
             )
 
 
-def gitlab_oidc(
-    name: str, role: GitLabOidc, accounts: Mapping[str, Account], listed: Collection[str]
+def gitlab_oidc_names(gitlab_oidc: Mapping[str, GitLabOidc]) -> Iterator[Problem]:
+    """Check the names of roles for GitLab's ID tokens."""
+    for name in gitlab_oidc:
+        if not CLASS_NAME.fullmatch(name):
+            yield Problem(
+                path=f"gitlab_oidc.{name}",
+                message="is not a name for a role; use small letters and digits, 2 to 16, beginning with a letter",
+            )
+
+
+def gitlab_oidc_accounts(
+    gitlab_oidc: Mapping[str, GitLabOidc], accounts: Mapping[str, Account], account_names: Collection[str]
 ) -> Iterator[Problem]:
-    """A GitLab role stands in a listed account that has its level."""
-    path = f"gitlab_oidc.{name}"
-    if not CLASS_NAME.fullmatch(name):
-        yield Problem(
-            path=path,
-            message="is not a name for a role; use small letters and digits, 2 to 16, beginning with a letter",
-        )
-    if role.account not in listed:
-        yield _unlisted(f"{path}.account", role.account, listed)
-    elif role.account in accounts and not accounts[role.account].capabilities(role.level):
-        yield Problem(
-            path=f"{path}.level",
-            message=f"account {role.account!r} has nothing for level {role.level.value}; list capabilities under accounts.{role.account}.{role.level.value}, or change the level",
-        )
+    """Check that the account of a role for GitLab's ID tokens has capabilities for its level."""
+    for name, role in gitlab_oidc.items():
+        if role.account not in account_names:
+            yield _unlisted(f"gitlab_oidc.{name}.account", role.account, account_names)
+        elif role.account in accounts and not accounts[role.account].capabilities(role.level):
+            yield Problem(
+                path=f"gitlab_oidc.{name}.level",
+                message=f"account {role.account!r} has nothing for level {role.level.value}; "
+                f"list capabilities under accounts.{role.account}.{role.level.value}, or change the level",
+            )
 
 
-def networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
-    """The pods' network and the services' network are apart and large enough."""
+def service_network(cluster: Cluster) -> Iterator[Problem]:
+    """Check the size of the services' network."""
     services = ipaddress.IPv4Network(cluster.service_cidr)
     if not LARGEST_SERVICES <= services.prefixlen <= SMALLEST_SERVICES:
         yield Problem(
             path="cluster.service_cidr",
             message=f"{services} is outside /12 to /24, which EKS demands; write one such as 172.20.0.0/16",
         )
+
+
+def vpc_network(network: Network, cluster: Cluster) -> Iterator[Problem]:
+    """Check the size of the VPC's network, and that it is apart from the services' network."""
     if network.cidr is None:
         return
-    own = ipaddress.IPv4Network(network.cidr)
-    if not LARGEST_NETWORK <= own.prefixlen <= SMALLEST_NETWORK:
+    vpc, services = ipaddress.IPv4Network(network.cidr), ipaddress.IPv4Network(cluster.service_cidr)
+    if not LARGEST_NETWORK <= vpc.prefixlen <= SMALLEST_NETWORK:
         yield Problem(
             path="network.cidr",
-            message=f"{own} is a /{own.prefixlen}; a VPC of this platform is a /16 to a /20: choose one such as 10.40.0.0/16",
+            message=f"{vpc} is a /{vpc.prefixlen}; a VPC of this platform is a /16 to a /20: choose one such as 10.40.0.0/16",
         )
-    if own.overlaps(services):
+    if vpc.overlaps(services):
         yield Problem(
             path="network.cidr",
-            message=f"{own} overlaps cluster.service_cidr {services}; choose networks that are apart",
+            message=f"{vpc} overlaps cluster.service_cidr {services}; choose networks that are apart",
         )
 
 
-def alarm_topic(alarms: Alarms, organization: Organization, home: Account | None) -> Iterator[Problem]:
-    """An alarm sends to a topic of its own region, and the topic's account is the platform's.
-
-    Args:
-        alarms: the object.
-        organization: partition and region of everything.
-        home: the platform's account; None where it is wrong itself, which is said elsewhere.
-
-    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
-    """
-    if alarms.topic is None:
-        return
-    _, partition, _, region, account, name = alarms.topic.split(":")
-    owner = home.id if home else account
-    needed = f"arn:{organization.partition}:sns:{organization.region}:{owner}:{name}"
-    if (partition, region) != (organization.partition, organization.region):
-        yield Problem(
-            path="alarms.topic",
-            message=f"{alarms.topic!r} is in {partition}, region {region!r}; the platform's alarms are in {organization.partition}, "
-            f"{organization.region!r}, and send to topics of their own region only: make {needed}",
-        )
-    if account != owner:
-        yield Problem(
-            path="alarms.topic",
-            message=f"{alarms.topic!r} belongs to account {account}, and the platform lives in {owner}: make {needed}, "
-            "and subscribe whoever listens in the other account to it",
-        )
+STACK_CHECKS: tuple[Check, ...] = (
+    stack_name,
+    account_ids,
+    platform_account,
+    bucket_names,
+    alarm_topic,
+    runner_tags,
+    runner_names,
+    runner_accounts,
+    runner_owners,
+    runner_jobs,
+    pod_security,
+    gitlab_oidc_names,
+    gitlab_oidc_accounts,
+    service_network,
+    vpc_network,
+)
+"""Rules of a stack of the platform."""
+FOUNDATION_CHECKS: tuple[Check, ...] = (account_ids, platform_account, state_account, state_bucket_names)
+"""Rules of the foundation."""

@@ -1,4 +1,4 @@
-"""Errors of configuration: every problem at once, each with its path, its value and the remedy."""
+"""Problems of settings: all of them at once, each with its path, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_VALUE = 60
-"""Longest value that a message repeats, in characters."""
+"""Characters of a value that a message repeats."""
 
 REMEDIES = {
     "string_type": "write text, in quotes where it could be read as a number",
@@ -28,17 +28,17 @@ REMEDIES = {
     "too_short": "list at least {min_length}",
     "too_long": "list at most {max_length}",
 }
-"""What to do, by pydantic's kind of error; its own words are about Python's types, and people write YAML."""
+"""Remedy by pydantic's kind of error. Pydantic's own messages speak of Python types; people write YAML."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in a stack file."""
+    """One mistake in a stack file."""
 
     path: str
-    """Where, as a dotted path below the project's namespace: `runners.small.memory`."""
+    """Dotted path below the project's namespace: `runners.small.memory`."""
     message: str
-    """What is wrong, with the value, and how to mend it."""
+    """The mistake, with its value, and how to correct it."""
 
     def __str__(self) -> str:
         """`path: message`."""
@@ -46,17 +46,18 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """The configuration of a stack cannot be used; nothing was touched."""
+    """A stack's configuration cannot be used; nothing was touched."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([f"{source} has {count}; nothing was touched:", *(f"  - {p}" for p in problems)]))
+        lines = (f"  - {problem}" for problem in problems)
+        super().__init__("\n".join([f"{source} has {count}; nothing was touched:", *lines]))
 
 
 class FieldError(ValueError):
-    """Raised by validators: the text is the whole message, remedy included."""
+    """Raised by a validator of one field; its text is the whole message, remedy included."""
 
 
 def problems_from_pydantic(
@@ -65,9 +66,9 @@ def problems_from_pydantic(
     """Turn pydantic's error details into problems.
 
     Args:
-        details: what `ValidationError.errors()` returns.
+        details: the result of `ValidationError.errors()`.
         prefix: path of the validated object.
-        fields: known keys per path below the object, for "did you mean".
+        fields: valid keys by path below the object, for "did you mean".
     """
     return [_problem(detail, prefix, fields) for detail in details]
 
@@ -75,16 +76,15 @@ def problems_from_pydantic(
 def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]]) -> Problem:
     location = [str(part) for part in detail["loc"]]
     path = ".".join([prefix, *location])
-    value = quoted(detail.get("input"))
     kind = detail["type"]
     if kind == "missing":
         return Problem(path=path, message="is missing; add it")
     if kind == "extra_forbidden":
-        known = fields.get(".".join(location[:-1]), ())
-        return Problem(path=path, message=unknown_key(location[-1], known))
+        valid_keys = fields.get(".".join(location[:-1]), ())
+        return Problem(path=path, message=unknown_key(location[-1], valid_keys))
     if kind == "value_error":
         return Problem(path=path, message=str(detail["ctx"]["error"]))
-    return Problem(path=path, message=f"{value} does not fit: {_remedy(detail)}")
+    return Problem(path=path, message=f"{quoted(detail.get('input'))} does not fit: {_remedy(detail)}")
 
 
 def _remedy(detail: ErrorDetails) -> str:
@@ -95,15 +95,15 @@ def _remedy(detail: ErrorDetails) -> str:
     return text[0].lower() + text[1:]
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that a key is unknown, with the nearest known one or the list of all."""
-    candidates = sorted(known)
-    near = difflib.get_close_matches(key, candidates, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(candidates)}"
+def unknown_key(key: str, valid_keys: Iterable[str]) -> str:
+    """Return a message for an unknown key, with the nearest valid key or the list of all."""
+    candidates = sorted(valid_keys)
+    nearest = difflib.get_close_matches(key, candidates, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(candidates)}"
     return f"is not a setting; {hint}"
 
 
 def quoted(value: Any) -> str:
-    """A value as a message shows it: short, on one line."""
+    """Return a value for a message: on one line, cut to `LONGEST_VALUE` characters."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."

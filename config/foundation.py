@@ -1,4 +1,4 @@
-"""Settings of the stack `foundation`: what exists once per account, whatever stacks of the platform there are."""
+"""Settings of the stack `foundation`: everything that exists once per account, for all stacks of the platform."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from config import checks
-from config.sections import AccountId, Organization, RoleArn, Section, Tags, pattern, refuse_own_roles
+from config.sections import AccountId, GitLabUrl, Organization, RoleArn, Section, Tags, pattern, refuse_own_roles
 from config.settings import Parser
 
 if TYPE_CHECKING:
@@ -23,31 +23,22 @@ class FoundationAccount(Section):
 
     id: AccountId
 
-    def capabilities(self, _level: object) -> tuple[()]:
-        """The foundation grants nothing to runner classes."""
-        return ()
-
 
 class FoundationGitLab(Section):
     """The GitLab instance whose ID tokens the platform's own pipeline brings."""
 
-    url: Annotated[
-        str,
-        pattern(
-            r"https://[a-z0-9.-]+(:\d+)?",
-            "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
-        ),
-    ]
+    url: GitLabUrl
 
 
 class FoundationPlatform(Section):
-    """Who may deploy the platform."""
+    """Principals that may deploy the platform."""
 
     account: str
     """The account that the platform lives in."""
     state_account: str = "admin"
     """The account that keeps the platform's own state."""
     protect: bool
+    """Guards state, keys and the platform's own roles against deletion."""
     project: Annotated[
         str,
         pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),
@@ -78,23 +69,22 @@ class FoundationSettings:
 def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
     """Parse the foundation's configuration.
 
+    Args:
+        raw: values by key, without the project's namespace.
+        source: name of the configuration in the error.
+
     Raises:
-        SettingsError: with every problem that was found.
+        SettingsError: with every problem.
     """
     parser = Parser(raw)
     parser.refuse_unknown(["organization", "accounts", "gitlab", "platform", "tags"])
-    organization = parser.object("organization", Organization)
-    gitlab = parser.object("gitlab", FoundationGitLab)
-    platform = parser.object("platform", FoundationPlatform)
-    tags = parser.object("tags", Tags, required=False)
-    accounts = parser.mapping("accounts", FoundationAccount)
-    parser.problems += checks.account_ids(accounts)  # type: ignore[arg-type]  # ids and names are all it reads
-    listed = [str(name) for name in raw["accounts"]] if isinstance(raw.get("accounts"), dict) else []
-    if platform and listed:
-        parser.problems += checks.platform_account(platform.account, listed)
-        parser.problems += checks.platform_account(platform.state_account, listed, "state_account")
-    if organization:
-        parser.problems += checks.bucket_names(organization, accounts)  # type: ignore[arg-type]  # same
+    values: dict[str, Any] = {
+        "organization": parser.object("organization", Organization),
+        "gitlab": parser.object("gitlab", FoundationGitLab),
+        "platform": parser.object("platform", FoundationPlatform),
+        "tags": parser.object("tags", Tags, required=False),
+        "accounts": parser.mapping("accounts", FoundationAccount),
+    }
+    parser.problems += checks.run(checks.FOUNDATION_CHECKS, {**values, "account_names": parser.account_names()})
     parser.finish(source)
-    assert organization and gitlab and platform and tags  # noqa: S101, PT018  # finish() has raised otherwise
-    return FoundationSettings(organization=organization, accounts=accounts, gitlab=gitlab, platform=platform, tags=tags)
+    return FoundationSettings(**values)

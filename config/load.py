@@ -1,13 +1,12 @@
-"""Where settings come from: the running program's configuration, or a stack file read without an engine."""
+"""Where settings come from: the configuration of the running program, or a stack file that is read without the engine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import yaml
@@ -16,54 +15,62 @@ from pulumi.runtime import config as runtime_config
 from config import chart_archive, foundation, settings
 from config.errors import Problem, SettingsError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from config.checks import Check
+    from config.sections import Chart
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-Check = Callable[[settings.Parsed], Iterable[Problem]]
-"""A further check of settings, by whoever knows more than they do."""
+FOUNDATION_FILE = f"foundation/Pulumi.{foundation.STACK}.yaml"
 
 
 class ProgramSettingsError(SettingsError, pulumi.RunError):
-    """A running program's settings cannot be used; the language host prints the message alone, without a traceback."""
+    """Settings of the running program cannot be used. The language host prints the message without a traceback."""
 
 
-def current(*further: Check) -> settings.Settings:
-    """Settings of the platform program that is running.
+def current(*more_checks: Check) -> settings.Settings:
+    """Return the settings of the running platform program.
+
+    Args:
+        more_checks: rules beside those of `config.checks`.
 
     Raises:
-        ProgramSettingsError: with every problem that was found.
+        ProgramSettingsError: with every problem.
     """
     stack = pulumi.get_stack()
-    with _said_plainly():
-        return settings.parse(_running(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", _archive, *further)
+    with _without_traceback():
+        return settings.parse(
+            _running_config(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", _chart_archive, *more_checks
+        )
 
 
 def current_foundation() -> foundation.FoundationSettings:
-    """Settings of the foundation program that is running.
+    """Return the settings of the running foundation program.
 
     Raises:
-        ProgramSettingsError: with every problem that was found.
+        ProgramSettingsError: with every problem.
     """
-    with _said_plainly():
-        return foundation.parse(_running(foundation.PROJECT), "foundation/Pulumi.foundation.yaml")
+    with _without_traceback():
+        return foundation.parse(_running_config(foundation.PROJECT), FOUNDATION_FILE)
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def _without_traceback() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
         raise ProgramSettingsError(error.source, error.problems) from None
 
 
-def _running(project: str) -> dict[str, Any]:
-    # The engine hands over every key as text, in one variable; a test sets it directly. Secrets are left unread.
+def _running_config(project: str) -> dict[str, Any]:
+    # The engine hands over every key as text, in one environment variable; tests set CONFIG. Secrets are not read.
     config = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
-    secret = {*runtime_config.get_config_secret_keys_env()}
+    secret_keys = {*runtime_config.get_config_secret_keys_env()}
     values: dict[str, Any] = {}
     for key, text in config.items():
         namespace, _, name = key.partition(":")
-        if namespace == project and key not in secret:
+        if namespace == project and key not in secret_keys:
             values[name] = _decoded(text)
     return values
 
@@ -75,34 +82,37 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def _archive(parsed: settings.Parsed) -> Iterable[Problem]:
-    return chart_archive.problems(parsed, ROOT)
+def _chart_archive(chart: Chart) -> Iterable[Problem]:
+    return chart_archive.problems(chart, ROOT)
 
 
 @cache
-def of_stack(stack: str, *further: Check) -> settings.Settings:
-    """Settings of a stack of the platform, read from its file.
+def of_stack(stack: str, *more_checks: Check) -> settings.Settings:
+    """Read the settings of a stack of the platform from its file.
+
+    Args:
+        stack: the stack's name.
+        more_checks: rules beside those of `config.checks`.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or holds problems.
+        SettingsError: the file is missing, is not YAML, or has problems.
     """
     file = f"Pulumi.{stack}.yaml"
-    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, _archive, *further)
+    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, _chart_archive, *more_checks)
 
 
 @cache
 def of_foundation() -> foundation.FoundationSettings:
-    """Settings of the foundation, read from its file.
+    """Read the settings of the foundation from its file.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or holds problems.
+        SettingsError: the file is missing, is not YAML, or has problems.
     """
-    path = ROOT / "foundation" / "Pulumi.foundation.yaml"
-    return foundation.parse(raw_of(path, foundation.PROJECT), "foundation/Pulumi.foundation.yaml")
+    return foundation.parse(raw_of(ROOT / FOUNDATION_FILE, foundation.PROJECT), FOUNDATION_FILE)
 
 
 def raw_of(path: Path, project: str) -> dict[str, Any]:
-    """Values of a stack file by key, without the project's namespace; secrets stay as they are written.
+    """Read a stack file's values by key, without the project's namespace; secrets stay encrypted.
 
     Raises:
         SettingsError: the file is missing or is not YAML.
@@ -110,9 +120,9 @@ def raw_of(path: Path, project: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        known = ", ".join(sorted(p.name for p in path.parent.glob("Pulumi.*.yaml"))) or "none"
+        stack_files = ", ".join(sorted(file.name for file in path.parent.glob("Pulumi.*.yaml"))) or "none"
         raise SettingsError(
-            path.name, [Problem(path="stack", message=f"there is no {path.name}; stack files here: {known}")]
+            path.name, [Problem(path="stack", message=f"there is no {path.name}; stack files here: {stack_files}")]
         ) from None
     except yaml.YAMLError as error:
         raise SettingsError(path.name, [Problem(path="file", message=f"is not YAML: {error}")]) from None
@@ -127,5 +137,5 @@ def raw_of(path: Path, project: str) -> dict[str, Any]:
 
 
 def stacks() -> list[str]:
-    """Names of the platform's stacks, from the stack files that are there."""
+    """Return the names of the platform's stacks that have a stack file."""
     return sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))

@@ -1,4 +1,4 @@
-"""Secrets of the platform's program: read as outputs, never as text."""
+"""Secrets of the platform's program, read as outputs, never as text."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from config.settings import PROJECT
 
 
 def runner_token(runner_class: str, stack: str) -> pulumi.Output[str]:
-    """The token of a class with `runners: external`: environment first, then the stack's secret.
+    """Return the token of a class with `runners: external`: from the environment, else from the stack's secret.
 
     Raises:
-        ProgramSettingsError: there is neither; the message holds the command that sets one.
+        ProgramSettingsError: there is no token; the message holds the command that sets it.
     """
     variable = f"RUNNER_TOKEN_{runner_class.upper()}"
-    # A newline at its end, as files and command substitutions leave one, would make GitLab refuse it as a header.
-    given = os.environ.get(variable, "").strip()
-    if given:
-        return pulumi.Output.secret(given)
+    # Files and command substitutions leave a newline at the end, and GitLab refuses a header with one.
+    environment_token = os.environ.get(variable, "").strip()
+    if environment_token:
+        return pulumi.Output.secret(environment_token)
     tokens = pulumi.Config(PROJECT).get_secret_object("tokens")
     command = f"pulumi config set --stack {stack} --secret --path '{PROJECT}:tokens.{runner_class}'"
     missing = ProgramSettingsError(

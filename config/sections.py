@@ -1,6 +1,6 @@
-"""The objects of a stack file, one pydantic model each.
+"""The objects of a stack file, one pydantic model each: shapes, types of single values, and rules within one object.
 
-Owns: shapes, and what one object can check by itself. Left out: what two objects must agree on (`config/checks.py`).
+Rules between objects are in `config/checks.py`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
 RESERVED_NAMES = frozenset({"open", "protected", "manager", "managers", "foundation", "platform"})
-"""Names of classes and stacks that would make one name mean two things. A stack called `protected` would keep what its open classes
-push under `protected/open/`, which is within what prod's protected classes run."""
+"""Names that no class and no stack may have, since other names would become ambiguous. Open classes of a stack `protected` would push
+images below `protected/open/`, and prod's protected classes run images below `protected/`."""
 SHORTEST_SESSION, LONGEST_SESSION = 3600, 12 * 3600
 OLDEST_CHART = (0, 86, 0)
 FEWEST_ADMINISTRATORS = 2
+_OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
 
 
 def pattern(regex: str, remedy: str) -> AfterValidator:
-    """A validator of text: it matches whole, or the error shows the value and the remedy."""
+    """Return a validator of text: the text must match as a whole, else the error shows the value and the remedy."""
     compiled = re.compile(regex, re.ASCII)
 
     def check(value: str) -> str:
@@ -60,18 +61,52 @@ RoleArn = Annotated[
     ),
 ]
 """The ARN of an IAM role."""
-_OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
+TopicArn = Annotated[
+    str,
+    # A FIFO topic has a dot in its name. It takes no e-mail subscription, so that nobody would hear the alarm.
+    pattern(
+        r"arn:aws(-us-gov|-cn)?:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}",
+        "is not the ARN of a standard SNS topic; write arn:aws:sns:<region>:<account id>:<name>, as `aws sns list-topics` shows it",
+    ),
+]
+"""The ARN of a standard SNS topic."""
+GitLabUrl = Annotated[
+    str,
+    pattern(
+        r"https://[a-z0-9.-]+(:\d+)?",
+        "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
+    ),
+]
+"""The root of a GitLab instance."""
+ProjectId = Annotated[str, pattern(r"\d+", "is not a numeric project id; the project's page shows it")]
+"""The numeric id of a GitLab project."""
+GroupId = Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")]
+"""The numeric id of a GitLab group."""
+RepositoryName = Annotated[
+    str,
+    pattern(r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"),
+]
+"""The name of a container repository, without the prefix of its level."""
+TagValue = Annotated[
+    str,
+    pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value; write 1 to 128 letters, digits, spaces and . : / = + @ _ -"),
+]
+"""The value of an AWS tag."""
 
 
 def refuse_own_roles(arns: Iterable[str]) -> None:
-    """Refuse roles of the platform, and those that deployments make, where people are meant: jobs would act as people."""
+    """Refuse roles of the platform and of deployments where roles of people are expected: jobs would act as people.
+
+    Raises:
+        FieldError: one of the roles is not a person's.
+    """
     for arn in arns:
         if _OWN_ROLE.search(arn):
             raise FieldError(f"names {arn}, a role of the platform itself or of a deployment; name roles of people")
 
 
 class Section(BaseModel):
-    """What every object of a stack file is: frozen, and without unknown keys."""
+    """Base of every object of a stack file: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -88,17 +123,17 @@ class Organization(Section):
 
     @model_validator(mode="after")
     def _region_of_the_partition(self) -> Self:
-        prefixes = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
-        belongs = next((its for start, its in prefixes.items() if self.region.startswith(start)), "aws")
-        if belongs != self.partition:
+        partitions = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
+        expected = next((name for prefix, name in partitions.items() if self.region.startswith(prefix)), "aws")
+        if expected != self.partition:
             raise FieldError(
-                f"has region {self.region!r}, which is in partition {belongs!r}, and partition {self.partition!r}; make them agree"
+                f"has region {self.region!r}, which is in partition {expected!r}, and partition {self.partition!r}; make them agree"
             )
         return self
 
 
 class Account(Section):
-    """One AWS account, and what each trust level may do in it."""
+    """One AWS account, and the capabilities of each trust level in it."""
 
     id: AccountId
     open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
@@ -109,23 +144,23 @@ class Account(Section):
     def _refuse_cdk(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for level in Level:
-                listed = value.get(level.value)
-                for capability in listed if isinstance(listed, list) else ():
+                capabilities = value.get(level.value)
+                for capability in capabilities if isinstance(capabilities, list) else ():
                     refuse_cdk(capability)
         return value
 
     @model_validator(mode="after")
     def _keep_levels_apart(self) -> Account:
-        shared = sorted(each.value for each in WITHOUT_LEVEL_PREFIX.intersection(self.open, self.protected))
+        shared = sorted(WITHOUT_LEVEL_PREFIX.intersection(self.open, self.protected))
         if shared:
             raise FieldError(
-                f"lists {shared[0]!r} for both levels: an open job could change or use what a protected one made there; "
-                "give it to one level, and the other an account of its own"
+                f"lists {shared[0].value!r} for both levels: an open job could change or use what a protected job made there; "
+                "give it to one level only, and use another account for the other level"
             )
         return self
 
     def capabilities(self, level: Level) -> tuple[Capability, ...]:
-        """What the level may do here; empty where it has no role."""
+        """Return the level's capabilities in this account; empty if the level has no role here."""
         return self.open if level is Level.OPEN else self.protected
 
 
@@ -140,15 +175,9 @@ class Platform(Section):
 class GitLab(Section):
     """The GitLab instance that sends the jobs."""
 
-    url: Annotated[
-        str,
-        pattern(
-            r"https://[a-z0-9.-]+(:\d+)?",
-            "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
-        ),
-    ]
+    url: GitLabUrl
     runners: Literal["managed", "external"] = "managed"
-    group: Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    group: GroupId | None = None
     ca_bundle: str | None = None
     """PEM of a private certificate authority that signed the instance's certificate."""
 
@@ -162,7 +191,7 @@ class GitLab(Section):
 
 
 class Chart(Section):
-    """Where the gitlab-runner chart comes from: a repository with a version, or a packaged chart."""
+    """Source of the gitlab-runner chart: a repository with a version, or a packaged chart."""
 
     repository: (
         Annotated[str, pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
@@ -186,7 +215,7 @@ class Chart(Section):
 
 
 class Limits(Section):
-    """The most that a class's nodes may add up to: its cost ceiling."""
+    """Ceiling of a class's nodes together, and so of its cost."""
 
     cpu: Cpu
     memory: Bytes
@@ -206,9 +235,9 @@ class Runner(Section):
     arch: Literal["amd64", "arm64"] = "amd64"
     pod_security: Literal["baseline", "restricted"] = "baseline"
     accounts: tuple[str, ...] | None = Field(default=None, strict=False)
-    """Narrows the accounts of the level; None takes all that the level has."""
-    project: Annotated[str, pattern(r"\d+", "is not a numeric project id; the project's page shows it")] | None = None
-    group: Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")] | None = None
+    """Narrows the accounts of the level; None keeps all of them."""
+    project: ProjectId | None = None
+    group: GroupId | None = None
     limits: Limits | None = None
     tag: (
         Annotated[
@@ -226,24 +255,22 @@ class Runner(Section):
     @field_validator("accounts", mode="before")
     @classmethod
     def _none_is_not_all(cls, value: Any) -> Any:
-        # `accounts:` with nothing behind it reads like an empty list, and would open every account of the level.
+        # `accounts:` without a value looks like an empty list, but would open every account of the level.
         if value is None:
             raise FieldError("is empty; write accounts: [] to reach none, or drop the key to reach all of the level")
         return value
+
+    def may_enter(self, account_name: str, account: Account) -> bool:
+        """Return whether jobs of the class may enter an account: its level has capabilities there, and `accounts` keeps it."""
+        kept = self.accounts is None or account_name in self.accounts
+        return kept and bool(account.capabilities(self.level))
 
 
 class Cache(Section):
     """The job cache."""
 
     expire_days: int = Field(ge=0, le=3650)
-    """0 keeps for ever."""
-
-
-RepositoryName = Annotated[
-    str,
-    pattern(r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"),
-]
-"""The name of a container repository, without the prefix of its level."""
+    """Days until an object is deleted; 0 keeps objects for ever."""
 
 
 class Registry(Section):
@@ -254,10 +281,10 @@ class Registry(Section):
 
 
 class Tags(Section):
-    """Values of the tags that every resource carries."""
+    """Values of the tags on every resource."""
 
-    owner: Annotated[str, pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "platform"
-    cost: Annotated[str, pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value")] = "cicd"
+    owner: TagValue = "platform"
+    cost: TagValue = "cicd"
 
 
 class GitLabOidc(Section):
@@ -273,22 +300,26 @@ class GitLabOidc(Section):
     session: Seconds = 3600
 
     @model_validator(mode="after")
-    def _pinned(self) -> Self:
-        given = [name for name in ("ref", "tag", "environment") if getattr(self, name)]
-        if len(given) != 1:
+    def _exactly_one_condition(self) -> Self:
+        conditions = [name for name in ("ref", "tag", "environment") if getattr(self, name)]
+        if len(conditions) != 1:
             raise FieldError(
-                f"names {' and '.join(given) or 'no'} condition; name exactly one of ref, tag, environment"
+                f"names {' and '.join(conditions) or 'no'} condition; name exactly one of ref, tag, environment"
             )
-        wild = [name for name in ("project", *given) if "*" in getattr(self, name)]
-        if wild and self.level is Level.PROTECTED:
-            raise FieldError(f"has a wildcard in {wild[0]}; a protected role names exactly one project and {given[0]}")
+        wildcards = [name for name in ("project", *conditions) if "*" in getattr(self, name)]
+        if wildcards and self.level is Level.PROTECTED:
+            raise FieldError(
+                f"has a wildcard in {wildcards[0]}; a protected role names exactly one project and {conditions[0]}"
+            )
         if not SHORTEST_SESSION <= self.session <= LONGEST_SESSION:
-            raise FieldError("has a session outside 1h to 12h; IAM allows no longer one")
+            raise FieldError(
+                f"has a session of {self.session} s, outside 1h to 12h, which IAM allows; write a time within"
+            )
         return self
 
 
 class ExistingNetwork(Section):
-    """Subnets that somebody else owns; verified, never changed."""
+    """Subnets of another owner; the platform verifies them and never changes them."""
 
     vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
     private: tuple[Annotated[str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
@@ -297,14 +328,14 @@ class ExistingNetwork(Section):
 
 
 class Network(Section):
-    """The platform's network: one of its own, or existing subnets."""
+    """The platform's network: a new VPC, or existing subnets."""
 
     cidr: Cidr | None = None
     zones: Literal[2, 3] | None = None
     nat: Literal["single", "per-zone"] | None = None
     existing: ExistingNetwork | None = None
     endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
-    """Subnets with interface endpoints, which jobs may reach at port 443 although the rest of the VPC is closed to them."""
+    """Subnets with interface endpoints: jobs may reach port 443 there, although the rest of the VPC is closed to them."""
 
     @model_validator(mode="after")
     def _own_or_existing(self) -> Self:
@@ -322,17 +353,17 @@ class PrivateAccess(Section):
     """The API endpoint is reachable only from inside the network."""
 
     reached_from: Literal["vpn", "peering", "transit-gateway", "runner"]
-    """How the deployer gets in; a statement of the operator, shown in exports."""
+    """How the deployer reaches the endpoint. For readers only: no resource depends on it."""
 
 
 class ClusterAccess(Section):
-    """The way into the cluster's API."""
+    """How clients reach the cluster's API."""
 
     public_cidrs: tuple[Cidr, ...] | None = Field(default=None, strict=False)
     private: PrivateAccess | None = None
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _public_or_private(self) -> Self:
         if (not self.public_cidrs) == (self.private is None):
             raise FieldError(
                 "needs one way into the cluster's API, else nothing could create the first Kubernetes resource: "
@@ -354,25 +385,15 @@ class Cluster(Section):
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
         refuse_own_roles(self.administrators)
-        if len(set(self.administrators)) < FEWEST_ADMINISTRATORS:
+        count = len(set(self.administrators))
+        if count < FEWEST_ADMINISTRATORS:
             raise FieldError(
-                f"names {len(set(self.administrators))} administrator(s); name at least two different roles, so that losing one locks nobody out"
+                f"names {count} administrator(s); name at least two different roles, so that losing one locks nobody out"
             )
         return self
 
 
-TopicArn = Annotated[
-    str,
-    # A FIFO topic has a dot in its name, and takes no e-mail subscription; nobody would hear the alarm.
-    pattern(
-        r"arn:aws(-us-gov|-cn)?:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}",
-        "is not the ARN of a standard SNS topic; write arn:aws:sns:<region>:<account id>:<name>, as `aws sns list-topics` shows it",
-    ),
-]
-"""The ARN of a standard SNS topic."""
-
-
 class Alarms(Section):
-    """Where alarms go; without a topic there are none, and nothing is installed for them."""
+    """Where alarms go; without a topic there are no alarms, and nothing is installed for them."""
 
     topic: TopicArn | None = None

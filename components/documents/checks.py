@@ -1,8 +1,7 @@
-"""What the arithmetic says about a stack's settings, before anything is touched.
+"""Rules of settings that need arithmetic: nodes hold the pods, the network holds the nodes, IAM holds the trust.
 
-Settings can be well formed and still not work out: a pod that no instance type holds, limits below full load, a network with too
-few addresses, a trust that IAM finds too long. Those figures are the documents' business, and settings may not import documents; so
-the program and the command line hand these checks to the parser, which reports them with everything else.
+Same form as `config/checks.py`, which may not import documents; so the program and the command line pass these rules to
+the parser, and it reports them with all other problems.
 """
 
 from __future__ import annotations
@@ -16,25 +15,21 @@ from components.documents.trust import roles_of_account
 from config.capabilities import Level
 from config.errors import Problem
 from config.names import Names
+from config.settings import classes_that_enter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from config.settings import Parsed
+    from config.checks import Check
+    from config.sections import Account, Network, Organization, Platform, Runner
 
 TRUST_LIMIT = 2048
-"""Characters of a role's trust document that IAM takes unless the account asked for more, white space not counted."""
+"""Longest trust document of a role, in characters without white space; IAM's default quota."""
 
 
-def problems(parsed: Parsed) -> Iterator[Problem]:
-    """Everything that does not work out in what could be parsed."""
-    yield from _nodes(parsed)
-    yield from _addresses(parsed)
-    yield from _trusts(parsed)
-
-
-def _nodes(parsed: Parsed) -> Iterator[Problem]:
-    for name, runner in parsed.runners.items():
+def node_capacity(runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that an instance type holds a class's pod, and its limits hold all its jobs."""
+    for name, runner in runners.items():
         try:
             class_capacity(runner)
         except NoInstanceTypeError as error:
@@ -43,51 +38,52 @@ def _nodes(parsed: Parsed) -> Iterator[Problem]:
             yield Problem(path=f"runners.{name}.limits", message=str(error))
 
 
-def _addresses(parsed: Parsed) -> Iterator[Problem]:
-    network = parsed.network
-    if network is None or network.cidr is None or network.zones is None:
+def network_capacity(network: Network, runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that the private subnets hold the nodes of all classes at full load."""
+    if network.cidr is None or network.zones is None:
         return
     try:
-        private = cut_vpc(network.cidr, network.zones).private
+        subnets = cut_vpc(network.cidr, network.zones)
+        needed = sum(blocks_at_full_load(runner) for runner in runners.values())
     except ValueError:
-        return  # the network's size is judged with the settings
-    try:
-        needed = sum(blocks_at_full_load(runner) for runner in parsed.runners.values())
-    except NoInstanceTypeError:
-        return  # said above
-    there = sum(blocks_of_subnet(cidr) for cidr in private)
-    if needed > there:
+        return  # other rules report a network that is too small, and a class without instance type
+    available = sum(blocks_of_subnet(cidr) for cidr in subnets.private)
+    if needed > available:
         yield Problem(
             path="network.cidr",
-            message=f"{network.cidr} has {there} blocks of 16 addresses in its private subnets, and all classes at full load take {needed}; "
+            message=f"{network.cidr} has {available} blocks of 16 addresses in its private subnets, and all classes at full load take {needed}; "
             "choose a larger network, or lower concurrent",
         )
 
 
-def _trusts(parsed: Parsed) -> Iterator[Problem]:
-    organization, platform = parsed.organization, parsed.platform
-    if organization is None or platform is None or platform.account not in parsed.accounts:
+def trust_length(
+    organization: Organization,
+    platform: Platform,
+    accounts: Mapping[str, Account],
+    runners: Mapping[str, Runner],
+    stack: str,
+) -> Iterator[Problem]:
+    """Check that IAM takes the trust of every delegated role."""
+    if platform.account not in accounts:
         return
-    names, home = Names(organization=organization, stack=parsed.stack), parsed.accounts[platform.account].id
-    for account, its in parsed.accounts.items():
+    names, home = Names(organization=organization, stack=stack), accounts[platform.account].id
+    for account_name, account in accounts.items():
         for level in Level:
-            classes = [
-                name
-                for name, runner in parsed.runners.items()
-                if runner.level is level and (runner.accounts is None or account in runner.accounts)
-            ]
-            if not its.capabilities(level) or not classes:
-                continue
+            classes = classes_that_enter(runners, account_name, account, level)
             trust = roles_of_account(
                 partition=organization.partition,
                 account_id=home,
-                role_arns=[names.role_arn(home, names.job_role(each)) for each in classes],
+                role_arns=[names.role_arn(home, names.job_role(runner_class)) for runner_class in classes],
                 organization_id=organization.id,
             )
             length = len(json.dumps(trust, separators=(",", ":")))
             if length > TRUST_LIMIT:
                 yield Problem(
-                    path=f"accounts.{account}.{level.value}",
+                    path=f"accounts.{account_name}.{level.value}",
                     message=f"{len(classes)} classes may enter, which makes the trust of the delegated role {length} characters long; "
                     f"IAM takes {TRUST_LIMIT}: narrow classes with accounts: […], or shorten their names",
                 )
+
+
+CHECKS: tuple[Check, ...] = (node_capacity, network_capacity, trust_length)
+"""Rules to pass to `config.load`."""

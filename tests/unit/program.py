@@ -63,7 +63,7 @@ def parsed(values: dict[str, Any], stack: str = "dev") -> Any:
     """Settings of a configuration, with every check that the program makes."""
     if stack == foundation.STACK:
         return foundation.parse(values, "the file")
-    return settings.parse(values, stack, "the file", checks.problems)
+    return settings.parse(values, stack, "the file", *checks.CHECKS)
 
 
 def complaints(values: dict[str, Any], stack: str = "dev") -> dict[str, str]:

@@ -20,7 +20,7 @@ def said(path: str, root: Path) -> str:
     values = raw("dev")
     values["chart"] = {"path": path}
     try:
-        settings.parse(values, "dev", "the file", lambda parsed: problems(parsed, root))
+        settings.parse(values, "dev", "the file", lambda chart: problems(chart, root))
     except SettingsError as error:
         return str(error)
     return ""
@@ -44,7 +44,7 @@ def test_another_chart_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_said_with_the_command_that_fetches_one(tmp_path: Path) -> None:
-    assert "'nowhere.tgz' is not a file; `helm pull gitlab-runner" in said("nowhere.tgz", tmp_path)
+    assert "'nowhere.tgz' is not a file; fetch the chart with `helm pull gitlab-runner" in said("nowhere.tgz", tmp_path)
 
 
 def test_a_file_that_is_no_archive_is_said_and_not_shown_as_a_traceback(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ Run = "Callable[..., tuple[int, str, str]]"
 @pytest.fixture(autouse=True)
 def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
     def known(stack: str) -> Rehearsal:
-        load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, checks.problems)
+        load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, *checks.CHECKS)
         return rehearsed(stack)
 
     load_sdks()
@@ -148,7 +148,7 @@ def test_settings_that_cannot_be_used_end_with_1(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = Problem(path="runners.small.limits", message="cannot hold 4 jobs at once")
-    monkeypatch.setattr(checks, "problems", lambda _: [problem])
+    monkeypatch.setattr(checks, "CHECKS", (lambda: [problem],))
     for arguments in (["check", "--stack", "dev"], ["values", "small", "--stack", "dev"]):
         code, out, err = run(*arguments)
         assert (code, out) == (1, ""), "exit code 1: the thing asked about is not fine"

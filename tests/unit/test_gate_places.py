@@ -71,7 +71,7 @@ def test_every_path_that_a_rule_names_is_one_of_the_settings() -> None:
         models: list[type[BaseModel]] = [
             each
             for each in (
-                {**settings.SINGLE, **settings.MAPPINGS}.get(top),
+                {**settings.OBJECTS, **settings.MAPPINGS}.get(top),
                 {"accounts": FoundationAccount, "gitlab": FoundationGitLab, "platform": FoundationPlatform}.get(top),
             )
             if each is not None
