@@ -15,14 +15,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from access import globs
-from access.answers import Truth, Undecided, every, opposite, some
-from access.documents import ARN_PARTS, without_variables
-from access.resources import Unknown
+from access.decision import Truth, Undecided, every, opposite, some
+from access.policy_documents import ARN_PARTS, without_variables
+from access.resource import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from access.documents import Condition, Leaf
+    from access.policy_documents import Condition, Leaf
 
 Values = tuple[str, ...] | None | Undecided
 """What a request has under a key: values, nothing (None), or something that is not known."""

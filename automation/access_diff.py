@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from access.answers import Answer
+from access.decision import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from access.answers import Cell
+    from access.matrix import Cell
 
-RANK = {Answer.DENIED: 0, Answer.UNDECIDED: 1, Answer.ALLOWED: 2}
+RANK = {Decision.DENIED: 0, Decision.UNDECIDED: 1, Decision.ALLOWED: 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class Change:
     principal: str
     account: str
     role: str
-    before: Answer
-    after: Answer
+    before: Decision
+    after: Decision
     chain: tuple[str, ...]
     """The way that opens, or the one that closes."""
 
@@ -40,7 +40,7 @@ def changes(before: Iterable[Cell], after: Iterable[Cell]) -> list[Change]:
     found = []
     for place in sorted({*old, *new}):
         one, other = old.get(place), new.get(place)
-        was, is_now = (each.answer if each else Answer.DENIED for each in (one, other))
+        was, is_now = (each.decision if each else Decision.DENIED for each in (one, other))
         if was is is_now:
             continue
         told = other if other is not None and RANK[is_now] > RANK[was] else one

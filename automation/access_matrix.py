@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from access.facts import Facts
-from access.integrity import flows
+from access.flows import flows
+from access.graph import AccessGraph
+from access.inventory import Inventory
 from access.matrix import declared, derived, differences
-from access.resources import Resource, from_wire
-from access.world import World
+from access.resource import Resource, from_wire
 from automation import inspect, worktree
 from config import foundation, load, settings
 from config.errors import SettingsError
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from access.answers import Cell
-    from access.integrity import Flow
-    from access.matrix import Difference
+    from access.flows import Flow
+    from access.matrix import Cell, Difference
     from automation.rehearsal import Rehearsal
     from config.foundation import FoundationSettings
     from config.settings import Settings
@@ -41,10 +40,10 @@ AWS_PROVIDER = "pulumi:providers:aws"
 class Side:
     """The programs of one commit."""
 
-    facts: Facts
+    facts: Inventory
     stacks: Mapping[str, Settings]
     foundation: FoundationSettings
-    world: World
+    world: AccessGraph
     cells: Sequence[Cell]
     """Of all stacks."""
 
@@ -160,8 +159,8 @@ def _foundation_of(tree: Path) -> FoundationSettings:
 
 
 def _side(listed: Iterable[Mapping[str, Any]], stacks: Mapping[str, Settings], base: FoundationSettings) -> Side:
-    facts = Facts.of(stacks.values(), base)
-    world = World.of(resources_of(listed), facts)
+    facts = Inventory.of(stacks.values(), base)
+    world = AccessGraph.of(resources_of(listed), facts)
     return Side(facts=facts, stacks=stacks, foundation=base, world=world, cells=derived(world))
 
 

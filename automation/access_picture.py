@@ -10,14 +10,14 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from access.answers import Answer
+from access.decision import Decision
 from automation.access_rows import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from access.answers import Cell
-    from access.facts import Facts
+    from access.inventory import Inventory
+    from access.matrix import Cell
     from automation.access_matrix import Matrix
 
 MOST_UNEXPECTED = 10
@@ -27,7 +27,7 @@ MOST_UNEXPECTED = 10
 def picture(matrix: Matrix) -> str:
     """A flow chart: classes by level, the roles that their jobs become, and in red what nobody declared."""
     runners = matrix.side.stacks[matrix.stack].runners if matrix.stack in matrix.side.stacks else {}
-    wrong = [each.cell for each in matrix.differences if each.cell.answer is not Answer.DENIED]
+    wrong = [each.cell for each in matrix.differences if each.cell.decision is not Decision.DENIED]
     places = {(each.principal, each.role) for each in wrong}
     lines, drawn = ["flowchart LR"], _Drawn()
     for level in sorted({runner.level for runner in runners.values()}):
@@ -49,11 +49,13 @@ def picture(matrix: Matrix) -> str:
 def _ends(cells: Iterable[Cell]) -> list[tuple[str, str]]:
     """Account and name of the roles that end a chain: the class's own role is on the way."""
     return [
-        (each.account, name_of(each.role)) for each in cells if each.answer is Answer.ALLOWED and len(each.chain) > 1
+        (each.account, name_of(each.role))
+        for each in cells
+        if each.decision is Decision.ALLOWED and len(each.chain) > 1
     ]
 
 
-def _unexpected(cell: Cell, drawn: _Drawn, facts: Facts) -> list[str]:
+def _unexpected(cell: Cell, drawn: _Drawn, facts: Inventory) -> list[str]:
     start = drawn.id(cell.principal)
     drawn.red.add(start)
     places = [(name_of(arn), facts.account_name(arn.split(":")[4])) for arn in cell.chain]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from access.answers import Answer
+from access.decision import Decision
 from automation.access_picture import picture
 from automation.access_rows import Row, is_stranger, refused, rows
 from automation.reports.markdown import cell as table_cell
@@ -16,7 +16,7 @@ from automation.reports.markdown import code, details
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from access.answers import Cell
+    from access.matrix import Cell
     from automation.access_diff import Change
     from automation.access_matrix import Matrix
 
@@ -32,9 +32,9 @@ def document(cells: Iterable[Cell]) -> list[dict[str, Any]]:
             "principal": each.principal,
             "account": each.account,
             "role": each.role,
-            "answer": each.answer.value,
+            "answer": each.decision.value,
             "chain": list(each.chain),
-            **({"reason": each.reason} if each.answer is Answer.UNDECIDED else {}),
+            **({"reason": each.reason} if each.decision is Decision.UNDECIDED else {}),
         }
         for each in cells
     ]
@@ -43,7 +43,7 @@ def document(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 def verdict(matrix: Matrix) -> str:
     """One sentence."""
     if matrix.fine:
-        allowed = sum(each.answer is Answer.ALLOWED for each in matrix.cells)
+        allowed = sum(each.decision is Decision.ALLOWED for each in matrix.cells)
         return f"{matrix.stack}: as the settings declare it: {allowed} of {len(matrix.cells)} cells are allowed, nothing is undecided"
     return f"{matrix.stack}: {len(matrix.differences)} cells are not as declared, {len(matrix.flows)} ways lead from open to protected"
 
@@ -80,7 +80,7 @@ def problems(matrix: Matrix) -> list[str]:
         how = f" by {' -> '.join(each.chain)}" if each.chain else ""
         why = f" ({each.reason})" if each.reason else ""
         found.append(
-            f"{each.writer} writes {each.what} that {each.consumer} takes in, {each.place}: {each.answer}{how}{why}"
+            f"{each.writer} writes {each.what} that {each.consumer} takes in, {each.place}: {each.decision}{how}{why}"
         )
     return found
 

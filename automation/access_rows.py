@@ -9,12 +9,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from access.answers import Answer
+from access.decision import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from access.answers import Cell
+    from access.matrix import Cell
     from automation.access_matrix import Matrix
 
 MOST_NAMES = 2
@@ -38,8 +38,8 @@ class Row:
         """What the principals become in an account."""
         cells = self.reach.get(account, ())
         if len(cells) > MOST_NAMES:
-            return f"{len(cells)} roles{UNSURE if any(each.answer is Answer.UNDECIDED for each in cells) else ''}"
-        return ", ".join(name_of(each.role) + (UNSURE if each.answer is Answer.UNDECIDED else "") for each in cells)
+            return f"{len(cells)} roles{UNSURE if any(each.decision is Decision.UNDECIDED for each in cells) else ''}"
+        return ", ".join(name_of(each.role) + (UNSURE if each.decision is Decision.UNDECIDED else "") for each in cells)
 
 
 def name_of(role: str) -> str:
@@ -51,14 +51,14 @@ def rows(matrix: Matrix, users: Mapping[str, str]) -> list[Row]:
     """Rows of the principals that reach something, classes of this stack first; of these all, whatever they reach."""
     of_principal: dict[str, list[Cell]] = defaultdict(list)
     for cell in matrix.cells:
-        if cell.answer is not Answer.DENIED:
+        if cell.decision is not Decision.DENIED:
             of_principal[cell.principal].append(cell)
     own = [f"job:{matrix.stack}/{name}" for name in users]
     order = [*own, *sorted((each for each in of_principal if each not in own), key=_rank)]
-    groups: dict[tuple[str, tuple[Cell, ...] | frozenset[tuple[str, Answer]]], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[Cell, ...] | frozenset[tuple[str, Decision]]], list[str]] = defaultdict(list)
     for principal in order:
         its = of_principal[principal]
-        alike = frozenset((each.role, each.answer) for each in its)
+        alike = frozenset((each.role, each.decision) for each in its)
         groups[_kind(principal, matrix.stack), tuple(its) if principal in own else alike].append(principal)
     return [
         Row(principals=tuple(its), users=_users(its, matrix.stack, users), reach=_by_account(of_principal[its[0]]))
@@ -68,7 +68,7 @@ def rows(matrix: Matrix, users: Mapping[str, str]) -> list[Row]:
 
 def refused(matrix: Matrix) -> dict[str, int]:
     """How many principals of each kind reach nothing at all."""
-    reaching = {cell.principal for cell in matrix.cells if cell.answer is not Answer.DENIED}
+    reaching = {cell.principal for cell in matrix.cells if cell.decision is not Decision.DENIED}
     found: dict[str, int] = defaultdict(int)
     for principal in sorted({cell.principal for cell in matrix.cells} - reaching):
         found[_called(principal)] += 1

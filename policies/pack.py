@@ -26,13 +26,13 @@ from pulumi_policy import (
 )
 from pulumi_policy.policy import _GRPC_CHANNEL_OPTIONS, _PolicyAnalyzerServicer
 
-from policies import wire
+from policies import engine_messages
+from policies.engine_messages import seen
 from policies.exceptions import Exceptions
-from policies.memory import seen
-from policies.rule import Kind, Rule, Verdict, judged
-from policies.stack import Index, Run, judged_whole
-from policies.surroundings import of_process
-from policies.tokens import CLUSTER
+from policies.rule import Finding, FindingKind, Rule, evaluate_resource
+from policies.stack import PackState, ResourceIndex, evaluate_stack
+from policies.stack_run import current_run
+from policies.type_tokens import CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from pulumi_policy import StackValidationArgs
 
-    from policies.surroundings import Surroundings
+    from policies.stack_run import StackRun
 
 NAME = "runner-platform"
 WORKERS = 4
@@ -48,11 +48,11 @@ WITH_OUTPUTS = frozenset({CLUSTER})
 """Types whose outputs a rule of stacks compares with."""
 
 
-def said(rule: Rule, verdict: Verdict) -> str:
+def said(rule: Rule, verdict: Finding) -> str:
     """A verdict as a person reads it."""
-    if verdict.kind is Kind.VIOLATION:
+    if verdict.kind is FindingKind.VIOLATION:
         return f"{verdict.text}\n{rule.remedy}"
-    if verdict.kind is Kind.DEFERRED:
+    if verdict.kind is FindingKind.DEFERRED:
         return f"DEFERRED: {verdict.text} holds the issuer of a cluster that does not exist yet; it is judged on the deployed state, right after the update"
     return f"UNDECIDED: {verdict.text} is not known, so nobody can say; compose it from settings, or preview again when what it comes from exists"
 
@@ -87,9 +87,11 @@ class ResourcePolicy(ResourceValidationPolicy):
 
     def validate(self, args: ResourceValidationArgs, report_violation: Callable[..., None]) -> None:
         """Judge one resource by this rule alone."""
-        shown, surroundings = seen(args), of_process()
+        shown, surroundings = seen(args), current_run()
         surroundings.memory.remember(shown)
-        for verdict in judged(self.rule, shown, surroundings, options_of(self.rule, dict(args.get_config()))):
+        for verdict in evaluate_resource(
+            self.rule, shown, surroundings, options_of(self.rule, dict(args.get_config()))
+        ):
             report_violation(said(self.rule, verdict))
 
 
@@ -102,10 +104,10 @@ class StackPolicy(StackValidationPolicy):
 
     def validate(self, args: StackValidationArgs, report_violation: Callable[..., None]) -> None:
         """Judge a stack by this rule alone, from what was shown of its resources before."""
-        surroundings = of_process()
+        surroundings = current_run()
         shown = surroundings.memory.known(each.urn for each in args.resources)
-        for verdict in judged_whole(
-            self.rule, Index(shown, surroundings), options_of(self.rule, dict(args.get_config()))
+        for verdict in evaluate_stack(
+            self.rule, ResourceIndex(shown, surroundings), options_of(self.rule, dict(args.get_config()))
         ):
             report_violation(said(self.rule, verdict), verdict.urn)
 
@@ -130,13 +132,13 @@ class OnePass(_PolicyAnalyzerServicer):
     def Analyze(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
         """Judge one resource by all rules that look at its type, and remember it."""
         surroundings, response = self._surroundings(), proto.AnalyzeResponse()
-        resource = wire.shown(request, surroundings.memory)
+        resource = engine_messages.shown(request, surroundings.memory)
         surroundings.memory.remember(resource)
         for policy in self._by_rule.values():
             rule = policy.rule
             if rule.of_resource is not None and (not rule.types or resource.type in rule.types):
                 options = options_of(rule, self._get_policy_config(rule.name))
-                self._report(response, policy, judged(rule, resource, surroundings, options))
+                self._report(response, policy, evaluate_resource(rule, resource, surroundings, options))
         return response
 
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
@@ -145,40 +147,42 @@ class OnePass(_PolicyAnalyzerServicer):
         urns = [each.urn for each in request.resources if each.type != "pulumi:pulumi:Stack"]
         shown, never_shown = surroundings.memory.known(urns), surroundings.memory.never_shown(urns)
         answers = {
-            each.urn: wire.read(each.properties.fields) for each in request.resources if each.type in WITH_OUTPUTS
+            each.urn: engine_messages.read(each.properties.fields)
+            for each in request.resources
+            if each.type in WITH_OUTPUTS
         }
         shown = [replace(each, outputs=answers[each.urn]) if each.urn in answers else each for each in shown]
-        run = Run(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
-        index = Index(shown, surroundings, run)
+        run = PackState(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
+        index = ResourceIndex(shown, surroundings, run)
         for policy in self._by_rule.values():
             rule = policy.rule
             if rule.of_stack is not None:
                 options = options_of(rule, self._get_policy_config(rule.name))
-                self._report(response, policy, judged_whole(rule, index, options))
+                self._report(response, policy, evaluate_stack(rule, index, options))
         self._deferred.clear()
         surroundings.memory.forget()
         return response
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self) -> StackRun:
         self._configure_runtime_settings()  # type: ignore[no-untyped-call]  # the SDK is untyped
-        return of_process()
+        return current_run()
 
-    def _report(self, response: Any, policy: Any, verdicts: Iterable[Verdict]) -> None:
+    def _report(self, response: Any, policy: Any, verdicts: Iterable[Finding]) -> None:
         rule = policy.rule
         for verdict in verdicts:
             if self._passed_over(rule, verdict):
                 continue
-            level = EnforcementLevel.ADVISORY if verdict.kind is Kind.DEFERRED else rule.level
+            level = EnforcementLevel.ADVISORY if verdict.kind is FindingKind.DEFERRED else rule.level
             report = self._create_report_violation(response, policy.name, policy.description, level, rule.severity)
             report(said(rule, verdict), verdict.urn)
 
-    def _passed_over(self, rule: Rule, verdict: Verdict) -> bool:
+    def _passed_over(self, rule: Rule, verdict: Finding) -> bool:
         """Whether an exception covers it, or it is a deferred document that was listed before: each is listed once."""
-        if verdict.kind is Kind.DEFERRED:
+        if verdict.kind is FindingKind.DEFERRED:
             listed = (verdict.urn, verdict.text) in self._deferred
             self._deferred.add((verdict.urn, verdict.text))
             return listed
-        return verdict.kind is Kind.VIOLATION and self._exceptions.cover(rule.id, verdict.urn)
+        return verdict.kind is FindingKind.VIOLATION and self._exceptions.cover(rule.id, verdict.urn)
 
     def _lowered(self) -> list[str]:
         """Ids of mandatory rules that the configuration tries to switch off or to lower."""

@@ -2,7 +2,7 @@
 
 Owns the shape of a rule (id, name, severity, level, what it stops, remedy, source, options) and the decorators that make one of a
 function. Leaves out who asks the rules (`policies/pack.py`) and what they say (`policies/rules/`). A rule's function yields sentences,
-one for each violation; what it could not decide is recorded by the fields that it read (`policies/values.py`).
+one for each violation; what it could not decide is recorded by the fields that it read (`policies/fields.py`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import EnforcementLevel, Severity
 
-from policies.values import Field
+from policies.fields import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from policies.memory import Seen
-    from policies.stack import Stack
-    from policies.surroundings import Surroundings
+    from policies.engine_messages import Seen
+    from policies.stack import CheckedStack
+    from policies.stack_run import StackRun
 
-WHOSE = ("runners.{runner}", "gitlab_oidc.{entry}", "accounts.{account}.{level}", "accounts.{account}")
+OWNER_SETTINGS = ("runners.{runner}", "gitlab_oidc.{entry}", "accounts.{account}.{level}", "accounts.{account}")
 """Settings that a role follows from, whosever it is."""
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a verdict is."""
 
     VIOLATION = "VIOLATION"
@@ -37,10 +37,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Finding:
     """What a rule says of one resource."""
 
-    kind: Kind
+    kind: FindingKind
     urn: str
     text: str
     """A sentence, or for what is not decided the path of the field."""
@@ -85,15 +85,15 @@ class Rule:
     types: frozenset[str] = frozenset()
     """Type tokens that a rule of resources looks at; empty for all."""
     options: Mapping[str, Option] = field(default_factory=dict)
-    of_resource: Callable[[Case], Iterator[str]] | None = None
-    of_stack: Callable[[Stack], Iterator[tuple[str, str]]] | None = None
+    of_resource: Callable[[CheckedResource], Iterator[str]] | None = None
+    of_stack: Callable[[CheckedStack], Iterator[tuple[str, str]]] | None = None
     """Yields URNs and sentences."""
 
 
-class Case:
+class CheckedResource:
     """A resource as one rule sees it."""
 
-    def __init__(self, seen: Seen, surroundings: Surroundings, options: Mapping[str, Any]) -> None:
+    def __init__(self, seen: Seen, surroundings: StackRun, options: Mapping[str, Any]) -> None:
         self.seen, self.surroundings, self._options = seen, surroundings, options
         self.undecided: dict[str, None] = {}
         """Paths that were asked for and are not known, in order."""
@@ -128,10 +128,10 @@ class Case:
 
 def resource_rule(
     rule_id: str, name: str, types: Sequence[str], **description: Any
-) -> Callable[[Callable[[Case], Iterator[str]]], Rule]:
+) -> Callable[[Callable[[CheckedResource], Iterator[str]]], Rule]:
     """Make a rule of a function that looks at one resource; `description` are the other fields of `Rule`."""
 
-    def made(function: Callable[[Case], Iterator[str]]) -> Rule:
+    def made(function: Callable[[CheckedResource], Iterator[str]]) -> Rule:
         return Rule(id=rule_id, name=name, types=frozenset(types), of_resource=function, **description)
 
     return made
@@ -139,10 +139,10 @@ def resource_rule(
 
 def stack_rule(
     rule_id: str, name: str, **description: Any
-) -> Callable[[Callable[[Stack], Iterator[tuple[str, str]]]], Rule]:
+) -> Callable[[Callable[[CheckedStack], Iterator[tuple[str, str]]]], Rule]:
     """Make a rule of a function that looks at all resources of a stack; `description` are the other fields of `Rule`."""
 
-    def made(function: Callable[[Stack], Iterator[tuple[str, str]]]) -> Rule:
+    def made(function: Callable[[CheckedStack], Iterator[tuple[str, str]]]) -> Rule:
         return Rule(id=rule_id, name=name, of_stack=function, **description)
 
     return made
@@ -153,15 +153,15 @@ def rules_of(module: Any) -> list[Rule]:
     return [each for each in vars(module).values() if isinstance(each, Rule)]
 
 
-def judged(rule: Rule, seen: Seen, surroundings: Surroundings, options: Mapping[str, Any]) -> list[Verdict]:
+def evaluate_resource(rule: Rule, seen: Seen, surroundings: StackRun, options: Mapping[str, Any]) -> list[Finding]:
     """Verdicts of a rule of resources on one resource."""
     if rule.of_resource is None or (rule.types and seen.type not in rule.types):
         return []
-    case = Case(seen, surroundings, options)
-    violations = [Verdict(Kind.VIOLATION, seen.urn, text) for text in rule.of_resource(case)]
+    case = CheckedResource(seen, surroundings, options)
+    violations = [Finding(FindingKind.VIOLATION, seen.urn, text) for text in rule.of_resource(case)]
     return [*violations, *(_open(path, seen, surroundings) for path in case.undecided)]
 
 
-def _open(path: str, seen: Seen, surroundings: Surroundings) -> Verdict:
-    kind = Kind.DEFERRED if surroundings.may_defer(seen, path) else Kind.UNDECIDED
-    return Verdict(kind, seen.urn, path)
+def _open(path: str, seen: Seen, surroundings: StackRun) -> Finding:
+    kind = FindingKind.DEFERRED if surroundings.may_defer(seen, path) else FindingKind.UNDECIDED
+    return Finding(kind, seen.urn, path)

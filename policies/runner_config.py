@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from components.documents import job_identity
 from config.names import namespace_manager
-from policies.values import ABSENT, Field, holds_unknown
+from policies.fields import ABSENT, Field, holds_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.rule import Case
+    from policies.rule import CheckedResource
 
 CONFIG = "values.runners.config"
 SECURITY_CONTEXTS = (
@@ -44,7 +44,7 @@ def _runners(text: str) -> tuple[Any, str]:
 class RunnerConfig:
     """The runner's configuration in one release."""
 
-    def __init__(self, release: Case) -> None:
+    def __init__(self, release: CheckedResource) -> None:
         self.release = release
         self.values = release["values"]
         self._config = self.values["runners"]["config"]

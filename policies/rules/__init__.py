@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 
 from policies.rule import rules_of
 from policies.rules import (
-    access_matrix,
     cluster,
-    gitlab,
     hygiene,
     identity,
-    integrity,
     kubernetes,
     network,
     permissions,
-    releases,
+    reach,
     runners,
     storage,
     trust,
@@ -27,15 +24,12 @@ if TYPE_CHECKING:
 MODULES = (
     trust,
     identity,
-    access_matrix,
-    integrity,
+    reach,
     permissions,
     cluster,
     network,
     kubernetes,
     runners,
-    releases,
-    gitlab,
     storage,
     hygiene,
 )

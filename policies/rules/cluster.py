@@ -9,15 +9,15 @@ from pulumi_policy import Severity
 
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
 from policies.rule import Option, resource_rule, stack_rule
-from policies.tokens import ACCESS_ENTRY, ACCESS_POLICY, CLUSTER
+from policies.type_tokens import ACCESS_ENTRY, ACCESS_POLICY, CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.settings import Settings
-    from policies.rule import Case
-    from policies.stack import Stack
-    from policies.values import Field
+    from policies.fields import Field
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 EKS_GUIDE = "https://docs.aws.amazon.com/eks/latest/best-practices/security.html"
@@ -46,7 +46,7 @@ NODE_POLICY = "AmazonEKSAutoNodePolicy"
         )
     },
 )
-def endpoint_is_closed(cluster: Case) -> Iterator[str]:
+def endpoint_is_closed(cluster: CheckedResource) -> Iterator[str]:
     """The endpoint is private, or public to narrow networks."""
     vpc = cluster["vpcConfig"]
     if vpc["endpointPrivateAccess"].flag(default=False) is False:
@@ -83,7 +83,7 @@ def _narrow(network: Field, widest: int) -> Iterator[str]:
     source="EKS.8, CKV_AWS_37, AwsSolutions-EKS2, CIS EKS 2.1.1",
     severity=Severity.MEDIUM,
 )
-def logs_are_on(cluster: Case) -> Iterator[str]:
+def logs_are_on(cluster: CheckedResource) -> Iterator[str]:
     """All five types of logs."""
     logs = cluster["enabledClusterLogTypes"]
     missing = [] if logs.unknown else [each for each in LOG_TYPES if each not in logs.texts()]
@@ -101,7 +101,7 @@ def logs_are_on(cluster: Case) -> Iterator[str]:
     source="EKS.3, CT.EKS.PR.2, CKV_AWS_58, CIS EKS 5.3.1",
     severity=Severity.MEDIUM,
 )
-def secrets_are_encrypted(cluster: Case) -> Iterator[str]:
+def secrets_are_encrypted(cluster: CheckedResource) -> Iterator[str]:
     """Secrets are encrypted with a customer key."""
     config = cluster["encryptionConfig"]
     if config.unknown:
@@ -120,7 +120,7 @@ def secrets_are_encrypted(cluster: Case) -> Iterator[str]:
     source="CIS EKS 4.1.1 and 4.1.7; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
     severity=Severity.CRITICAL,
 )
-def entries_are_listed(stack: Stack) -> Iterator[tuple[str, str]]:
+def entries_are_listed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Authentication by access entries only, and only those that settings list."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -158,11 +158,11 @@ def _listed(settings: Settings) -> tuple[set[str], set[str]]:
     return {*settings.cluster.administrators, deployer}, {reader}
 
 
-def _is_nodes(entry: Case) -> bool:
+def _is_nodes(entry: CheckedResource) -> bool:
     return entry["type"].text("STANDARD") == "EC2"
 
 
-def _policy(association: Case, administrators: set[str]) -> Iterator[tuple[str, str]]:
+def _policy(association: CheckedResource, administrators: set[str]) -> Iterator[tuple[str, str]]:
     policy = (association["policyArn"].text() or "").rpartition("/")[2]
     if policy in ADMINISTERS:
         arn = association["principalArn"].text()

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
+from policies.fields import decoded
 from policies.rule import resource_rule, stack_rule
-from policies.tokens import USERS
-from policies.values import decoded
+from policies.type_tokens import USERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.rule import Case
-    from policies.stack import Stack
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 DOCS = "docs/operate/policies.md"
 
@@ -29,7 +29,7 @@ DOCS = "docs/operate/policies.md"
     settings=("accounts.{account}",),
     source="docs/operate/policies.md",
 )
-def provider_is_pinned(resource: Case) -> Iterator[str]:
+def provider_is_pinned(resource: CheckedResource) -> Iterator[str]:
     """An explicit provider, one allowed account, and the profile of that account."""
     seen = resource.seen
     if seen.type == "pulumi:providers:aws":
@@ -41,7 +41,7 @@ def provider_is_pinned(resource: Case) -> Iterator[str]:
             resource.undecide("provider.allowedAccountIds")
 
 
-def _one_account(provider: Case) -> Iterator[str]:
+def _one_account(provider: CheckedResource) -> Iterator[str]:
     ids = provider["allowedAccountIds"]
     if ids.absent:
         yield "allowedAccountIds is missing: the profile alone decides the account"
@@ -71,7 +71,7 @@ def _one_account(provider: Case) -> Iterator[str]:
     remedy="Use a role, and short sessions of it.",
     source="CKV_AWS_273, IAM.2",
 )
-def no_users(_resource: Case) -> Iterator[str]:
+def no_users(_resource: CheckedResource) -> Iterator[str]:
     """Any such resource is one too many."""
     yield "people and machines get sessions of roles; this makes a lasting credential"
 
@@ -85,7 +85,7 @@ def no_users(_resource: Case) -> Iterator[str]:
     source=DOCS,
     severity=Severity.CRITICAL,
 )
-def everything_is_decided(stack: Stack) -> Iterator[tuple[str, str]]:
+def everything_is_decided(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """What single rules could not decide they say themselves; this is about the run as a whole."""
     run = stack.index.run
     for urn in run.never_shown:
@@ -103,7 +103,7 @@ def everything_is_decided(stack: Stack) -> Iterator[tuple[str, str]]:
     source=DOCS,
     severity=Severity.MEDIUM,
 )
-def exceptions_are_few(stack: Stack) -> Iterator[tuple[str, str]]:
+def exceptions_are_few(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Expired and unused entries are findings."""
     surroundings = stack.surroundings
     yield from stack.index.run.exceptions.complaints(surroundings.stack, surroundings.project)

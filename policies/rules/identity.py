@@ -15,12 +15,22 @@ from config.names import (
     namespace_jobs,
     namespace_manager,
 )
-from policies.documents import TRUST, allowed, known, place, principals, speaks_of, values_of
-from policies.grants import Grant, grants_of, roles_by_arn
-from policies.identities import gitlab_host, infrastructure_roles
-from policies.rule import WHOSE, Option, resource_rule, stack_rule
+from policies.expected_trust import gitlab_host, infrastructure_roles
+from policies.rule import OWNER_SETTINGS, Option, resource_rule, stack_rule
 from policies.runner_config import RunnerConfig
-from policies.tokens import (
+from policies.statements import (
+    TRUST,
+    Grant,
+    allowed,
+    grants_of,
+    known,
+    place,
+    principals,
+    roles_by_arn,
+    speaks_of,
+    values_of,
+)
+from policies.type_tokens import (
     ATTACHMENT,
     BINDINGS,
     CLUSTER,
@@ -37,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.settings import Settings
-    from policies.rule import Case
-    from policies.stack import Stack
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 EKS_GUIDE = "https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html"
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
@@ -58,7 +68,7 @@ PROFILE_KEYS = frozenset(
     source=EKS_GUIDE,
     severity=Severity.CRITICAL,
 )
-def providers_are_ours(stack: Stack) -> Iterator[tuple[str, str]]:
+def providers_are_ours(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Providers are the cluster's and GitLab's; roles trust providers of their own account."""
     gitlab = stack.surroundings.settings.gitlab.url
     issuers = {_issuer(cluster) for cluster in stack.of(CLUSTER)}
@@ -84,7 +94,7 @@ def providers_are_ours(stack: Stack) -> Iterator[tuple[str, str]]:
                     )
 
 
-def _issuer(cluster: Case) -> str:
+def _issuer(cluster: CheckedResource) -> str:
     outputs = cluster.seen.outputs.get("identities")
     try:
         return str(outputs[0]["oidcs"][0]["issuer"])  # type: ignore[index]  # whatever is missing is caught
@@ -92,7 +102,7 @@ def _issuer(cluster: Case) -> str:
         return ""
 
 
-def _is_here(arn: str, role: Case, of_stack: set[tuple[str, str]], gitlab: str) -> bool:
+def _is_here(arn: str, role: CheckedResource, of_stack: set[tuple[str, str]], gitlab: str) -> bool:
     head, _, host = arn.partition(":oidc-provider/")
     account = head.rpartition(":")[2]
     # GitLab's provider is the foundation's, once per account.
@@ -108,7 +118,7 @@ def _is_here(arn: str, role: Case, of_stack: set[tuple[str, str]], gitlab: str) 
     source=f"{EKS_GUIDE}; CIS EKS 5.2.1",
     severity=Severity.CRITICAL,
 )
-def own_roles(stack: Stack) -> Iterator[tuple[str, str]]:
+def own_roles(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Annotations of service accounts, and no pod identity associations."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -135,11 +145,11 @@ def own_roles(stack: Stack) -> Iterator[tuple[str, str]]:
     demands="sts:AssumeRole names exact roles of this stack, and each of them trusts exactly that caller",
     stops="A09, A12: a broad permission here meets a broad trust there",
     remedy="Both sides come from one list: Settings.classes_of (components/documents/trust.py assume_roles).",
-    settings=WHOSE,
+    settings=OWNER_SETTINGS,
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     severity=Severity.CRITICAL,
 )
-def both_sides_are_exact(stack: Stack) -> Iterator[tuple[str, str]]:
+def both_sides_are_exact(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """No wildcard, no NotResource, and the other side agrees."""
     roles = roles_by_arn(stack)
     for grant in grants_of(stack):
@@ -157,7 +167,7 @@ def both_sides_are_exact(stack: Stack) -> Iterator[tuple[str, str]]:
             yield from ((grant.urn, f"{place(grant.statement)} {text}") for text in _target(arn, grant, roles))
 
 
-def _target(arn: str, grant: Grant, roles: dict[str, Case]) -> Iterator[str]:
+def _target(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> Iterator[str]:
     if is_pattern(arn):
         yield f"assumes {arn}, a pattern"
         return
@@ -192,7 +202,7 @@ def _target(arn: str, grant: Grant, roles: dict[str, Case]) -> Iterator[str]:
         )
     },
 )
-def machinery_reaches_nothing(stack: Stack) -> Iterator[tuple[str, str]]:
+def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """No sts:AssumeRole in machinery; nodes with the two policies that they need."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -218,7 +228,7 @@ def machinery_reaches_nothing(stack: Stack) -> Iterator[tuple[str, str]]:
     settings=("runners.{runner}.accounts", "runners.{runner}"),
     source="https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html",
 )
-def profiles_match(config_map: Case) -> Iterator[str]:
+def profiles_match(config_map: CheckedResource) -> Iterator[str]:
     """Every profile's role is within the class's reach; only keys of role profiles."""
     settings, metadata = config_map.surroundings.runners, config_map["metadata"]
     if settings is None or metadata["name"].text() != AWS_CONFIG_MAP:
@@ -264,7 +274,7 @@ def _reach(settings: Settings, runner_class: str) -> set[str]:
     source="https://kubernetes.io/docs/concepts/security/rbac-good-practices/",
     severity=Severity.CRITICAL,
 )
-def one_class_a_namespace(stack: Stack) -> Iterator[tuple[str, str]]:
+def one_class_a_namespace(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Releases put jobs into namespaces of their own; bindings cross no class."""
     settings = stack.surroundings.runners
     if settings is None:

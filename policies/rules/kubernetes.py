@@ -8,12 +8,12 @@ from pulumi_policy import Severity
 
 from components.documents.namespaces import EXECUTOR_RULES
 from policies.rule import resource_rule
-from policies.tokens import BINDINGS, KUBERNETES_ROLES
+from policies.type_tokens import BINDINGS, KUBERNETES_ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.rule import Case
+    from policies.rule import CheckedResource
 
 ADMINS = ("cluster-admin", "admin", "edit")
 
@@ -28,7 +28,7 @@ ADMINS = ("cluster-admin", "admin", "edit")
     source="https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions; CIS EKS 4.1.1 to 4.1.12",
     severity=Severity.CRITICAL,
 )
-def rights_are_few(case: Case) -> Iterator[str]:
+def rights_are_few(case: CheckedResource) -> Iterator[str]:
     """Rules within the executor's table; bindings of named accounts to roles of the namespace."""
     if case.type in BINDINGS:
         yield from _binding(case)
@@ -55,7 +55,7 @@ def _triples(rule: dict[str, list[str]]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _binding(binding: Case) -> Iterator[str]:
+def _binding(binding: CheckedResource) -> Iterator[str]:
     if binding.type.endswith(":ClusterRoleBinding"):
         yield "a ClusterRoleBinding grants rights everywhere"
     role = binding["roleRef"]

@@ -16,7 +16,7 @@ from components.documents.network_policies import METADATA, dns_address
 from components.documents.pods import CLASS_LABEL
 from config.names import namespace_jobs, namespace_manager
 from policies.rule import Option, resource_rule, stack_rule
-from policies.tokens import (
+from policies.type_tokens import (
     CONFIG_MAP,
     DEFAULT_SECURITY_GROUP,
     INGRESS_RULE,
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.settings import Settings
-    from policies.rule import Case
-    from policies.stack import Stack
-    from policies.values import Field
+    from policies.fields import Field
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 STRICT = ("baseline", "restricted")
@@ -53,7 +53,7 @@ EVERYWHERE = ("0.0.0.0/0", "::/0")
     remedy="Add a runner class; its nodes come with it.",
     source="https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html; CT.EC2.PR.1, CT.EC2.PR.2, EC2.8",
 )
-def no_node_groups(_group: Case) -> Iterator[str]:
+def no_node_groups(_group: CheckedResource) -> Iterator[str]:
     """A node group brings a launch template whose hop limit nobody here sets."""
     yield "a managed node group makes nodes that the rules about Auto Mode do not cover"
 
@@ -68,7 +68,7 @@ def no_node_groups(_group: Case) -> Iterator[str]:
     settings=("runners.{runner}",),
     source="CKV_AWS_100, EC2.25, CIS EKS 5.4.3",
 )
-def nodes_are_private(case: Case) -> Iterator[str]:
+def nodes_are_private(case: CheckedResource) -> Iterator[str]:
     """Node classes are private; node pools are tainted and labelled with their own name."""
     spec, name = case["spec"], case["metadata"]["name"].text()
     if case.type == NODE_CLASS:
@@ -103,7 +103,7 @@ def nodes_are_private(case: Case) -> Iterator[str]:
         )
     },
 )
-def pod_security(namespace: Case) -> Iterator[str]:
+def pod_security(namespace: CheckedResource) -> Iterator[str]:
     """Managers' namespaces are restricted, jobs' are what the class says, none is privileged."""
     settings, name = namespace.surroundings.runners, namespace["metadata"]["name"].text()
     level = namespace["metadata"]["labels"][ENFORCE].text("privileged, as nothing is enforced")
@@ -130,7 +130,7 @@ def pod_security(namespace: Case) -> Iterator[str]:
     source=f"{NETWORK_GUIDE}; CIS EKS 4.3.2, CKV2_K8S_6",
     severity=Severity.CRITICAL,
 )
-def network_is_denied(stack: Stack) -> Iterator[tuple[str, str]]:
+def network_is_denied(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Switch, node classes, and for each namespace exactly policies that keep the closed addresses closed."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -139,7 +139,7 @@ def network_is_denied(stack: Stack) -> Iterator[tuple[str, str]]:
     for node_class in stack.of(NODE_CLASS):
         if node_class["spec"]["networkPolicy"].text("DefaultAllow") not in {"DefaultDeny", None}:
             yield node_class.urn, "spec.networkPolicy is not DefaultDeny: pods start with an open network"
-    policies: dict[str, list[Case]] = {}
+    policies: dict[str, list[CheckedResource]] = {}
     for policy in stack.of(NETWORK_POLICY):
         policies.setdefault(policy["metadata"]["namespace"].text("default") or "", []).append(policy)
     for namespace in stack.of(NAMESPACE):
@@ -152,7 +152,7 @@ def network_is_denied(stack: Stack) -> Iterator[tuple[str, str]]:
             yield from ((policy.urn, text) for text in _openings(policy, name, settings))
 
 
-def _switch(stack: Stack) -> Iterator[tuple[str, str]]:
+def _switch(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     namespace, name, key = SWITCH
     found = [
         each
@@ -166,14 +166,14 @@ def _switch(stack: Stack) -> Iterator[tuple[str, str]]:
             yield each.urn, f"data.{key} is not true: network policies are switched off"
 
 
-def _covers_everything(policy: Case) -> bool:
+def _covers_everything(policy: CheckedResource) -> bool:
     spec = policy["spec"]
     everything = spec["podSelector"].get({}) == {}
     # Without policyTypes a policy is for egress only where it has egress rules.
     return everything and set(spec["policyTypes"].texts()) == {"Ingress", "Egress"}
 
 
-def _openings(policy: Case, namespace: str, settings: Settings) -> Iterator[str]:
+def _openings(policy: CheckedResource, namespace: str, settings: Settings) -> Iterator[str]:
     spec = policy["spec"]
     jobs = {namespace_jobs(each) for each in settings.runners}
     if namespace in jobs:
@@ -245,7 +245,7 @@ def _open(closed: str, cidr: str, exempt: list[str]) -> bool:
     remedy="Drop the rule; nothing of the platform is reached from outside but the cluster's endpoint.",
     source="EC2.2, EC2.18, EC2.19, CKV_AWS_24, CKV_AWS_260, CKV_AWS_277, AwsSolutions-EC23",
 )
-def nothing_is_open(group: Case) -> Iterator[str]:
+def nothing_is_open(group: CheckedResource) -> Iterator[str]:
     """No ingress from everywhere; the default group is closed in both directions."""
     if group.type == DEFAULT_SECURITY_GROUP:
         for key in ("ingress", "egress"):

@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
-from access.answers import Undecided
-from access.documents import normalise
+from access.decision import Undecided
+from access.policy_documents import normalise
 from components.documents import boundary, platform_roles
 from components.documents.boundary import PASSABLE_TO
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
-from policies.documents import GRANTING, grants, has_wildcard, known, place, speaks_of, unreadable, values_of
-from policies.grants import POWERFUL
 from policies.rule import Option, resource_rule
-from policies.tokens import ATTACHMENT, POLICY, ROLE, ROLE_POLICY
+from policies.statements import GRANTING, POWERFUL, grants, has_wildcard, known, place, speaks_of, unreadable, values_of
+from policies.type_tokens import ATTACHMENT, POLICY, ROLE, ROLE_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from access.documents import Statement
-    from policies.rule import Case
-    from policies.values import Field
+    from access.policy_documents import Statement
+    from policies.fields import Field
+    from policies.rule import CheckedResource
 
 PATHFINDING = "https://github.com/DataDog/pathfinding.cloud"
 ATTACHABLE = Option.names(
@@ -81,7 +80,7 @@ CLUSTER_ACCESS = (
 )
 
 
-def _ordinary(case: Case) -> bool:
+def _ordinary(case: CheckedResource) -> bool:
     """Whether the option `powerful` leaves this document to the rule."""
     holder = case["role"].text() if case.type == ROLE_POLICY else case["name"].text()
     return holder not in case.option("powerful")
@@ -109,7 +108,7 @@ def _covered(statement: Statement, actions: Sequence[str], field: Field) -> list
     source="CKV_AWS_62, CKV_AWS_63, CKV_AWS_274, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM4, AwsSolutions-IAM5",
     options={"powerful": POWERFUL, "managed_policies": ATTACHABLE},
 )
-def no_service_wildcard(case: Case) -> Iterator[str]:
+def no_service_wildcard(case: CheckedResource) -> Iterator[str]:
     """No `*`, no `service:*` on everything, no NotAction, and a document that can be read."""
     yield from _managed(case)
     if not _ordinary(case):
@@ -129,7 +128,7 @@ def no_service_wildcard(case: Case) -> Iterator[str]:
                 yield f"{place(statement)} grants {action} on everything"
 
 
-def _managed(case: Case) -> Iterator[str]:
+def _managed(case: CheckedResource) -> Iterator[str]:
     fields = [case["policyArn"]] if case.type == ATTACHMENT else []
     fields += list(case["managedPolicyArns"].items()) if case.type == ROLE else []
     for field in fields:
@@ -150,7 +149,7 @@ def _managed(case: Case) -> Iterator[str]:
     severity=Severity.CRITICAL,
     options={"powerful": POWERFUL},
 )
-def no_escalation(case: Case) -> Iterator[str]:
+def no_escalation(case: CheckedResource) -> Iterator[str]:
     """Escalating actions only where the boundary holds what they make."""
     if not _ordinary(case):
         return
@@ -178,7 +177,7 @@ def no_escalation(case: Case) -> Iterator[str]:
     severity=Severity.CRITICAL,
     options={"powerful": POWERFUL},
 )
-def pass_role(case: Case) -> Iterator[str]:
+def pass_role(case: CheckedResource) -> Iterator[str]:
     """Below /deploy/, where every role carries the boundary, and to services that a deployment may hand one to."""
     if not _ordinary(case):
         return
@@ -208,7 +207,7 @@ def pass_role(case: Case) -> Iterator[str]:
         )
     },
 )
-def boundary_is_carried(role: Case) -> Iterator[str]:
+def boundary_is_carried(role: CheckedResource) -> Iterator[str]:
     """Delegated roles and roles for GitLab's tokens."""
     settings = role.surroundings.runners
     name = role["name"].text() or ""
@@ -235,7 +234,7 @@ def boundary_is_carried(role: Case) -> Iterator[str]:
     source="Elastic rule 9550ec87; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
     options={"powerful": POWERFUL},
 )
-def cluster_access_is_left_alone(case: Case) -> Iterator[str]:
+def cluster_access_is_left_alone(case: CheckedResource) -> Iterator[str]:
     """None of the actions that let somebody in."""
     if not _ordinary(case):
         return
@@ -254,7 +253,7 @@ def cluster_access_is_left_alone(case: Case) -> Iterator[str]:
     source="docs/operate/policies.md",
     severity=Severity.CRITICAL,
 )
-def foundation_is_reviewed(case: Case) -> Iterator[str]:
+def foundation_is_reviewed(case: CheckedResource) -> Iterator[str]:
     """Both documents, in any spelling; no stack of the platform has such a document."""
     settings = case.surroundings.settings
     holder = case["role"].text() if case.type == ROLE_POLICY else case["name"].text()

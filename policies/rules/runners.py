@@ -1,6 +1,7 @@
-"""Rules of runner releases: what a manager may do with the pods of jobs, and what jobs may change.
+"""Rules of runners: what a manager may do with the pods of jobs, what a release installs, and the runner object in GitLab.
 
-Each setting is looked for through every door (`policies/runner_config.py`): TOML, legacy values, the manager's environment, patches.
+A setting of the runner can be given in several places: TOML, legacy chart values, the manager's environment variables, patches.
+`policies/runner_config.py` finds them all. GitLab's runner object is what binds a class to protected branches.
 Source: https://docs.gitlab.com/runner/security/ and https://docs.gitlab.com/runner/executors/kubernetes/
 """
 
@@ -14,17 +15,20 @@ from pulumi_policy import Severity
 
 from components.documents import job_identity
 from components.documents.config_toml import OVERWRITES, registry_host
+from components.documents.runner_object import runner_attributes
 from config.capabilities import Level
 from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace_jobs
-from policies.rule import resource_rule
+from policies.rule import Option, resource_rule, stack_rule
 from policies.runner_config import CONFIG, SECURITY_CONTEXTS, RunnerConfig
-from policies.tokens import RELEASE
+from policies.type_tokens import RELEASE, RUNNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from policies.rule import Case
-    from policies.values import Field
+    from config.settings import Settings
+    from policies.fields import Field
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 EXECUTOR = "https://docs.gitlab.com/runner/executors/kubernetes/"
 SECURITY = "https://docs.gitlab.com/runner/security/"
@@ -41,7 +45,7 @@ SECURITY = "https://docs.gitlab.com/runner/security/"
     source=f"{SECURITY}; CKV_K8S_2, CKV_K8S_16, CIS EKS 4.2.1, 4.2.5",
     severity=Severity.CRITICAL,
 )
-def not_privileged(release: Case) -> Iterator[str]:
+def not_privileged(release: CheckedResource) -> Iterator[str]:
     """Neither in the pod, nor in one of its containers, nor in the manager."""
     config = RunnerConfig(release)
     for key in ("privileged", "allow_privilege_escalation", "services_privileged"):
@@ -84,7 +88,7 @@ def _context(context: Field, flags: tuple[str, ...], added: str) -> Iterator[str
     source=f"{EXECUTOR}#overwrite-kubernetes-service-account; executors/kubernetes/overwrites.go",
     severity=Severity.CRITICAL,
 )
-def nothing_is_overwritten(release: Case) -> Iterator[str]:
+def nothing_is_overwritten(release: CheckedResource) -> Iterator[str]:
     """All expressions are empty; the bearer token's switch is off."""
     config = RunnerConfig(release)
     for key in OVERWRITES:
@@ -107,7 +111,7 @@ def nothing_is_overwritten(release: Case) -> Iterator[str]:
     source=f"{EXECUTOR}#overwrite-generated-pod-specifications; CKV_K8S_17 to 19, CKV_K8S_27",
     severity=Severity.CRITICAL,
 )
-def no_host(release: Case) -> Iterator[str]:
+def no_host(release: CheckedResource) -> Iterator[str]:
     """No volumes, no host's names, no patch but our own."""
     config = RunnerConfig(release)
     if config.problem and config.entry.absent:
@@ -164,7 +168,7 @@ def _is_identity(text: str) -> bool:
     settings=("runners.{runner}",),
     source=f"{SECURITY}#usage-of-private-docker-images-with-if-not-present-pull-policy; CIS EKS 5.1.4",
 )
-def images_are_listed(release: Case) -> Iterator[str]:
+def images_are_listed(release: CheckedResource) -> Iterator[str]:
     """Pull policies, and for protected classes the lists of images."""
     config, settings = RunnerConfig(release), release.surroundings.runners
     for key in ("pull_policy", "allowed_pull_policies"):
@@ -198,7 +202,7 @@ def images_are_listed(release: Case) -> Iterator[str]:
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/; CIS EKS 4.1.4, 4.1.5",
     severity=Severity.CRITICAL,
 )
-def accounts_are_split(release: Case) -> Iterator[str]:
+def accounts_are_split(release: CheckedResource) -> Iterator[str]:
     """No rights by the chart, the manager's account, the jobs' account and namespace."""
     config = RunnerConfig(release)
     if config.runner_class is None:
@@ -237,3 +241,143 @@ def _jobs(config: RunnerConfig, wanted: Mapping[str, str]) -> Iterator[str]:
         for field in found:
             if field.text() not in {expected, None}:
                 yield f"{field.path} is not {expected}"
+
+
+KNOWN_VALUES = [
+    *("gitlabUrl", "fullnameOverride", "replicas", "concurrent", "checkInterval", "unregisterRunners", "metrics"),
+    *("terminationGracePeriodSeconds", "runners", "rbac", "serviceAccount", "livenessProbe", "readinessProbe"),
+    *("probeTimeoutSeconds", "podLabels", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
+    *("nodeSelector", "tolerations", "certsSecretName"),
+]
+KNOWN_RUNNER_VALUES = ("name", "executor", "secret", "config")
+
+
+@resource_rule(
+    "R07",
+    "helm-release-pins-what-it-installs",
+    [RELEASE],
+    demands="chart, image and token come from where the settings say: pinned, and the token by reference",
+    stops="A22: a changed chart or image runs as manager, or a token in values is copied and takes jobs",
+    remedy="Set chart.version in the stack file; the token's Secret is made by components/runner_class.py.",
+    settings=("chart.version", "chart"),
+    source=f"{SECURITY}#cloning-a-runner",
+)
+def everything_is_pinned(release: CheckedResource) -> Iterator[str]:
+    """Chart and repository of the settings, pinned images, no token among the values."""
+    settings, values = release.surroundings.runners, release["values"]
+    if settings is None:
+        return
+    for path, expected in _origin(settings).items():
+        field = release.root
+        for key in path.split("."):
+            field = field[key]
+        if field.text() not in {expected, None}:
+            yield f"{path} is not what the settings say: {expected}"
+    tokens = (values["runnerToken"], values["runnerRegistrationToken"])
+    for field in (*tokens, values["runners"]["registrationToken"], values["runners"]["token"]):
+        if not field.absent:
+            yield f"{field.path} is given: a token stands in a Secret, never among values"
+    for key in ("image", "helper_image"):
+        for field in RunnerConfig(release).everywhere(key):
+            if not _pinned(field.text("")):
+                yield f"{field.path} has no tag, or a moving one"
+
+
+def _origin(settings: Settings) -> dict[str, str]:
+    chart = settings.chart
+    if chart.path is not None:
+        return {"chart": chart.path}
+    repository, version = chart.repository or "", chart.version or ""
+    if repository.startswith("oci://"):
+        return {"chart": f"{repository}/gitlab-runner", "version": version}
+    return {"chart": "gitlab-runner", "version": version, "repositoryOpts.repo": repository}
+
+
+def _pinned(image: str | None) -> bool:
+    if image is None:
+        return True
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@sha256:" in image or tag not in {"", "latest"}
+
+
+@resource_rule(
+    "R09",
+    "helm-release-has-one-place-for-settings",
+    [RELEASE],
+    demands="the runner's settings stand in runners.config, one [[runners]], readable, and nowhere else",
+    stops="A setting is smuggled in by a variable, a legacy value, a values file or a template, past the other rules",
+    remedy="Write the setting in components/documents/config_toml.py, or add the value to the option `values` after review.",
+    settings=("runners.{runner}",),
+    source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
+    severity=Severity.CRITICAL,
+    options={
+        "values": Option.names(
+            "values of the chart that a release may set",
+            KNOWN_VALUES,
+        )
+    },
+)
+def one_place(release: CheckedResource) -> Iterator[str]:
+    """The configuration can be read, and no other door is open."""
+    config = RunnerConfig(release)
+    if config.problem:
+        yield f"{CONFIG} {config.problem}"
+    for name, field in config.values.entries():
+        if name not in release.option("values") and not name.startswith("__"):
+            yield f"{field.path} is not a value that a release sets here"
+    for name, field in config.values["runners"].entries():
+        if name not in KNOWN_RUNNER_VALUES and not name.startswith("__"):
+            yield f"{field.path} sets the runner beside runners.config"
+    for key in ("valueYamlFiles", "postrender"):
+        if release[key].get():
+            yield f"{key} changes the release where no rule looks"
+
+
+@stack_rule(
+    "R08",
+    "gitlab-runner-binds-its-class",
+    demands="each class's runner in GitLab has its one tag, and a protected class's is locked, for protected refs, of its project",
+    stops="A18: a merge request's pipeline runs on the runner that deploys to prod",
+    remedy="Leave the runner to components/runner_object.py; level, project and tag stand in the stack file.",
+    settings=("runners.{runner}",),
+    source="https://docs.gitlab.com/ci/pipelines/merge_request_pipelines/; OWASP CICD-SEC-4",
+    severity=Severity.CRITICAL,
+)
+def runners_are_bound(stack: CheckedStack) -> Iterator[tuple[str, str]]:
+    """Attributes of every runner, and a runner for every protected class."""
+    settings = stack.surroundings.runners
+    if settings is None or settings.gitlab.runners != "managed":
+        return
+    tags = {runner_attributes(settings, each).tag: each for each in settings.runners}
+    served = set()
+    for runner in stack.of(RUNNER):
+        found = runner["tagLists"]
+        named = found.texts()
+        runner_class = tags.get(named[0]) if len(named) == 1 else None
+        if found.unknown:
+            continue
+        if runner_class is None:
+            yield runner.urn, "tagLists is not the tag of one class: jobs of others would run on it"
+            continue
+        served.add(runner_class)
+        yield from ((runner.urn, text) for text in _differences(runner, settings, runner_class))
+    for each, its in settings.runners.items():
+        if its.level is Level.PROTECTED and each not in served:
+            yield "", f"class {each} is protected and has no runner in GitLab that says so"
+
+
+def _differences(runner: CheckedResource, settings: Settings, runner_class: str) -> Iterator[str]:
+    wanted = runner_attributes(settings, runner_class)
+    of_project = wanted.runner_type == "project_type"
+    texts = {"runnerType": wanted.runner_type, "accessLevel": wanted.access_level}
+    for key, expected in texts.items():
+        if runner[key].text() not in {expected, None}:
+            yield f"{key} is not {expected}"
+    # GitLab's own defaults hold where nothing is said: untagged jobs run, and nothing is locked.
+    for key, expected_flag, default in (("untagged", False, True), ("locked", wanted.locked, False)):
+        if runner[key].flag(default=default) not in {expected_flag, None}:
+            yield f"{key} is not {str(expected_flag).lower()}"
+    numbers = {"projectId" if of_project else "groupId": wanted.owner, "maximumTimeout": wanted.maximum_timeout}
+    for key, number in numbers.items():
+        if runner[key].number(default=-1) not in {number, None}:
+            yield f"{key} is not {number}"

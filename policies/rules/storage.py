@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from access.documents import without_variables
 from access.globs import matches, witnesses
+from access.policy_documents import without_variables
 from config.capabilities import Level
-from policies.documents import allowed, has_wildcard, known, place, principals, speaks_of, statements, values_of
-from policies.grants import POWERFUL, grants_of
 from policies.rule import resource_rule, stack_rule
 from policies.runner_config import CONFIG, RunnerConfig
-from policies.tokens import (
+from policies.statements import (
+    POWERFUL,
+    allowed,
+    grants_of,
+    has_wildcard,
+    known,
+    place,
+    principals,
+    speaks_of,
+    statements,
+    values_of,
+)
+from policies.type_tokens import (
     BUCKET,
     BUCKET_OWNERSHIP,
     BUCKET_POLICY,
@@ -28,11 +38,11 @@ from policies.tokens import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from access.documents import Statement
+    from access.policy_documents import Statement
     from config.settings import Settings
-    from policies.grants import Grant
-    from policies.rule import Case
-    from policies.stack import Stack
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
+    from policies.statements import Grant
 
 PULL = ("ecr:batchchecklayeravailability", "ecr:batchgetimage", "ecr:getdownloadurlforlayer")
 PUSH = (
@@ -56,7 +66,7 @@ ELSEWHERE = "~"
     remedy="Set image_tag_mutability to IMMUTABLE and scan_on_push (components/registry.py).",
     source="ECR.1, ECR.2, CKV_AWS_51, CKV_AWS_163",
 )
-def tags_are_kept(repository: Case) -> Iterator[str]:
+def tags_are_kept(repository: CheckedResource) -> Iterator[str]:
     """Immutable, scanned."""
     if repository["imageTagMutability"].text("MUTABLE") not in {"IMMUTABLE", None}:
         yield "imageTagMutability is not IMMUTABLE"
@@ -73,7 +83,7 @@ def tags_are_kept(repository: Case) -> Iterator[str]:
     remedy="Keep the policy of components/documents/registry.py.",
     source="CKV_AWS_32, AwsSolutions-ECR1",
 )
-def organization_pulls(case: Case) -> Iterator[str]:
+def organization_pulls(case: CheckedResource) -> Iterator[str]:
     """Anybody only with exactly our organisation, and only to pull."""
     field, settings = case["policy"], case.surroundings.settings
     for statement in allowed(field):
@@ -98,9 +108,9 @@ def organization_pulls(case: Case) -> Iterator[str]:
     remedy="Make buckets with components/private_bucket.py.",
     source="S3.5, S3.6, S3.8, S3.12, CKV_AWS_53 to 56, CKV_AWS_70, CKV_AWS_379",
 )
-def buckets_are_closed(stack: Stack) -> Iterator[tuple[str, str]]:
+def buckets_are_closed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Public access block, ownership, policy, of each bucket."""
-    guards: dict[tuple[str, str], Case] = {}
+    guards: dict[tuple[str, str], CheckedResource] = {}
     for case in stack.of(PUBLIC_ACCESS_BLOCK, BUCKET_OWNERSHIP, BUCKET_POLICY):
         guards[(case.type, case["bucket"].text() or "")] = case
     for bucket in stack.of(BUCKET):
@@ -119,7 +129,7 @@ def buckets_are_closed(stack: Stack) -> Iterator[tuple[str, str]]:
             yield from ((policy.urn, text) for text in _bucket_policy(policy))
 
 
-def _bucket_policy(policy: Case) -> Iterator[str]:
+def _bucket_policy(policy: CheckedResource) -> Iterator[str]:
     field, organization = policy["policy"], policy.surroundings.settings.organization.id
     if field.unknown:
         return
@@ -154,7 +164,7 @@ def _everything(statement: Statement) -> bool:
     settings=("runners.{runner}",),
     source="cache/cache.go of gitlab-runner; https://gitlab.com/gitlab-org/gitlab/-/issues/330047",
 )
-def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
+def caches_are_apart(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Bucket of the settings, a path no other class has or is below."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -192,7 +202,7 @@ def caches_are_apart(stack: Stack) -> Iterator[tuple[str, str]]:
     source="CIS EKS 5.1.2, 5.1.3; https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html",
     options={"powerful": POWERFUL},
 )
-def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
+def pushes_are_split(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Each level writes below its own prefix, and nobody beyond both."""
     settings = stack.surroundings.runners
     if settings is None:
@@ -219,7 +229,7 @@ def pushes_are_split(stack: Stack) -> Iterator[tuple[str, str]]:
     source="https://docs.gitlab.com/runner/configuration/advanced-configuration/#the-runnerscaches3-section",
     options={"powerful": POWERFUL},
 )
-def caches_have_one_writer(stack: Stack) -> Iterator[tuple[str, str]]:
+def caches_have_one_writer(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """No role but its manager's reads or writes below a class's prefix, nor a manager beyond."""
     settings = stack.surroundings.runners
     if settings is None:

@@ -14,25 +14,16 @@ from pulumi_policy import Severity
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from config.capabilities import Level
 from config.settings import Settings
-from policies.documents import (
-    TRUST,
-    allowed,
-    has_wildcard,
-    place,
-    principals,
-    speaks_of,
-    unreadable,
-    values_of,
-)
-from policies.identities import gitlab_host, gitlab_subjects, service_accounts
+from policies.expected_trust import gitlab_host, gitlab_subjects, service_accounts
 from policies.rule import Option, resource_rule
-from policies.tokens import ROLE
+from policies.statements import TRUST, allowed, has_wildcard, place, principals, speaks_of, unreadable, values_of
+from policies.type_tokens import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from access.documents import Statement
-    from policies.rule import Case
+    from access.policy_documents import Statement
+    from policies.rule import CheckedResource
 
 IAM_GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
 EKS_GUIDE = "https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html"
@@ -55,7 +46,7 @@ SERVICES_OF_ONE_ACCOUNT = ["ec2", "eks"]
     source="CKV_AWS_60, CKV_AWS_283, IAM-STS-2",
     severity=Severity.CRITICAL,
 )
-def no_anonymous_principal(role: Case) -> Iterator[str]:
+def no_anonymous_principal(role: CheckedResource) -> Iterator[str]:
     """No `*` in any form, no NotPrincipal, no wildcard in an ARN, and a document that can be read."""
     field = role[TRUST]
     if (reason := unreadable(field)) is not None:
@@ -81,7 +72,7 @@ def no_anonymous_principal(role: Case) -> Iterator[str]:
     source=f"{IAM_GUIDE}reference_policies_elements_principal.html",
     severity=Severity.CRITICAL,
 )
-def no_bare_account(role: Case) -> Iterator[str]:
+def no_bare_account(role: CheckedResource) -> Iterator[str]:
     """Accounts only with exact roles of theirs; users, sessions and other names never."""
     field = role[TRUST]
     for statement in allowed(field):
@@ -118,7 +109,7 @@ def _role_of(arn: str, account: str) -> bool:
         )
     },
 )
-def known_principals(role: Case) -> Iterator[str]:
+def known_principals(role: CheckedResource) -> Iterator[str]:
     """Listed accounts, listed services."""
     field, ids = role[TRUST], set(role.surroundings.account_ids.values())
     for statement in allowed(field):
@@ -134,7 +125,7 @@ def known_principals(role: Case) -> Iterator[str]:
                 yield f"{place(statement)} lets {service} act for any account: no aws:SourceAccount and no aws:SourceArn of ours"
 
 
-def _one_account(statement: Statement, role: Case) -> bool:
+def _one_account(statement: Statement, role: CheckedResource) -> bool:
     own = {role.seen.account}
     accounts = values_of(statement, "StringEquals", "aws:SourceAccount", role[TRUST])
     if accounts:
@@ -157,7 +148,7 @@ def _one_account(statement: Statement, role: Case) -> bool:
     source=EKS_GUIDE,
     severity=Severity.CRITICAL,
 )
-def subject_and_audience(role: Case) -> Iterator[str]:
+def subject_and_audience(role: CheckedResource) -> Iterator[str]:
     """`aud` and `sub` of the statement's own issuer, by the plain operator."""
     field = role[TRUST]
     for statement in allowed(field):
@@ -178,7 +169,7 @@ def _host(provider: str) -> str:
     return provider.partition(":oidc-provider/")[2]
 
 
-def _may_be_like(role: Case, host: str) -> bool:
+def _may_be_like(role: CheckedResource, host: str) -> bool:
     """A GitLab role of an open level may name branches by a pattern, where the settings say so; T07 compares them."""
     settings = role.surroundings.settings
     if not isinstance(settings, Settings) or host != gitlab_host(role.surroundings):
@@ -198,7 +189,7 @@ def _may_be_like(role: Case, host: str) -> bool:
     source=EKS_GUIDE,
     severity=Severity.CRITICAL,
 )
-def one_service_account(role: Case) -> Iterator[str]:
+def one_service_account(role: CheckedResource) -> Iterator[str]:
     """`sub` is the declared service account of this role, and nothing else."""
     field, settings = role[TRUST], role.surroundings.runners
     expected = service_accounts(settings) if settings is not None else {}
@@ -231,7 +222,7 @@ def one_service_account(role: Case) -> Iterator[str]:
     source="https://docs.gitlab.com/ci/cloud_services/aws/",
     severity=Severity.CRITICAL,
 )
-def one_gitlab_ref(role: Case) -> Iterator[str]:
+def one_gitlab_ref(role: CheckedResource) -> Iterator[str]:
     """The subjects are exactly the declared one; other hosts than the cluster's and GitLab's are foreign."""
     field, host = role[TRUST], gitlab_host(role.surroundings)
     expected = gitlab_subjects(role.surroundings.settings).get(role["name"].text() or "")
@@ -262,7 +253,7 @@ def one_gitlab_ref(role: Case) -> Iterator[str]:
     remedy="Allow sts:AssumeRole, or for tokens sts:AssumeRoleWithWebIdentity, and nothing else.",
     source=f"{IAM_GUIDE}id_session-tags.html",
 )
-def one_action(role: Case) -> Iterator[str]:
+def one_action(role: CheckedResource) -> Iterator[str]:
     """One exact action; `sts:TagSession` only for EKS itself, which asks for it."""
     field = role[TRUST]
     for statement in allowed(field):

@@ -32,7 +32,7 @@ from config import settings as platform
 from policies.exceptions import Exceptions
 from policies.pack import OnePass
 from policies.rules import RULES
-from policies.surroundings import Surroundings
+from policies.stack_run import StackRun
 from tests.mutations.catalog import BY_NAME, MUTATIONS
 from tests.unit.program import load_sdks, parsed, put, raw, rehearsal_of
 
@@ -152,7 +152,7 @@ def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: l
     """Ids of the rules that are red when the pack has all rules but one; in this process, because a pack takes a second to start."""
     stack = mutation.stack
     project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
-    around = Surroundings(settings=parsed(values, stack), stack=stack, project=project)
+    around = StackRun(settings=parsed(values, stack), stack=stack, project=project)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "exceptions.yaml"
         written.write_text(mutation.exceptions or "[]")
@@ -160,7 +160,7 @@ def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: l
     by_name = {each.name: each.id for each in RULES}
     single, whole = _requests(mutation, shown)
     _configure(pack, mutation)
-    with mock.patch("policies.pack.of_process", return_value=around):
+    with mock.patch("policies.pack.current_run", return_value=around):
         answers = [*(pack.Analyze(each, None) for each in single), pack.AnalyzeStack(whole, None)]
     return frozenset(by_name[each.policyName] for answer in answers for each in answer.diagnostics)
 

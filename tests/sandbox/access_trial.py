@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import botocore.exceptions
 import requests
 
-from access.facts import Facts
-from access.resources import Resource, from_wire
-from access.world import World
+from access.graph import AccessGraph
+from access.inventory import Inventory
+from access.resource import Resource, from_wire
 from automation.gate.shown import deployed
 from config import load
 from sandbox.kubernetes.client import KubeClient
@@ -26,7 +26,7 @@ from tests.sandbox.aws_cases import Caller, anonymous, with_credentials
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from access.graph import Node
+    from access.chains import Node
     from tests.sandbox.live import Sandbox
 
 STACKS = ("foundation", "dev", "prod")
@@ -92,21 +92,21 @@ class Place:
 
     def entered(self, token: str, role: str) -> Caller:
         """A session of a role by a token."""
-        answer = anonymous(self.jobs, "sts").assume_role_with_web_identity(
+        decision = anonymous(self.jobs, "sts").assume_role_with_web_identity(
             RoleArn=role, RoleSessionName="access-trial", WebIdentityToken=token
         )
-        return with_credentials(self.jobs, answer)
+        return with_credentials(self.jobs, decision)
 
     def project(self, subject: str) -> str:
         """A GitLab ID token."""
-        answer = requests.post(
+        decision = requests.post(
             f"{self.gitlab}/_sandbox/id-token",
             json={"sub": subject, "aud": "https://gitlab.com"},
             headers={"PRIVATE-TOKEN": self.gitlab_token},
             timeout=10,
         )
-        answer.raise_for_status()
-        return str(answer.json()["token"])
+        decision.raise_for_status()
+        return str(decision.json()["token"])
 
     @contextmanager
     def opened(self, arn: str) -> Iterator[Caller]:
@@ -140,11 +140,11 @@ class Place:
             iam.delete_role(RoleName=name)
 
 
-def world_of(sandbox: Sandbox) -> World:
+def world_of(sandbox: Sandbox) -> AccessGraph:
     """The world as it is deployed, all stacks together."""
     stacks = [load.of_stack(stack) for stack in ("dev", "prod")]
     listed = [each for stack in STACKS for each in resources_of(sandbox.exported(stack))]
-    return World.of(listed, Facts.of(stacks, load.of_foundation()))
+    return AccessGraph.of(listed, Inventory.of(stacks, load.of_foundation()))
 
 
 def resources_of(deployment: dict[str, Any]) -> list[Resource]:
@@ -160,7 +160,7 @@ def resources_of(deployment: dict[str, Any]) -> list[Resource]:
     return found
 
 
-def account_tokens(place: Place, world: World, stack: str) -> Iterator[Trial]:
+def account_tokens(place: Place, world: AccessGraph, stack: str) -> Iterator[Trial]:
     """Every service account of a cluster with a token for AWS; jobs with one for somebody else too."""
     (issuer,) = world.providers.of_clusters[stack]
     with KubeClient.from_kubeconfig(Path(place.kubeconfigs[stack])) as client:
@@ -182,5 +182,5 @@ def requested(client: KubeClient, namespace: str, name: str, audience: str) -> s
         "spec": {"audiences": [audience], "expirationSeconds": 3600},
     }
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-    answer: dict[str, Any] = client.request("POST", path, body=body)
-    return str(answer["status"]["token"])
+    decision: dict[str, Any] = client.request("POST", path, body=body)
+    return str(decision["status"]["token"])

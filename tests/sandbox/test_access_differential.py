@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.answers import Answer, Undecided, answer
-from access.graph import Node
-from access.resources import Resource
-from access.world import World
+from access.chains import Node
+from access.decision import Decision, Undecided, decision_of
+from access.graph import AccessGraph
+from access.resource import Resource
 from config import load
 from sandbox.kubernetes.client import KubeClient
 from tests.sandbox.access_trial import (
@@ -59,12 +59,12 @@ def place(sandbox: Sandbox) -> Place:
 
 
 @pytest.fixture(scope="module")
-def world(sandbox: Sandbox) -> World:
+def world(sandbox: Sandbox) -> AccessGraph:
     return world_of(sandbox)
 
 
 @pytest.fixture(scope="module")
-def trials(place: Place, world: World) -> Iterator[list[Trial]]:
+def trials(place: Place, world: AccessGraph) -> Iterator[list[Trial]]:
     """Everybody: tokens of all service accounts and of projects, sessions of all roles, and somebody in each account."""
     with ExitStack() as open_until_the_end:
         tokens = [each for stack in ("dev", "prod") for each in account_tokens(place, world, stack)]
@@ -76,7 +76,7 @@ def trials(place: Place, world: World) -> Iterator[list[Trial]]:
         yield found
 
 
-def projects(place: Place, world: World) -> Iterator[Trial]:
+def projects(place: Place, world: AccessGraph) -> Iterator[Trial]:
     (pipeline,) = world.facts.pipeline_subjects
     subjects = [
         pipeline,
@@ -88,7 +88,7 @@ def projects(place: Place, world: World) -> Iterator[Trial]:
         yield Trial(name=subject, node=node, token=place.project(subject))
 
 
-def sessions(place: Place, world: World, tokens: list[Trial]) -> Iterator[Trial]:
+def sessions(place: Place, world: AccessGraph, tokens: list[Trial]) -> Iterator[Trial]:
     """A session of every role: by a token where one opens it, from there on by chains, else through a trust that is widened for it."""
     known: dict[str, Trial] = {}
     for trial in tokens:
@@ -107,14 +107,14 @@ def sessions(place: Place, world: World, tokens: list[Trial]) -> Iterator[Trial]
 
 
 def test_every_pair_of_principal_and_role_is_answered_as_sts_answers(
-    place: Place, world: World, trials: list[Trial]
+    place: Place, world: AccessGraph, trials: list[Trial]
 ) -> None:
     pairs = [(trial, role) for trial in trials for role in world.roles.values()]
     with ThreadPoolExecutor(4) as pool:
         seen = list(pool.map(lambda pair: pair[0].enters(pair[1].arn, place.jobs), pairs))
     said = [world.may_enter(trial.node, role) for trial, role in pairs]
     wrong = [
-        f"{trial.name} to {role.arn}: STS {'lets it in' if entered else 'refuses'}, the reasoner says {answer(truth)}"
+        f"{trial.name} to {role.arn}: STS {'lets it in' if entered else 'refuses'}, the reasoner says {decision_of(truth)}"
         for (trial, role), entered, truth in zip(pairs, seen, said, strict=True)
         if truth is not entered
     ]
@@ -123,7 +123,7 @@ def test_every_pair_of_principal_and_role_is_answered_as_sts_answers(
     assert {each.node.kind for each in trials} == {"token", "role", "account"}
 
 
-def test_nothing_deployed_is_undecided(world: World) -> None:
+def test_nothing_deployed_is_undecided(world: AccessGraph) -> None:
     unread = [role.arn for role in world.roles.values() if isinstance(role.trust, Undecided)]
     assert not unread, "deployed documents hold no unknown value"
 
@@ -203,7 +203,7 @@ def deployed_role(place: Place, account: str, trust: dict[str, Any]) -> Iterator
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_trust_of_the_table_is_answered_as_sts_answers(place: Place, world: World, name: str) -> None:
+def test_every_trust_of_the_table_is_answered_as_sts_answers(place: Place, world: AccessGraph, name: str) -> None:
     (issuer,) = world.providers.of_clusters["dev"]
     by_token = name not in ROLE_TRUSTS
     trust, account = (token_trusts(issuer)[name], CICD) if by_token else (ROLE_TRUSTS[name], DEV)
@@ -211,7 +211,7 @@ def test_every_trust_of_the_table_is_answered_as_sts_answers(place: Place, world
         # The callers stand first: AWS takes no trust in a role that is not there.
         people = [stack.enter_context(place.somebody(each, CALLER)) for each in (CICD, STRANGER)]
         target = stack.enter_context(deployed_role(place, account, trust))
-        of = World.of([target, *providers(world)], world.facts)
+        of = AccessGraph.of([target, *providers(world)], world.facts)
         if by_token:
             callers = list(some_tokens(place, of, issuer))
         else:
@@ -221,15 +221,15 @@ def test_every_trust_of_the_table_is_answered_as_sts_answers(place: Place, world
         for each in callers:
             entered, said = (
                 each.enters(role.arn, place.jobs, ({}, {"ExternalId": "x"})),
-                answer(of.may_enter(each.node, role)),
+                decision_of(of.may_enter(each.node, role)),
             )
-            expected = Answer.ALLOWED if entered else Answer.DENIED
-            if said is not expected and not (name in DIVERGENCES and said is Answer.ALLOWED):
+            expected = Decision.ALLOWED if entered else Decision.DENIED
+            if said is not expected and not (name in DIVERGENCES and said is Decision.ALLOWED):
                 wrong.append(f"{each.name}: STS {expected}, the reasoner {said}")
     assert not wrong, f"{name}: {'; '.join(wrong)}"
 
 
-def providers(world: World) -> Iterator[Resource]:
+def providers(world: AccessGraph) -> Iterator[Resource]:
     for (account, host), its in world.providers.by_place.items():
         inputs = {"url": f"https://{host}", "clientIdLists": list(its.clients)}
         yield Resource(
@@ -237,7 +237,7 @@ def providers(world: World) -> Iterator[Resource]:
         )
 
 
-def some_tokens(place: Place, world: World, issuer: str) -> Iterator[Trial]:
+def some_tokens(place: Place, world: AccessGraph, issuer: str) -> Iterator[Trial]:
     accounts = [("jobs-small", "job"), ("jobs-small", "default"), ("jobs-big", "job"), ("default", "default")]
     with KubeClient.from_kubeconfig(place.kubeconfigs["dev"]) as client:
         for namespace, account in accounts:

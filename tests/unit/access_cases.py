@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from access.answers import Answer
-from access.facts import Facts
-from access.graph import Node
-from access.resources import Resource
-from access.world import World
+from access.chains import Node
+from access.decision import Decision
+from access.graph import AccessGraph
+from access.inventory import Inventory
+from access.resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from access.callers import Free
+    from access.callers import Choice
 
 ADMIN, CICD, DEV, FOREIGN = "111111111111", "222222222222", "333333333333", "999999999999"
 ORGANIZATION = "o-senncloud01"
@@ -23,7 +23,7 @@ OTHER_HOST = "oidc.eks.eu-central-1.amazonaws.com/id/FEDCBA9876543210"
 PROVIDER = f"arn:aws:iam::{CICD}:oidc-provider/{HOST}"
 AUDIENCE = "sts.amazonaws.com"
 SUBJECT = "system:serviceaccount:jobs-small:job"
-FACTS = Facts(
+FACTS = Inventory(
     organization=ORGANIZATION, accounts={"admin": ADMIN, "cicd": CICD, "dev": DEV}, gitlab="https://gitlab.example"
 )
 GITLAB_PROVIDER = f"arn:aws:iam::{CICD}:oidc-provider/gitlab.example"
@@ -92,26 +92,26 @@ def kubernetes(kind: str, name: str, namespace: str = "", stack: str = "dev", **
     return resource(f"kubernetes:any/v1:{kind}", f"{namespace}-{name}-{kind}", "", stack, metadata=metadata, **inputs)
 
 
-def world(*resources: Resource, facts: Facts = FACTS) -> World:
-    return World.of(resources, facts)
+def world(*resources: Resource, facts: Inventory = FACTS) -> AccessGraph:
+    return AccessGraph.of(resources, facts)
 
 
-def reached(of: World, start: Node, target: str) -> Answer:
+def reached(of: AccessGraph, start: Node, target: str) -> Decision:
     way = of.best(of.reach({start: True}), target)
     if way is None:
-        return Answer.DENIED
-    return Answer.ALLOWED if way.undecided is None else Answer.UNDECIDED
+        return Decision.DENIED
+    return Decision.ALLOWED if way.undecided is None else Decision.UNDECIDED
 
 
 def by_token(
-    of: World, target: str, subject: str | Free = SUBJECT, audience: str = AUDIENCE, host: str = HOST
-) -> Answer:
+    of: AccessGraph, target: str, subject: str | Choice = SUBJECT, audience: str = AUDIENCE, host: str = HOST
+) -> Decision:
     return reached(of, of.token(host, subject, audience), target)
 
 
-def by_role(of: World, caller: str, target: str) -> Answer:
+def by_role(of: AccessGraph, caller: str, target: str) -> Decision:
     return reached(of, Node("role", caller), target)
 
 
-def by_account(of: World, account: str, target: str) -> Answer:
+def by_account(of: AccessGraph, account: str, target: str) -> Decision:
     return reached(of, Node("account", account), target)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from access.facts import Facts
-from access.resources import Resource, from_wire
-from access.world import World
+from access.graph import AccessGraph
+from access.inventory import Inventory
+from access.resource import Resource, from_wire
 from config import load
 from tests.unit.program import STACKS, rehearsed
 
@@ -31,24 +31,24 @@ def resources(stack: str) -> tuple[Resource, ...]:
 
 
 @cache
-def facts() -> Facts:
-    return Facts.of([load.of_stack(stack) for stack in STACKS], load.of_foundation())
+def facts() -> Inventory:
+    return Inventory.of([load.of_stack(stack) for stack in STACKS], load.of_foundation())
 
 
 @cache
-def whole() -> World:
+def whole() -> AccessGraph:
     """Foundation and both stacks side by side."""
-    return World.of([each for stack in ALL for each in resources(stack)], facts())
+    return AccessGraph.of([each for stack in ALL for each in resources(stack)], facts())
 
 
-def changed(change: Callable[[Resource], dict[str, Any] | None], *further: Resource) -> World:
+def changed(change: Callable[[Resource], dict[str, Any] | None], *further: Resource) -> AccessGraph:
     """The same with other inputs for the resources that `change` answers for, and further resources."""
     listed = []
     for stack in ALL:
         for each in resources(stack):
             inputs = change(each)
             listed.append(each if inputs is None else replace(each, inputs={**each.inputs, **inputs}))
-    return World.of([*listed, *further], facts())
+    return AccessGraph.of([*listed, *further], facts())
 
 
 def role_named(name: str, account: str | None = None) -> Callable[[Resource], bool]:

@@ -14,12 +14,12 @@ import tomli_w
 from automation.gate.shown import Shown, registered
 from config import foundation
 from config import settings as platform
-from policies.memory import Seen
-from policies.rule import Rule, Verdict, judged
+from policies.engine_messages import Seen
+from policies.fields import ABSENT
+from policies.rule import Finding, Rule, evaluate_resource
 from policies.rules import RULES
-from policies.stack import Index, Run, judged_whole
-from policies.surroundings import Surroundings
-from policies.values import ABSENT
+from policies.stack import PackState, ResourceIndex, evaluate_stack
+from policies.stack_run import StackRun
 from tests.unit.program import parsed, raw, rehearsal_of, rehearsed
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ BY_ID = {each.id: each for each in RULES}
 
 
 @cache
-def surroundings(stack: str) -> Surroundings:
+def surroundings(stack: str) -> StackRun:
     """Surroundings of a stack file, in a mock run."""
     return around(stack, raw(stack))
 
 
-def around(stack: str, values: dict[str, Any], *, dry_run: bool = False) -> Surroundings:
+def around(stack: str, values: dict[str, Any], *, dry_run: bool = False) -> StackRun:
     """Surroundings of a configuration."""
     project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
-    return Surroundings(settings=parsed(values, stack), stack=stack, project=project, dry_run=dry_run)
+    return StackRun(settings=parsed(values, stack), stack=stack, project=project, dry_run=dry_run)
 
 
 @cache
@@ -96,17 +96,17 @@ def _put(container: Any, path: list[str], value: Any) -> Any:
     return container
 
 
-def verdicts(rule: str, resource: Seen, stack: str = "prod", **options: Any) -> list[Verdict]:
+def verdicts(rule: str, resource: Seen, stack: str = "prod", **options: Any) -> list[Finding]:
     """What a rule of resources says of one."""
-    return judged(BY_ID[rule], resource, surroundings(stack), configured(BY_ID[rule], options))
+    return evaluate_resource(BY_ID[rule], resource, surroundings(stack), configured(BY_ID[rule], options))
 
 
 def whole(
-    rule: str, resources: Iterable[Seen], stack: str = "prod", run: Run | None = None, **options: Any
-) -> list[Verdict]:
+    rule: str, resources: Iterable[Seen], stack: str = "prod", run: PackState | None = None, **options: Any
+) -> list[Finding]:
     """What a rule of whole stacks says."""
-    index = Index(list(resources), surroundings(stack), run)
-    return judged_whole(BY_ID[rule], index, configured(BY_ID[rule], options))
+    index = ResourceIndex(list(resources), surroundings(stack), run)
+    return evaluate_stack(BY_ID[rule], index, configured(BY_ID[rule], options))
 
 
 def configured(rule: Rule, options: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def without(name: str, stack: str = "prod") -> list[Seen]:
     return found
 
 
-def all_verdicts(resource: Seen, stack: str = "prod") -> dict[str, list[Verdict]]:
+def all_verdicts(resource: Seen, stack: str = "prod") -> dict[str, list[Finding]]:
     """What all rules of resources say of one, by id; rules that say nothing are left out."""
     found = {each.id: verdicts(each.id, resource, stack) for each in RULES if each.of_resource is not None}
     return {rule: each for rule, each in found.items() if each}
@@ -145,7 +145,7 @@ def says(rule: str, resource: Seen, stack: str = "prod", **options: Any) -> list
     return [f"{each.kind}: {each.text}" for each in judge(rule, resource, stack, **options)]
 
 
-def _whole_with(rule: str, resource: Seen, stack: str, **options: Any) -> list[Verdict]:
+def _whole_with(rule: str, resource: Seen, stack: str, **options: Any) -> list[Finding]:
     return whole(rule, with_one(resource, stack), stack, **options)
 
 

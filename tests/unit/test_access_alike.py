@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access import powers
-from access.alike import tells_apart
-from access.documents import normalise
-from access.graph import Node
+from access import escalation
+from access.chains import Node
+from access.graph import AccessGraph
 from access.matrix import derived
-from access.world import World
+from access.policy_documents import normalise
+from access.trust_index import tells_apart
 from tests.unit.access_cases import CICD, DEV, arn, document, resource, role, statement, trusts, world
 from tests.unit.test_access_properties import FEW, conditions, statements
 
 if TYPE_CHECKING:
-    from access.resources import Resource
+    from access.resource import Resource
 
 NAMES = ("a", "b", "c", "d")
 ARNS = [arn(name) for name in NAMES]
@@ -57,11 +57,11 @@ def test_asking_alike_sessions_together_changes_no_answer(its: list[Any], made: 
         own = document(*(its if parts["own"] is None else parts["own"]))
         resources.append(role(name, *parts["trust"], policies=[own], tags=parts["tag"], **more))
     together = _answers(world(*resources))
-    with mock.patch.object(World, "alike", return_value=None):
+    with mock.patch.object(AccessGraph, "alike", return_value=None):
         assert _answers(world(*resources)) == together
 
 
-def _answers(of: World) -> dict[tuple[str, str], tuple[bool, int] | None]:
+def _answers(of: AccessGraph) -> dict[tuple[str, str], tuple[bool, int] | None]:
     """For each start and role how good the best way is."""
     found: dict[tuple[str, str], tuple[bool, int] | None] = {}
     for start in (Node("account", CICD), Node("account", DEV), *(Node("role", each) for each in ARNS)):
@@ -121,7 +121,7 @@ def test_thousands_of_administrators_are_walked_in_seconds(kind: str) -> None:
     count = 5000 if "own" not in kind else 1000
     start = time.process_time()
     of = world(*administrators(count, kind))
-    with mock.patch.object(powers, "over", side_effect=powers.over) as asked:
+    with mock.patch.object(escalation, "over", side_effect=escalation.over) as asked:
         reach = of.reach({Node("role", arn("r0")): True})
         assert {of.best(reach, each) is not None for each in of.roles} == {True}
         assert asked.call_count <= 2 * count, "each role is asked about by a few, not by all the others"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.answers import Answer
-from access.graph import Node
+from access.chains import Node
+from access.decision import Decision
 from tests.unit.access_cases import (
     CICD,
     DEV,
@@ -25,15 +25,15 @@ from tests.unit.access_cases import (
 )
 
 if TYPE_CHECKING:
-    from access.resources import Resource
-    from access.world import World
+    from access.graph import AccessGraph
+    from access.resource import Resource
 
 pytestmark = pytest.mark.thorough
 
-ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
 
 
-def chain(of: World, start: Node, target: str) -> list[str]:
+def chain(of: AccessGraph, start: Node, target: str) -> list[str]:
     return [each.name for each in of.reach({start: True})[Node("role", target)].nodes if each.kind == "role"]
 
 
@@ -109,7 +109,7 @@ def test_thousands_of_roles_in_a_circle_are_walked_in_seconds(count: int, target
         ({"Action": "iam:GetRole", "Resource": "*"}, DENIED),
     ],
 )
-def test_whoever_may_change_or_hand_over_a_role_may_be_it(own: dict[str, Any], found: Answer) -> None:
+def test_whoever_may_change_or_hand_over_a_role_may_be_it(own: dict[str, Any], found: Decision) -> None:
     of = world(role("a", policies=rights(statement(**own))), role("b", trusts({"Service": "ec2.amazonaws.com"})))
     assert by_role(of, arn("a"), arn("b")) is found
 
@@ -151,7 +151,7 @@ def test_a_boundary_holds_a_role_that_is_given_rights_until_it_may_be_taken_away
     bounded = role("b", trusts({"AWS": arn("a")}), permissionsBoundary=f"arn:aws:iam::{CICD}:policy/b")
     target = role("delegated", trusts({"AWS": arn("b")}), account=DEV)
 
-    def with_rights(*actions: str) -> Answer:
+    def with_rights(*actions: str) -> Decision:
         own = rights(statement(Action=list(actions), Resource=arn("b")))
         return by_role(world(role("a", policies=own), bounded, boundary, target), arn("a"), arn("delegated", DEV))
 
@@ -172,7 +172,7 @@ def test_whoever_may_make_roles_is_somebody_in_the_account_unless_they_carry_a_b
     carries = {"Condition": {"StringEquals": {"iam:PermissionsBoundary": f"arn:aws:iam::{CICD}:policy/b"}}}
     bounded = role("bounded", permissionsBoundary=f"arn:aws:iam::{CICD}:policy/b")
 
-    def found(own: dict[str, Any]) -> Answer:
+    def found(own: dict[str, Any]) -> Decision:
         of = world(role("a", policies=rights(statement(**own))), bounded, boundary, target)
         return by_role(of, arn("a"), arn("delegated", DEV))
 

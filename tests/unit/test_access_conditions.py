@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access import globs, universe
-from access.answers import Answer, Truth, Undecided, answer, every, opposite, some
+from access import callers, globs
+from access.callers import Choice, PossibleRequests
 from access.conditions import OPERATORS, Values, holds, operator_of
-from access.documents import Condition
-from access.resources import UNKNOWN
-from access.universe import Free, Universe
+from access.decision import Decision, Truth, Undecided, decision_of, every, opposite, some
+from access.policy_documents import Condition
+from access.resource import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,13 +158,13 @@ def test_operators_are_taken_apart_without_case() -> None:
 
 @given(st.lists(TRUTHS, max_size=4))
 def test_truths_are_combined_as_kleene_says(truths: list[Truth]) -> None:
-    assert answer(every(truths)) == answer(opposite(some(opposite(each) for each in truths)))
+    assert decision_of(every(truths)) == decision_of(opposite(some(opposite(each) for each in truths)))
     known = [each for each in truths if not isinstance(each, Undecided)]
     if len(known) == len(truths):
         assert every(truths) is all(known)
         assert some(truths) is any(known)
     if any(each is False for each in truths):
-        assert answer(every(truths)) is Answer.DENIED, "no unknown turns a no into anything else"
+        assert decision_of(every(truths)) is Decision.DENIED, "no unknown turns a no into anything else"
 
 
 def test_an_undecided_truth_is_no_truth_value() -> None:
@@ -200,12 +200,14 @@ def test_a_value_that_nobody_else_has_is_tried_for_each_way_in_which_there_is_on
 ) -> None:
     tried: list[str] = []
 
-    def asked(request: universe.Request) -> bool:
+    def asked(request: callers.Request) -> bool:
         tried.extend(text for text in request.values("key") if isinstance(text, str))
         return False
 
-    free = Free(within=within, outside=tuple(others), optional=False)
-    Universe({}, {"key": free}).any_request([Condition("StringLike", "key", (each,)) for each in patterns], asked)
+    free = Choice(within=within, outside=tuple(others), optional=False)
+    PossibleRequests({}, {"key": free}).any_request(
+        [Condition("StringLike", "key", (each,)) for each in patterns], asked
+    )
     texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))
     own = [text for text in texts if globs.matches(within, text) and not matches_any(others, text)]
     assert not any(matches_any(others, text) for text in tried)

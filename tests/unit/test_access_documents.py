@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from access.answers import Undecided
-from access.documents import Principal, Statement, normalise
-from access.resources import ENGINE_UNKNOWN, UNKNOWN, Resource, at, from_wire
+from access.decision import Undecided
+from access.policy_documents import Principal, Statement, normalise
+from access.resource import ENGINE_UNKNOWN, UNKNOWN, Resource, at, from_wire
 
 ROLE = "arn:aws:iam::222222222222:role/cicd/runner-small"
 PLAIN = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": [ROLE]}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.answers import Answer
-from access.facts import ClassFacts, Facts
-from access.integrity import Flow, flows
-from access.resources import UNKNOWN, Resource
+from access.decision import Decision
+from access.flows import Flow, flows
+from access.inventory import Inventory, InventoryClass
+from access.resource import UNKNOWN, Resource
 from config import load
 from config.capabilities import Level
 from tests.unit.access_cases import (
@@ -31,15 +31,15 @@ from tests.unit.access_cases import (
 from tests.unit.access_programs import changed, whole
 
 if TYPE_CHECKING:
-    from access.world import World
+    from access.graph import AccessGraph
 
 CICD, DEV, PROD = (load.of_foundation().accounts[name].id for name in ("cicd", "dev", "prod"))
-CLASSES = Facts(
+CLASSES = Inventory(
     organization=FACTS.organization,
     accounts=FACTS.accounts,
     gitlab=FACTS.gitlab,
     classes=[
-        ClassFacts(
+        InventoryClass(
             stack="dev", name=name, level=level, manager_namespace=f"runner-{name}", jobs_namespace=f"jobs-{name}"
         )
         for name, level in (("open", Level.OPEN), ("shut", Level.PROTECTED))
@@ -99,32 +99,32 @@ def found(*resources: Resource) -> list[Flow]:
     return flows(world(*base, *resources, facts=CLASSES))
 
 
-def answers(*resources: Resource) -> set[tuple[str, Answer]]:
-    return {(each.what, each.answer) for each in found(*resources)}
+def answers(*resources: Resource) -> set[tuple[str, Decision]]:
+    return {(each.what, each.decision) for each in found(*resources)}
 
 
 def test_a_role_that_writes_what_another_reads_is_a_flow() -> None:
     (flow,) = found(WRITES, READS)
-    assert (flow.what, flow.place, flow.answer, flow.reason) == ("state", STATE, Answer.ALLOWED, "")
+    assert (flow.what, flow.place, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
     assert flow.chain[-1].endswith(":role/open")
 
 
 def test_where_the_way_to_the_reader_is_not_decided_neither_is_the_flow() -> None:
     unsure = depends_on_the_address("shut")
     (flow,) = found(WRITES, job_role("shut", may("s3:GetObject", STATE), **unsure))
-    assert flow.answer is Answer.UNDECIDED
+    assert flow.decision is Decision.UNDECIDED
     assert "aws:sourceip" in flow.reason
 
 
 def test_where_the_way_to_the_writer_is_not_decided_neither_is_the_flow() -> None:
     unsure = depends_on_the_address("open")
-    assert answers(job_role("open", may("s3:PutObject", STATE), **unsure), READS) == {("state", Answer.UNDECIDED)}
+    assert answers(job_role("open", may("s3:PutObject", STATE), **unsure), READS) == {("state", Decision.UNDECIDED)}
 
 
 def test_one_certain_way_to_read_makes_a_flow_certain() -> None:
     unsure = depends_on_the_address("shut")
     other = role("other", trusts_token(unsure), policies=[document(may("s3:GetObject", STATE))])
-    assert answers(WRITES, READS, other) == {("state", Answer.ALLOWED)}
+    assert answers(WRITES, READS, other) == {("state", Decision.ALLOWED)}
 
 
 @pytest.mark.parametrize(
@@ -135,18 +135,18 @@ def test_one_certain_way_to_read_makes_a_flow_certain() -> None:
     ],
 )
 def test_where_it_is_not_known_what_is_read_the_flow_is_undecided(reads: Any) -> None:
-    assert answers(WRITES, job_role("shut", reads)) == {("state", Answer.UNDECIDED)}
+    assert answers(WRITES, job_role("shut", reads)) == {("state", Decision.UNDECIDED)}
 
 
 def test_a_reader_whose_permissions_are_not_known_may_read_everything() -> None:
     inputs = {"name": "unknown", "role": "shut", "policy": UNKNOWN}
     more = resource("aws:iam/rolePolicy:RolePolicy", "unknown", HOME, "dev", **inputs)
-    assert ("state", Answer.UNDECIDED) in answers(WRITES, job_role("shut"), more)
+    assert ("state", Decision.UNDECIDED) in answers(WRITES, job_role("shut"), more)
 
 
 def test_a_reader_of_all_but_some_reads_the_rest() -> None:
     rest = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::other/*"])
-    assert answers(WRITES, job_role("shut", rest)) == {("state", Answer.ALLOWED)}
+    assert answers(WRITES, job_role("shut", rest)) == {("state", Decision.ALLOWED)}
     closed = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::*"])
     assert answers(WRITES, job_role("shut", closed)) == set()
 
@@ -154,12 +154,12 @@ def test_a_reader_of_all_but_some_reads_the_rest() -> None:
 def test_a_protected_class_whose_configuration_cannot_be_read_may_take_in_everything() -> None:
     assert answers(PUSHES) == set(), "apart as it is"
     unreadable = release("shut", "[[runners")
-    assert {("image", Answer.UNDECIDED), ("cache", Answer.UNDECIDED)} <= answers(PUSHES, unreadable)
+    assert {("image", Decision.UNDECIDED), ("cache", Decision.UNDECIDED)} <= answers(PUSHES, unreadable)
     assert all("cannot be read" in each.reason for each in found(PUSHES, unreadable))
 
 
 def test_an_open_class_whose_configuration_cannot_be_read_may_share_any_cache() -> None:
-    assert ("cache", Answer.UNDECIDED) in answers(release("open", "[[runners"))
+    assert ("cache", Decision.UNDECIDED) in answers(release("open", "[[runners"))
 
 
 # The real programs ----------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_nothing_flows_from_an_open_class_into_a_protected_one() -> None:
     assert flows(whole()) == []
 
 
-def with_capability(policy: str, stack: str, old: str, new: str) -> World:
+def with_capability(policy: str, stack: str, old: str, new: str) -> AccessGraph:
     def inputs(each: Resource) -> dict[str, Any] | None:
         its = each.type == "aws:iam/rolePolicy:RolePolicy" and each.inputs.get("name") == policy and each.stack == stack
         if not its or "open" not in each.inputs["role"]:
@@ -195,7 +195,9 @@ def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stac
 def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> None:
     home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
     found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
-    assert {(each.what, each.consumer, each.answer) for each in found} == {("state", "job:prod/deploy", Answer.ALLOWED)}
+    assert {(each.what, each.consumer, each.decision) for each in found} == {
+        ("state", "job:prod/deploy", Decision.ALLOWED)
+    }
 
 
 @pytest.mark.thorough

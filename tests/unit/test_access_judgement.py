@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from access.answers import Answer
-from access.callers import Free
-from access.facts import Facts
-from access.resources import UNKNOWN
+from access.callers import Choice
+from access.decision import Decision
+from access.inventory import Inventory
+from access.resource import UNKNOWN
 from tests.unit.access_cases import (
     ADMIN,
     AUDIENCE,
@@ -37,10 +37,10 @@ from tests.unit.access_cases import (
     world,
 )
 
-ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
 TARGET, DELEGATED = arn("target"), arn("delegated", DEV)
 CALLER = arn("cicd/runner-small")
-STRANGER = Free(within="system:serviceaccount:*:*", outside=(SUBJECT,), optional=False)
+STRANGER = Choice(within="system:serviceaccount:*:*", outside=(SUBJECT,), optional=False)
 SUB, AUD = f"{HOST}:sub", f"{HOST}:aud"
 PINNED = {AUD: AUDIENCE}
 
@@ -79,7 +79,7 @@ def test_a_deny_of_the_caller_wins_as_far_as_it_is_understood(deny: Any) -> None
 
 
 def test_a_deny_in_the_trust_wins_and_one_for_another_does_not() -> None:
-    def refused(principal: Any) -> Answer:
+    def refused(principal: Any) -> Decision:
         deny = statement("Deny", Principal=principal, Action="sts:AssumeRole")
         of = world(role("cicd/runner-small"), role("named", trusts({"AWS": CALLER}), deny))
         return by_role(of, CALLER, arn("named"))
@@ -89,7 +89,7 @@ def test_a_deny_in_the_trust_wins_and_one_for_another_does_not() -> None:
 
 
 def test_a_deny_for_all_but_one_spares_it_only_together_with_its_account() -> None:
-    def spared(*principals: str) -> Answer:
+    def spared(*principals: str) -> Decision:
         deny = statement("Deny", NotPrincipal={"AWS": list(principals)}, Action="sts:AssumeRole")
         return by_role(
             world(role("cicd/runner-small"), role("named", trusts({"AWS": CALLER}), deny)), CALLER, arn("named")
@@ -118,7 +118,7 @@ def test_a_boundary_and_service_control_policies_limit_what_policies_allow() -> 
         ([[everything], [no_sts]], DENIED),
         ([[no_sts, everything]], ALLOWED),
     ):
-        facts = Facts(organization=ORGANIZATION, accounts=FACTS.accounts, service_control_policies={CICD: levels})
+        facts = Inventory(organization=ORGANIZATION, accounts=FACTS.accounts, service_control_policies={CICD: levels})
         assert by_role(world(caller, target, facts=facts), CALLER, DELEGATED) is expected
 
 
@@ -135,7 +135,7 @@ def test_an_external_id_and_a_session_name_are_the_callers_choice_but_not_both_w
 def test_session_tags_need_the_right_to_tag_on_both_sides() -> None:
     tagged = {"StringEquals": {"aws:RequestTag/team": "a"}}
 
-    def tags(trust_action: Any, own_action: Any) -> Answer:
+    def tags(trust_action: Any, own_action: Any) -> Decision:
         own = document(statement(Action=own_action, Resource=DELEGATED))
         trust = trusts({"AWS": CALLER}, trust_action, Condition=tagged)
         return by_role(

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.answers import Answer, Cell
-from access.matrix import Difference, declared, derived, differences
-from access.principals import principals
-from access.resources import UNKNOWN, Resource
-from access.world import World
+from access.decision import Decision
+from access.graph import AccessGraph
+from access.matrix import Cell, Difference, declared, derived, differences, principals
+from access.resource import UNKNOWN, Resource
 from config import load
 from config.names import namespace_jobs
 from tests.unit.access_programs import changed, facts, resources, role_named, trust_of, whole
@@ -31,13 +30,13 @@ def expected() -> list[Cell]:
     return declared([load.of_stack(stack) for stack in STACKS], load.of_foundation())
 
 
-def wrong(of: World) -> list[Difference]:
+def wrong(of: AccessGraph) -> list[Difference]:
     return differences(expected(), derived(of))
 
 
-def unexpected(of: World) -> set[tuple[str, str]]:
+def unexpected(of: AccessGraph) -> set[tuple[str, str]]:
     """Principals and names of roles that nobody declared."""
-    found = (each.cell for each in wrong(of) if each.cell.answer is Answer.ALLOWED)
+    found = (each.cell for each in wrong(of) if each.cell.decision is Decision.ALLOWED)
     return {(cell.principal, cell.role.rpartition("/")[2]) for cell in found}
 
 
@@ -55,7 +54,9 @@ def test_every_kind_of_principal_is_asked_about() -> None:
 
 def test_a_class_that_lists_no_account_reaches_its_own_role_only() -> None:
     reach = [
-        each.role for each in derived(whole()) if each.principal == "job:prod/review" and each.answer is Answer.ALLOWED
+        each.role
+        for each in derived(whole())
+        if each.principal == "job:prod/review" and each.decision is Decision.ALLOWED
     ]
     assert [each.rpartition("/")[2] for each in reach] == ["runner-review"]
 
@@ -64,17 +65,17 @@ def test_a_class_that_lists_no_account_reaches_its_own_role_only() -> None:
 def test_one_stack_alone_is_as_declared_too(stack: str) -> None:
     # As a policy pack sees it: without the foundation's resources and without the other stack.
     settings = load.of_stack(stack)
-    of = World.of(resources(stack), type(facts()).of([settings]))
+    of = AccessGraph.of(resources(stack), type(facts()).of([settings]))
     assert [str(each) for each in differences(declared([settings]), derived(of))] == []
 
 
 def test_the_foundation_alone_is_as_declared_too() -> None:
     settings = load.of_foundation()
-    of = World.of(resources("foundation"), type(facts()).of([], settings))
+    of = AccessGraph.of(resources("foundation"), type(facts()).of([], settings))
     assert [str(each) for each in differences(declared([], settings), derived(of))] == []
 
 
-def with_trust(name: str, account: str, change: Callable[[dict[str, Any]], None]) -> World:
+def with_trust(name: str, account: str, change: Callable[[dict[str, Any]], None]) -> AccessGraph:
     is_it = role_named(name, account)
 
     def inputs(each: Resource) -> dict[str, Any] | None:
@@ -205,7 +206,7 @@ def test_an_issuer_that_is_not_ours_is_a_stranger_who_gets_in() -> None:
 def test_a_trust_that_is_not_known_yet_is_undecided_and_differs_from_what_is_declared() -> None:
     is_it = role_named("runner-deploy", CICD)
     found = wrong(changed(lambda each: {"assumeRolePolicy": UNKNOWN} if is_it(each) else None))
-    assert {each.cell.answer for each in found} == {Answer.UNDECIDED}
+    assert {each.cell.decision for each in found} == {Decision.UNDECIDED}
     assert all("not known yet" in each.cell.reason for each in found)
     assert "job:prod/deploy" in {each.cell.principal for each in found}
 
@@ -220,24 +221,26 @@ def test_a_first_preview_is_undecided_where_a_document_is_not_known_and_never_th
         return {"assumeRolePolicy": UNKNOWN} if "oidc.eks." in str(each.inputs.get("assumeRolePolicy")) else None
 
     found = derived(changed(before))
-    later = {(each.principal, each.role): each.answer for each in derived(whole())}
+    later = {(each.principal, each.role): each.decision for each in derived(whole())}
     assert all(
-        each.answer in (later.get((each.principal, each.role)), Answer.UNDECIDED, Answer.DENIED) for each in found
+        each.decision in (later.get((each.principal, each.role)), Decision.UNDECIDED, Decision.DENIED) for each in found
     )
     gone = [
         each
         for each in found
-        if each.answer is Answer.DENIED and later.get((each.principal, each.role)) is Answer.ALLOWED
+        if each.decision is Decision.DENIED and later.get((each.principal, each.role)) is Decision.ALLOWED
     ]
     assert not gone, "what will be allowed is never said to be denied"
-    job = {each.answer for each in found if each.principal == "job:prod/small" and each.role.endswith("/runner-small")}
-    assert job == {Answer.UNDECIDED}
+    job = {
+        each.decision for each in found if each.principal == "job:prod/small" and each.role.endswith("/runner-small")
+    }
+    assert job == {Decision.UNDECIDED}
 
 
 def test_access_that_is_declared_and_not_there_is_a_difference() -> None:
     closed = json.dumps({"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*"}})
     is_it = role_named("delegated-role", PROD)
     found = wrong(changed(lambda each: {"assumeRolePolicy": closed} if is_it(each) else None))
-    assert ("job:prod/deploy", Answer.DENIED) in {(each.cell.principal, each.cell.answer) for each in found}
-    (missing,) = differences([Cell("job:x/y", "dev", "arn:aws:iam::1:role/gone", Answer.ALLOWED)], [])
+    assert ("job:prod/deploy", Decision.DENIED) in {(each.cell.principal, each.cell.decision) for each in found}
+    (missing,) = differences([Cell("job:x/y", "dev", "arn:aws:iam::1:role/gone", Decision.ALLOWED)], [])
     assert "there is no such" in str(missing)

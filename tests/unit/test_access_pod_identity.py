@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from access.answers import Answer
-from access.graph import Node
-from access.integrity import flows
+from access.chains import Node
+from access.decision import Decision
+from access.flows import flows
 from access.matrix import derived
-from access.resources import UNKNOWN, Resource
+from access.resource import UNKNOWN, Resource
 from tests.unit.access_cases import (
     CICD,
     arn,
@@ -25,7 +25,7 @@ from tests.unit.access_cases import (
     world,
 )
 
-ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
 BOTH = ["sts:AssumeRole", "sts:TagSession"]
 POD, OTHER = arn("pod"), arn("other")
 JOB = Node("sa", "dev/jobs-small/job")
@@ -38,7 +38,9 @@ def association(**inputs: Any) -> Resource:
     return resource("aws:eks/podIdentityAssociation:PodIdentityAssociation", "x", CICD, "dev", **given)
 
 
-def to(target: str, *resources: Resource, actions: Any = BOTH, policies: Any = (ADMINISTERS,), **trust: Any) -> Answer:
+def to(
+    target: str, *resources: Resource, actions: Any = BOTH, policies: Any = (ADMINISTERS,), **trust: Any
+) -> Decision:
     """What the account reaches, where the role of its association may do these things."""
     pod = role("pod", trusts({"Service": "pods.eks.amazonaws.com"}, actions, **trust), policies=policies)
     other = role("other", trusts({"AWS": POD}))
@@ -54,7 +56,7 @@ def to(target: str, *resources: Resource, actions: Any = BOTH, policies: Any = (
         (BOTH, "other", DENIED),
     ],
 )
-def test_pod_identity_gives_an_account_its_role(actions: Any, namespace: str | None, found: Answer) -> None:
+def test_pod_identity_gives_an_account_its_role(actions: Any, namespace: str | None, found: Decision) -> None:
     condition = {"StringEquals": {"aws:RequestTag/kubernetes-namespace": namespace}}
     assert to(POD, association(), actions=actions, **({"Condition": condition} if namespace else {})) is found
 
@@ -80,7 +82,7 @@ def test_without_tags_no_permission_to_tag_is_needed_and_no_tag_is_there() -> No
         ("{", UNDECIDED),
     ],
 )
-def test_the_session_policy_of_an_association_limits_what_comes_after(policy: Any, found: Answer) -> None:
+def test_the_session_policy_of_an_association_limits_what_comes_after(policy: Any, found: Decision) -> None:
     limited = association(policy=policy, disableSessionTags=True)
     assert to(POD, limited) is ALLOWED, "whatever the session may do, it is one of the role"
     assert to(OTHER, limited) is found
@@ -138,5 +140,5 @@ def test_the_chain_of_a_limited_session_names_roles_as_they_are() -> None:
         )
         if each.principal == "sa:jobs-small/job" and each.role == OTHER
     )
-    assert (cell.answer, cell.chain) == (ALLOWED, (POD, OTHER))
+    assert (cell.decision, cell.chain) == (ALLOWED, (POD, OTHER))
     assert flows(world(association(policy=ASSUMES_OTHER), pod)) == []

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from access.answers import Answer
-from access.facts import ClassFacts, Facts
-from access.graph import Node
-from access.resources import UNKNOWN, Resource
+from access.chains import Node
+from access.decision import Decision
+from access.inventory import Inventory, InventoryClass
+from access.resource import UNKNOWN, Resource
 from config.capabilities import Level
 from tests.unit.access_cases import (
     CICD,
@@ -30,11 +30,11 @@ from tests.unit.access_cases import (
     world,
 )
 
-ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
-CLASS = ClassFacts(
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
+CLASS = InventoryClass(
     stack="dev", name="small", level=Level.OPEN, manager_namespace="runner-small", jobs_namespace="jobs-small"
 )
-WITH_CLASS = Facts(organization=ORGANIZATION, accounts=FACTS.accounts, gitlab=FACTS.gitlab, classes=[CLASS])
+WITH_CLASS = Inventory(organization=ORGANIZATION, accounts=FACTS.accounts, gitlab=FACTS.gitlab, classes=[CLASS])
 JOBS = Node("class", "dev/small")
 TOKEN = """
 containers: [{name: build}]
@@ -73,7 +73,7 @@ TARGET = role("target", trusts_token(exact()))
 STRONG = role("strong", trusts_token(exact("system:serviceaccount:jobs-deploy:job")))
 
 
-def of_class(*resources: Resource, start: Node = JOBS, target: str = arn("target")) -> Answer:
+def of_class(*resources: Resource, start: Node = JOBS, target: str = arn("target")) -> Decision:
     return reached(world(issuer(), TARGET, STRONG, *resources, facts=WITH_CLASS), start, target)
 
 
@@ -102,7 +102,7 @@ def test_every_section_of_a_configuration_counts() -> None:
         ("^a$|dep", ALLOWED),
     ],
 )
-def test_an_overwrite_of_the_namespace_is_found_anywhere_in_a_name(expression: str, found: Answer) -> None:
+def test_an_overwrite_of_the_namespace_is_found_anywhere_in_a_name(expression: str, found: Decision) -> None:
     more = f'namespace_overwrite_allowed = "{expression}"'
     assert of_class(release(config(more=more)), account("jobs-deploy", "job"), target=arn("strong")) is found
     by_variable = {"envVars": [{"name": "KUBERNETES_NAMESPACE_OVERWRITE_ALLOWED", "value": expression}]}
@@ -163,7 +163,7 @@ PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
         (UNKNOWN, UNDECIDED),
     ],
 )
-def test_the_right_to_run_pods_is_the_right_to_use_every_account_of_the_namespace(rule: Any, found: Answer) -> None:
+def test_the_right_to_run_pods_is_the_right_to_use_every_account_of_the_namespace(rule: Any, found: Decision) -> None:
     bound = [
         kubernetes("Role", "makers", "jobs-small", rules=[rule]),
         kubernetes(
@@ -221,7 +221,7 @@ def test_a_manager_starts_its_own_classes_pods_and_no_others() -> None:
         ("AmazonEKSNewPolicy", {"type": "cluster"}, UNDECIDED),
     ],
 )
-def test_an_access_entry_holds_the_service_accounts_of_its_scope(policy: str, scope: Any, found: Answer) -> None:
+def test_an_access_entry_holds_the_service_accounts_of_its_scope(policy: str, scope: Any, found: Decision) -> None:
     entry = resource(
         "aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "x", CICD,
         principalArn=arn("holder"), policyArn=f"arn:aws:eks::aws:cluster-access-policy/{policy}", accessScope=scope,

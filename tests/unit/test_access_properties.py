@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from access.answers import Answer
-from access.graph import Node
+from access.chains import Node
+from access.decision import Decision
 from tests.unit.access_cases import (
     CICD,
     DEV,
@@ -27,7 +27,7 @@ from tests.unit.access_cases import (
 
 pytestmark = pytest.mark.thorough
 
-RANK = {Answer.DENIED: 0, Answer.UNDECIDED: 1, Answer.ALLOWED: 2}
+RANK = {Decision.DENIED: 0, Decision.UNDECIDED: 1, Decision.ALLOWED: 2}
 NAMES = ("a", "b", "c")
 ARNS = [arn(name) for name in NAMES]
 FEW = settings(max_examples=25, deadline=None)
@@ -83,7 +83,7 @@ worlds = st.fixed_dictionaries(dict.fromkeys(NAMES, roles))
 Made = dict[str, dict[str, list[dict[str, Any]]]]
 
 
-def answers(made: Made) -> dict[tuple[str, str], Answer]:
+def answers(made: Made) -> dict[tuple[str, str], Decision]:
     """Every answer of a small world: from each role, from a token and from an account, to each role."""
     its = [
         role(name, *parts["trust"], policies=[{"Statement": parts["policy"]}] if parts["policy"] else [])
@@ -148,11 +148,11 @@ def test_an_unknown_part_turns_no_answer_into_its_opposite(made: Made, element: 
     # The unknown part may make the statement everybody's, or nobody's: where these differ only undecided is right.
     whole = {"Effect": effect, "Action": "sts:AssumeRole", "Principal": "*"}
     without, now, then = answers(made), answers(hiding(made, whole, element)), answers(more(made, "trust", whole))
-    for pair, answer in now.items():
+    for pair, decision in now.items():
         if without[pair] is then[pair]:
-            assert answer in (then[pair], Answer.UNDECIDED), pair
-        elif Answer.UNDECIDED not in (without[pair], then[pair]):
-            assert answer is Answer.UNDECIDED, pair
+            assert decision in (then[pair], Decision.UNDECIDED), pair
+        elif Decision.UNDECIDED not in (without[pair], then[pair]):
+            assert decision is Decision.UNDECIDED, pair
 
 
 def hiding(made: Made, whole: dict[str, Any], element: str) -> Made:
@@ -169,4 +169,4 @@ def test_no_text_breaks_the_reasoner(text: str) -> None:
         role("b", policies=[text]),
         role("c", assumeRolePolicy=json.dumps([text])),
     )
-    assert {by_token(of, arn(name)) for name in NAMES} <= set(Answer)
+    assert {by_token(of, arn(name)) for name in NAMES} <= set(Decision)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from access.answers import Answer, Cell
-from access.matrix import declared, derived
+from access.decision import Decision
+from access.matrix import Cell, declared, derived
 from automation import access_diff, access_matrix, access_report, access_users, cli
 from automation.access_picture import picture
 from automation.access_rows import refused, rows
@@ -22,14 +22,14 @@ from tests.unit.program import STACKS, rehearsed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from access.world import World
+    from access.graph import AccessGraph
 
 pytestmark = pytest.mark.thorough
 
 ROLE = "arn:aws:iam::222222222222:role/cicd/delegated-role"
 
 
-def side(of: World) -> access_matrix.Side:
+def side(of: AccessGraph) -> access_matrix.Side:
     stacks = {stack: load.of_stack(stack) for stack in STACKS}
     return access_matrix.Side(
         facts=facts(), stacks=stacks, foundation=load.of_foundation(), world=of, cells=derived(of)
@@ -74,7 +74,7 @@ def test_cells_for_machines_have_the_keys_of_the_contract(matrix: access_matrix.
         if each["principal"] == "job:dev/deploy" and each["role"].endswith("/delegated-role-dev")
     ]
     assert (cell["account"], cell["answer"], len(cell["chain"])) == ("cicd", "ALLOWED", 2)
-    unsure = access_report.document([Cell("a", "b", "c", Answer.UNDECIDED, (), "why")])
+    unsure = access_report.document([Cell("a", "b", "c", Decision.UNDECIDED, (), "why")])
     assert unsure[0]["reason"] == "why"
 
 
@@ -112,9 +112,9 @@ def test_gains_and_losses_are_told_by_the_way_that_opens_or_closes(
     assert [each.chain for each in closed] == [each.chain for each in opened]
     assert not any(each.gains for each in closed)
     assert access_diff.changes(matrix.cells, matrix.cells) == []
-    new = Cell("job:new/x", "dev", ROLE, Answer.ALLOWED, (ROLE,))
-    assert access_diff.changes([], [new])[0].before is Answer.DENIED, "who was not there reached nothing"
-    unsure = replace(new, answer=Answer.UNDECIDED)
+    new = Cell("job:new/x", "dev", ROLE, Decision.ALLOWED, (ROLE,))
+    assert access_diff.changes([], [new])[0].before is Decision.DENIED, "who was not there reached nothing"
+    unsure = replace(new, decision=Decision.UNDECIDED)
     assert access_diff.changes([new], [unsure])[0].gains is False
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from access.answers import Answer
-from access.callers import Free
+from access.callers import Choice
+from access.decision import Decision
 from tests.unit.access_cases import (
     AUDIENCE,
     CICD,
@@ -31,15 +31,15 @@ from tests.unit.access_cases import (
     world,
 )
 
-ALLOWED, DENIED, UNDECIDED = Answer.ALLOWED, Answer.DENIED, Answer.UNDECIDED
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
 TARGET, DELEGATED = arn("target"), arn("delegated", DEV)
 CALLER = arn("cicd/runner-small")
-STRANGER = Free(within="system:serviceaccount:*:*", outside=(SUBJECT,), optional=False)
+STRANGER = Choice(within="system:serviceaccount:*:*", outside=(SUBJECT,), optional=False)
 SUB, AUD = f"{HOST}:sub", f"{HOST}:aud"
 PINNED = {AUD: AUDIENCE}
 
 # Who gets in: the declared service account, a stranger's, and the declared one's token for another audience.
-TOKENS: dict[str, tuple[Any, tuple[Answer, Answer, Answer]]] = {
+TOKENS: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
     "exact": (exact(), (ALLOWED, DENIED, DENIED)),
     "no condition": (None, (ALLOWED, ALLOWED, DENIED)),
     "aud only": ({"StringEquals": PINNED}, (ALLOWED, ALLOWED, DENIED)),
@@ -84,7 +84,7 @@ def test_a_trust_in_tokens_lets_in_whom_it_says(name: str) -> None:
     assert found == expected
 
 
-PEOPLE: dict[str, tuple[Any, tuple[Answer, Answer, Answer]]] = {
+PEOPLE: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
     # Who gets in: the role with the permission, somebody in its account, somebody in a foreign account.
     "exact role": (trusts({"AWS": CALLER}), (ALLOWED, DENIED, DENIED)),
     "AWS *": (trusts({"AWS": "*"}), (ALLOWED, ALLOWED, ALLOWED)),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from access.resources import UNKNOWN
-from policies.rule import judged
-from policies.tokens import NETWORK_POLICY
+from access.resource import UNKNOWN
+from policies.rule import evaluate_resource
+from policies.type_tokens import NETWORK_POLICY
 from tests.unit.policy_cases import (
     ABSENT,
     BY_ID,
@@ -186,10 +186,12 @@ def test_the_agents_namespace_may_be_privileged_only_while_there_are_alarms() ->
     violates("E07", agent, "is privileged")
     topic = "arn:aws:sns:eu-central-1:222222222222:alarms"
     rule, alarmed = BY_ID["E07"], around("prod", raw("prod", alarms={"topic": topic}))
-    assert judged(rule, agent, alarmed, configured(rule, {})) == []
-    assert judged(rule, agent, alarmed, configured(rule, {"privileged": []})), "which namespaces is configuration"
+    assert evaluate_resource(rule, agent, alarmed, configured(rule, {})) == []
+    assert evaluate_resource(rule, agent, alarmed, configured(rule, {"privileged": []})), (
+        "which namespaces is configuration"
+    )
     other = changed(agent, "metadata.name", "kube-public")
-    assert judged(rule, other, alarmed, configured(rule, {})), "no other namespace"
+    assert evaluate_resource(rule, other, alarmed, configured(rule, {})), "no other namespace"
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.resources import UNKNOWN
+from access.resource import UNKNOWN
 from config.errors import SettingsError
 from policies.exceptions import Entry, Exceptions
 from policies.pack import OnePass
 from policies.rules import RULES
-from policies.stack import Run
+from policies.stack import PackState
 from tests.unit.policy_cases import ABSENT, changed, one, program, says, undecides, violates, whole
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def test_a_resource_without_a_provider_of_its_own_is_found() -> None:
 
 
 def test_what_the_engine_never_showed_is_found() -> None:
-    found = whole("H02", program("prod"), run=Run(never_shown=[URN]))
+    found = whole("H02", program("prod"), run=PackState(never_shown=[URN]))
     assert [(each.urn, "no rule has seen it" in each.text) for each in found] == [(URN, True)]
 
 
 def test_a_rule_that_is_switched_off_is_found() -> None:
-    found = whole("H02", program("prod"), run=Run(lowered=["T10", "R08"]))
+    found = whole("H02", program("prod"), run=PackState(lowered=["T10", "R08"]))
     assert [each.text for each in found] == ["the configuration lowers T10, R08; that has no effect"]
 
 
@@ -88,7 +88,7 @@ def test_expired_and_unused_exceptions_are_findings_and_those_of_other_stacks_ar
     expired, foreign = entry(rule="T03", expires=date(2026, 1, 1)), entry(resource=URN.replace("prod", "dev"))
     exceptions = Exceptions([used, unused, expired, foreign], TODAY)
     assert exceptions.cover("T01", URN)
-    found = whole("H04", program("prod"), run=Run(exceptions=exceptions))
+    found = whole("H04", program("prod"), run=PackState(exceptions=exceptions))
     assert [each.text.partition(":")[0] for each in found] == [
         "the exception for T02 covers nothing any more",
         "the exception for T03 expired on 2026-01-01",

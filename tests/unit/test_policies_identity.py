@@ -8,16 +8,9 @@ from typing import Any
 
 import pytest
 
-from access.resources import UNKNOWN
-from policies.surroundings import Surroundings
-from policies.tokens import (
-    CLUSTER,
-    CONFIG_MAP,
-    POD_IDENTITY,
-    POLICY,
-    ROLE_POLICY,
-    SERVICE_ACCOUNT,
-)
+from access.resource import UNKNOWN
+from policies.stack_run import StackRun
+from policies.type_tokens import CLUSTER, CONFIG_MAP, POD_IDENTITY, POLICY, ROLE_POLICY, SERVICE_ACCOUNT
 from tests.unit.policy_cases import (
     ABSENT,
     changed,
@@ -61,9 +54,7 @@ def test_an_issuer_that_is_not_ours_is_found(name: str, path: str, value: Any, s
 def test_an_issuer_that_is_not_known_is_undecided_and_in_a_first_preview_deferred() -> None:
     provider = changed(one("prod", "cluster-issuer"), "url", UNKNOWN)
     undecides("T06", provider, "url")
-    preview = Surroundings(
-        settings=surroundings("prod").settings, stack="prod", project="runner-platform", dry_run=True
-    )
+    preview = StackRun(settings=surroundings("prod").settings, stack="prod", project="runner-platform", dry_run=True)
     preview.memory.remember(provider)
     assert preview.may_defer(provider, "url")
     unknown = changed(one("prod", JOB), TRUST, UNKNOWN)

@@ -115,7 +115,7 @@ def test_one_pass_gives_the_same_answers_as_the_sdks_own_servicer(monkeypatch: p
         _PolicyAnalyzerServicer("p", "1", list(policies_of(RULES)), EnforcementLevel.MANDATORY),
     ):
         around = surroundings_of("dev", raw("dev"))
-        monkeypatch.setattr("policies.pack.of_process", lambda around=around: around)
+        monkeypatch.setattr("policies.pack.current_run", lambda around=around: around)
         responses = [*(servicer.Analyze(each, None) for each in single), servicer.AnalyzeStack(whole, None)]
         found = [diagnostic for each in responses for diagnostic in each.diagnostics]
         answers.append(sorted((each.policyName, each.message, each.enforcementLevel) for each in found))

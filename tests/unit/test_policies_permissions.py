@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from access.resources import UNKNOWN
-from policies.tokens import ATTACHMENT, POLICY, ROLE_POLICY
+from access.resource import UNKNOWN
+from policies.type_tokens import ATTACHMENT, POLICY, ROLE_POLICY
 from tests.unit.policy_cases import ABSENT, around, changed, new, one, program_of, says, undecides, violates
 from tests.unit.program import raw
 
 if TYPE_CHECKING:
-    from policies.memory import Seen
+    from policies.engine_messages import Seen
 
 pytestmark = pytest.mark.thorough
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from policies.values import UNKNOWN
+from policies.fields import UNKNOWN
 from tests.unit.policy_cases import (
     ABSENT,
     changed,

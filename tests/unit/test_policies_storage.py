@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from access.resources import UNKNOWN
+from access.resource import UNKNOWN
 from tests.unit.policy_cases import (
     ABSENT,
     changed,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pulumi_policy.proxy import UNKNOWN_NUMBER_VALUE, UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from access.resources import UNKNOWN
-from policies.values import ABSENT, Field, decoded, holds_unknown, plain
+from access.resource import UNKNOWN
+from policies.fields import ABSENT, Field, decoded, holds_unknown, plain
 
 
 def field_of(value: Any) -> tuple[Field, list[str]]:

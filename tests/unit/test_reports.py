@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from access.answers import Answer
+from access.decision import Decision
 from automation import access_diff
 from automation.diff import UNSEEN, Comparison, StackDiff
 from automation.diff_costs import Cost
@@ -153,8 +153,8 @@ COMPARISON = Comparison(
                     principal="job:dev/small",
                     account="333333333333",
                     role="arn:role",
-                    before=Answer.DENIED,
-                    after=Answer.ALLOWED,
+                    before=Decision.DENIED,
+                    after=Decision.ALLOWED,
                     chain=("arn:job", "arn:role"),
                 )
             ],

@@ -1,25 +1,31 @@
-"""Policy documents as rules read them: statements with known texts, or a record of what is not known.
+"""Statements of policy documents, as rules read them, and the grants of a whole stack.
 
-Leans on `access.documents` for every legal spelling. A document that cannot be read is UNDECIDED for each rule that wanted it; one rule
-(T01 for trusts, P01 for permissions) says besides that it is no document at all.
+`access.policy_documents` reads every legal spelling. If a document cannot be read, each rule that needs it is UNDECIDED; rule T01 (trusts)
+or P01 (permissions) also reports that it is not a policy document. Grants leave out Deny statements and boundaries on purpose: these rules
+ask what a document hands out, because a grant that relies on a denial elsewhere is too fragile for a protected class. What all documents
+allow together is computed in `access`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from access.answers import Undecided
-from access.documents import ALLOW, normalise
+from access.decision import Undecided
 from access.globs import is_pattern
-from policies.tokens import POLICY, ROLE, ROLE_POLICY
-from policies.values import holds_unknown
+from access.policy_documents import ALLOW, normalise
+from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, role_arn
+from policies.fields import holds_unknown
+from policies.rule import Option
+from policies.type_tokens import POLICY, ROLE, ROLE_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from access.documents import Leaf, Statement
-    from policies.rule import Case
-    from policies.values import Field
+    from access.policy_documents import Leaf, Statement
+    from policies.fields import Field
+    from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 TRUST = "assumeRolePolicy"
 GRANTING = (ROLE_POLICY, POLICY, ROLE)
@@ -50,7 +56,7 @@ def allowed(field: Field) -> Iterator[Statement]:
     return (each for each in statements(field) if each.effect == ALLOW)
 
 
-def grants(case: Case) -> Iterator[tuple[Field, Statement]]:
+def grants(case: CheckedResource) -> Iterator[tuple[Field, Statement]]:
     """Statements that give permissions, with the document that holds each, wherever a resource keeps them."""
     fields = [case["policy"]] if case.type in (ROLE_POLICY, POLICY) else []
     if case.type == ROLE:
@@ -101,3 +107,44 @@ def place(statement: Statement) -> str:
 def has_wildcard(text: str) -> bool:
     """Whether a text is a pattern; a policy variable counts as one."""
     return is_pattern(text) or "${" in text
+
+
+POWERFUL = Option.names("names of roles and policies that are bounded otherwise", [DEPLOYER_ROLE, BOUNDARY_POLICY])
+"""Of the rules that ask what a document hands out: rule P09 holds these two to the reviewed documents."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One statement that a role carries."""
+
+    holder: str
+    """Name of the role, or of the managed policy that holds it."""
+    account: str
+    case: CheckedResource
+    field: Field
+    statement: Statement
+
+    @property
+    def urn(self) -> str:
+        """URN of the resource that holds the document."""
+        return self.case.urn
+
+
+def grants_of(stack: CheckedStack) -> Iterator[Grant]:
+    """Every statement that allows something, of roles and of managed policies."""
+    for case in stack.of(ROLE_POLICY, ROLE, POLICY):
+        key = "role" if case.type == ROLE_POLICY else "name"
+        holder = case[key].text("") or ""
+        for field, statement in grants(case):
+            yield Grant(holder, case.seen.account, case, field, statement)
+
+
+def roles_by_arn(stack: CheckedStack) -> dict[str, CheckedResource]:
+    """Roles of the stack by ARN."""
+    partition = stack.surroundings.settings.organization.partition
+    found = {}
+    for role in stack.of(ROLE):
+        name, path = role["name"].text(), role["path"].text("/")
+        if name is not None and path is not None:
+            found[role_arn(partition, role.seen.account, path, name)] = role
+    return found

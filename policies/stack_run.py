@@ -14,17 +14,17 @@ import pulumi
 from config import foundation, load
 from config import settings as platform
 from config.settings import Settings
-from policies.memory import Memory
-from policies.tokens import OIDC_PROVIDER, ROLE
-from policies.values import holds_unknown
+from policies.engine_messages import AnalyzedResources
+from policies.fields import holds_unknown
+from policies.type_tokens import OIDC_PROVIDER, ROLE
 
 if TYPE_CHECKING:
     from config.foundation import FoundationSettings
-    from policies.memory import Seen
+    from policies.engine_messages import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class StackRun:
     """One run of the engine on one stack."""
 
     settings: Settings | FoundationSettings
@@ -32,7 +32,7 @@ class Surroundings:
     project: str
     dry_run: bool = False
     """Whether this is a preview, where values may be unknown."""
-    memory: Memory = field(default_factory=Memory)
+    memory: AnalyzedResources = field(default_factory=AnalyzedResources)
 
     @property
     def runners(self) -> Settings | None:
@@ -71,7 +71,7 @@ class Surroundings:
 
 
 @cache
-def of_process() -> Surroundings:
+def current_run() -> StackRun:
     """Surroundings of the pack's own process, which the engine started for one stack.
 
     Raises:
@@ -80,9 +80,9 @@ def of_process() -> Surroundings:
     """
     project, stack, dry_run = pulumi.get_project(), pulumi.get_stack(), pulumi.runtime.is_dry_run()
     if project == platform.PROJECT:
-        return Surroundings(settings=load.current(), stack=stack, project=project, dry_run=dry_run)
+        return StackRun(settings=load.current(), stack=stack, project=project, dry_run=dry_run)
     if project == foundation.PROJECT:
-        return Surroundings(settings=load.current_foundation(), stack=stack, project=project, dry_run=dry_run)
+        return StackRun(settings=load.current_foundation(), stack=stack, project=project, dry_run=dry_run)
     raise pulumi.RunError(
         f"the policies judge {platform.PROJECT} and {foundation.PROJECT}, not {project!r}; leave --policy-pack out"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pulumi_policy.proxy import UnknownValueError
 
-from access.resources import UNKNOWN
+from access.resource import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.foundation import FoundationSettings
-    from policies.surroundings import Surroundings
+    from policies.stack_run import StackRun
 
 
 class ServiceAccount(NamedTuple):
@@ -60,7 +60,7 @@ def gitlab_subjects(settings: Settings | FoundationSettings) -> Mapping[str, str
     return {DEPLOYER_ROLE: own, READER_ROLE: own}
 
 
-def gitlab_host(surroundings: Surroundings) -> str:
+def gitlab_host(surroundings: StackRun) -> str:
     """Issuer of GitLab's tokens, without `https://`."""
     return surroundings.settings.gitlab.url.removeprefix("https://")
 

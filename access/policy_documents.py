@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from access import globs
-from access.answers import Truth, Undecided, opposite, some
-from access.resources import UNKNOWN, Unknown, from_wire
+from access.decision import Truth, Undecided, opposite, some
+from access.resource import UNKNOWN, Unknown, from_wire
 
 Leaf = str | Unknown
 """One text of a document, or a value that is not known yet."""

@@ -1,7 +1,10 @@
-"""Resources as the engine showed them, remembered until the whole stack is judged.
+"""Resources from the engine's messages, remembered until the whole stack is evaluated.
 
-The engine shows each resource's inputs first (`Analyze`), then all resources with their outputs (`AnalyzeStack`). Outputs are an empty map
-behind a provider that is not configured yet, so rules of a whole stack read the inputs that are remembered here, by URN.
+The engine first sends each resource's inputs (`Analyze`), then all resources with their outputs (`AnalyzeStack`). Outputs are an empty map
+while a provider is not configured yet, so rules of a whole stack read the inputs that are remembered here, by URN. Messages are read
+directly, which takes half the time of the SDK's conversion through JSON and proxies. Unknown values become `UNKNOWN`; secrets become their
+value (no finding repeats one); assets become `UNKNOWN`, because no rule can look into them. Source of the marks:
+https://github.com/pulumi/pulumi `sdk/go/common/resource/properties.go`.
 """
 
 from __future__ import annotations
@@ -9,7 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from policies.values import decoded, plain
+from pulumi_policy import proxy
+from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
+
+from access.resource import UNKNOWN
+from policies.fields import decoded, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +70,7 @@ def seen(args: ResourceValidationArgs) -> Seen:
     )
 
 
-class Memory:
+class AnalyzedResources:
     """Resources by URN, of one run of the engine."""
 
     def __init__(self) -> None:
@@ -88,3 +95,48 @@ class Memory:
     def forget(self) -> None:
         """End a run."""
         self._seen = {}
+
+
+UNKNOWN_MARKS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_"))
+
+
+def read(fields: Mapping[str, Any]) -> Any:
+    """The fields of a `Struct`, as a plain object."""
+    if SPECIAL_SIG_KEY in fields:
+        return _value(fields["value"]) if fields[SPECIAL_SIG_KEY].string_value == SPECIAL_SECRET_SIG else UNKNOWN
+    return {key: _value(fields[key]) for key in fields}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        text = value.string_value
+        return UNKNOWN if text in UNKNOWN_MARKS else text
+    if kind == "struct_value":
+        return read(value.struct_value.fields)
+    if kind == "list_value":
+        return [_value(each) for each in value.list_value.values]
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if number.is_integer() else number
+    return value.bool_value if kind == "bool_value" else None
+
+
+def shown(request: Any, memory: AnalyzedResources) -> Seen:
+    """The resource that a call of `Analyze` shows; its provider was shown before, as a resource of its own."""
+    provider = request.provider if request.HasField("provider") else None
+    return Seen(
+        urn=request.urn,
+        type=request.type,
+        name=request.name,
+        inputs=read(request.properties.fields),
+        provider=provider.urn if provider else "",
+        provider_inputs=_inputs(provider, memory) if provider else None,
+        protect=request.options.protect,
+    )
+
+
+def _inputs(provider: Any, memory: AnalyzedResources) -> Mapping[str, Any]:
+    known = memory.known([provider.urn])
+    inputs: Mapping[str, Any] = known[0].inputs if known else read(provider.properties.fields)
+    return inputs

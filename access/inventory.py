@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassFacts:
+class InventoryClass:
     """One runner class."""
 
     stack: str
@@ -32,7 +32,7 @@ class ClassFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Inventory:
     """What is given from outside."""
 
     organization: str
@@ -43,7 +43,7 @@ class Facts:
     region: str = "eu-central-1"
     gitlab: str = ""
     """Root of the GitLab instance, `https://…`; also the audience of its tokens."""
-    classes: Sequence[ClassFacts] = ()
+    classes: Sequence[InventoryClass] = ()
     gitlab_subjects: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Subjects of the projects that have a role of their own, by its name; patterns where a level is open."""
     pipeline_subjects: Sequence[str] = ()
@@ -65,7 +65,7 @@ class Facts:
         return self.organization if account in self.accounts.values() else None
 
     @classmethod
-    def of(cls, stacks: Iterable[Settings], foundation: FoundationSettings | None = None) -> Facts:
+    def of(cls, stacks: Iterable[Settings], foundation: FoundationSettings | None = None) -> Inventory:
         """Facts of stacks that stand side by side, and of the foundation below them.
 
         Raises:
@@ -88,7 +88,7 @@ class Facts:
             region=first.organization.region,
             gitlab=first.gitlab.url,
             classes=[
-                ClassFacts(
+                InventoryClass(
                     stack=settings.stack,
                     name=name,
                     level=runner.level,

@@ -13,19 +13,17 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from access import globs
-from access.answers import Truth, Undecided, every, opposite, some
-from access.callers import means
+from access.callers import PossibleRequests, Request, means
 from access.conditions import holds
-from access.documents import ALLOW, DENY, normalise, without_variables
-from access.universe import Request, Universe
+from access.decision import Truth, Undecided, every, opposite, some
+from access.policy_documents import ALLOW, DENY, normalise, without_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from access.callers import Caller
+    from access.callers import Caller, Choice
     from access.conditions import Values
-    from access.documents import Document, Statement
-    from access.universe import Free
+    from access.policy_documents import Document, Statement
 
 ASSUME, WEB_IDENTITY, TAG_SESSION = "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:TagSession"
 EVERYTHING = normalise({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
@@ -65,7 +63,7 @@ def may(
     action: str,
     resource: str,
     given: Mapping[str, Values] | None = None,
-    free: Mapping[str, Free] | None = None,
+    free: Mapping[str, Choice] | None = None,
 ) -> Truth:
     """Whether a caller may take an action on a resource of its own account by its own policies.
 
@@ -78,7 +76,7 @@ def may(
         free: condition keys of this action that the caller chooses.
     """
     relevant = [each for each in rights.statements() if each.covers_action(action) is not False]
-    universe = Universe({**caller.given, **(given or {})}, {**caller.free, **(free or {})}, caller.patterns)
+    universe = PossibleRequests({**caller.given, **(given or {})}, {**caller.free, **(free or {})}, caller.patterns)
 
     def allowed(request: Request) -> Truth:
         return every((opposite(rights.deny(action, resource, request)), rights.allow(action, resource, request)))
@@ -91,7 +89,7 @@ def may_somewhere(
     rights: Rights,
     action: str,
     given: Mapping[str, Values] | None = None,
-    free: Mapping[str, Free] | None = None,
+    free: Mapping[str, Choice] | None = None,
 ) -> Truth:
     """Whether there is any resource on which a caller may take an action."""
     found = places(rights, action)
@@ -120,7 +118,7 @@ def places(rights: Rights, action: str, within: str = "*") -> tuple[str, ...] | 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entrance:
+class TargetRole:
     """A role as somebody who wants to become it sees it."""
 
     arn: str
@@ -132,7 +130,7 @@ class Entrance:
     """Condition keys about the role."""
 
 
-def may_become(caller: Caller, rights: Rights, role: Entrance) -> Truth:
+def may_assume(caller: Caller, rights: Rights, role: TargetRole) -> Truth:
     """Whether there is any request by which a caller becomes a role."""
     action = WEB_IDENTITY if caller.issuer else ASSUME
     if isinstance(role.trust, Undecided):
@@ -141,7 +139,7 @@ def may_become(caller: Caller, rights: Rights, role: Entrance) -> Truth:
     own = () if caller.issuer or caller.service else rights.statements()
     relevant = [s for s in (*role.trust, *own) if some(s.covers_action(a) for a in (action, TAG_SESSION)) is not False]
     conditions = [condition for each in relevant for condition in each.conditions]
-    universe = Universe({**caller.given, **role.given}, caller.free, caller.patterns)
+    universe = PossibleRequests({**caller.given, **role.given}, caller.free, caller.patterns)
 
     def allowed(request: Request) -> Truth:
         actions = (action, TAG_SESSION) if request.tagged else (action,)
@@ -150,7 +148,7 @@ def may_become(caller: Caller, rights: Rights, role: Entrance) -> Truth:
     return universe.any_request(conditions, allowed)
 
 
-def _becomes(caller: Caller, rights: Rights, role: Entrance, action: str, request: Request) -> Truth:
+def _becomes(caller: Caller, rights: Rights, role: TargetRole, action: str, request: Request) -> Truth:
     itself, account, refused = _by_trust(caller, role, action, request)
     if not caller.account:
         return every((opposite(refused), itself))
@@ -164,7 +162,7 @@ def _becomes(caller: Caller, rights: Rights, role: Entrance, action: str, reques
     return every((opposite(refused), by_identity))
 
 
-def _by_trust(caller: Caller, role: Entrance, action: str, request: Request) -> tuple[Truth, Truth, Truth]:
+def _by_trust(caller: Caller, role: TargetRole, action: str, request: Request) -> tuple[Truth, Truth, Truth]:
     """Whether the trust allows the caller itself, its whole account, and whether it refuses it."""
     assert not isinstance(role.trust, Undecided)  # noqa: S101  # asked before
     itself, account, refused = [], [], []

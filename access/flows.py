@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from access import globs
-from access.answers import Answer, Undecided, answer, every, some
-from access.documents import without_variables
-from access.graph import Node
-from access.judgement import may, places
-from access.world import ROLE_KINDS
+from access.chains import Node
+from access.decision import Decision, Undecided, decision_of, every, some
+from access.evaluation import may, places
+from access.graph import ROLE_KINDS
+from access.policy_documents import without_variables
 from config.capabilities import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from access.answers import Truth
-    from access.facts import ClassFacts
-    from access.graph import Way
-    from access.runner_config import Kubernetes, RunnerConfig
-    from access.world import World
+    from access.chains import Chain
+    from access.clusters import RunnerConfig, RunnerEntry
+    from access.decision import Truth
+    from access.graph import AccessGraph
+    from access.inventory import InventoryClass
 
 IMAGE, STATE, CACHE = "image", "state", "cache"
 WRITES = {
@@ -38,7 +38,7 @@ WRITES = {
 ECR_HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(.+)", re.ASCII)
 
 
-class Taken(NamedTuple):
+class Consumed(NamedTuple):
     """Something that a class takes in."""
 
     what: str
@@ -57,14 +57,14 @@ class Flow:
     """`image`, `state` or `cache`."""
     place: str
     """Pattern of the ARNs that the consumer takes in and the writer can write some of."""
-    answer: Answer
+    decision: Decision
     """ALLOWED, or UNDECIDED where that could not be told."""
     chain: tuple[str, ...] = ()
     """Roles, from the writer's first to the one that writes; empty for a cache that both share."""
     reason: str = ""
 
 
-def flows(world: World) -> list[Flow]:
+def flows(world: AccessGraph) -> list[Flow]:
     """All flows from an open class into a protected one; there should be none."""
     facts = world.facts.classes
     ways = {each: world.reach({_start(each): True}) for each in facts}
@@ -77,16 +77,21 @@ def flows(world: World) -> list[Flow]:
     return list(found)
 
 
-def _start(facts: ClassFacts) -> Node:
+def _start(facts: InventoryClass) -> Node:
     return Node("class", f"{facts.stack}/{facts.name}")
 
 
-def _name(facts: ClassFacts) -> str:
+def _name(facts: InventoryClass) -> str:
     return f"job:{facts.stack}/{facts.name}"
 
 
 def _into(
-    world: World, writer: ClassFacts, ways: dict[Node, Way], consumer: ClassFacts, taken: Taken, truth: Truth
+    world: AccessGraph,
+    writer: InventoryClass,
+    ways: dict[Node, Chain],
+    consumer: InventoryClass,
+    taken: Consumed,
+    truth: Truth,
 ) -> Iterator[Flow]:
     """Flows into something that a consumer takes in, as far as that is true of the consumer."""
     names = (_name(writer), _name(consumer), *taken)
@@ -94,7 +99,7 @@ def _into(
     def flow(written: Truth, chain: tuple[str, ...] = ()) -> Iterator[Flow]:
         both = every((written, truth))
         if both is not False:
-            yield Flow(*names, answer(both), chain, both.reason if isinstance(both, Undecided) else "")
+            yield Flow(*names, decision_of(both), chain, both.reason if isinstance(both, Undecided) else "")
 
     if taken.what == CACHE:
         if (config := _config(world, writer)) and config.undecided is not None:
@@ -106,20 +111,20 @@ def _into(
         yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
 
 
-def _sessions(world: World, ways: dict[Node, Way]) -> Iterator[tuple[Node, Way]]:
+def _sessions(world: AccessGraph, ways: dict[Node, Chain]) -> Iterator[tuple[Node, Chain]]:
     """Sessions of roles that can be reached; of those that no document tells apart the one with the best way."""
-    found: dict[Node, tuple[Node, Way]] = {}
+    found: dict[Node, tuple[Node, Chain]] = {}
     for node, way in ways.items():
         if node.kind in ROLE_KINDS:
             found.setdefault(world.alike(node) or node, (node, way))
     return iter(found.values())
 
 
-def _way(way: Way) -> Truth:
+def _way(way: Chain) -> Truth:
     return True if way.undecided is None else way.undecided
 
 
-def _may_write(world: World, node: Node, taken: Taken) -> Truth:
+def _may_write(world: AccessGraph, node: Node, taken: Consumed) -> Truth:
     caller, rights = world.caller(node), world.rights(node)
 
     def each_place() -> Iterator[Truth]:
@@ -133,43 +138,43 @@ def _may_write(world: World, node: Node, taken: Taken) -> Truth:
     return some(each_place())
 
 
-def _all_taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> dict[Taken, Truth]:
+def _all_taken(world: AccessGraph, facts: InventoryClass, ways: dict[Node, Chain]) -> dict[Consumed, Truth]:
     """What a class takes in; certain where one way to it is."""
-    found: defaultdict[Taken, list[Truth]] = defaultdict(list)
+    found: defaultdict[Consumed, list[Truth]] = defaultdict(list)
     for taken, truth in _taken(world, facts, ways):
         found[taken].append(truth)
     return {taken: some(truths) for taken, truths in found.items()}
 
 
-def _taken(world: World, facts: ClassFacts, ways: dict[Node, Way]) -> Iterator[tuple[Taken, Truth]]:
+def _taken(world: AccessGraph, facts: InventoryClass, ways: dict[Node, Chain]) -> Iterator[tuple[Consumed, Truth]]:
     """Images that a class may run, state that it may read, its cache; whatever there is where that cannot be read."""
     if (config := _config(world, facts)) and config.undecided is not None:
-        yield Taken(IMAGE, _any_image(world)), config.undecided
-        yield Taken(CACHE, _objects(world, "")), config.undecided
+        yield Consumed(IMAGE, _any_image(world)), config.undecided
+        yield Consumed(CACHE, _objects(world, "")), config.undecided
     for runner in _runners(world, facts):
-        yield from ((Taken(IMAGE, each), True) for each in _images(world, runner))
+        yield from ((Consumed(IMAGE, each), True) for each in _images(world, runner))
         if runner.cache:
-            yield Taken(CACHE, _objects(world, runner.cache)), True
+            yield Consumed(CACHE, _objects(world, runner.cache)), True
     for node, way in _sessions(world, ways):
         for pattern, truth in _read(world, node).items():
-            yield Taken(STATE, pattern), every((truth, _way(way)))
+            yield Consumed(STATE, pattern), every((truth, _way(way)))
 
 
-def _config(world: World, facts: ClassFacts) -> RunnerConfig | None:
+def _config(world: AccessGraph, facts: InventoryClass) -> RunnerConfig | None:
     cluster = world.clusters.get(facts.stack)
     return cluster.releases.get(facts.manager_namespace) if cluster else None
 
 
-def _runners(world: World, facts: ClassFacts) -> tuple[Kubernetes, ...]:
+def _runners(world: AccessGraph, facts: InventoryClass) -> tuple[RunnerEntry, ...]:
     config = _config(world, facts)
     return config.runners if config else ()
 
 
-def _any_image(world: World) -> str:
+def _any_image(world: AccessGraph) -> str:
     return f"arn:{world.facts.partition}:ecr:*:*:repository/*"
 
 
-def _images(world: World, runner: Kubernetes) -> list[str]:
+def _images(world: AccessGraph, runner: RunnerEntry) -> list[str]:
     if not runner.images:
         return [_any_image(world)]
     found = []
@@ -184,11 +189,11 @@ def _images(world: World, runner: Kubernetes) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _objects(world: World, prefix: str) -> str:
+def _objects(world: AccessGraph, prefix: str) -> str:
     return f"arn:{world.facts.partition}:s3:::{prefix}*"
 
 
-def _read(world: World, node: Node) -> dict[str, Truth]:
+def _read(world: AccessGraph, node: Node) -> dict[str, Truth]:
     """Patterns of objects that a role's own policies speak of, and whether it may read one of them."""
     anything = _objects(world, "")
     found = {anything for each in world.rights(node).policies if isinstance(each, Undecided)}
@@ -204,7 +209,7 @@ def _is_object(pattern: str) -> bool:
     return pattern == "*" or pattern.split(":")[2:3] in (["s3"], ["*"])
 
 
-def _may_read(world: World, node: Node, pattern: str) -> Truth:
+def _may_read(world: AccessGraph, node: Node, pattern: str) -> Truth:
     caller, rights = world.caller(node), world.rights(node)
     shown = places(rights, "s3:GetObject", pattern)
     return shown if isinstance(shown, Undecided) else some(may(caller, rights, "s3:GetObject", arn) for arn in shown)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Answer(StrEnum):
+class Decision(StrEnum):
     """Whether there is any request of a principal that is allowed."""
 
     ALLOWED = "ALLOWED"
@@ -63,26 +63,8 @@ def opposite(truth: Truth) -> Truth:
     return truth if isinstance(truth, Undecided) else not truth
 
 
-def answer(truth: Truth) -> Answer:
+def decision_of(truth: Truth) -> Decision:
     """The answer that a truth is."""
     if isinstance(truth, Undecided):
-        return Answer.UNDECIDED
-    return Answer.ALLOWED if truth else Answer.DENIED
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One cell of the access matrix: may a principal become a role, and over which way."""
-
-    principal: str
-    """`job:<stack>/<class>`, `manager:<stack>/<class>`, `node:<stack>`, `root:<account>`, `deployer`, `reader`, `sa:<namespace>/<name>`,
-    `gitlab:<name>`, and the strangers of `access.principals`."""
-    account: str
-    """Name of the role's account, its id where it has no name."""
-    role: str
-    """ARN of the role."""
-    answer: Answer
-    chain: tuple[str, ...] = ()
-    """Shortest chain of ARNs, from the first role of the principal to the role itself; empty where there is none."""
-    reason: str = ""
-    """Why it could not be decided."""
+        return Decision.UNDECIDED
+    return Decision.ALLOWED if truth else Decision.DENIED

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from access.answers import Truth, Undecided, every, some
-from access.judgement import may, may_somewhere, places
-from access.universe import Free
+from access.callers import Choice
+from access.decision import Truth, Undecided, every, some
+from access.evaluation import may, may_somewhere, places
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from access.callers import Caller
-    from access.judgement import Rights
+    from access.evaluation import Rights
     from access.roles import Role
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ def has_any(rights: Rights) -> bool:
 def over(caller: Caller, rights: Rights, role: Role) -> Power:
     """What a caller can do with a role of its own account."""
     bound = {"iam:permissionsboundary": (role.boundary_arn,) if role.boundary_arn else None}
-    chosen = {"iam:policyarn": Free(optional=False), "iam:associatedresourcearn": Free()}
+    chosen = {"iam:policyarn": Choice(optional=False), "iam:associatedresourcearn": Choice()}
 
     def on_it(action: str, resource: str = role.arn) -> Truth:
         return may(caller, rights, action, resource, bound, chosen)
@@ -106,13 +106,13 @@ def over(caller: Caller, rights: Rights, role: Role) -> Power:
     )
 
 
-_ANY_BOUNDARY = {"iam:permissionsboundary": Free()}
+_ANY_BOUNDARY = {"iam:permissionsboundary": Choice()}
 
 
 def _passed(caller: Caller, rights: Rights, role: Role) -> Truth:
     """Whether the caller can hand the role to a service that its trust names, and make the service use it."""
     if isinstance(role.trust, Undecided):
-        passable = may(caller, rights, "iam:PassRole", role.arn, None, {"iam:passedtoservice": Free(optional=False)})
+        passable = may(caller, rights, "iam:PassRole", role.arn, None, {"iam:passedtoservice": Choice(optional=False)})
         return every((passable, role.trust))
     services = {
         str(each.value)
@@ -130,7 +130,7 @@ def _passed_to(service: str, caller: Caller, rights: Rights, role: Role) -> Trut
         "iam:PassRole",
         role.arn,
         {"iam:passedtoservice": (service,)},
-        {"iam:associatedresourcearn": Free()},
+        {"iam:associatedresourcearn": Choice()},
     )
     if passed is False:
         return False
@@ -140,7 +140,7 @@ def _passed_to(service: str, caller: Caller, rights: Rights, role: Role) -> Trut
     return every((passed, runs))
 
 
-_ANYTHING = {"aws:requesttag/": Free(), "aws:tagkeys": Free(several=True)}
+_ANYTHING = {"aws:requesttag/": Choice(), "aws:tagkeys": Choice(several=True)}
 
 
 class NewRole(NamedTuple):
@@ -176,7 +176,7 @@ def new_roles(
             every(
                 (
                     may(caller, rights, "iam:CreateRole", arn, bound),
-                    some(may(caller, rights, action, arn, bound, {"iam:policyarn": Free()}) for action in filled),
+                    some(may(caller, rights, action, arn, bound, {"iam:policyarn": Choice()}) for action in filled),
                 )
             )
             for arn in free_names
@@ -192,5 +192,5 @@ def new_roles(
 def holds_cluster(caller: Caller, rights: Rights, cluster: str) -> Truth:
     """Whether a caller can make itself an administrator of a cluster."""
     entry = some(may(caller, rights, action, cluster, None, _ANYTHING) for action in HOLDING[:2])
-    associated = {"eks:policyarn": Free(optional=False), "eks:accessscope": Free(optional=False)}
+    associated = {"eks:policyarn": Choice(optional=False), "eks:accessscope": Choice(optional=False)}
     return every((entry, may(caller, rights, HOLDING[2], cluster, None, {**_ANYTHING, **associated})))

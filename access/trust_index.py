@@ -1,25 +1,28 @@
-"""Which roles a caller can have to do with, as nodes: read from trusts and permissions once, so that thousands of roles are asked about quickly.
+"""An index of trusts: for a caller, the few roles that are worth evaluating.
 
-Owns a first, generous choice: what it leaves out can be proven to be refused. Leaves out the judgement itself.
+With thousands of roles, most pairs of caller and role can be ruled out without evaluating them: `TrustIndex` leaves out only pairs that are
+certain to be refused. `SessionGroups` joins sessions that every trust treats alike (same account, rights and tags), so that they are
+evaluated once. The evaluation itself: `evaluation`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from access import globs
-from access.answers import Undecided
 from access.callers import ACCOUNT, ROLE_ARN, SESSION
-from access.graph import Node
-from access.judgement import ASSUME
-from access.resources import Unknown
+from access.chains import ALIKE, Node
+from access.decision import Undecided
+from access.evaluation import ASSUME
+from access.resource import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from access.documents import Principal, Statement
-    from access.judgement import Rights
+    from access.evaluation import Rights
+    from access.policy_documents import Document, Principal, Statement
     from access.roles import Role
 
 EXACT = frozenset({"arnequals", "arnlike", "stringequals", "stringlike"})
@@ -140,3 +143,43 @@ def targets(rights: Rights) -> set[Node] | None:
                     return None
                 found |= {Node("role", each) for each in named}
     return found
+
+
+ITS_ARN = "aws:principalarn"
+"""The one key that differs between two sessions of an account with the same tags."""
+
+
+def tells_apart(trust: Document | Undecided) -> bool:
+    """Whether a trust may answer differently to two sessions of one account with the same rights and tags."""
+    if isinstance(trust, Undecided):
+        return False
+    return any(
+        statement.not_principals
+        or any(each.kind == "AWS" and not _whole(each.value) for each in statement.principals)
+        or any(each.key == ITS_ARN for each in statement.conditions)
+        for statement in trust
+    )
+
+
+def _whole(principal: object) -> bool:
+    return isinstance(principal, str) and (principal == "*" or ACCOUNT.fullmatch(principal) is not None)
+
+
+@dataclass
+class SessionGroups:
+    """Nodes that stand for all sessions that are alike, each with one of them."""
+
+    members: dict[Node, Node] = field(default_factory=dict)
+    """The session by which a group is judged, by the group's node."""
+    _by_key: dict[object, Node] = field(default_factory=dict)
+
+    def of(self, session: Node, role: Role, rights: Rights) -> Node | None:
+        """The group of a role's session with these rights; None where its own policies ask for its ARN."""
+        if any(each.key == ITS_ARN for statement in rights.statements() for each in statement.conditions):
+            return None
+        limits = tuple(tuple(each) for each in rights.limits)
+        key = (role.account, frozenset(role.tags.items()), tuple(rights.policies), limits)
+        if key not in self._by_key:
+            self._by_key[key] = Node(ALIKE, str(len(self._by_key)))
+            self.members[self._by_key[key]] = session
+        return self._by_key[key]
