@@ -19,7 +19,7 @@ setup: ## Make .venv what uv.lock says
 	@$(BOOTSTRAP)
 
 up: setup ## Start the sandbox, deploy foundation, dev and prod into it, and prove who gets in
-	@$(BIN)/python -m sandbox.up
+	@$(BIN)/python -m runner_platform_sandbox.up
 
 down: setup ## End everything that the sandbox started; its state stays on disk
 	@$(BIN)/runner-platform sandbox stop
@@ -28,7 +28,7 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist worksteal tests/unit
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/platform --ignore=sandbox/tests/running
 
 test: check tools ## Everything, with a sandbox of its own: minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'sandbox or processes or thorough'
@@ -42,7 +42,7 @@ preview: setup ## What would change in the sandbox: make preview STACK=prod
 	if [ "$(STACK)" = foundation ]; then cd foundation; fi && pulumi preview --stack $(STACK)
 
 tools: setup ## Build the sandbox's tools that PATH and the cache do not have
-	@$(BIN)/python -m sandbox.tools ensure
+	@$(BIN)/python -m runner_platform_sandbox.tools ensure
 
 clean: ## Remove reports and the caches of the checks
 	rm -rf reports .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import environment
-from sandbox.organization import PROJECT
-from sandbox.paths import Paths
-from sandbox.tools.result import Tools
+from runner_platform_sandbox import environment
+from runner_platform_sandbox.organization import PROJECT
+from runner_platform_sandbox.paths import Paths
+from runner_platform_sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +52,8 @@ def rounds(count: int, folder: Path) -> dict[str, list[float]]:
     empty.mkdir()
     (empty / "__main__.py").write_text(EMPTY)
     (empty / "Pulumi.yaml").write_text(PROJECT_FILE.format(venv=PROJECT / ".venv"))
-    up = [sys.executable, "-m", "sandbox.up"]
-    command = [sys.executable, "-m", "automation.cli"]
+    up = [sys.executable, "-m", "runner_platform_sandbox.up"]
+    command = [sys.executable, "-m", "runner_platform"]
     pulumi = str(Tools.find(paths).pulumi)
     seconds: dict[str, list[float]] = {"yardstick": [], "from nothing": [], "again": []}
     for number in range(count):

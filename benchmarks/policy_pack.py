@@ -16,18 +16,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from automation.gate.judge import POLICIES
-from automation.gate.process import PackProcess
-from automation.gate.shown import registered, requests
-from automation.rehearsal import rehearse
 from config import load, settings
 from config.capabilities import Level
 from policies.rules import RULES
+from runner_platform.check.judge import POLICIES
+from runner_platform.check.mock_run import rehearse
+from runner_platform.check.pack_process import PackProcess
+from runner_platform.check.shown import registered, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from automation.gate.shown import Shown
+    from runner_platform.check.shown import Shown
 
 STACK = "prod"
 OWN, BY_PAIR = 237, 31

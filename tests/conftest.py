@@ -1,10 +1,27 @@
-"""What every test may take for granted about its process."""
+"""What every test may take for granted about its process, and what the processes of one run share."""
 
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A shell starts background jobs with SIGINT ignored, and so does many a CI runner; every process that a test starts would inherit
 # that, and no Ctrl-C that a test sends would arrive.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mock_runs_for_all(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share mock runs between the processes of one run, in a folder below the one that all of them know."""
+    if worker_id != "master":
+        program.shared_folder = tmp_path_factory.getbasetemp().parent
+    yield
+    program.shared_folder = None

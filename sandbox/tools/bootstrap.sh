@@ -9,6 +9,8 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
 cd -- "$root"
+PYTHONPATH=$root/sandbox/src
+export PYTHONPATH
 
 new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
@@ -30,6 +32,6 @@ fi
 
 # -B: no __pycache__ of this Python beside those of the environment's own.
 if [ "$#" -eq 0 ]; then
-    exec "$python" -B -m sandbox.tools.bootstrap
+    exec "$python" -B -m runner_platform_sandbox.tools.bootstrap
 fi
-exec "$python" -B -m sandbox.tools "$@"
+exec "$python" -B -m runner_platform_sandbox.tools "$@"

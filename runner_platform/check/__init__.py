@@ -1,0 +1,1 @@
+"""Mock runs of the programs, and the policy pack in a process of its own."""

@@ -1,0 +1,122 @@
+"""The build context of the runner image: everything that `image/Containerfile` copies, from files and settings alone.
+
+Needs no cloud, no engine and no credentials, and writes the same bytes each time. Lock files are taken from where they already are:
+`uv.lock` of this program, and the Go modules that the sandbox is tried with. Leaves building to whoever has a builder.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from components.documents.config_toml import JOB_USER
+from components.documents.profiles import aws_config_text, class_profiles
+from config.load import ROOT
+from config.versions import RUNNER_IMAGE_TAG
+from runner_platform.errors import FailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from config.settings import Settings
+
+CONTAINERFILES = ("Containerfile", "builder.Containerfile")
+PROGRAM = 0o755
+FILE = 0o644
+NO_IDENTITY = "/usr/local/bin/no-identity"
+"""Baked program that says why a container has no AWS identity."""
+GO_SOURCES = ("go", "helm", "kubernetes", "opentofu", "pulumi", "pulumi-python")
+"""Folders of `sandbox/tools` with the lock files that the image's Go programs, and Go itself, are built from."""
+_LOCK_FILES = {"go.mod", "go.sum", "pyproject.toml", "uv.lock"}
+
+Files = dict[str, tuple[bytes, int]]
+"""Content and mode by path below the context."""
+
+
+def write(settings: Settings, folder: Path) -> list[str]:
+    """Write a stack's build context.
+
+    Args:
+        settings: the stack's.
+        folder: where to; made if it is not there.
+
+    Returns:
+        Paths below the folder, sorted.
+
+    Raises:
+        FailedError: the folder holds something already, or cannot be written.
+    """
+    files = context(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FailedError(f"{folder} is not empty; name a new folder, so that nothing stale gets into the image")
+        for path, (content, mode) in files.items():
+            _write(folder / path, content, mode)
+    except OSError as error:
+        raise FailedError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
+    return list(files)
+
+
+def context(settings: Settings) -> Files:
+    """Every file of a stack's build context, sorted by path."""
+    texts = {f"etc/classes/{name}/config": class_profiles(settings, name) for name in settings.runners} | {
+        "etc/aws/config": without_identity(settings)
+    }
+    files: Files = {path: (text.encode(), FILE) for path, text in texts.items()}
+    arguments = {"STACK": settings.stack, "VERSION": RUNNER_IMAGE_TAG, "USER_ID": str(JOB_USER)}
+    for name in CONTAINERFILES:
+        files[name] = (filled((ROOT / "image" / name).read_text(encoding="utf-8"), arguments).encode(), FILE)
+    for path, source in _sources():
+        files[path] = (source.read_bytes(), PROGRAM if os.access(source, os.X_OK) else FILE)
+    return dict(sorted(files.items()))
+
+
+def without_identity(settings: Settings) -> str:
+    """The AWS config of a container that brought none: every profile of every class refuses, and says why.
+
+    Without it SDKs would look further, for the node's role at the metadata service; with it they show the program's words.
+    """
+    accounts = {account for name in settings.runners for account in settings.accounts_of(name)}
+    keys = {"credential_process": NO_IDENTITY, "region": settings.organization.region}
+    return aws_config_text(
+        {"default": keys, "profile base": keys} | {f"profile {account}": keys for account in sorted(accounts)}
+    )
+
+
+def filled(text: str, arguments: dict[str, str]) -> str:
+    """A Containerfile whose arguments without a value got theirs; those that are not ours stay open, like the base image."""
+    lines = []
+    for line in text.splitlines():
+        word, _, name = line.partition(" ")
+        lines.append(f"ARG {name}={arguments[name]}" if word == "ARG" and name in arguments else line)
+    return "\n".join(lines) + "\n"
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    """Files that are copied as they are: path below the context, and where they lie in the project."""
+    image = ROOT / "image"
+    for part in ("bin", "build", "debian", "doctor"):
+        for file in sorted((image / part).iterdir()):
+            if file.is_file():
+                yield f"{part}/{file.name}", file
+    for family in ("python", "cli"):
+        yield f"probes/{family}/probe.py", image / "probes" / family / "probe.py"
+    for name in ("go.mod", "go.sum", "main.go"):
+        yield f"go-probe/{name}", image / "probes" / "go" / name
+    for source in GO_SOURCES:
+        for file in sorted((ROOT / "sandbox" / "tools" / source).iterdir()):
+            if file.name in _LOCK_FILES:
+                yield f"tools/{source}/{file.name}", file
+    yield "python/uv.txt", ROOT / "sandbox" / "tools" / "uv.txt"
+    for name in ("pyproject.toml", "uv.lock"):
+        yield f"python/{name}", ROOT / name
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    file.chmod(mode)
+    # Builders put the time of a file into its layer.
+    os.utime(file, (0, 0))

@@ -1,0 +1,1 @@
+"""What a branch changes: resources, access, costs, and the note of its merge request."""

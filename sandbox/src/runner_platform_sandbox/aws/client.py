@@ -1,0 +1,125 @@
+"""Speaks to the control routes of the AWS server.
+
+For the supervisor (organisation, issuers) and the Kubernetes part (clusters). AWS's own APIs are botocore's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from runner_platform_sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_SECONDS = 10.0
+
+
+class AwsAdminError(SandboxError):
+    """The AWS server refused a control request, or is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EksCluster:
+    """An EKS cluster as the AWS server keeps it."""
+
+    account: str
+    region: str
+    name: str
+    arn: str
+    version: str
+    """Kubernetes minor version, such as 1.35."""
+    status: str
+    """CREATING until `AwsAdmin.report` says otherwise, then ACTIVE or FAILED."""
+    issuer: str
+    """Issuer of service-account tokens; its last part is the cluster's unique id."""
+    service_cidr: str
+    auth_token: str
+    """Secret part of the path of the authentication webhook."""
+    endpoint: str
+    """URL of the API server, empty until reported."""
+    access_version: str
+    """Changes with every change of the cluster's access entries and their policies."""
+
+    @property
+    def id(self) -> str:
+        """The cluster's unique id: another cluster of the same name has another."""
+        return self.issuer.rpartition("/")[2]
+
+
+class AwsAdmin:
+    """Client of the control routes on the deployer's listener, such as http://127.0.0.1:4566."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base = base_url.rstrip("/")
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy stands between here and loopback
+
+    def ready(self, pid: int | None = None) -> bool:
+        """Whether the server answers and, where a process id is given, is that process: a port may have a stranger."""
+        try:
+            answer = self._session.get(f"{self._base}/_sandbox/health", timeout=_SECONDS)
+            said = answer.json() if answer.status_code == HTTPStatus.OK else {}
+        except (requests.RequestException, ValueError):
+            return False
+        return said.get("ready") is True and pid in {None, said.get("pid")}
+
+    def organization(self, declared: Mapping[str, Any]) -> None:
+        """Declare the organisation: who is a member, and the roles that every account has. Idempotent.
+
+        Args:
+            declared: `id` (such as o-example1234), `region`, `partition` (only `aws` exists in the sandbox),
+                `management` (id of the management account), `accounts` (names to 12-digit ids), `people` (optional:
+                ARNs of roles that stack files name, made so that the management account may assume them).
+        """
+        self._call("PUT", "/_sandbox/organization", declared)
+
+    def issuer(self, issuer: str, jwks: Mapping[str, Any]) -> None:
+        """Declare the keys that web-identity tokens of an issuer are checked against."""
+        self._call("PUT", "/_sandbox/issuers", {"issuer": issuer, "jwks": dict(jwks)})
+
+    def clusters(self) -> list[EksCluster]:
+        """Return every cluster of every account."""
+        names = [field.name for field in fields(EksCluster)]
+        found = self._call("GET", "/_sandbox/clusters")
+        return [EksCluster(**{name: one[name] for name in names}) for one in found]
+
+    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
+        """Say how a cluster's control plane is.
+
+        Args:
+            cluster: which one.
+            said: `status` (ACTIVE, CREATING or FAILED) and, where they are known, `endpoint` (URL of the API server),
+                `certificate_authority` (the PEM that signs it, base64), `jwks` (keys of service-account tokens).
+
+        Raises:
+            AwsAdminError: also when the cluster is gone.
+        """
+        self._call("PUT", _route(cluster), said)
+
+    def rbac(self, cluster: EksCluster, namespaces: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the RBAC manifests that give the cluster's access policies their rights in these namespaces."""
+        return list(self._call("GET", f"{_route(cluster)}/rbac?namespaces={','.join(namespaces)}"))
+
+    def save(self) -> None:
+        """Write the whole state to disk now; changes through AWS's APIs are written without this."""
+        self._call("POST", "/_sandbox/save")
+
+    def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            answer = self._session.request(method, self._base + route, json=body, timeout=_SECONDS)
+        except requests.RequestException as error:
+            raise AwsAdminError(
+                f"No AWS server at {self._base}: {error}", "Start the sandbox: `runner-platform sandbox start`"
+            ) from error
+        if answer.status_code != HTTPStatus.OK:
+            raise AwsAdminError(f"{method} {route}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+
+def _route(cluster: EksCluster) -> str:
+    return f"/_sandbox/clusters/{cluster.account}/{cluster.region}/{cluster.name}"

@@ -1,0 +1,95 @@
+"""`runner-platform sandbox`: start, stop, status, env, reset.
+
+Owns arguments, output and exit codes. Installed by the entry point `runner_platform.commands`. Standard output carries what was asked for (export lines, the table, JSON), everything
+else goes to standard error, so that `eval "$(runner-platform sandbox env)"` is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner_platform_sandbox import environment, lifecycle, lock, status, terminal
+from runner_platform_sandbox.errors import INTERRUPTED, SandboxError
+from runner_platform_sandbox.paths import Paths
+from runner_platform_sandbox.prepare import prepared
+from runner_platform_sandbox.terminal import sayer, show_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+app = typer.Typer(name="sandbox", help="The cloud on this machine.", no_args_is_help=True)
+
+
+@app.command()
+def start() -> None:
+    """Start the sandbox, or find it running; what it kept is used."""
+    with _reported() as console, lock.held(Paths.from_environment()):
+        current = prepared(Paths.from_environment(), console)
+        say = sayer(console)
+        say(f"the sandbox runs: {len(current.processes) + 1} processes, AWS on 127.0.0.1:{current.ports.aws}")
+        say('use it with: eval "$(runner-platform sandbox env)"')
+
+
+@app.command()
+def stop() -> None:
+    """End every process that the sandbox started; what it keeps on disk stays."""
+    paths = Paths.from_environment()
+    with _reported() as console, lock.held(paths):
+        say = sayer(console)
+        ended = lifecycle.stop(paths, say)
+        say(f"{ended} processes ended; `runner-platform sandbox start` goes on" if ended else "nothing ran")
+
+
+@app.command("status")
+def show_status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
+) -> None:
+    """Show every process, port and its memory, and every cluster. Exit code 1 when something is not fine."""
+    with _reported():
+        found = status.report(Paths.from_environment())
+        if as_json:
+            typer.echo(json.dumps(found.document(), indent=2))
+        else:
+            terminal.console().print(status.render(found))
+        if not found.fine:
+            raise typer.Exit(1)
+
+
+@app.command()
+def env() -> None:
+    """Print export lines for `eval`: with them pulumi, aws, kubectl and helm talk to the sandbox."""
+    with _reported():
+        typer.echo(environment.shell(environment.variables(Paths.from_environment())), nl=False)
+
+
+@app.command()
+def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop and start clean: AWS, clusters and the states of all stacks are removed. Built tools stay."""
+    paths = Paths.from_environment()
+    with _reported() as console, lock.held(paths):
+        say = sayer(console)
+        say(f"everything in {paths.root} goes, the states of the stacks deployed into it too")
+        if not yes:
+            typer.confirm("Remove it?", abort=True, err=True)
+        lifecycle.reset(paths, say)
+        say("the sandbox is empty")
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[Console]:
+    """Turn errors into a sentence on standard error and the right exit code."""
+    console = terminal.console(stderr=True)
+    try:
+        yield console
+    except SandboxError as error:
+        show_error(console, error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None

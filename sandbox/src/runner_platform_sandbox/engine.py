@@ -1,0 +1,83 @@
+"""The engine's home in the sandbox: a plugin folder with the stand-in providers, and the file backend.
+
+The real engine finds a provider as an executable `plugins/resource-<name>-v<version>/pulumi-resource-<name>` of its
+home, the version being that of the program's own SDK. Here that is a launcher of three lines. Leaves out running the
+engine (`runner_platform_sandbox.engine_run`) and what the providers do (`runner_platform_sandbox.providers`).
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from runner_platform_sandbox import state
+from runner_platform_sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runner_platform_sandbox.paths import Paths
+    from runner_platform_sandbox.tools.result import Tools
+
+STAND_INS: Final = ("aws", "gitlab", "kubernetes")
+"""Providers that the sandbox plays; each is a package `runner_platform_sandbox.providers.<name>` and has an SDK `pulumi-<name>`."""
+
+
+def prepare(paths: Paths, tools: Tools, venv: Path) -> list[Path]:
+    """Make the engine's home what this environment needs; what is right already is left alone.
+
+    Args:
+        paths: Which sandbox.
+        tools: The engine and its companions.
+        venv: The project's environment: the launchers run its Python.
+
+    Returns:
+        The folders to put on PATH before the person's own: engine, language host and the other tools.
+
+    Raises:
+        SandboxError: A Python SDK is missing, or the home cannot be written.
+    """
+    plugins = paths.pulumi_home / "plugins"
+    try:
+        paths.backend.mkdir(parents=True, exist_ok=True)
+        plugins.mkdir(parents=True, exist_ok=True)
+        for name in STAND_INS:
+            _install(plugins, name, venv)
+    except OSError as error:
+        raise SandboxError(
+            f"the engine's home {paths.pulumi_home} cannot be written: {error.strerror or error}",
+            "free some space there, or set RUNNER_PLATFORM_SANDBOX to another folder",
+        ) from error
+    return tools.path_folders()
+
+
+def launcher(name: str, venv: Path) -> str:
+    """Return the script that the engine starts as the provider's plugin.
+
+    Python is isolated (`-I`): the engine starts plugins in the program's folder, whose own modules and PYTHON variables
+    must not reach the provider.
+    """
+    python = shlex.quote(str(venv / "bin" / "python"))
+    return f'#!/bin/sh\n# Stand-in for the {name} provider.\nexec {python} -I -m runner_platform_sandbox.providers.{name} "$@"\n'
+
+
+def _install(plugins: Path, name: str, venv: Path) -> None:
+    folder = plugins / f"resource-{name}-v{_sdk_version(name)}"
+    # Launchers of an SDK that was replaced: the engine would take the newest when a program names no version.
+    for other in plugins.glob(f"resource-{name}-v*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(exist_ok=True)
+    file = folder / f"pulumi-resource-{name}"
+    text = launcher(name, venv)
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        state.replace(file, text, mode=0o755)
+
+
+def _sdk_version(name: str) -> str:
+    try:
+        return metadata.version(f"pulumi-{name}")
+    except metadata.PackageNotFoundError as error:
+        raise SandboxError(f"the Python package pulumi-{name} is not installed", "run `make setup`") from error

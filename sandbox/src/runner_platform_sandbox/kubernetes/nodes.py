@@ -1,0 +1,241 @@
+"""The small Karpenter: nodes for pods that wait, and no nodes without pods.
+
+Owns the decisions: which pods wait for a node, where they will fit, what to launch, what is empty or too old. Leaves
+out the choice among types (`pools.py`), the going (`termination.py`), status (`pool_status.py`), and what EKS's own
+controller does beyond that: consolidation of half-empty nodes, drift, spot interruption, static pools, start-up
+taints (never set here, since the daemons that would lift them do not run).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from runner_platform_sandbox.kubernetes.auto_mode import KARPENTER
+from runner_platform_sandbox.kubernetes.errors import ConflictError
+from runner_platform_sandbox.kubernetes.node_objects import claim_status, is_leaving, node_claim, node_name, node_of
+from runner_platform_sandbox.kubernetes.placement import requests, selects, tolerates, waits_for_node
+from runner_platform_sandbox.kubernetes.pool_status import PoolStatus, now_text
+from runner_platform_sandbox.kubernetes.pools import POOL_LABEL, Offer, Pool, first_choice
+from runner_platform_sandbox.kubernetes.quantities import Amounts, add, fits
+from runner_platform_sandbox.kubernetes.termination import Terminator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner_platform_sandbox.kubernetes.client import KubeClient
+    from runner_platform_sandbox.kubernetes.copies import Copies
+    from runner_platform_sandbox.kubernetes.snapshot import Snapshot
+
+Body = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
+_IDLE_SECONDS = 30.0
+_SOON_SECONDS = 1.0
+_REFUSED_AFTER_SECONDS = 10.0
+"""A pod that the scheduler still leaves out of a ready node with room has a reason that we do not know."""
+_MAX_REFUSALS = 3
+
+
+@dataclass
+class _Nomination:
+    """Where a waiting pod will go, as we think."""
+
+    node: str
+    wanted: Amounts
+    since: float
+    refused: set[str] = field(default_factory=set)
+
+
+class NodeLoop:
+    """One round of decisions at a time; state between rounds is only what can be lost.
+
+    Args:
+        client: Reaches the cluster.
+        copies: Local copies of the kinds that matter.
+        region: Region of the cluster, for zones.
+    """
+
+    def __init__(self, client: KubeClient, copies: Copies, region: str) -> None:
+        self._client = client
+        self._copies = copies
+        self._region = region
+        self._terminator = Terminator(client)
+        self._status = PoolStatus(client)
+        self._nominations: dict[str, _Nomination] = {}
+        self._empty_since: dict[str, float] = {}
+        self._pools: dict[tuple[str, int, str, int], Pool] = {}
+
+    def round(self) -> float:
+        """Decide once over the whole state; returns seconds until the next round is due."""
+        if not self._copies.synced:
+            return _SOON_SECONDS
+        snapshot = self._copies.snapshot()
+        pools = self._ready_pools(snapshot)
+        self._status.run(snapshot)
+        waiting = self._terminator.run(snapshot)
+        self._register(snapshot)
+        self._provision(snapshot, pools)
+        pause = self._disrupt(snapshot, pools)
+        return min(pause, _SOON_SECONDS if waiting or self._nominations else _IDLE_SECONDS)
+
+    # -- launching ----------------------------------------------------------------------------------------------------
+
+    def _register(self, snapshot: Snapshot) -> None:
+        """Let the nodes of new claims join; a claim whose node was there and is not any more goes."""
+        for claim in snapshot.claims:
+            if claim["metadata"].get("deletionTimestamp") or node_name(claim) in snapshot.nodes:
+                continue
+            if (claim.get("status") or {}).get("nodeName"):
+                self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
+            else:
+                self._join(claim)
+
+    def _join(self, claim: Body) -> Body:
+        node = node_of(claim)
+        try:
+            made = self._client.create(node)
+        except ConflictError:
+            made = self._client.get("v1", "Node", node["metadata"]["name"])
+        self._copies.nodes.put(made)
+        status = claim_status(claim, now_text())
+        name = claim["metadata"]["name"]
+        body = self._client.patch(KARPENTER, "NodeClaim", name, None, {"status": status}, subresource="status")
+        self._copies.claims.put(body)
+        return made
+
+    def _provision(self, snapshot: Snapshot, pools: list[Pool]) -> None:
+        waiting = {pod["metadata"]["uid"]: pod for pod in snapshot.pods if waits_for_node(pod)}
+        self._review(snapshot, waiting)
+        used = {pool.name: snapshot.used(pool.name) for pool in pools}
+        nodes = [each for each in snapshot.nodes.values() if POOL_LABEL in each["metadata"]["labels"]]
+        rooms = {node["metadata"]["name"]: self._room(node, snapshot) for node in nodes if not is_leaving(node)}
+        for uid, pod in sorted(waiting.items(), key=lambda item: item[1]["metadata"]["creationTimestamp"]):
+            known = self._nominations.get(uid)
+            if known is not None and known.node:
+                continue
+            refused = known.refused if known else set()
+            wanted = requests(pod)
+            name = _existing(pod, wanted, [each for each in nodes if each["metadata"]["name"] not in refused], rooms)
+            if name is None and len(refused) < _MAX_REFUSALS:
+                choice = first_choice(pools, pod, wanted, used)
+                if choice is None:
+                    continue
+                node = self._launch(*choice, wanted)
+                nodes.append(node)
+                name = node["metadata"]["name"]
+                rooms[name] = dict(choice[1].allocatable)
+                used[choice[0].name] = add(used[choice[0].name], {**choice[1].capacity, "nodes": 1})
+            if name is not None:
+                rooms[name] = add(rooms[name], {key: -value for key, value in wanted.items()})
+                self._nominations[uid] = _Nomination(name, wanted, time.monotonic(), refused)
+
+    def _launch(self, pool: Pool, offer: Offer, wanted: Amounts) -> Body:
+        claim = self._client.create(node_claim(pool, offer, wanted))
+        self._copies.claims.put(claim)
+        _LOG.info("launching %s (%s) for pool %s", claim["metadata"]["name"], offer.instance.name, pool.name)
+        return self._join({"apiVersion": KARPENTER, "kind": "NodeClaim", **claim})
+
+    def _review(self, snapshot: Snapshot, waiting: Mapping[str, Body]) -> None:
+        """Forget nominations of pods that are placed or gone, and of nodes that are gone or were refused."""
+        for uid, known in list(self._nominations.items()):
+            if uid not in waiting:
+                del self._nominations[uid]
+                continue
+            node = snapshot.nodes.get(known.node)
+            if node is None or is_leaving(node):
+                known.node = ""
+            elif _is_ready(node) and time.monotonic() - known.since > _REFUSED_AFTER_SECONDS:
+                known.refused.add(known.node)
+                known.node = ""
+
+    def _room(self, node: Body, snapshot: Snapshot) -> Amounts:
+        room = snapshot.free(node)
+        for known in self._nominations.values():
+            if known.node == node["metadata"]["name"]:
+                room = add(room, {key: -value for key, value in known.wanted.items()})
+        return room
+
+    # -- taking down --------------------------------------------------------------------------------------------------
+
+    def _disrupt(self, snapshot: Snapshot, pools: list[Pool]) -> float:
+        """Delete claims that are empty or old; returns seconds until the next one could be due."""
+        now, pause = time.monotonic(), _IDLE_SECONDS
+        nominated = {known.node for known in self._nominations.values()}
+        for pool in pools:
+            claims = snapshot.claims_of(pool.name)
+            disrupted = sum(1 for claim in claims if claim["metadata"].get("deletionTimestamp"))
+            for claim in claims:
+                node = snapshot.nodes.get(node_name(claim))
+                if claim["metadata"].get("deletionTimestamp") or node is None:
+                    continue
+                if pool.expire_after is not None and _age(claim) > pool.expire_after:
+                    _LOG.info("removing %s: expired", claim["metadata"]["name"])  # budgets do not govern expiry
+                    self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
+                    continue
+                busy = node_name(claim) in nominated or bool(snapshot.work_on(node_name(claim)))
+                left = self._empty_for(claim, pool, busy=busy, now=now)
+                if left is None:
+                    continue
+                if left > 0:
+                    pause = min(pause, left)
+                elif pool.disruptable(len(claims), disrupted, "Empty"):
+                    self._empty_since.pop(claim["metadata"]["uid"], None)
+                    if self._terminator.remove_if_empty(claim, node):
+                        _LOG.info("removing %s: empty", claim["metadata"]["name"])
+                        disrupted += 1
+        return pause
+
+    def _empty_for(self, claim: Body, pool: Pool, *, busy: bool, now: float) -> float | None:
+        """Seconds until a claim has been empty for long enough; None if it is busy or may stay."""
+        uid = claim["metadata"]["uid"]
+        if busy or pool.consolidate_after is None:
+            self._empty_since.pop(uid, None)
+            return None
+        return self._empty_since.setdefault(uid, now) + pool.consolidate_after - now
+
+    # -- pools --------------------------------------------------------------------------------------------------------
+
+    def _ready_pools(self, snapshot: Snapshot) -> list[Pool]:
+        """Pools that may launch; their offers are computed once for each version of pool and class."""
+        found = {}
+        for body in snapshot.pools:
+            reference = body["spec"]["template"]["spec"]["nodeClassRef"]
+            node_class = snapshot.classes.get(reference["name"])
+            if node_class is None or body["metadata"].get("deletionTimestamp"):
+                continue
+            if node_class["metadata"].get("deletionTimestamp") or "replicas" in body["spec"]:
+                continue
+            own, other = body["metadata"], node_class["metadata"]
+            key = (own["uid"], own["generation"], other["uid"], other["generation"])
+            zones = [f"{self._region}{letter}" for letter in "abc"]
+            found[key] = self._pools.get(key) or Pool(
+                body=body, node_class=node_class, region=self._region, zones=zones
+            )
+        self._pools = found
+        return list(found.values())
+
+
+def _existing(pod: Body, wanted: Amounts, nodes: list[Body], rooms: Mapping[str, Amounts]) -> str | None:
+    for node in nodes:
+        name = node["metadata"]["name"]
+        if name not in rooms or not fits(wanted, rooms[name]):
+            continue
+        taints = [
+            each for each in node["spec"].get("taints") or [] if not each["key"].startswith("node.kubernetes.io/")
+        ]
+        if tolerates(pod, taints) and selects(pod, node["metadata"]["labels"], name):
+            return str(name)
+    return None
+
+
+def _is_ready(node: Body) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _age(claim: Body) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(claim["metadata"]["creationTimestamp"])).total_seconds()

@@ -1,0 +1,145 @@
+"""HTTP to one API server: sessions, credentials on each request, patience with a server that says "later".
+
+Knows nothing about kinds; `client.py` does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from runner_platform_sandbox.kubernetes.connection import Connection, TlsAdapter
+from runner_platform_sandbox.kubernetes.errors import ApiError, UnauthorizedError, UnreachableError, error_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 60.0
+_MAX_WAITS = 30
+_PATIENT = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""A custom resource's storage answers 429 for a moment after its definition is established."""
+
+
+class Transport:
+    """A session with one API server; safe to share between threads.
+
+    Args:
+        connection: Address and credentials. If its token source has a method `invalidate`, it is told of a 401 and
+            asked once more.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy or a netrc of the person must not see cluster credentials
+        self._session.mount("https://", TlsAdapter(connection.ssl_context()))
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Close idle connections and end the patience of calls that are waiting to try again."""
+        self._closing.set()
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        patient: bool = True,
+    ) -> dict[str, Any]:
+        """Send one request and return the JSON answer; text answers come as `{"text": ...}`.
+
+        With `patient`, a 429 or 503 that names a time is waited for, up to 30 times.
+
+        Raises:
+            ApiError: The server refused; the subclass says how.
+            UnreachableError: No connection.
+        """
+        response = self.send(method, path, query=query, body=body, content_type=content_type, patient=patient)
+        try:
+            if response.headers.get("Content-Type", "").split(";")[0].endswith("json"):
+                return dict(response.json())
+            return {"text": response.text}
+        finally:
+            response.close()
+
+    def send(self, method: str, path: str, *, patient: bool = True, **arguments: Any) -> requests.Response:
+        """Send one request, as `request`, and return the open response; `stream=True` leaves its body unread."""
+        renewed = False
+        for attempt in range(_MAX_WAITS):
+            try:
+                return self._send_once(method, path, **arguments)
+            except UnauthorizedError:
+                invalidate = getattr(self.connection.token, "invalidate", None)
+                if invalidate is None or renewed:
+                    raise
+                invalidate()
+                renewed = True
+            except ApiError as error:
+                named = error.status in _PATIENT and error.retry_after is not None
+                if not patient or not named or attempt == _MAX_WAITS - 1:
+                    raise
+                if self._closing.wait(float(error.retry_after or 0)):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        stream: bool = False,
+    ) -> requests.Response:
+        headers = {"Accept": "application/json, */*;q=0.5"}  # the key document has a media type of its own
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = json.dumps(body).encode()
+        if self.connection.token is not None:
+            headers["Authorization"] = f"Bearer {self.connection.token()}"
+        parameters = {key: _query_text(value) for key, value in (query or {}).items() if value is not None}
+        try:
+            response = self._session.request(
+                method,
+                self.connection.server + path,
+                params=parameters,
+                data=data,
+                headers=headers,
+                stream=stream,
+                timeout=(_CONNECT_SECONDS, None if stream else _READ_SECONDS),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise UnreachableError(f"{method} {self.connection.server}{path}: {error}") from error
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(response, f"{method} {path}")
+        return response
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refusal(response: requests.Response, action: str) -> ApiError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict) or "message" not in body:
+        body = {"message": response.text.strip() or response.reason}
+    error = error_for(response.status_code, body, action)
+    if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
+        error.retry_after = int(response.headers["Retry-After"])
+    response.close()
+    return error

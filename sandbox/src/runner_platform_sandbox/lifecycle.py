@@ -1,0 +1,193 @@
+"""Start, stop and reset of a sandbox as a whole.
+
+Owns the detached start of the supervisor, waiting for it, ending what an earlier one left behind, and emptying the
+root. Leaves out the lock, which the commands take (`runner_platform_sandbox.lock`), and everything that the supervisor does itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from runner_platform_sandbox import disk, ports, processes, state
+from runner_platform_sandbox.errors import SandboxError
+from runner_platform_sandbox.processes import ProcessId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runner_platform_sandbox.paths import Paths
+
+PROCESS_NAME: Final = "supervisor"
+START_SECONDS: Final = 90.0
+STOP_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.1
+_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "RUNNER_PLATFORM_CHART_REPOSITORY")
+"""What the sandbox's own processes inherit; nothing of the person's AWS, Kubernetes or home settings."""
+
+
+def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> state.State:
+    """Start the sandbox, or find it running.
+
+    Args:
+        paths: Which sandbox.
+        progress: Takes a phrase for each step.
+
+    Returns:
+        The state once AWS answers and each cluster that it knows is up, or has failed.
+
+    Raises:
+        SandboxError: A port is taken, the disk is full, a part does not start; names it.
+    """
+    current = state.read(paths)
+    if current is not None and current.running and not current.given_up:
+        return _wait_ready(paths, _log(paths))
+    fresh = current is None
+    _make_folders(paths)
+    disk.require_space(paths, disk.NEW if fresh else disk.KEPT)
+    if current is not None:
+        if current.running:
+            progress("the sandbox had given up on a part of itself and is started again")
+        stop(paths, progress)
+        current = state.read(paths)
+    if current is None:
+        current = state.State(run_id=secrets.token_hex(4), ports=ports.choose())
+    ports.require_free(current.ports)
+    current.failure, current.ready, current.supervisor = "", False, None
+    state.write(paths, current)
+    progress("starting a new sandbox" if fresh else "starting the sandbox with its kept state")
+    supervisor = _spawn(paths)
+    return _wait_ready(paths, _log(paths), supervisor)
+
+
+def stop(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> int:
+    """End every process that the sandbox started, and only those; what it keeps on disk stays.
+
+    Returns:
+        How many processes were ended; 0 when nothing ran.
+
+    Raises:
+        SandboxError: Something could not be ended; names it.
+    """
+    ended = _end_all(paths, progress)
+    final = state.read(paths)
+    if final is not None:
+        final.supervisor, final.processes, final.clusters, final.ready = None, [], [], False
+        state.write(paths, final)
+    return ended
+
+
+def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
+    current = state.read(paths)
+    if current is None:
+        return 0
+    ended = 0
+    supervisor = current.supervisor
+    if supervisor is not None and supervisor.identity.alive:
+        ended += len(processes.family(supervisor.identity))
+        progress(f"stopping {ended} processes, clusters first")
+        processes.end(supervisor.identity, patience=STOP_SECONDS)
+    return ended + _end_leftovers(paths, current, progress)
+
+
+def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Stop and empty the root: AWS, clusters and stack states go; built tools stay.
+
+    Raises:
+        SandboxError: Something cannot be stopped or removed.
+    """
+    _end_all(paths, progress)  # writes nothing, so that it works where the disk is full
+    for entry in sorted(paths.root.iterdir()) if paths.root.is_dir() else []:
+        if entry == paths.lock_file:
+            continue  # held right now
+        try:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        except OSError as error:
+            raise SandboxError(f"cannot remove {entry}: {error.strerror}", "remove it yourself") from error
+
+
+def child_environment(paths: Paths) -> dict[str, str]:
+    """Environment of what the sandbox starts: own HOME, nothing that could reach a real cloud."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return kept | {
+        "HOME": str(paths.home),
+        "RUNNER_PLATFORM_CACHE": str(paths.cache),
+        "RUNNER_PLATFORM_SANDBOX": str(paths.root),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _spawn(paths: Paths) -> ProcessId:
+    with _log(paths).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runner_platform_sandbox.supervisor"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=paths.root,
+            env=child_environment(paths),
+            start_new_session=True,
+        )
+    known = ProcessId.of(process.pid)
+    if known is None:
+        raise SandboxError("the supervisor ended at once", f"see {_log(paths)}")
+    return known
+
+
+def _wait_ready(paths: Paths, log: Path, supervisor: ProcessId | None = None) -> state.State:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        current = state.read(paths)
+        if current is not None and current.failure:
+            raise SandboxError(f"the sandbox did not start: {current.failure}", f"its log is {log}")
+        if current is not None and current.ready and all(one.status != "CREATING" for one in current.clusters):
+            return current
+        known = supervisor or (current.supervisor.identity if current and current.supervisor else None)
+        if known is not None and not known.alive:
+            raise SandboxError(f"the supervisor ended before the sandbox was ready: {_last_line(log)}", f"see {log}")
+        time.sleep(_POLL_SECONDS)
+    raise SandboxError(f"the sandbox was not ready after {START_SECONDS:.0f} s: {_last_line(log)}", f"see {log}")
+
+
+def _end_leftovers(paths: Paths, current: state.State, progress: Callable[[str], None]) -> int:
+    """End what a killed supervisor left: recorded processes last started first, then the rest of its session."""
+    recorded = [process for process in reversed(current.processes) if process.identity.alive]
+    for process in recorded:
+        progress(f"ending {process.name} (process {process.pid}), which an earlier run left behind")
+        processes.end(process.identity, patience=PATIENCE_SECONDS)
+    unrecorded = []
+    if current.supervisor is not None:
+        unrecorded = processes.in_session(current.supervisor.pid, paths.root)
+    for process_id in unrecorded:
+        processes.end(process_id, patience=PATIENCE_SECONDS)
+    left = [process.name for process in current.processes if process.identity.alive]
+    if left:
+        raise SandboxError(f"could not end {', '.join(left)}", "see whether you may signal those processes")
+    return len(recorded) + len(unrecorded)
+
+
+def _make_folders(paths: Paths) -> None:
+    for folder in (paths.root, paths.home, paths.bin, paths.aws, paths.clusters, paths.backend, paths.logs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SandboxError(f"cannot make {folder}: {error.strerror}", disk.REMEDY) from error
+
+
+def _log(paths: Paths) -> Path:
+    return paths.logs / "supervisor.log"
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return "it wrote no log"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")

@@ -1,0 +1,225 @@
+"""Elastic addresses, NAT gateways, flow logs.
+
+Owns these types. Leaves out regional and private NAT gateways with several addresses, and addresses that a program
+attaches to instances. Source: https://www.pulumi.com/registry/packages/aws/api-docs/ec2/.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from runner_platform_sandbox.providers.aws.ec2 import Ec2Handler, retag
+from runner_platform_sandbox.providers.aws.resource import Call, one_of
+from runner_platform_sandbox.providers.aws.tags import as_map
+from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.validation import Failure
+
+_NAT_SECONDS = 600.0
+_MONITORED = {
+    "vpcId": "VPC",
+    "subnetId": "Subnet",
+    "eniId": "NetworkInterface",
+    "transitGatewayId": "TransitGateway",
+    "transitGatewayAttachmentId": "TransitGatewayAttachment",
+}
+
+
+class Eip(Ec2Handler):
+    """An elastic address. Its id is the allocation id."""
+
+    token = "aws:ec2/eip:Eip"  # noqa: S105 - a type token
+    kind = "elastic-ip"
+    immutable = frozenset({"domain", "networkBorderGroup", "publicIpv4Pool"})
+    computed = frozenset({"domain", "instance", "networkBorderGroup", "networkInterface", "publicIpv4Pool"})
+    modelled = frozenset({"domain", "networkBorderGroup", "publicIpv4Pool"})
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        answer = call.client("ec2").call(
+            "allocate_address",
+            Domain=inputs.get("domain", "vpc"),
+            NetworkBorderGroup=inputs.get("networkBorderGroup"),
+            PublicIpv4Pool=inputs.get("publicIpv4Pool"),
+            TagSpecifications=self.tag_specifications(inputs),
+        )
+        return str(answer["AllocationId"])
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        address = self.find(call, "describe_addresses", "Addresses", AllocationIds=[identifier])
+        if address is None:
+            return None
+        public = address["PublicIp"]
+        suffix = "compute-1" if call.region == "us-east-1" else f"{call.region}.compute"
+        return {
+            "allocationId": identifier,
+            "arn": call.arn("ec2", f"elastic-ip/{identifier}"),
+            "associationId": address.get("AssociationId") or "",
+            "domain": address.get("Domain", "vpc"),
+            "instance": address.get("InstanceId") or "",
+            "networkBorderGroup": address.get("NetworkBorderGroup") or call.region,
+            "networkInterface": address.get("NetworkInterfaceId") or "",
+            "privateIp": address.get("PrivateIpAddress") or "",
+            "publicDns": f"ec2-{public.replace('.', '-')}.{suffix}.amazonaws.com",
+            "publicIp": public,
+            "publicIpv4Pool": address.get("PublicIpv4Pool") or "amazon",
+            "tags": as_map(address.get("Tags")),
+        }
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        self.remove(call, "release_address", AllocationId=identifier)
+
+
+class NatGateway(Ec2Handler):
+    """A NAT gateway in one subnet. Making and deleting one takes AWS a minute or two, so both wait."""
+
+    token = "aws:ec2/natGateway:NatGateway"  # noqa: S105 - a type token
+    kind = "natgateway"
+    immutable = frozenset({"allocationId", "connectivityType", "privateIp", "subnetId"})
+    defaults: ClassVar[Mapping[str, Any]] = {"connectivityType": "public"}
+    computed = frozenset({"availabilityMode", "privateIp", "secondaryPrivateIpAddressCount", "vpcId"})
+    modelled = frozenset({"allocationId", "connectivityType", "privateIp", "subnetId"})
+
+    @override
+    def check(self, inputs: Properties) -> list[Failure]:
+        public = inputs.get("connectivityType") == "public"
+        needed = ["subnetId", "allocationId"] if public else ["subnetId"]
+        return [Failure(name, "is required for such a NAT gateway") for name in needed if inputs.get(name) is None]
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        answer = call.client("ec2").call(
+            "create_nat_gateway",
+            SubnetId=inputs["subnetId"],
+            AllocationId=inputs.get("allocationId"),
+            ConnectivityType=inputs["connectivityType"],
+            PrivateIpAddress=inputs.get("privateIp"),
+            TagSpecifications=self.tag_specifications(inputs),
+        )
+        return str(answer["NatGateway"]["NatGatewayId"])
+
+    @override
+    def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
+        def ready() -> bool:
+            gateway = self._describe(call, identifier) or {}
+            if gateway.get("State") == "failed":
+                reason = gateway.get("FailureMessage") or "no reason given"
+                raise ProviderError(f"NAT gateway {identifier} failed: {reason}; run the command again to replace it")
+            return gateway.get("State") == "available"
+
+        call.wait_until(ready, f"NAT gateway {identifier} to become available", _NAT_SECONDS)
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        gateway = self._describe(call, identifier)
+        if gateway is None or gateway.get("State") in {"deleting", "deleted", "failed"}:
+            return None
+        addresses = gateway.get("NatGatewayAddresses") or [{}]
+        primary = next((item for item in addresses if item.get("IsPrimary")), addresses[0])
+        allocation = primary.get("AllocationId") or known.get("allocationId")
+        return {
+            "allocationId": allocation,
+            "associationId": primary.get("AssociationId") or "",
+            "availabilityMode": "zonal",
+            "connectivityType": gateway.get("ConnectivityType", "public"),
+            "networkInterfaceId": primary.get("NetworkInterfaceId") or "",
+            "privateIp": primary.get("PrivateIp") or "",
+            "publicIp": primary.get("PublicIp") or self._public_ip(call, allocation),
+            "subnetId": gateway["SubnetId"],
+            "tags": as_map(gateway.get("Tags")),
+            "vpcId": gateway.get("VpcId"),
+        }
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        self.remove(call, "delete_nat_gateway", NatGatewayId=identifier)
+
+        def gone() -> bool:
+            gateway = self._describe(call, identifier)
+            return gateway is None or gateway.get("State") == "deleted"
+
+        call.wait_until(gone, f"NAT gateway {identifier} to be gone", _NAT_SECONDS)
+
+    def _describe(self, call: Call, identifier: str) -> Properties | None:
+        return self.find(call, "describe_nat_gateways", "NatGateways", NatGatewayIds=[identifier])
+
+    def _public_ip(self, call: Call, allocation: str | None) -> str:
+        """AWS names the public address with the gateway; some servers only with the allocation."""
+        if not allocation:
+            return ""
+        address = self.find(call, "describe_addresses", "Addresses", AllocationIds=[allocation])
+        return str((address or {}).get("PublicIp", ""))
+
+
+class FlowLog(Ec2Handler):
+    """A flow log. Only its tags can be changed."""
+
+    token = "aws:ec2/flowLog:FlowLog"  # noqa: S105 - a type token
+    kind = "vpc-flow-log"
+    defaults: ClassVar[Mapping[str, Any]] = {"logDestinationType": "cloud-watch-logs", "maxAggregationInterval": 600}
+    computed = frozenset({"logFormat"})
+    modelled = frozenset(
+        {*_MONITORED, *defaults, *computed, "deliverCrossAccountRole", "iamRoleArn", "logDestination", "trafficType"}
+    )
+    immutable = modelled
+
+    @override
+    def check(self, inputs: Properties) -> list[Failure]:
+        return one_of(inputs, *_MONITORED)
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        monitored = next(name for name in _MONITORED if inputs.get(name))
+        destination = inputs.get("logDestination")
+        answer = call.client("ec2").call(
+            "create_flow_logs",
+            ResourceIds=[inputs[monitored]],
+            ResourceType=_MONITORED[monitored],
+            TrafficType=inputs.get("trafficType"),
+            LogDestinationType=inputs["logDestinationType"],
+            LogDestination=destination.removesuffix(":*") if destination else None,
+            DeliverLogsPermissionArn=inputs.get("iamRoleArn"),
+            DeliverCrossAccountRole=inputs.get("deliverCrossAccountRole"),
+            LogFormat=inputs.get("logFormat"),
+            MaxAggregationInterval=inputs["maxAggregationInterval"],
+            TagSpecifications=self.tag_specifications(inputs),
+        )
+        for failed in answer.get("Unsuccessful", []):
+            reason = failed["Error"].get("Message") or failed["Error"].get("Code")
+            raise ProviderError(f"no flow log for {failed.get('ResourceId')}: {reason}")
+        return str(answer["FlowLogIds"][0])
+
+    @override
+    def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
+        retag(call, identifier, inputs)  # not every AWS server takes the tags with the creation
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        flow = self.find(call, "describe_flow_logs", "FlowLogs", FlowLogIds=[identifier])
+        if flow is None:
+            return None
+        prefixes = {
+            "vpc-": "vpcId",
+            "subnet-": "subnetId",
+            "eni-": "eniId",
+            "tgw-attach-": "transitGatewayAttachmentId",
+        }
+        monitored = next((name for start, name in prefixes.items() if flow["ResourceId"].startswith(start)), "vpcId")
+        return {
+            monitored: flow["ResourceId"],
+            "arn": call.arn("ec2", f"vpc-flow-log/{identifier}"),
+            "deliverCrossAccountRole": flow.get("DeliverCrossAccountRole") or known.get("deliverCrossAccountRole"),
+            "iamRoleArn": flow.get("DeliverLogsPermissionArn") or known.get("iamRoleArn"),
+            "logDestination": flow.get("LogDestination") or known.get("logDestination"),
+            "logDestinationType": flow.get("LogDestinationType", "cloud-watch-logs"),
+            "logFormat": flow.get("LogFormat"),
+            "maxAggregationInterval": int(flow.get("MaxAggregationInterval", 600)),
+            "tags": as_map(flow.get("Tags")),
+            "trafficType": flow.get("TrafficType"),
+        }
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        self.remove(call, "delete_flow_logs", FlowLogIds=[identifier])

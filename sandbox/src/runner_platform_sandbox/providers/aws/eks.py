@@ -1,0 +1,272 @@
+"""EKS clusters.
+
+Owns `Cluster` and the shape in which its data come back; access is in `eks_access`. Leaves out Outposts, hybrid nodes
+(`remoteNetworkConfig`), the component tuning of `kube…Config` and the deprecated `defaultAddonsToRemoves`.
+Source: https://www.pulumi.com/registry/packages/aws/api-docs/eks/cluster/.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from typing_extensions import override
+
+from runner_platform_sandbox.providers.aws.naming import AutoName
+from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws.session import AwsError
+from runner_platform_sandbox.providers.aws.shapes import timestamp
+from runner_platform_sandbox.providers.aws.tags import changes, own
+from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.validation import Failure
+
+GONE: Final = {"ResourceNotFoundException"}
+_SECONDS: Final = 300.0
+_AUTO_MODE: Final = ("computeConfig", "kubernetesNetworkConfig", "storageConfig")
+# One kind of change a call: AWS refuses several at once.
+_SINGLE: Final = ("upgradePolicy", "zonalShiftConfig", "deletionProtection", "controlPlaneScalingConfig")
+
+
+class Cluster(Handler):
+    """A cluster. Its id is its name. Creating, changing and deleting one waits until AWS is through."""
+
+    token = "aws:eks/cluster:Cluster"  # noqa: S105 - a type token
+    naming = AutoName(longest=100)
+    immutable = frozenset(
+        {
+            "accessConfig.bootstrapClusterCreatorAdminPermissions",
+            "bootstrapSelfManagedAddons",
+            "encryptionConfig",
+            "kubernetesNetworkConfig.ipFamily",
+            "kubernetesNetworkConfig.serviceIpv4Cidr",
+            "name",
+            "roleArn",
+        }
+    )
+    defaults: ClassVar[Mapping[str, Any]] = {"bootstrapSelfManagedAddons": True}
+    nested_defaults: ClassVar[Mapping[str, Any]] = {
+        "accessConfig.bootstrapClusterCreatorAdminPermissions": True,
+        "upgradePolicy.supportType": "EXTENDED",
+        "vpcConfig.endpointPublicAccess": True,
+    }
+    computed = frozenset(
+        {
+            "accessConfig",
+            "accessConfig.authenticationMode",
+            "controlPlaneScalingConfig",
+            "kubernetesNetworkConfig",
+            "kubernetesNetworkConfig.elasticLoadBalancing",
+            "kubernetesNetworkConfig.ipFamily",
+            "kubernetesNetworkConfig.serviceIpv4Cidr",
+            "kubernetesNetworkConfig.serviceIpv6Cidr",
+            "upgradePolicy",
+            "version",
+            "vpcConfig.clusterSecurityGroupId",
+            "vpcConfig.controlPlaneEgressMode",
+            "vpcConfig.publicAccessCidrs",
+            "vpcConfig.vpcId",
+        }
+    )
+    sets = frozenset(
+        {
+            "computeConfig.nodePools",
+            "enabledClusterLogTypes",
+            "encryptionConfig.resources",
+            "vpcConfig.publicAccessCidrs",
+            "vpcConfig.securityGroupIds",
+            "vpcConfig.subnetIds",
+        }
+    )
+    kept = frozenset({"bootstrapSelfManagedAddons", "forceUpdateVersion"})
+    modelled = frozenset(
+        {"roleArn", "vpcConfig", "accessConfig", "bootstrapSelfManagedAddons", "enabledClusterLogTypes", "version"}
+        | {"encryptionConfig", "forceUpdateVersion", "name", *_AUTO_MODE, *_SINGLE}
+    )
+
+    @override
+    def check(self, inputs: Properties) -> list[Failure]:
+        switches = {
+            path: _at(inputs, path)
+            for path in (
+                "computeConfig.enabled",
+                "kubernetesNetworkConfig.elasticLoadBalancing.enabled",
+                "storageConfig.blockStorage.enabled",
+            )
+        }
+        known = {bool(value) for value in switches.values() if value is None or isinstance(value, bool)}
+        if len(known) > 1:
+            return [
+                Failure("computeConfig", f"must agree with its companions: Auto Mode is all of {', '.join(switches)}")
+            ]
+        if True in known and inputs.get("bootstrapSelfManagedAddons") is True:
+            return [Failure("bootstrapSelfManagedAddons", "must be false with Auto Mode (computeConfig.enabled)")]
+        return []
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        optional = {name: inputs.get(name) for name in ("accessConfig", *_AUTO_MODE, *_SINGLE)}
+        encryption = inputs.get("encryptionConfig")
+        answer = call.retry(
+            lambda: call.client("eks").call(
+                "create_cluster",
+                name=self.name_of(inputs),
+                version=inputs.get("version"),
+                roleArn=inputs["roleArn"],
+                resourcesVpcConfig=_vpc_request(inputs["vpcConfig"]),
+                bootstrapSelfManagedAddons=inputs["bootstrapSelfManagedAddons"],
+                encryptionConfig=[encryption] if encryption else None,
+                logging=_logging(inputs.get("enabledClusterLogTypes"), []),
+                tags=inputs.get("tags") or None,
+                **optional,
+            ),
+            {"InvalidParameterException"},  # the role was made a second ago
+            seconds=5,
+        )
+        return str(answer["cluster"]["name"])
+
+    @override
+    def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
+        def ready() -> bool:
+            status = (describe(call, identifier) or {}).get("status")
+            if status == "FAILED":
+                raise ProviderError(
+                    f"EKS cluster {identifier} failed; destroy it with `pulumi destroy --target`, or look at it"
+                )
+            return status == "ACTIVE"
+
+        call.wait_until(ready, f"EKS cluster {identifier} to become active", _SECONDS)
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        cluster = describe(call, identifier)
+        if cluster is None or cluster.get("status") == "DELETING":
+            return None
+        return {**outputs_of(cluster, known), "tags": _tags(call, cluster["arn"])}
+
+    @override
+    def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
+        self.settle(call, identifier, news)
+        for request in _requests(call, identifier, news, changed):
+            self._change(call, identifier, "update_cluster_config", request)
+        if "version" in changed and news.get("version"):
+            force = news.get("forceUpdateVersion")
+            self._change(call, identifier, "update_cluster_version", {"version": news["version"], "force": force})
+        if "tags" in changed:
+            cluster = describe(call, identifier) or {}
+            put, remove = changes(_tags(call, cluster["arn"]), news.get("tags"))
+            if remove:
+                call.client("eks").call("untag_resource", resourceArn=cluster["arn"], tagKeys=remove)
+            if put:
+                call.client("eks").call("tag_resource", resourceArn=cluster["arn"], tags=put)
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        try:
+            call.retry(
+                lambda: call.client("eks").find("delete_cluster", GONE, name=identifier), {"ResourceInUseException"}, 60
+            )
+        except AwsError as error:
+            if not outputs.get("deletionProtection"):
+                raise
+            remedy = "set deletion_protection to False, run `up`, and destroy again"
+            raise ProviderError(f"{error}. Cluster {identifier} is protected against deletion; {remedy}") from error
+        call.wait_until(lambda: describe(call, identifier) is None, f"EKS cluster {identifier} to be gone", _SECONDS)
+
+    def _change(self, call: Call, identifier: str, operation: str, request: dict[str, Any]) -> None:
+        eks = call.client("eks")
+        answer = call.retry(lambda: eks.call(operation, name=identifier, **request), {"ResourceInUseException"}, 60)
+        update = (answer.get("update") or {}).get("id")
+
+        def done() -> bool:
+            found = (eks.find("describe_update", GONE, name=identifier, updateId=update) or {}).get("update") or {}
+            state = found.get("status", "Successful")
+            if state in {"Failed", "Cancelled"}:
+                reasons = "; ".join(item.get("errorMessage", "") for item in found.get("errors", []))
+                raise ProviderError(f"EKS refused to change cluster {identifier}: {reasons or state}")
+            return bool(state == "Successful")
+
+        if update:
+            call.wait_until(done, f"the change of EKS cluster {identifier}", _SECONDS)
+        self.settle(call, identifier, {})
+
+
+def describe(call: Call, name: str) -> Properties | None:
+    """Return EKS's record of a cluster, None if there is none."""
+    answer = call.client("eks").find("describe_cluster", GONE, name=name)
+    return None if answer is None else dict(answer["cluster"])
+
+
+def outputs_of(cluster: Properties, known: Properties) -> Properties:
+    """Return a cluster's record in the SDK's form. Where the server leaves out a setting, `known` speaks."""
+    logging = (cluster.get("logging") or {}).get("clusterLogging", [])
+    enabled = [name for item in logging if item.get("enabled") for name in item.get("types", [])]
+    encryption = cluster.get("encryptionConfig") or []
+    settings = {
+        name: cluster[name] if cluster.get(name) is not None else known.get(name)
+        for name in ("accessConfig", *_AUTO_MODE, *_SINGLE)
+    }
+    access = settings["accessConfig"]
+    if access:  # AWS answers with the mode only
+        given = (known.get("accessConfig") or {}).get("bootstrapClusterCreatorAdminPermissions")
+        settings["accessConfig"] = {"bootstrapClusterCreatorAdminPermissions": given, **access}
+    return {
+        **settings,
+        "arn": cluster["arn"],
+        "certificateAuthority": {"data": (cluster.get("certificateAuthority") or {}).get("data", "")},
+        "createdAt": timestamp(cluster["createdAt"]),
+        "enabledClusterLogTypes": enabled,
+        "encryptionConfig": encryption[0] if encryption else None,
+        "endpoint": cluster.get("endpoint", ""),
+        "identities": [{"oidcs": [{"issuer": ((cluster.get("identity") or {}).get("oidc") or {}).get("issuer", "")}]}],
+        "name": cluster["name"],
+        "platformVersion": cluster.get("platformVersion", ""),
+        "roleArn": cluster["roleArn"],
+        "status": cluster["status"],
+        "tags": own(cluster.get("tags")),
+        "version": cluster["version"],
+        "vpcConfig": cluster["resourcesVpcConfig"],
+    }
+
+
+def _tags(call: Call, arn: str) -> dict[str, str]:
+    return own(call.client("eks").call("list_tags_for_resource", resourceArn=arn).get("tags"))
+
+
+def _at(inputs: Properties, path: str) -> Any:
+    """Return the value at a dotted path, None where nothing was given, `UNKNOWN` where that is not known yet."""
+    value: Any = inputs
+    for step in path.split("."):
+        if not isinstance(value, dict):
+            return value
+        value = value.get(step)
+    return value
+
+
+def _vpc_request(config: Properties) -> Properties:
+    return {key: value for key, value in config.items() if key not in {"vpcId", "clusterSecurityGroupId"}}
+
+
+def _logging(wanted: list[str] | None, present: list[str]) -> dict[str, Any] | None:
+    """Return the request that leaves exactly the `wanted` logs on."""
+    off = sorted(set(present) - set(wanted or []))
+    groups = [{"types": wanted, "enabled": True}] if wanted else []
+    groups += [{"types": off, "enabled": False}] if off else []
+    return {"clusterLogging": groups} if groups else None
+
+
+def _requests(call: Call, identifier: str, news: Properties, changed: set[str]) -> list[dict[str, Any]]:
+    """Return the changes of configuration as requests, one kind each."""
+    requests: list[dict[str, Any]] = [{name: news[name]} for name in _SINGLE if name in changed and name in news]
+    if "vpcConfig" in changed:
+        requests.append({"resourcesVpcConfig": _vpc_request(news["vpcConfig"])})
+    if "enabledClusterLogTypes" in changed:
+        present = outputs_of(describe(call, identifier) or {}, {})["enabledClusterLogTypes"]
+        logging = _logging(news.get("enabledClusterLogTypes"), present)
+        requests += [{"logging": logging}] if logging else []
+    if "accessConfig" in changed and news.get("accessConfig"):
+        requests.append({"accessConfig": {"authenticationMode": news["accessConfig"].get("authenticationMode")}})
+    if changed & set(_AUTO_MODE):  # these three change together or not at all
+        together = {name: news[name] for name in _AUTO_MODE if news.get(name)}
+        if "kubernetesNetworkConfig" in together:
+            balancing = together["kubernetesNetworkConfig"].get("elasticLoadBalancing")
+            together["kubernetesNetworkConfig"] = {"elasticLoadBalancing": balancing}
+        requests.append(together)
+    return requests

@@ -1,0 +1,206 @@
+"""What is the same for every resource type: checking, comparing, previewing, and the steps around the API calls.
+
+Owns the rules that the real plugin gets from Terraform's schemas. Leaves out what a type is (handlers) and the
+provider's own configuration (`provider`).
+"""
+
+import json
+from typing import Any
+
+from runner_platform_sandbox.providers.aws import naming
+from runner_platform_sandbox.providers.aws.compare import differences, inputs_like, outputs_like
+from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.base import (
+    CancelledError,
+    Diff,
+    Existing,
+    InvalidInputsError,
+    Naming,
+    PartialFailureError,
+    Properties,
+    ProviderError,
+    Target,
+)
+from runner_platform_sandbox.providers.validation import DEFAULTS_KEY, Failure, validate
+from runner_platform_sandbox.providers.wire import UNKNOWN, has_unknown
+
+
+def check(
+    handler: Handler, target: Target, news: Properties, olds: Properties, wishes: Naming, account: Properties
+) -> Properties:
+    """Return the inputs with everything filled in that the real plugin fills in.
+
+    Args:
+        handler: the type.
+        target: the resource.
+        news: inputs of the program.
+        olds: checked inputs of before, empty for a new resource.
+        wishes: how names are made.
+        account: what the provider's configuration adds: `region`, and `tags` for every taggable resource.
+
+    Raises:
+        InvalidInputsError: with every problem at once.
+    """
+    given = {key: _as_document(value) if key in handler.documents else value for key, value in news.items()}
+    inputs, failures = validate(handler.type.inputs, given)
+    failures += [
+        Failure(name, "is a property that the sandbox's aws stand-in does not model for this type")
+        for name in inputs
+        if handler.modelled is not None and name not in handler.modelled | {"region", "tags"}
+    ]
+    inputs.pop(DEFAULTS_KEY, None)
+    defaults: Properties = {key: value for key, value in handler.defaults.items() if key not in inputs}
+    if handler.regional and "region" not in inputs:
+        defaults["region"] = account["region"]
+    if handler.taggable and account["tags"] and inputs.get("tags") is not UNKNOWN:
+        inputs["tags"] = {**account["tags"], **inputs.get("tags", {})}
+    defaults |= _name(handler, target, inputs, olds, wishes)
+    inputs |= defaults
+    failures = failures or handler.check(inputs)
+    if failures:
+        raise InvalidInputsError(failures)
+    return {**inputs, DEFAULTS_KEY: sorted(defaults)}
+
+
+def diff(handler: Handler, olds: Properties, news: Properties) -> Diff:
+    """Compare outputs and checked inputs; only properties that a program can set count."""
+    known = {key: value for key, value in olds.items() if key in handler.type.inputs}
+    changes = differences(handler.rules, news, known)
+    immutable = handler.immutable | {"region"}
+    replaces = [path for path in changes if any(path == fixed or path.startswith(f"{fixed}.") for fixed in immutable)]
+    return Diff(
+        changes=changes,
+        replaces=replaces,
+        delete_before_replace=bool(replaces)
+        and (handler.delete_before_replace or _keeps_its_name(handler, olds, news)),
+    )
+
+
+def preview_create(handler: Handler, inputs: Properties) -> Properties:
+    """Return what a preview can say about a new resource."""
+    outputs = {key: _copy(value) for key, value in inputs.items() if key != DEFAULTS_KEY}
+    for path in sorted(handler.type.computed | handler.computed | _name_properties(handler)):
+        parent, _, leaf = path.rpartition(".")
+        place: Any = outputs
+        for step in parent.split(".") if parent else []:
+            place = place.get(step) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(leaf, UNKNOWN)
+    return _with_all_tags(handler, outputs)
+
+
+def preview_update(handler: Handler, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
+    """Return what a preview can say about a changed resource: what AWS computed before stays."""
+    kept = {key: value for key, value in olds.items() if key in news or key not in old_inputs}
+    return _with_all_tags(handler, _overlay(kept, {key: value for key, value in news.items() if key != DEFAULTS_KEY}))
+
+
+def create(handler: Handler, call: Call, inputs: Properties) -> tuple[str, Properties]:
+    """Make a resource. What exists when something fails afterwards is handed to the engine, so that nothing is lost."""
+    identifier = handler.create(call, inputs)
+    try:
+        handler.settle(call, identifier, inputs)
+        outputs = _read(handler, call, identifier, inputs)
+    except ProviderError as error:
+        known = {key: value for key, value in inputs.items() if key != DEFAULTS_KEY}
+        reason = str(error) if isinstance(error, CancelledError) else f"{identifier} was made, but: {error}"
+        raise PartialFailureError(identifier, _with_all_tags(handler, known), inputs, reason) from error
+    if outputs is None:
+        raise ProviderError(f"{handler.token} {identifier} was made, and AWS does not know it right after")
+    return identifier, outputs
+
+
+def update(handler: Handler, call: Call, olds: Properties, news: Properties) -> Properties:
+    """Change a resource, or finish one that was left half made."""
+    changed = {path.partition(".")[0] for path in diff(handler, olds, news).changes}
+    identifier = call.target.id
+    handler.update(call, identifier, news, changed)
+    handler.settle(call, identifier, news)
+    outputs = _read(handler, call, identifier, news)
+    if outputs is None:
+        raise ProviderError(
+            f"{handler.token} {identifier} no longer exists; `pulumi refresh` takes it out of the state"
+        )
+    return outputs
+
+
+def read(handler: Handler, call: Call, identifier: str, inputs: Properties, outputs: Properties) -> Existing | None:
+    """Return a resource as it is, in the shape in which the program gave it."""
+    if not inputs and not outputs:
+        identifier, outputs = handler.import_id(call, identifier)
+    found = _read(handler, call, identifier, outputs)
+    if found is None:
+        return None
+    settable = {key: value for key, value in found.items() if key in handler.type.inputs}
+    shaped = inputs_like(handler.rules, inputs or _required(handler, settable), settable)
+    shaped.setdefault(DEFAULTS_KEY, [])
+    return Existing(id=identifier, inputs=shaped, outputs=found)
+
+
+def _read(handler: Handler, call: Call, identifier: str, known: Properties) -> Properties | None:
+    found = handler.read(call, identifier, known)
+    if found is None:
+        return None
+    for name in handler.kept:
+        value = known.get(name, handler.defaults.get(name))
+        if value is not None:
+            found[name] = value
+    if handler.regional:
+        found["region"] = call.region
+    found = {key: value for key, value in found.items() if value is not None}
+    shaped: Properties = outputs_like(handler.rules, known, found)
+    return _with_all_tags(handler, shaped)
+
+
+def _name(handler: Handler, target: Target, inputs: Properties, olds: Properties, wishes: Naming) -> Properties:
+    rule = handler.naming
+    if rule is None or inputs.get(rule.field) is not None or inputs.get(rule.prefix_field) is not None:
+        return {}
+    name = naming.physical_name(rule, target.name, olds, wishes)
+    if name is None:
+        raise naming.refused(rule)
+    return {rule.field: name}
+
+
+def _keeps_its_name(handler: Handler, olds: Properties, news: Properties) -> bool:
+    """Tell whether a replacement would have the name that the program fixed; made-up names change with it."""
+    if handler.naming is None or handler.naming.field in news.get(DEFAULTS_KEY, ()):
+        return False
+    name = news.get(handler.naming.field)
+    return name is not None and bool(name == olds.get(handler.naming.field))
+
+
+def _name_properties(handler: Handler) -> set[str]:
+    return {handler.naming.field} if handler.naming else set()
+
+
+def _with_all_tags(handler: Handler, outputs: Properties) -> Properties:
+    """The real plugin merges default tags in `check`, so all tags are the tags."""
+    if "tagsAll" in handler.type.outputs:
+        return {**outputs, "tagsAll": outputs.get("tags") or {}}
+    return outputs
+
+
+def _required(handler: Handler, settable: Properties) -> Properties:
+    """Return what a program that imports the resource must at least say; its name, too, or it would get another."""
+    required = {key for key, declared in handler.type.inputs.items() if declared.required} | _name_properties(handler)
+    return {key: value for key, value in settable.items() if key in required}
+
+
+def _as_document(value: Any) -> Any:
+    """Documents may be given as objects; AWS and the state have them as text."""
+    if isinstance(value, dict | list):
+        return UNKNOWN if has_unknown(value) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return value
+
+
+def _overlay(olds: Properties, news: Properties) -> Properties:
+    merged = dict(olds)
+    for key, value in news.items():
+        both = isinstance(value, dict) and isinstance(olds.get(key), dict) and key != "tags"
+        merged[key] = {**olds[key], **value} if both else value
+    return merged
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value

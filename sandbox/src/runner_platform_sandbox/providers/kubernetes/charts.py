@@ -1,0 +1,173 @@
+"""Where a release's chart comes from.
+
+Owns three sources: a folder or archive on disk, a repository that can be reached (its archive is kept in Helm's cache),
+and, for `gitlab-runner` alone, the sandbox's own chart where the repository cannot be reached. That finding is kept in
+Helm's cache folder, too, so that a sandbox without internet does not wait for the repository at every step.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+import yaml
+
+from runner_platform_sandbox.providers.base import ProviderError
+from runner_platform_sandbox.providers.kubernetes.helm import Helm, cache_folder
+
+OWN_CHART: Final = Path(__file__).parents[4] / "chart" / "gitlab-runner"
+_OWN_NAME: Final = "gitlab-runner"
+_REACH_SECONDS: Final = 4.0
+_EXACT: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)$")
+_asking: Final = threading.Lock()
+"""Several releases ask for the same repository at once; one answer is enough."""
+_FIRST_MINOR, _LAST_OF_18 = 77, 88
+"""Chart 0.77 is runner 18.0 and so on; 0.88 is 18.11, 0.89 is 19.0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A chart on disk."""
+
+    path: Path
+    own: bool = False
+    """The sandbox's own chart stands in for the official one."""
+    notice: str = ""
+    """What a person should know about it."""
+
+
+def locate(helm: Helm, inputs: dict[str, Any]) -> Chart:
+    """Return the chart that a release's inputs name, downloading it if needed.
+
+    Raises:
+        ProviderError: It is not there, or its repository cannot be reached.
+    """
+    name, version = str(inputs["chart"]), inputs.get("version")
+    options = inputs.get("repositoryOpts") or {}
+    for key in ("username", "password"):
+        if options.get(key):
+            raise ProviderError(
+                f"repositoryOpts.{key} is not modelled by the sandbox; download the chart and give its path"
+            )
+    local = Path(name).expanduser()
+    if local.exists():
+        return Chart(path=local.absolute())
+    repository = options.get("repo")
+    if not repository and not name.startswith(("oci://", "http://", "https://")):
+        raise ProviderError(
+            f"chart {name!r} is not on disk and repositoryOpts.repo is not set; give a path or a repository"
+        )
+    source = str(repository or name)
+    with _asking:
+        problem = _unreachable(source, options)
+    if not problem:
+        return Chart(path=_download(helm, name, version, options))
+    if name.rpartition("/")[2] == _OWN_NAME:
+        return _own(version, source, problem)
+    raise ProviderError(
+        f"chart {name!r} cannot be fetched: {source} cannot be reached ({problem}); "
+        "download the chart and give its path"
+    )
+
+
+def _download(helm: Helm, name: str, version: str | None, options: dict[str, Any]) -> Path:
+    """Fetch an archive once per repository, chart and exact version."""
+    digest = hashlib.sha256(json.dumps([name, version, options], sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder() / "runner-platform-charts" / digest
+    kept = sorted(folder.glob("*.tgz"))
+    if kept and _EXACT.match(version or ""):
+        return kept[-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as fresh:
+        arguments = ["pull", name, "--destination", fresh]
+        for flag, value in (("--version", version), ("--repo", options.get("repo"))):
+            arguments += [flag, str(value)] if value else []
+        for flag, key in (("--ca-file", "caFile"), ("--cert-file", "certFile"), ("--key-file", "keyFile")):
+            arguments += [flag, str(options[key])] if options.get(key) else []
+        helm.local(arguments)
+        archive = next(Path(fresh).glob("*.tgz"))
+        return Path(shutil.move(archive, folder / archive.name))
+
+
+def _unreachable(source: str, options: dict[str, Any]) -> str:
+    """Return why a repository cannot be reached, or nothing. Only the bad news is kept."""
+    findings = cache_folder() / "runner-platform-unreachable.json"
+    known = json.loads(findings.read_text()) if findings.exists() else {}
+    if source in known:
+        return str(known[source])
+    url = re.sub(r"^oci://", "https://", source)
+    if source.startswith("http"):
+        url = f"{source.rstrip('/')}/index.yaml"
+    try:
+        requests.get(url, timeout=_REACH_SECONDS, verify=options.get("caFile") or True, stream=True).close()
+    except requests.exceptions.RequestException as error:
+        findings.parent.mkdir(parents=True, exist_ok=True)
+        problem = f"{type(error).__name__} within {_REACH_SECONDS:.0f} s"
+        _replace(findings, json.dumps({**known, source: problem}, indent=1))
+        return problem
+    return ""
+
+
+def _own(version: str | None, source: str, problem: str) -> Chart:
+    """Return the sandbox's own chart, stamped with the version that was asked for."""
+    if version is not None and not _EXACT.match(version):
+        raise ProviderError(
+            f"version {version!r} of chart {_OWN_NAME} is a range, which needs its repository: {source} ({problem})"
+        )
+    digest = hashlib.sha256()
+    for file in sorted(path for path in OWN_CHART.rglob("*") if path.is_file()):
+        digest.update(file.read_bytes())
+    folder = cache_folder() / "runner-platform-charts" / f"own-{version or 'default'}-{digest.hexdigest()[:16]}"
+    chart = folder / _OWN_NAME
+    if not chart.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            copy = Path(fresh) / "made"
+            shutil.copytree(OWN_CHART, copy / _OWN_NAME)
+            _stamp(copy / _OWN_NAME / "Chart.yaml", version)
+            if not folder.exists():
+                _take(copy, folder)
+    notice = (
+        f"{source} cannot be reached ({problem}); the sandbox's own {_OWN_NAME} chart stands in for "
+        f"version {version or 'latest'}. `runner-platform sandbox reset` asks again"
+    )
+    return Chart(path=chart, own=True, notice=notice)
+
+
+def _take(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():  # another process was faster, and made the same
+            raise
+
+
+def _stamp(file: Path, version: str | None) -> None:
+    found = _EXACT.match(version or "")
+    if found is None:
+        return
+    chart = yaml.safe_load(file.read_text())
+    chart["version"] = f"{found[1]}.{found[2]}.{found[3]}"
+    chart["appVersion"] = app_version(int(found[2]), int(found[3])) if found[1] == "0" else chart["appVersion"]
+    file.write_text(yaml.safe_dump(chart, sort_keys=False))
+
+
+def app_version(minor: int, patch: int) -> str:
+    """Return the runner version that the official chart 0.<minor>.<patch> installs by default."""
+    if minor <= _LAST_OF_18:
+        return f"18.{max(minor - _FIRST_MINOR, 0)}.{patch}"
+    return f"19.{minor - _LAST_OF_18 - 1}.{patch}"
+
+
+def _replace(file: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    Path(name).replace(file)

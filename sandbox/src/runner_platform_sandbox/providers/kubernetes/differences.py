@@ -1,0 +1,106 @@
+"""Comparing objects: what differs between two of them, and what of a live one the program had asked for.
+
+Pure functions over plain values; nothing here speaks to a cluster.
+"""
+
+import copy
+from typing import Any, Final
+
+from runner_platform_sandbox.providers.wire import UNKNOWN
+
+Manifest = dict[str, Any]
+
+# Written by the API server; a difference here is no difference of what somebody wants.
+_SERVER_FIELDS: Final = (
+    "creationTimestamp",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "uid",
+)
+
+
+def changed(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return the dotted paths at which two values differ; `UNKNOWN` differs from everything.
+
+    Lists are compared by position. An absent key, a null and an empty map or list are the same, as to the API server.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted(old.keys() | new.keys()):
+            found += changed(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return found
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [item for at, pair in enumerate(zip(old, new, strict=True)) for item in changed(*pair, f"{path}[{at}]")]
+    if old is UNKNOWN or new is UNKNOWN:
+        return [path]
+    same = old == new or (_empty(old) and _empty(new))
+    return [] if same else [path]
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ({}, [])
+
+
+def wanted(manifest: Manifest) -> Manifest:
+    """Return a live object without what the server alone writes: bookkeeping and status."""
+    result = {key: copy.deepcopy(value) for key, value in manifest.items() if key != "status"}
+    result["metadata"] = {
+        key: value for key, value in (result.get("metadata") or {}).items() if key not in _SERVER_FIELDS
+    }
+    return result
+
+
+def shown(manifest: Manifest) -> Manifest:
+    """Return a live object as it goes into outputs: whole, without field ownership."""
+    result = copy.deepcopy(manifest)
+    result.get("metadata", {}).pop("managedFields", None)
+    return result
+
+
+def adopt_live(inputs: Any, live: Any) -> Any:
+    """Return `inputs` with each value replaced by the live one; what the program did not set stays out.
+
+    Keys that vanished from the live object vanish from the result, so that a refresh shows them as drift. Maps are
+    followed by key, lists of named things by name, other lists as a whole.
+    """
+    if isinstance(inputs, dict) and isinstance(live, dict):
+        return {key: adopt_live(value, live.get(key)) for key, value in inputs.items() if key in live or _empty(value)}
+    if isinstance(inputs, list) and isinstance(live, list):
+        return _adopt_list(inputs, live)
+    if _empty(inputs) and live is None:
+        return inputs
+    return live
+
+
+def _adopt_list(inputs: list[Any], live: list[Any]) -> list[Any]:
+    named = all(isinstance(item, dict) and "name" in item for item in [*inputs, *live])
+    if named:
+        by_name = {item["name"]: item for item in inputs}
+        return [adopt_live(by_name[item["name"]], item) if item["name"] in by_name else item for item in live]
+    if len(inputs) == len(live):
+        return [adopt_live(*pair) for pair in zip(inputs, live, strict=True)]
+    return list(live)
+
+
+def without_nulls(value: Any) -> Any:
+    """Return `value` without null members of maps, which an apply would read as claims."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def renamed(value: Any, old: str, new: str) -> Any:
+    """Return `value` with each key that begins with `old` written in the style of `new`: dashes or underscores."""
+    if isinstance(value, dict):
+        return {_restyled(key, old, new): renamed(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, old, new) for item in value]
+    return value
+
+
+def _restyled(key: str, old: str, new: str) -> str:
+    return key.replace(old[1], new[1]) if key.startswith(old) else key

@@ -1,0 +1,196 @@
+"""Running the real Helm: found on PATH, its version asked once, one at a time per release, interruptible.
+
+Owns the process and its lock: Helm ends with the provider that started it, and holds the lock itself, so that a later
+run knows whether one still works. Values and kubeconfig go through files that only this user can read, never through
+arguments. Leaves out what to run (`releases`) and where charts come from (`charts`).
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from runner_platform_sandbox.providers.base import ProviderError, StandIn
+from runner_platform_sandbox.providers.kubernetes.access import Access, private_file
+
+_TICK_SECONDS: Final = 0.1
+_PROGRESS_SECONDS: Final = 2.0
+_END_SECONDS: Final = 15.0
+"""How long an interrupted Helm may take to write down what it has done."""
+
+
+_TOKEN: Final = re.compile(r"\bgl[a-z]{2,5}-[\w.-]+")
+_TETHER: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Becomes the command, after asking the kernel to end it with its parent."""
+
+
+class HelmError(ProviderError):
+    """Helm ended with an error; the message is its own, shortened."""
+
+
+@functools.cache
+def binary() -> str:
+    """Return the path of Helm.
+
+    Raises:
+        ProviderError: It is not on PATH.
+    """
+    found = shutil.which("helm")
+    if found is None:
+        raise ProviderError(
+            "helm was not found on PATH; `make setup` builds it, and `runner-platform sandbox env` adds it"
+        )
+    return found
+
+
+@functools.cache
+def major() -> int:
+    """Return Helm's major version: 4 renamed some options of 3."""
+    text = subprocess.run([binary(), "version", "--short"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v(\d+)\.", text)
+    return int(found.group(1)) if found else 3
+
+
+def cache_folder() -> Path:
+    """Return Helm's cache folder, where the stand-in keeps charts and findings, too."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HELM_CACHE_HOME") or Path(base) / "helm")
+
+
+def tethered(command: Sequence[str]) -> list[str]:
+    """Return a command line that runs `command` and ends it when this process ends, however that happens.
+
+    The engine may be killed, and its providers then end within a second: a Helm that went on alone would change a
+    cluster that nobody watches.
+    """
+    return [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *command]
+
+
+class Helm:
+    """Runs Helm against one cluster.
+
+    Args:
+        stand_in: Whose interruption ends a running Helm.
+        access: The cluster.
+    """
+
+    def __init__(self, stand_in: StandIn, access: Access) -> None:
+        self._stand_in = stand_in
+        self._access = access
+
+    def template(self, arguments: Sequence[str], values: dict[str, Any]) -> str:
+        """Render a chart without a cluster and return the manifest."""
+        with private_file(json.dumps(values), ".json") as file:
+            return self._run([*arguments, "--values", str(file)], None, lambda: None)
+
+    def local(self, arguments: Sequence[str]) -> str:
+        """Run a command that needs no cluster and return its output."""
+        return self._run(arguments, None, lambda: None)
+
+    def release(
+        self,
+        arguments: Sequence[str],
+        values: dict[str, Any] | None,
+        *,
+        lock: int,
+        progress: Callable[[], None],
+    ) -> str:
+        """Run a command that changes a release.
+
+        Args:
+            arguments: Of Helm, without kubeconfig and values.
+            values: The release's values, None for commands that take none.
+            lock: Handle of the held lock; the process inherits it.
+            progress: Called every two seconds while Helm runs.
+
+        Raises:
+            HelmError: Helm failed.
+            CancelledError: The engine asked to stop; Helm has been ended in order.
+        """
+        with contextlib.ExitStack() as stack:
+            kubeconfig = stack.enter_context(self._access.kubeconfig_file())
+            command = [*arguments, "--kubeconfig", str(kubeconfig)]
+            if values is not None:
+                command += ["--values", str(stack.enter_context(private_file(json.dumps(values), ".json")))]
+            return self._run(command, lock, progress)
+
+    def _run(self, arguments: Sequence[str], lock: int | None, progress: Callable[[], None]) -> str:
+        process = subprocess.Popen(
+            tethered([binary(), *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,  # Ctrl-C goes to the engine, which tells us
+            pass_fds=[] if lock is None else [lock],
+        )
+        told = time.monotonic()
+        while True:
+            try:
+                output, problem = process.communicate(timeout=_TICK_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if self._stand_in.cancelled.is_set():
+                    _end(process)
+                    self._stand_in.wait(0)
+                if time.monotonic() - told > _PROGRESS_SECONDS:
+                    progress()
+                    told = time.monotonic()
+        if process.returncode != 0:
+            raise HelmError(_shortened(problem) or f"helm ended with {process.returncode}")
+        return output
+
+
+@contextlib.contextmanager
+def locked(stand_in: StandIn, name: str, namespace: str, cluster: str, tell: Callable[[str], None]) -> Iterator[int]:
+    """Hold the lock of one release, waiting for a Helm that still works on it; yield the handle to pass on.
+
+    Raises:
+        CancelledError: The engine asked to stop while waiting.
+    """
+    folder = cache_folder() / "runner-platform-locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(f"{cluster}/{namespace}/{name}".encode()).hexdigest()[:16]
+    handle = os.open(folder / digest, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                tell("waiting: Helm of an earlier run still works on this release")
+                stand_in.wait(1.0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def _shortened(problem: str) -> str:
+    """Return Helm's error without warnings, log lines and GitLab tokens: a chart may print its values when it fails."""
+    lines = [line.strip() for line in problem.splitlines() if line.strip()]
+    noise = ("WARNING", "level=", "time=", "W0", "I0", "E0", "Flag --")
+    kept = [line for line in lines if not line.startswith(noise)]
+    return _TOKEN.sub("[hidden]", " ".join(kept or lines))[:2000].removeprefix("Error: ")

@@ -1,0 +1,246 @@
+"""Every kind of Kubernetes object but Helm releases: checked, compared, applied, read and deleted.
+
+Owns the life of an object as the engine sees it; its state is the live object without field ownership, plus the name
+of the field manager that applied it. Leaves out what a cluster is (`access`), comparing (`comparing`) and waiting
+(`waiting`).
+
+As the real plugin does: an object that exists already is not taken over by a create, fields of others are not
+overwritten, deletion is foreground, a preview asks the API server by dry run and falls back to comparing inputs where
+it cannot. Unlike it, an object that an interrupted run of the same program left behind is taken over.
+"""
+
+import base64
+from typing import Any, Final
+
+from runner_platform_sandbox.kubernetes.errors import ApiError, ForbiddenError, NotFoundError, UnknownKindError
+from runner_platform_sandbox.providers.base import (
+    Diff,
+    Existing,
+    InvalidInputsError,
+    Naming,
+    PartialFailureError,
+    Properties,
+    ProviderError,
+    StandIn,
+    Target,
+)
+from runner_platform_sandbox.providers.kubernetes import (
+    annotations,
+    applying,
+    comparing,
+    differences,
+    naming,
+    readiness,
+    waiting,
+)
+from runner_platform_sandbox.providers.kubernetes.access import Access
+from runner_platform_sandbox.providers.kubernetes.applying import (
+    CLUSTER_ERRORS,
+    MANAGER_KEY,
+    UNAVAILABLE,
+    called,
+    manager_of,
+    words,
+)
+from runner_platform_sandbox.providers.kubernetes.kinds import Kind, of_object, of_token
+from runner_platform_sandbox.providers.schema import UnknownTokenError
+from runner_platform_sandbox.providers.validation import Failure
+from runner_platform_sandbox.providers.wire import UNKNOWN, Secret, has_unknown
+
+Manifest = dict[str, Any]
+
+_APPEARING_SECONDS: Final = 15.0
+"""How long a create waits for its namespace or its custom resource definition, which another resource may just make."""
+
+
+class Objects:
+    """Handles objects of one cluster for one provider."""
+
+    def __init__(self, stand_in: StandIn, access: Access) -> None:
+        self._stand_in = stand_in
+        self._access = access
+
+    def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
+        """Check types, fill in apiVersion, kind, namespace and, where none is given, a name."""
+        kind = of_token(target.token)
+        inputs = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            **differences.without_nulls(self._typed(target, news)),
+        }
+        metadata = inputs.get("metadata", {})
+        if metadata is UNKNOWN:
+            return inputs
+        if not isinstance(metadata, dict):
+            raise InvalidInputsError([Failure("metadata", "must be a map")])
+        metadata = naming.named(metadata, (olds.get("metadata") or {}), target.name, wish)
+        if kind.namespaced is False and metadata.get("namespace"):
+            raise InvalidInputsError([Failure("metadata.namespace", f"must not be set: {kind.kind} has no namespace")])
+        if "namespace" not in metadata and self._namespaced(kind):
+            metadata = {**metadata, "namespace": self._access.namespace}
+        return {**inputs, "metadata": metadata}
+
+    def _typed(self, target: Target, news: Properties) -> Properties:
+        """Check types; the SDKs write the extensions of definitions, such as x-kubernetes-map-type, with underscores."""
+        defines = target.token.endswith(":CustomResourceDefinition")
+        given = differences.renamed(news, "x-kubernetes-", "x_kubernetes_") if defines else news
+        try:
+            checked, failures = self._stand_in.sdk.check_resource(target.token, given)
+        except UnknownTokenError:  # a custom kind: its schema is the cluster's business
+            return news
+        if failures:
+            raise InvalidInputsError(failures)
+        return differences.renamed(checked, "x_kubernetes_", "x-kubernetes-") if defines else checked
+
+    def _namespaced(self, kind: Kind) -> bool:
+        known = kind.namespaced
+        if known is not None or self._access.problem():
+            return bool(known)
+        try:
+            return self._access.client.resource(kind.api_version, kind.kind).namespaced
+        except CLUSTER_ERRORS:
+            return False
+
+    def diff(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:
+        """Compare the state with new inputs."""
+        return comparing.compare(self._access, target, olds, old_inputs, news)
+
+    def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
+        """Apply the object and wait until it is ready; in a preview ask by dry run."""
+        if target.preview:
+            return "", self._preview(target, inputs, {})
+        self._access.require()
+        applying.refuse_foreign(self._access, target, inputs)
+        live = self._apply_patiently(target, inputs)
+        return naming.identifier(live), self._ready(target, live, inputs, {})
+
+    def update(self, target: Target, olds: Properties, news: Properties) -> Properties:
+        """Apply the changed object and wait until it is ready; in a preview ask by dry run."""
+        if target.preview:
+            return self._preview(target, news, olds)
+        self._access.require()
+        try:
+            live = applying.apply(self._access, target, news, olds)
+        except CLUSTER_ERRORS as error:
+            raise ProviderError(f"{called(news)} could not be changed: {words(error)}") from error
+        return self._ready(target, live, news, olds)
+
+    def _preview(self, target: Target, inputs: Properties, olds: Properties) -> Properties:
+        """Return the object as it would be, without its status; the inputs where nobody can say."""
+        if has_unknown(inputs) or self._access.problem():
+            return inputs
+        try:
+            if not olds:
+                applying.refuse_foreign(self._access, target, inputs)
+            return secret_data(differences.wanted(applying.apply(self._access, target, inputs, olds, dry_run=True)))
+        except ForbiddenError as error:
+            if applying.lacks_permission(error):
+                return inputs
+            raise ProviderError(f"{called(inputs)} would be refused: {error.message}") from error
+        except (NotFoundError, UnknownKindError, *UNAVAILABLE):
+            return inputs  # its namespace or its definition is made by the same program
+        except ApiError as error:
+            raise ProviderError(f"{called(inputs)} would be refused: {error.message}") from error
+
+    def _apply_patiently(self, target: Target, inputs: Properties) -> Manifest:
+        """Apply, giving a namespace or a definition that is being made the time to appear."""
+        patience = waiting.Patience(self._stand_in, _APPEARING_SECONDS)
+        while True:
+            try:
+                return applying.apply(self._access, target, inputs, {})
+            except (NotFoundError, UnknownKindError) as error:
+                if patience.over:
+                    raise ProviderError(
+                        f"{called(inputs)} could not be created: {words(error)}; "
+                        "let the resource depend on what makes it"
+                    ) from error
+                self._stand_in.report(target.urn, f"waiting: {words(error)}")
+            except CLUSTER_ERRORS as error:
+                raise ProviderError(f"{called(inputs)} could not be created: {words(error)}") from error
+            patience.rest()
+
+    def _ready(self, target: Target, live: Manifest, inputs: Properties, olds: Properties) -> Properties:
+        manager = manager_of(target, inputs, olds)
+        if annotations.is_true(inputs, "skipAwait"):
+            return outputs_of(live, manager)
+        try:
+            return outputs_of(waiting.until_ready(self._stand_in, self._access.client, target, live), manager)
+        except (ProviderError, *CLUSTER_ERRORS) as error:
+            seen = error.live if isinstance(error, waiting.NotReadyError) else live
+            reason = f"{called(inputs)} was applied, but did not become ready: {words(error)}"
+            raise PartialFailureError(naming.identifier(live), outputs_of(seen, manager), inputs, reason) from error
+
+    def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
+        """Read the live object for a refresh or an import; None if it, or its kind, is gone."""
+        problem = self._access.problem()
+        if problem:
+            return self._unreachable(target, inputs, outputs, problem)
+        kind = of_object(outputs) if "kind" in outputs else of_token(target.token)
+        namespace, name = naming.parse(target.id)
+        try:
+            if not namespace and self._namespaced(kind):
+                namespace = self._access.namespace
+            live = self._access.client.find(kind.api_version, kind.kind, name, namespace or None)
+        except UnknownKindError:
+            return None
+        except CLUSTER_ERRORS as error:
+            raise ProviderError(f"{kind} {target.id} could not be read: {words(error)}") from error
+        if live is None:
+            return None
+        seen = secret_data(_seen(inputs, live) if inputs else differences.wanted(live))
+        found = Existing(
+            id=naming.identifier(live), inputs=seen, outputs=outputs_of(live, manager_of(target, inputs, outputs))
+        )
+        verdict = readiness.judge(live)
+        if not (verdict.ready or annotations.is_true(live, "skipAwait")):
+            # Kept in the state as not initialised, so that the next update waits for it again.
+            raise PartialFailureError(found.id, found.outputs, found.inputs, f"{called(live)}: {verdict.message}")
+        return found
+
+    def _unreachable(self, target: Target, inputs: Properties, outputs: Properties, problem: str) -> Existing | None:
+        if self._access.settings.delete_unreachable:
+            return None
+        if self._access.settings.skip_update_unreachable and outputs:
+            return Existing(id=target.id, inputs=inputs, outputs=outputs)
+        raise ProviderError(
+            f"the Kubernetes cluster cannot be reached: {problem}. If it was deleted, run again with "
+            "PULUMI_K8S_DELETE_UNREACHABLE=true to drop its objects from the state"
+        )
+
+    def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
+        """Delete the object and wait until it is gone."""
+        problem = self._access.problem()
+        if problem:
+            self._unreachable(target, {}, {}, problem)
+            return
+        live = outputs if (outputs.get("metadata") or {}).get("name") else inputs
+        try:
+            waiting.delete(self._stand_in, self._access.client, target, live, annotations.propagation(live))
+        except CLUSTER_ERRORS as error:
+            raise ProviderError(f"{called(live)} could not be deleted: {words(error)}") from error
+
+
+def outputs_of(live: Manifest, manager: str) -> Properties:
+    """Return what the state keeps of a live object."""
+    return {**secret_data(differences.shown(live)), MANAGER_KEY: manager}
+
+
+def secret_data(manifest: Properties) -> Properties:
+    """Return the object with the data of a core Secret marked, whoever put it there."""
+    if manifest.get("kind") != "Secret" or manifest.get("apiVersion") != "v1":
+        return manifest
+    marked = {key: Secret(manifest[key]) for key in ("data", "stringData") if manifest.get(key)}
+    return {**manifest, **marked}
+
+
+def _seen(inputs: Properties, live: Manifest) -> Properties:
+    """Return the inputs as the live object has them; `stringData` is only ever written, so it is read from `data`."""
+    data = live.get("data") or {}
+    text = {
+        key: base64.b64decode(data[key]).decode(errors="replace")
+        for key in inputs.get("stringData") or {}
+        if key in data
+    }
+    view = {**live, "stringData": text} if live.get("kind") == "Secret" else live
+    seen: Properties = differences.adopt_live(inputs, view)
+    return seen

@@ -1,0 +1,95 @@
+"""The stand-in itself: configuration, and who answers for which type.
+
+Leaves out functions (`kubernetes:yaml:decode` and the like): the program renders nothing on the client.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from runner_platform_sandbox.providers import wire
+from runner_platform_sandbox.providers.base import (
+    Diff,
+    Existing,
+    InvalidInputsError,
+    Naming,
+    Properties,
+    ProviderError,
+    StandIn,
+    Target,
+)
+from runner_platform_sandbox.providers.kubernetes import settings
+from runner_platform_sandbox.providers.kubernetes.access import Access
+from runner_platform_sandbox.providers.kubernetes.objects import Objects
+from runner_platform_sandbox.providers.kubernetes.releases import Releases
+from runner_platform_sandbox.providers.schema import decode_config
+
+RELEASE: Final = "kubernetes:helm.sh/v3:Release"
+
+
+class Kubernetes(StandIn):
+    """Stands in for Pulumi's `kubernetes` plugin."""
+
+    name = "kubernetes"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._configured(settings.Settings())
+
+    def _configured(self, found: settings.Settings) -> None:
+        self.access = Access(found)
+        self._objects = Objects(self, self.access)
+        self._releases = Releases(self, self.access)
+
+    def _handler(self, token: str) -> Objects | Releases:
+        return self._releases if token == RELEASE else self._objects
+
+    def check_config(self, news: Properties) -> Properties:
+        """Refuse what the SDK does not know and what the stand-in does not model."""
+        checked = super().check_config(news)
+        failures = settings.refusals(decode_config(wire.reveal(news), self.sdk.provider()))
+        if failures:
+            raise InvalidInputsError(failures)
+        return checked
+
+    def diff_config(self, olds: Properties, news: Properties) -> Diff:
+        """Compare two configurations; see `settings.difference`."""
+        return settings.difference(olds, news)
+
+    def configure(self, config: Properties) -> None:
+        """Take the configuration. The cluster is first asked when an object is."""
+        self._configured(settings.read(config))
+
+    def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
+        """Check inputs and fill in names."""
+        return self._handler(target.token).check(target, news, olds, naming)
+
+    def diff(
+        self, target: Target, olds: Properties, old_inputs: Properties, news: Properties, ignored: Sequence[str]
+    ) -> Diff:
+        """Compare state and inputs. The engine has put the old values of ignored properties into `news`."""
+        del ignored
+        return self._handler(target.token).diff(target, olds, old_inputs, news)
+
+    def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
+        """Create, or preview a creation."""
+        return self._handler(target.token).create(target, inputs)
+
+    def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
+        """Read for a refresh or an import."""
+        return self._handler(target.token).read(target, inputs, outputs)
+
+    def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
+        """Update in place, or preview it."""
+        del old_inputs
+        return self._handler(target.token).update(target, olds, news)
+
+    def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
+        """Delete and wait."""
+        self._handler(target.token).delete(target, outputs, inputs)
+
+    def invoke(self, token: str, arguments: Mapping[str, Any]) -> Properties:
+        """Refuse functions, with the reason."""
+        del arguments
+        raise ProviderError(
+            f"function {token} is not modelled by the kubernetes stand-in; register resources instead of rendering them"
+        )

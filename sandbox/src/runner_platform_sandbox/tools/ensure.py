@@ -1,0 +1,134 @@
+"""Makes every tool available: what PATH and the cache do not have is built or installed, one after the other.
+
+One at a time on purpose: the Go compiler fills all cores with one tool, and two at once compete for memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from runner_platform_sandbox.tools import environments, go_build, go_toolchain, node_build
+from runner_platform_sandbox.tools.cache import is_complete, locked, require_space, staged, tool_folder
+from runner_platform_sandbox.tools.catalogue import BY_NAME, GO, NODE, TOOLS
+from runner_platform_sandbox.tools.discovery import discover, search_path
+from runner_platform_sandbox.tools.errors import ToolsError
+from runner_platform_sandbox.tools.kinds import GoTool, NodeTool, PythonTool
+from runner_platform_sandbox.tools.progress import Steps
+from runner_platform_sandbox.tools.result import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from runner_platform_sandbox.paths import Paths
+    from runner_platform_sandbox.tools.kinds import Tool
+
+
+def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | None = None) -> Tools:
+    """Make tools available.
+
+    Args:
+        paths: Where the cache is.
+        names: Which ones, by their names in the catalogue; None for all that a sandbox runs.
+        console: Where progress is shown; None for standard error.
+
+    Returns:
+        The tools that were asked for.
+
+    Raises:
+        ToolsError: One cannot be had. What was built before stays; the same call goes on from there.
+    """
+    wanted = TOOLS if names is None else tuple(_by_name(name) for name in names)
+    found = discover(paths, wanted)
+    missing = [tool for tool in wanted if tool.name not in found]
+    if missing:
+        _make_all(paths, missing, console or Console(stderr=True))
+        found = discover(paths, wanted)
+        if len(found) < len(wanted):
+            broken = ", ".join(tool.name for tool in wanted if tool.name not in found)
+            raise ToolsError(f"{broken} was made but cannot be used; run `make distclean` and try again")
+    if set(TOOLS) <= set(wanted):
+        go_toolchain.remove_build_files(paths)
+    return Tools(paths=paths, found=found)
+
+
+def _by_name(name: str) -> Tool:
+    if name not in BY_NAME:
+        raise ToolsError(f"unknown tool {name!r}; known are {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def _make_all(paths: Paths, missing: list[Tool], console: Console) -> None:
+    maker = _Maker(paths=paths, search=search_path(paths))
+    order: list[Tool] = list(missing)
+    if any(isinstance(tool, GoTool) for tool in missing) and maker.go() is None:
+        order.insert(0, GO)
+    if any(isinstance(tool, NodeTool) for tool in missing) and maker.node() is None:
+        order.insert(0, NODE)
+    require_space(paths, sum(tool.megabytes for tool in order))
+    steps = Steps(console, len(order))
+    seconds = sum(tool.seconds for tool in order)
+    if seconds >= 60:  # noqa: PLR2004  # a minute: below that the steps speak for themselves
+        steps.say(
+            f"{len(order)} tools are missing; getting them takes about {round(seconds / 60)} min on two cores, once: "
+            f"they stay in {paths.tools}"
+        )
+    for tool in order:
+        maker.make(tool, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maker:
+    """Makes one tool at a time."""
+
+    paths: Paths
+    search: str
+
+    def go(self) -> Path | None:
+        """Return the Go to build with; None when it must be installed first."""
+        return go_toolchain.on_path(self.search) or go_toolchain.installed(self.paths)
+
+    def node(self) -> node_build.Node | None:
+        """Return the Node.js to install with; None when it must be installed itself first."""
+        return node_build.on_path(self.search) or node_build.installed(self.paths)
+
+    def make(self, tool: Tool, steps: Steps) -> None:
+        """Make one tool, unless somebody else did while we waited for its lock."""
+        folder = tool_folder(self.paths, tool)
+        verb = "building" if isinstance(tool, GoTool) and tool.package else "installing"
+
+        def waiting(holder: str) -> None:
+            steps.say(f"{tool.name} is being made by process {holder}; waiting for it")
+
+        with steps.step(verb, tool.name, tool.seconds) as tick, locked(self.paths, tool.name, waiting):
+            if is_complete(tool, folder):
+                return
+            with staged(self.paths, tool.name, folder) as staging:
+                if isinstance(tool, PythonTool):
+                    self._install(tool, staging, steps, tick)
+                elif isinstance(tool, NodeTool):
+                    self._install_packages(tool, staging, folder, tick)
+                else:
+                    self._build(tool, staging, tick)
+
+    def _install(self, tool: PythonTool, staging: Path, steps: Steps, tick: Callable[[float], None]) -> None:
+        uv = environments.find_uv(self.paths, self.search) or environments.install_uv(self.paths, say=steps.say)
+        environments.install(self.paths, tool, staging, uv=uv, tick=tick)
+
+    def _install_packages(self, tool: NodeTool, staging: Path, folder: Path, tick: Callable[[float], None]) -> None:
+        node = self.node()
+        if node is None:
+            raise ToolsError("no Node.js was found after it had been installed; run `make distclean`")
+        node_build.install(self.paths, tool, staging, final=folder, node=node, tick=tick)
+
+    def _build(self, tool: GoTool, staging: Path, tick: Callable[[float], None]) -> None:
+        go = self.go()
+        if go is None:
+            raise ToolsError("no Go that is new enough was found after it had been installed; run `make distclean`")
+        with go_toolchain.in_use(self.paths):
+            # Prepared for each tool: between two builds another clone may have removed the compiler's files.
+            toolchain = go_toolchain.toolchain(self.paths, go)
+            go_build.build(self.paths, tool, staging, toolchain=toolchain, tick=tick)

@@ -1,0 +1,163 @@
+"""Checking, naming and previews of the aws stand-in: nothing of it asks AWS."""
+
+from typing import Any
+
+import pytest
+
+from runner_platform_sandbox.providers import wire
+from runner_platform_sandbox.providers.aws import lifecycle
+from runner_platform_sandbox.providers.aws.handlers import HANDLERS
+from runner_platform_sandbox.providers.aws.naming import AutoName, physical_name
+from runner_platform_sandbox.providers.aws.provider import AwsStandIn
+from runner_platform_sandbox.providers.base import InvalidInputsError, Naming, Properties, ProviderError, Target
+from runner_platform_sandbox.providers.wire import UNKNOWN
+
+ROLE, BUCKET, CLUSTER = "aws:iam/role:Role", "aws:s3/bucket:Bucket", "aws:eks/cluster:Cluster"
+ACCOUNT: Properties = {"region": "eu-central-1", "tags": {"owner": "platform"}}
+SEED = Naming(seed=b"plan")
+
+
+def target(token: str, name: str = "thing", **more: Any) -> Target:
+    return Target(urn=f"urn:pulumi:dev::p::{token}::{name}", token=token, name=name, **more)
+
+
+def check(token: str, news: Properties, olds: Properties | None = None, wishes: Naming = SEED) -> Properties:
+    return lifecycle.check(HANDLERS[token], target(token), news, olds or {}, wishes, ACCOUNT)
+
+
+def test_check_fills_in_what_the_real_plugin_fills_in() -> None:
+    checked = check(ROLE, {"assumeRolePolicy": {"Version": "2012-10-17", "Statement": []}, "tags": {"a": "1"}})
+    assert checked["assumeRolePolicy"] == '{"Statement":[],"Version":"2012-10-17"}', "documents become text"
+    assert checked["tags"] == {"owner": "platform", "a": "1"}
+    assert checked["maxSessionDuration"] == 3600
+    assert checked["__defaults"] == ["forceDetachPolicies", "maxSessionDuration", "name", "path"]
+    assert "region" not in checked, "IAM has none"
+    assert check(BUCKET, {})["region"] == "eu-central-1"
+
+
+def test_a_programs_tag_wins_over_a_default_tag() -> None:
+    assert check(BUCKET, {"tags": {"owner": "me"}})["tags"] == {"owner": "me"}
+    assert check(BUCKET, {"tags": UNKNOWN})["tags"] is UNKNOWN
+
+
+def test_unknown_documents_and_names_stay_unknown() -> None:
+    checked = check(ROLE, {"assumeRolePolicy": {"Statement": [{"Resource": UNKNOWN}]}, "name": UNKNOWN})
+    assert checked["assumeRolePolicy"] is UNKNOWN
+    assert checked["name"] is UNKNOWN
+
+
+def test_made_up_names_are_reproducible_kept_and_legal() -> None:
+    first = check(BUCKET, {})["bucket"]
+    assert first == check(BUCKET, {})["bucket"], "the same seed gives the same name"
+    assert first != check(BUCKET, {}, wishes=Naming(seed=b"another"))["bucket"]
+    kept = check(BUCKET, {}, {"bucket": "thing-1234567", "__defaults": ["bucket"]})
+    assert kept["bucket"] == "thing-1234567"
+    fresh = check(BUCKET, {}, {"bucket": "by-hand", "__defaults": []})
+    assert fresh["bucket"] != "by-hand", "a name that the program no longer gives is not kept"
+
+
+@pytest.mark.parametrize(
+    ("rule", "wishes", "expected"),
+    [
+        (AutoName(), Naming(seed=b"s", proposed="mine"), "mine"),
+        (AutoName(lower=True), Naming(seed=b"s", proposed="Mine"), "mine"),
+        (AutoName(prefix="alias/"), Naming(seed=b"s", proposed="mine"), "alias/mine"),
+        (AutoName(lower=True), Naming(seed=b"s", proposed="Mine", enforced=True), "Mine"),
+        (AutoName(), Naming(seed=b"s", disabled=True), None),
+    ],
+)
+def test_autonaming_configuration_is_obeyed(rule: AutoName, wishes: Naming, expected: str | None) -> None:
+    assert physical_name(rule, "thing", {}, wishes) == expected
+
+
+def test_long_logical_names_are_cut_to_what_aws_takes() -> None:
+    name = physical_name(AutoName(longest=64), "x" * 100, {}, SEED)
+    assert name is not None
+    assert len(name) == 64
+    assert name[-8] == "-"
+
+
+def test_a_missing_name_that_nobody_may_make_up_is_refused() -> None:
+    with pytest.raises(InvalidInputsError, match="autonaming is disabled"):
+        check(BUCKET, {}, wishes=Naming(seed=b"s", disabled=True))
+
+
+def test_a_preview_knows_inputs_and_names_everything_else_unknown() -> None:
+    config = {"subnetIds": ["a"], "endpointPrivateAccess": True}
+    checked = check(CLUSTER, {"roleArn": UNKNOWN, "vpcConfig": config})
+    outputs = lifecycle.preview_create(HANDLERS[CLUSTER], checked)
+    assert outputs["vpcConfig"]["subnetIds"] == ["a"]
+    assert outputs["vpcConfig"]["vpcId"] is UNKNOWN
+    assert outputs["identities"] is UNKNOWN
+    assert outputs["tagsAll"] == {"owner": "platform"}
+    assert outputs["name"] == checked["name"]
+    assert "__defaults" not in outputs
+    assert not wire.has_unknown(checked["vpcConfig"]), "the inputs themselves are untouched"
+
+
+def test_a_preview_of_an_update_keeps_what_aws_computed() -> None:
+    olds = {"arn": "arn:1", "description": "d", "name": "n", "vpcConfig": {"vpcId": "v", "subnetIds": ["a"]}}
+    old_inputs = {"description": "d", "name": "n", "vpcConfig": {"subnetIds": ["a"]}}
+    news = {"name": "n", "vpcConfig": {"subnetIds": ["b"]}}
+    outputs = lifecycle.preview_update(HANDLERS[CLUSTER], olds, old_inputs, news)
+    assert outputs["arn"] == "arn:1"
+    assert outputs["vpcConfig"] == {"vpcId": "v", "subnetIds": ["b"]}
+    assert "description" not in outputs
+
+
+def test_every_problem_of_the_inputs_is_reported_at_once() -> None:
+    with pytest.raises(InvalidInputsError) as error:
+        check(CLUSTER, {"roleArm": "r", "vpcConfig": {"subnets": []}, "outpostConfig": {}})
+    paths = {failure.path for failure in error.value.failures}
+    assert {"roleArm", "roleArn", "vpcConfig.subnets", "vpcConfig.subnetIds", "outpostConfig"} <= paths
+
+
+@pytest.mark.parametrize("token", sorted(HANDLERS))
+def test_previews_take_unknown_values_everywhere(token: str) -> None:
+    handler = HANDLERS[token]
+    given = {name: UNKNOWN for name in handler.type.inputs if handler.modelled is None or name in handler.modelled}
+    inputs = {name: value for name, value in given.items() if handler.type.inputs[name].required}
+    try:
+        checked = check(token, inputs)
+    except InvalidInputsError as error:
+        assert "must be given" in str(error) or "is required" in str(error)  # noqa: PT017 - either is right
+        return
+    outputs = lifecycle.preview_create(handler, checked)
+    assert handler.type.computed <= outputs.keys() | {"tagsAll"}
+
+
+def test_a_provider_that_does_not_know_its_account_yet_previews_and_refuses_functions() -> None:
+    provider = AwsStandIn()
+    provider.configure({"profile": UNKNOWN, "region": "eu-central-1"})
+    checked = provider.check(target(BUCKET), {}, {}, SEED)
+    assert checked["region"] is UNKNOWN
+    assert provider.create(target(BUCKET, preview=True), checked)[1]["arn"] is UNKNOWN
+    with pytest.raises(ProviderError, match="not known before the deployment"):
+        provider.invoke("aws:index/getCallerIdentity:getCallerIdentity", {})
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"assumeRoles": '[{"roleArn": "r"}]'}, "assumeRoles .* use a profile instead"),
+        ({"alowedAccountIds": '["1"]'}, "did you mean 'allowedAccountIds'"),
+        ({"allowedAccountIds": '"1"'}, "allowedAccountIds must be a list"),
+    ],
+)
+def test_configuration_that_the_stand_in_cannot_honour_is_refused(config: Properties, words: str) -> None:
+    with pytest.raises(InvalidInputsError, match=words):
+        AwsStandIn().check_config(config)
+
+
+def test_a_missing_profile_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere/config")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials")
+    with pytest.raises(ProviderError, match=r"profile absent does not exist in /nowhere/config; .*sandbox env"):
+        AwsStandIn().configure({"profile": "absent", "region": "eu-central-1"})
+
+
+def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    config = {"region": "eu-central-1", "accessKey": "111111111111", "secretKey": "any"}
+    with pytest.raises(ProviderError, match=r"http://127.0.0.1:9.* does not answer; .*sandbox status"):
+        AwsStandIn().configure(config)

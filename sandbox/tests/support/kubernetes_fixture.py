@@ -1,0 +1,19 @@
+"""The cluster that tests share; a plugin of its own, since a module with helpers cannot be one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.tests.support.kubernetes_cases import Trial, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """One cluster for all tests that do not break it; each makes namespaces and pools of its own names."""
+    with trial(tmp_path_factory.mktemp("kubernetes")) as running:
+        yield running

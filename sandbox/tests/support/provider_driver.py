@@ -1,0 +1,109 @@
+"""A very small engine: drives a stand-in through the operations of `pulumi up`, `refresh` and `destroy`, in process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runner_platform_sandbox.providers.base import Diff, Existing, Naming, PartialFailureError, Target
+from runner_platform_sandbox.providers.wire import reveal
+
+if TYPE_CHECKING:
+    from runner_platform_sandbox.providers.base import StandIn
+
+
+@dataclass
+class State:
+    """What a stack keeps of one resource."""
+
+    id: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    unready: str = ""
+    """Why it failed to initialise; makes the next `up` an update."""
+
+
+@dataclass
+class Driver:
+    """Resources of one stack, by logical name."""
+
+    stand_in: StandIn
+    stack: str = "dev"
+    states: dict[str, State] = field(default_factory=dict)
+
+    def target(self, token: str, name: str, **more: Any) -> Target:
+        known = self.states.get(name)
+        urn = f"urn:pulumi:{self.stack}::test::{token}::{name}"
+        return Target(urn=urn, token=token, name=name, id=known.id if known else "", **more)
+
+    def check(self, token: str, name: str, properties: dict[str, Any]) -> dict[str, Any]:
+        known = self.states.get(name)
+        naming = Naming(seed=f"{self.stack}/{name}".encode())
+        return self.stand_in.check(self.target(token, name), properties, known.inputs if known else {}, naming)
+
+    def preview(self, token: str, name: str, properties: dict[str, Any]) -> tuple[Diff | None, dict[str, Any]]:
+        """Return (difference, outputs) of a preview; no difference means a creation."""
+        news, known = self.check(token, name, properties), self.states.get(name)
+        target = self.target(token, name, preview=True)
+        if known is None:
+            return None, self.stand_in.create(target, news)[1]
+        diff = self.stand_in.diff(target, known.outputs, known.inputs, news, [])
+        return diff, self.stand_in.update(target, known.outputs, known.inputs, news) if diff.changes else known.outputs
+
+    def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 60) -> Diff | None:
+        """Create, update or replace; returns the difference that was acted on, None for a creation."""
+        news, known = self.check(token, name, properties), self.states.get(name)
+        target = self.target(token, name, timeout=timeout)
+        if known is None:
+            self._create(target, name, news)
+            return None
+        diff = self.stand_in.diff(target, known.outputs, known.inputs, news, [])
+        if diff.replaces:
+            self.destroy(token, name)
+            self._create(self.target(token, name, timeout=timeout), name, news)
+        elif diff.changes or known.unready:
+            try:
+                outputs = self.stand_in.update(target, known.outputs, known.inputs, news)
+            except PartialFailureError as error:
+                self._keep(name, error)
+                raise
+            self.states[name] = State(known.id, news, _plain(outputs))
+        return diff
+
+    def _create(self, target: Target, name: str, news: dict[str, Any]) -> None:
+        try:
+            identifier, outputs = self.stand_in.create(target, news)
+        except PartialFailureError as error:
+            self._keep(name, error)
+            raise
+        self.states[name] = State(identifier, news, _plain(outputs))
+
+    def _keep(self, name: str, error: PartialFailureError) -> None:
+        self.states[name] = State(error.identifier, _plain(error.inputs), _plain(error.outputs), unready=str(error))
+
+    def refresh(self, token: str, name: str) -> Existing | None:
+        known = self.states[name]
+        try:
+            found = self.stand_in.read(self.target(token, name), known.inputs, known.outputs)
+        except PartialFailureError as error:
+            self._keep(name, error)
+            return Existing(id=error.identifier, inputs=error.inputs, outputs=error.outputs)
+        if found is None:
+            del self.states[name]
+        else:
+            self.states[name] = State(found.id, _plain(found.inputs), _plain(found.outputs))
+        return found
+
+    def import_(self, token: str, name: str, identifier: str) -> Existing | None:
+        self.states[name] = State(identifier, {}, {})
+        return self.refresh(token, name)
+
+    def destroy(self, token: str, name: str, timeout: float = 60) -> None:
+        known = self.states[name]
+        self.stand_in.delete(self.target(token, name, timeout=timeout), known.outputs, known.inputs)
+        del self.states[name]
+
+
+def _plain(properties: dict[str, Any]) -> dict[str, Any]:
+    revealed: dict[str, Any] = reveal(properties)
+    return revealed

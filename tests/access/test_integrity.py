@@ -1,0 +1,224 @@
+"""What an open class writes and a protected one takes in, by whichever way, and how sure of it one can be."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from access.decision import Decision
+from access.flows import Flow, flows
+from access.inventory import Inventory, InventoryClass
+from access.resource import UNKNOWN, Resource
+from config import load
+from config.capabilities import Level
+from tests.support.access_cases import CICD as HOME
+from tests.support.access_cases import (
+    FACTS,
+    document,
+    exact,
+    issuer,
+    kubernetes,
+    resource,
+    role,
+    statement,
+    trusts_token,
+    world,
+)
+from tests.support.access_programs import changed, whole
+
+if TYPE_CHECKING:
+    from access.graph import AccessGraph
+
+CICD, DEV, PROD = (load.of_foundation().accounts[name].id for name in ("cicd", "dev", "prod"))
+CLASSES = Inventory(
+    organization=FACTS.organization,
+    accounts=FACTS.accounts,
+    gitlab=FACTS.gitlab,
+    classes=[
+        InventoryClass(
+            stack="dev", name=name, level=level, manager_namespace=f"runner-{name}", jobs_namespace=f"jobs-{name}"
+        )
+        for name, level in (("open", Level.OPEN), ("shut", Level.PROTECTED))
+    ],
+)
+STATE = "arn:aws:s3:::state/shut/*"
+
+
+def release(name: str, config: str | None = None) -> Resource:
+    text = f"""
+[[runners]]
+[runners.cache]
+Type = "s3"
+Path = "{name}"
+[runners.cache.s3]
+BucketName = "cache"
+[runners.kubernetes]
+namespace = "jobs-{name}"
+service_account = "job"
+automount_service_account_token = false
+allowed_images = ["{HOME}.dkr.ecr.eu-central-1.amazonaws.com/{name}/*"]
+allowed_services = ["{HOME}.dkr.ecr.eu-central-1.amazonaws.com/{name}/*"]
+[[runners.kubernetes.pod_spec]]
+patch = '''
+volumes: [{{name: aws, projected: {{sources: [{{serviceAccountToken: {{audience: sts.amazonaws.com, path: token}}}}]}}}}]
+'''
+"""
+    values = {"runners": {"config": text if config is None else config}, "serviceAccount": {"name": "manager"}}
+    return resource("kubernetes:helm.sh/v3:Release", name, "", "dev", namespace=f"runner-{name}", values=values)
+
+
+def job_role(name: str, *statements: Any, **condition: Any) -> Resource:
+    trust = condition or exact(f"system:serviceaccount:jobs-{name}:job")
+    return role(name, trusts_token(trust), policies=[document(*statements)])
+
+
+def may(action: str, *resources: Any, **more: Any) -> Any:
+    return statement(Action=action, Resource=list(resources), **more)
+
+
+def depends_on_the_address(name: str) -> dict[str, Any]:
+    return {
+        "StringEquals": {**exact(f"system:serviceaccount:jobs-{name}:job")["StringEquals"], "aws:sourceip": "10.0.0.1"}
+    }
+
+
+WRITES = job_role("open", may("s3:PutObject", "arn:aws:s3:::state/*"))
+READS = job_role("shut", may("s3:GetObject", STATE))
+PUSHES = job_role("open", may("ecr:PutImage", f"arn:aws:ecr:eu-central-1:{HOME}:repository/open/*"))
+
+
+def found(*resources: Resource) -> list[Flow]:
+    both = (release("open"), release("shut"))
+    accounts = [kubernetes("ServiceAccount", "job", f"jobs-{name}") for name in ("open", "shut")]
+    named = {each.name for each in resources}
+    base = [each for each in (issuer(), *accounts, *both) if each.name not in named]
+    return flows(world(*base, *resources, facts=CLASSES))
+
+
+def answers(*resources: Resource) -> set[tuple[str, Decision]]:
+    return {(each.what, each.decision) for each in found(*resources)}
+
+
+def test_a_role_that_writes_what_another_reads_is_a_flow() -> None:
+    (flow,) = found(WRITES, READS)
+    assert (flow.what, flow.place, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
+    assert flow.chain[-1].endswith(":role/open")
+
+
+def test_where_the_way_to_the_reader_is_not_decided_neither_is_the_flow() -> None:
+    unsure = depends_on_the_address("shut")
+    (flow,) = found(WRITES, job_role("shut", may("s3:GetObject", STATE), **unsure))
+    assert flow.decision is Decision.UNDECIDED
+    assert "aws:sourceip" in flow.reason
+
+
+def test_where_the_way_to_the_writer_is_not_decided_neither_is_the_flow() -> None:
+    unsure = depends_on_the_address("open")
+    assert answers(job_role("open", may("s3:PutObject", STATE), **unsure), READS) == {("state", Decision.UNDECIDED)}
+
+
+def test_one_certain_way_to_read_makes_a_flow_certain() -> None:
+    unsure = depends_on_the_address("shut")
+    other = role("other", trusts_token(unsure), policies=[document(may("s3:GetObject", STATE))])
+    assert answers(WRITES, READS, other) == {("state", Decision.ALLOWED)}
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        may("s3:GetObject", UNKNOWN),
+        may("s3:GetObject", STATE, Condition={"StringEquals": {"aws:sourcevpc": "vpc-1"}}),
+    ],
+)
+def test_where_it_is_not_known_what_is_read_the_flow_is_undecided(reads: Any) -> None:
+    assert answers(WRITES, job_role("shut", reads)) == {("state", Decision.UNDECIDED)}
+
+
+def test_a_reader_whose_permissions_are_not_known_may_read_everything() -> None:
+    inputs = {"name": "unknown", "role": "shut", "policy": UNKNOWN}
+    more = resource("aws:iam/rolePolicy:RolePolicy", "unknown", HOME, "dev", **inputs)
+    assert ("state", Decision.UNDECIDED) in answers(WRITES, job_role("shut"), more)
+
+
+def test_a_reader_of_all_but_some_reads_the_rest() -> None:
+    rest = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::other/*"])
+    assert answers(WRITES, job_role("shut", rest)) == {("state", Decision.ALLOWED)}
+    closed = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::*"])
+    assert answers(WRITES, job_role("shut", closed)) == set()
+
+
+def test_a_protected_class_whose_configuration_cannot_be_read_may_take_in_everything() -> None:
+    assert answers(PUSHES) == set(), "apart as it is"
+    unreadable = release("shut", "[[runners")
+    assert {("image", Decision.UNDECIDED), ("cache", Decision.UNDECIDED)} <= answers(PUSHES, unreadable)
+    assert all("cannot be read" in each.reason for each in found(PUSHES, unreadable))
+
+
+def test_an_open_class_whose_configuration_cannot_be_read_may_share_any_cache() -> None:
+    assert ("cache", Decision.UNDECIDED) in answers(release("open", "[[runners"))
+
+
+# The real programs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+def test_nothing_flows_from_an_open_class_into_a_protected_one() -> None:
+    assert flows(whole()) == []
+
+
+def with_capability(policy: str, stack: str, old: str, new: str) -> AccessGraph:
+    def inputs(each: Resource) -> dict[str, Any] | None:
+        its = each.type == "aws:iam/rolePolicy:RolePolicy" and each.inputs.get("name") == policy and each.stack == stack
+        if not its or "open" not in each.inputs["role"]:
+            return None
+        return {"policy": each.inputs["policy"].replace(old, new)}
+
+    return changed(inputs)
+
+
+@pytest.mark.thorough
+def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stacks() -> None:
+    found = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
+    assert {(each.writer.partition("/")[0], each.consumer, each.what) for each in found} == {
+        ("job:dev", "job:prod/deploy", "image")
+    }
+    assert found[0].chain[-1] == f"arn:aws:iam::{CICD}:role/cicd-dev/delegated-role-open-dev"
+    runner = flows(with_capability("ecr-push", "prod", "repository/open/*", "repository/protected/runner"))
+    assert {each.consumer for each in runner} == {"job:prod/deploy"}
+
+
+@pytest.mark.thorough
+def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> None:
+    home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
+    found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
+    assert {(each.what, each.consumer, each.decision) for each in found} == {
+        ("state", "job:prod/deploy", Decision.ALLOWED)
+    }
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("old", "new"), [('Path = "small"', 'Path = "deploy"'), ('Path = "small"', 'Path = ""')])
+def test_a_cache_that_both_levels_use_is_seen(old: str, new: str) -> None:
+    def shared(each: Resource) -> dict[str, Any] | None:
+        if each.name != "small-runner-release" or each.stack != "dev":
+            return None
+        values = json.loads(json.dumps(each.inputs["values"]))
+        values["runners"]["config"] = values["runners"]["config"].replace(old, new)
+        return {"values": values}
+
+    found = flows(changed(shared))
+    assert {(each.writer, each.consumer, each.what) for each in found} == {("job:dev/small", "job:dev/deploy", "cache")}
+
+
+@pytest.mark.thorough
+def test_a_protected_class_that_runs_every_image_takes_in_what_open_ones_push() -> None:
+    def any_image(each: Resource) -> dict[str, Any] | None:
+        if each.name != "deploy-runner-release" or each.stack != "dev":
+            return None
+        values = json.loads(json.dumps(each.inputs["values"]))
+        values["runners"]["config"] = values["runners"]["config"].replace("dev/protected/**", "**")
+        return {"values": values}
+
+    assert {each.what for each in flows(changed(any_image))} == {"image"}

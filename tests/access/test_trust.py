@@ -1,0 +1,150 @@
+"""Trusts: who they let in, document by document; the table in which public tools went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from access.callers import Choice
+from access.decision import Decision
+from tests.support.access_cases import (
+    AUDIENCE,
+    CICD,
+    DEV,
+    FOREIGN,
+    HOST,
+    ORGANIZATION,
+    OTHER_HOST,
+    SUBJECT,
+    arn,
+    by_account,
+    by_role,
+    by_token,
+    exact,
+    issuer,
+    may_assume,
+    role,
+    statement,
+    trusts,
+    trusts_token,
+    world,
+)
+
+ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
+TARGET, DELEGATED = arn("target"), arn("delegated", DEV)
+CALLER = arn("cicd/runner-small")
+STRANGER = Choice(within="system:serviceaccount:*:*", outside=(SUBJECT,), optional=False)
+SUB, AUD = f"{HOST}:sub", f"{HOST}:aud"
+PINNED = {AUD: AUDIENCE}
+
+# Who gets in: the declared service account, a stranger's, and the declared one's token for another audience.
+TOKENS: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
+    "exact": (exact(), (ALLOWED, DENIED, DENIED)),
+    "no condition": (None, (ALLOWED, ALLOWED, DENIED)),
+    "aud only": ({"StringEquals": PINNED}, (ALLOWED, ALLOWED, DENIED)),
+    "sub StringLike *": ({"StringEquals": PINNED, "StringLike": {SUB: "*"}}, (ALLOWED, ALLOWED, DENIED)),
+    "wildcard namespace": ({"StringLike": {SUB: "system:serviceaccount:*:job", **PINNED}}, (ALLOWED, ALLOWED, DENIED)),
+    "wildcard account": (
+        {"StringLike": {SUB: "system:serviceaccount:jobs-small:*", **PINNED}},
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "question mark": (
+        {"StringLike": {SUB: "system:serviceaccount:jobs-smal?:job", **PINNED}},
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "sub only": ({"StringEquals": {SUB: SUBJECT}}, (ALLOWED, DENIED, DENIED)),
+    "IfExists": ({"StringEqualsIfExists": {SUB: SUBJECT, **PINNED}}, (ALLOWED, ALLOWED, DENIED)),
+    "ForAllValues": ({"ForAllValues:StringEquals": {SUB: SUBJECT, **PINNED}}, (ALLOWED, ALLOWED, DENIED)),
+    "sub StringNotEquals": (
+        {"StringNotEquals": {SUB: "system:serviceaccount:jobs-big:job"}},
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "key of another issuer": (exact(host=OTHER_HOST), (DENIED, DENIED, DENIED)),
+    "IfExists on another issuer": (
+        {"StringEqualsIfExists": {f"{OTHER_HOST}:sub": SUBJECT}},
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "StringLike without wildcard": ({"StringLike": {SUB: SUBJECT, **PINNED}}, (ALLOWED, DENIED, DENIED)),
+    "key in another case": ({"StringEquals": {SUB.upper(): SUBJECT, AUD: AUDIENCE}}, (ALLOWED, DENIED, DENIED)),
+    "operator in another case": ({"stringequals": {SUB: SUBJECT, AUD: AUDIENCE}}, (ALLOWED, DENIED, DENIED)),
+    "unknown operator": ({"StringMatches": {SUB: SUBJECT}}, (UNDECIDED, UNDECIDED, DENIED)),
+    "unknown value": ({"StringEquals": {SUB: "[unknown]"}}, (UNDECIDED, UNDECIDED, DENIED)),
+    "variable": ({"StringLike": {SUB: "${aws:username}*"}}, (UNDECIDED, UNDECIDED, DENIED)),
+    "custom claim": ({"StringEquals": {f"{HOST}:project": "x"}}, (UNDECIDED, UNDECIDED, DENIED)),
+    "principal's organisation": ({"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}}, (DENIED, DENIED, DENIED)),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_a_trust_in_tokens_lets_in_whom_it_says(name: str) -> None:
+    condition, expected = TOKENS[name]
+    of = world(issuer(), role("target", trusts_token(condition)))
+    found = (by_token(of, TARGET), by_token(of, TARGET, STRANGER), by_token(of, TARGET, audience="vault"))
+    assert found == expected
+
+
+PEOPLE: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
+    # Who gets in: the role with the permission, somebody in its account, somebody in a foreign account.
+    "exact role": (trusts({"AWS": CALLER}), (ALLOWED, DENIED, DENIED)),
+    "AWS *": (trusts({"AWS": "*"}), (ALLOWED, ALLOWED, ALLOWED)),
+    "Principal as text": (trusts("*"), (ALLOWED, ALLOWED, ALLOWED)),
+    "AWS * of the organisation": (
+        trusts("*", Condition={"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}}),
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "AWS * of any organisation": (
+        trusts("*", Condition={"StringLike": {"aws:PrincipalOrgID": "o-*"}}),
+        (ALLOWED, ALLOWED, ALLOWED),
+    ),
+    "own account's root": (trusts({"AWS": f"arn:aws:iam::{CICD}:root"}), (ALLOWED, ALLOWED, DENIED)),
+    "account id": (trusts({"AWS": CICD}), (ALLOWED, ALLOWED, DENIED)),
+    "foreign account's root": (trusts({"AWS": f"arn:aws:iam::{FOREIGN}:root"}), (DENIED, DENIED, ALLOWED)),
+    "root with ExternalId": (
+        trusts({"AWS": FOREIGN}, Condition={"StringEquals": {"sts:ExternalId": "secret"}}),
+        (DENIED, DENIED, ALLOWED),
+    ),
+    "root and PrincipalArn": (
+        trusts({"AWS": CICD}, Condition={"ArnEquals": {"aws:PrincipalArn": CALLER}}),
+        (ALLOWED, DENIED, DENIED),
+    ),
+    "root and PrincipalArn of the root user": (
+        trusts({"AWS": CICD}, Condition={"ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{CICD}:root"}}),
+        (DENIED, DENIED, DENIED),
+    ),
+    "root and PrincipalArn of the session": (
+        trusts({"AWS": CICD}, Condition={"ArnLike": {"aws:PrincipalArn": f"arn:aws:sts::{CICD}:assumed-role/*"}}),
+        (DENIED, DENIED, DENIED),
+    ),
+    "root and a pattern of PrincipalArn": (
+        trusts({"AWS": CICD}, Condition={"ArnLike": {"aws:PrincipalArn": arn("cicd/runner-*")}}),
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "root and PrincipalArn IfExists": (
+        trusts({"AWS": CICD}, Condition={"ArnEqualsIfExists": {"aws:PrincipalArn": CALLER}}),
+        (ALLOWED, ALLOWED, DENIED),
+    ),
+    "role with a wildcard": (trusts({"AWS": arn("cicd/*")}), (DENIED, DENIED, DENIED)),
+    "role without its path": (trusts({"AWS": arn("runner-small")}), (DENIED, DENIED, DENIED)),
+    "its session": (trusts({"AWS": f"arn:aws:sts::{CICD}:assumed-role/runner-small/job"}), (ALLOWED, DENIED, DENIED)),
+    "action sts:*": (trusts({"AWS": CALLER}, "sts:*"), (ALLOWED, DENIED, DENIED)),
+    "action in another case": (trusts({"AWS": CALLER}, "STS:assumerole"), (ALLOWED, DENIED, DENIED)),
+    "NotAction": (statement(Principal={"AWS": CALLER}, NotAction="iam:*"), (ALLOWED, DENIED, DENIED)),
+    "action for tokens only": (trusts({"AWS": CALLER}, "sts:AssumeRoleWithWebIdentity"), (DENIED, DENIED, DENIED)),
+    "service": (trusts({"Service": "ec2.amazonaws.com"}), (DENIED, DENIED, DENIED)),
+    "NotPrincipal": (statement(NotPrincipal={"AWS": CALLER}, Action="sts:AssumeRole"), (DENIED, ALLOWED, ALLOWED)),
+    "unknown principal": (trusts({"AWS": "[unknown]"}), (UNDECIDED, UNDECIDED, UNDECIDED)),
+    "unique id": (trusts({"AWS": "AROAEXAMPLEEXAMPLE123"}), (UNDECIDED, DENIED, DENIED)),
+    "address": (
+        trusts({"AWS": CALLER}, Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
+        (UNDECIDED, DENIED, DENIED),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_a_trust_across_accounts_lets_in_whom_it_says(name: str) -> None:
+    trust, expected = PEOPLE[name]
+    of = world(role("cicd/runner-small", policies=[may_assume(DELEGATED)]), role("delegated", trust, account=DEV))
+    found = (by_role(of, CALLER, DELEGATED), by_account(of, CICD, DELEGATED), by_account(of, FOREIGN, DELEGATED))
+    assert found == expected

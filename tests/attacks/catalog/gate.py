@@ -1,0 +1,108 @@
+"""Mutations of the gate itself and of what it knows: configuration, exceptions, unknown values, providers, the matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pulumi
+import pulumi_aws as aws
+from pulumi.runtime import rpc
+
+from components.account_access import AccountAccess
+from config.settings import Settings
+from tests.attacks.catalog.jobs import values
+from tests.attacks.catalog.trusts import BARE, PROD_PROTECTED, of_delegated
+from tests.attacks.change import GONE, besides, given, put
+from tests.attacks.mutation import seen_by
+
+REVIEW = {
+    "level": "open",
+    "accounts": [],
+    "cpu": "1",
+    "memory": "2Gi",
+    "disk": "10Gi",
+    "concurrent": 2,
+    "longest_job": "30m",
+}
+ROLE = "urn:pulumi:prod::runner-platform::aws:iam/role:Role::delegated-prod-protected-role"
+EXPIRED = f"- {{rule: T02, resource: '{ROLE}', reason: somebody needed it for one week only, expires: 2024-01-01}}\n"
+
+UNUSED = f"- {{rule: T01, resource: '{ROLE}', reason: somebody needed it for one week only, expires: 2999-01-01}}\n"
+
+
+def unknown(_answer: Any) -> Any:
+    """A value that nobody knows before the deployment."""
+    return pulumi.Output.from_input(rpc.UNKNOWN)
+
+
+def by_level_alone(settings: Settings, runner_class: str, account: str) -> bool:
+    """Whether there is something for the class's level, not narrowed by the class."""
+    return bool(settings.accounts[account].capabilities(settings.runners[runner_class].level))
+
+
+def not_narrowed() -> Any:
+    """Classes that say which accounts they enter are not asked."""
+    return mock.patch.object(Settings, "_may_enter", by_level_alone)
+
+
+def without_provider(_component: Any, _args: Any) -> None:
+    """Makes a name for a key, with whatever credentials are around."""
+    aws.kms.Alias("around", name="alias/around", target_key_id="key", opts=pulumi.ResourceOptions())
+
+
+MUTATIONS = [
+    seen_by(
+        "T10 T13",
+        "A19",
+        "the class for unreviewed code reaches what its level reaches",
+        not_narrowed,
+        settings={"runners.review": REVIEW},
+    ),
+    seen_by(
+        "H02 T02 T10 T11",
+        "A19",
+        "every rule is disabled by the branch's configuration",
+        of_delegated(BARE),
+        configuration={"all": "disabled"},
+    ),
+    seen_by(
+        "H02", "A19", "every rule is made advisory by the branch's configuration", configuration={"all": "advisory"}
+    ),
+    seen_by("H04 T02 T10 T11", "A19", "an exception that has expired", of_delegated(BARE), exceptions=EXPIRED),
+    seen_by("H04", "A19", "an exception that nothing needs", exceptions=UNUSED),
+    seen_by(
+        "H01",
+        "A25",
+        "the provider of prod acts with the profile of dev",
+        given(aws.Provider, "prod", profile="platform-dev"),
+    ),
+    seen_by(
+        "H01 P02 P03 P04 T10 T11",
+        "A25",
+        "the provider of prod is pinned to the account dev",
+        given(aws.Provider, "prod", allowed_account_ids=["333333333333"]),
+    ),
+    seen_by(
+        "H01 P02 P04 T10 T11",
+        "A25",
+        "the provider of prod is pinned to no account",
+        given(aws.Provider, "prod", allowed_account_ids=GONE),
+    ),
+    seen_by(
+        "H01", "A25", "a resource without a provider of its own", besides(AccountAccess, without_provider, "access-dev")
+    ),
+    seen_by("H02", "A26", "a resource whose inputs the engine never shows", hidden="cluster-key"),
+    seen_by(
+        "T01 T02 T03 T04 T05 T06 T07 T09 T10 T11",
+        "A26",
+        "a delegated role's trust that nobody knows yet",
+        given(aws.iam.Role, PROD_PROTECTED, assume_role_policy=unknown),
+    ),
+    seen_by(
+        "I01 I02 R01 R02 R03 R04 R05 R06 R07 R09 S02 T10",
+        "A26",
+        "a runner's settings that nobody knows yet",
+        values(put(unknown, "runners", "config")),
+    ),
+]

@@ -1,0 +1,182 @@
+"""Mutations of how identities are handed out and chained: service accounts, profiles, roles that assume roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from components.cluster import Cluster, ClusterRoles
+from components.delegated_role import DelegatedRole
+from components.documents import profiles, trust
+from config.names import JOB_SERVICE_ACCOUNT
+from tests.attacks.catalog.trusts import BARE, CICD, DEPLOY, SMALL, of_delegated
+from tests.attacks.change import GONE, answers, besides, given, one_more, put, statement, together
+from tests.attacks.mutation import seen_by
+
+if TYPE_CHECKING:
+    from tests.attacks.change import Change, Edit
+
+PROD_ROLE = "arn:aws:iam::444444444444:role/cicd/delegated-role"
+DEV_ROLE = "arn:aws:iam::333333333333:role/cicd/delegated-role-open"
+ANNOTATION = "eks.amazonaws.com/role-arn"
+
+
+def of_small(edit: Edit) -> Change:
+    """Another permission of the open class to assume roles."""
+    return answers(trust.assume_roles, edit, lambda of: DEV_ROLE in of["role_arns"])
+
+
+def named_too(*arns: str) -> Edit:
+    """A trust that names more roles."""
+    return put(lambda listed: [*listed, *arns], "Statement", 0, "Condition", "ArnEquals", "aws:PrincipalArn")
+
+
+def may_assume(role: str, *targets: str) -> Any:
+    """Makes a policy of the role of that name, with which it may assume others."""
+
+    def make(component: Any, _args: Any) -> None:
+        aws.iam.RolePolicy(
+            f"{role}-further",
+            name="further",
+            role=role,
+            policy=pulumi.Output.json_dumps(trust.assume_roles(targets)),
+            opts=pulumi.ResourceOptions(parent=component),
+        )
+
+    return make
+
+
+def associated(component: Any, args: Any) -> None:
+    """Makes an association that hands the protected class's role to the open class's jobs."""
+    aws.eks.PodIdentityAssociation(
+        "association",
+        cluster_name=args.names.cluster,
+        namespace="jobs-small",
+        service_account=JOB_SERVICE_ACCOUNT,
+        role_arn=DEPLOY,
+        opts=pulumi.ResourceOptions(parent=component),
+    )
+
+
+def annotated(arn: str) -> Change:
+    """A role annotation for the open class's jobs."""
+    metadata = {"name": JOB_SERVICE_ACCOUNT, "namespace": "jobs-small", "annotations": {ANNOTATION: arn}}
+    return given(kubernetes.core.v1.ServiceAccount, "small-runner-job-account", metadata=metadata)
+
+
+def in_dev(role: str) -> Any:
+    """A statement that trusts exactly one role of the account dev."""
+    arns = [f"arn:aws:iam::333333333333:role/cicd/{role}"]
+    document = trust.roles_of_account(
+        partition="aws", account_id="333333333333", role_arns=arns, organization_id="o-senncloud01"
+    )
+    return document["Statement"][0]
+
+
+NODE = "runner-platform-node"
+MUTATIONS = [
+    seen_by(
+        "T11 T12",
+        "A01",
+        "the nodes' role may assume prod's delegated role",
+        besides(ClusterRoles, may_assume(NODE, PROD_ROLE)),
+    ),
+    seen_by(
+        "T10 T12",
+        "A01",
+        "the nodes' role may assume prod's delegated role, which names it",
+        together(
+            besides(ClusterRoles, may_assume(NODE, PROD_ROLE)),
+            of_delegated(named_too(f"arn:aws:iam::{CICD}:role/cicd/{NODE}")),
+        ),
+    ),
+    seen_by("T08", "A03", "jobs of the open class are annotated with the protected class's role", annotated(DEPLOY)),
+    seen_by(
+        "T08",
+        "A03",
+        "the open class's manager is annotated with the protected class's manager's role",
+        given(
+            kubernetes.core.v1.ServiceAccount,
+            "small-runner-manager-account",
+            metadata=lambda its: {
+                **its,
+                "annotations": {ANNOTATION: f"arn:aws:iam::{CICD}:role/cicd/runner-manager-deploy"},
+            },
+        ),
+    ),
+    seen_by("T08", "A12", "a pod identity association for the open class's jobs", besides(Cluster, associated)),
+    seen_by(
+        "I02 T10",
+        "A12",
+        "the open class is named on both sides of prod's delegated role",
+        together(
+            of_small(put(lambda listed: [*listed, PROD_ROLE], "Statement", 0, "Resource")),
+            of_delegated(named_too(SMALL)),
+        ),
+    ),
+    seen_by(
+        "I02 P04 T10",
+        "A12",
+        "prod's delegated role trusts dev's, which may assume it and has no boundary",
+        together(
+            of_delegated(one_more(in_dev("delegated-role-open"))),
+            besides(DelegatedRole, may_assume("delegated-role-open", PROD_ROLE), "delegated-dev-open"),
+            given(aws.iam.Role, "delegated-dev-open-role", permissions_boundary=GONE),
+        ),
+    ),
+    seen_by(
+        "T10",
+        "A12",
+        "prod's delegated role trusts a role in dev that no stack makes",
+        of_delegated(one_more(in_dev("forgotten"))),
+    ),
+    seen_by(
+        "T11",
+        "A12",
+        "the open class may assume any role, as `sts:Assume*` on `*`",
+        of_small(statement(Action="sts:Assume*", Resource="*")),
+    ),
+    seen_by(
+        "T11",
+        "A12",
+        "the open class may assume every role but one, by NotResource",
+        of_small(lambda _: {"Statement": {"Effect": "Allow", "Action": "STS:ASSUMEROLE", "NotResource": PROD_ROLE}}),
+    ),
+    seen_by(
+        "T13",
+        "A25",
+        "the profile dev of the open class names the role in prod",
+        answers(
+            profiles.class_profiles,
+            lambda text: text.replace(
+                "333333333333:role/cicd/delegated-role-open", "444444444444:role/cicd/delegated-role"
+            ),
+            lambda of: of["runner_class"] == "small",
+        ),
+    ),
+    seen_by(
+        "T02 T10 T11 T12",
+        "A09",
+        "the nodes' role may assume any role, and prod's trusts the whole account",
+        together(besides(ClusterRoles, may_assume(NODE, "*")), of_delegated(BARE)),
+    ),
+    seen_by(
+        "T13",
+        "A12",
+        "the open class has a profile that goes by the protected class's role",
+        answers(
+            profiles.class_profiles,
+            lambda text: f"{text}\n[profile through]\nrole_arn = {DEPLOY}\nsource_profile = base\n",
+            lambda of: of["runner_class"] == "small",
+        ),
+    ),
+    seen_by(
+        "T13",
+        "A25",
+        "a profile holds a key that never expires",
+        answers(profiles.class_profiles, lambda text: f"{text}aws_access_key_id = AKIAEXAMPLE\n"),
+    ),
+]

@@ -1,0 +1,155 @@
+"""Mutations of permissions: ways up, roles that are passed on, boundaries that are missing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.account_access import AccountAccess
+from components.documents import boundary, capabilities, platform_roles
+from config import foundation
+from config.capabilities import Capability
+from tests.attacks.change import GONE, answers, besides, given, one_more
+from tests.attacks.mutation import seen_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.attacks.change import Change, Edit
+
+DEV = "333333333333"
+OPEN_IN_DEV = "delegated-dev-open-role"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+def in_dev(edit: Edit, capability: Capability = Capability.ECS) -> Change:
+    """Another document of a capability of the open level in dev."""
+    return answers(
+        capabilities.capability_document,
+        edit,
+        lambda of: of["capability"] is capability and of["grantee"].account_id == DEV,
+    )
+
+
+def granting(action: Any, resource: Any = "*", **more: Any) -> Change:
+    """One more statement for the open level in dev."""
+    return in_dev(one_more({"Action": action, "Resource": resource, **more}))
+
+
+def inline(document: Mapping[str, Any]) -> Change:
+    """A policy inside the role, beside its attached ones."""
+    policies = [{"name": "more", "policy": json.dumps(document)}]
+    return given(aws.iam.Role, OPEN_IN_DEV, inline_policies=policies)
+
+
+def attached(component: Any, _args: Any) -> None:
+    """Makes an attachment of an AWS managed administrator's policy."""
+    opts = pulumi.ResourceOptions(parent=component)
+    aws.iam.RolePolicyAttachment("admin", role="delegated-role-open", policy_arn=ADMINISTRATOR, opts=opts)
+
+
+def only_allowed(document: Any) -> Any:
+    """A document without its denials."""
+    return {**document, "Statement": [each for each in document["Statement"] if each["Effect"] == "Allow"]}
+
+
+def a_user(component: Any, _args: Any) -> None:
+    """Makes a user."""
+    aws.iam.User("robot", name="robot", opts=pulumi.ResourceOptions(parent=component))
+
+
+ADMIN = {"Statement": {"effect": "Allow", "action": "*", "resource": "*"}}
+MUTATIONS = [
+    seen_by("P03", "A10", "the open level in dev passes any role to any service", granting("iam:PassRole")),
+    seen_by(
+        "P03",
+        "A10",
+        "roles of deployments may be passed to EC2, too",
+        granting(
+            "iam:PassRole",
+            f"arn:aws:iam::{DEV}:role/deploy/*",
+            Condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        ),
+    ),
+    seen_by("P02", "A11", "the open level in dev rewrites trusts", granting("iam:UpdateAssumeRolePolicy")),
+    seen_by(
+        "P02",
+        "A11",
+        "rights for roles of deployments without the boundary",
+        granting("iam:putrolepolicy", f"arn:aws:iam::{DEV}:role/deploy/*"),
+    ),
+    seen_by(
+        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
+        "A11",
+        "everything but billing, by NotAction",
+        in_dev(one_more({"NotAction": "billing:*", "Resource": "*"})),
+    ),
+    seen_by(
+        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
+        "A11",
+        "an administrator's policy inside the role, in lower-case elements",
+        inline(ADMIN),
+    ),
+    seen_by(
+        "I01 I02 P01",
+        "A11",
+        "an AWS managed administrator's policy, attached",
+        besides(AccountAccess, attached, "access-dev"),
+    ),
+    seen_by(
+        "I01 I02 P01",
+        "A11",
+        "an AWS managed administrator's policy on the role itself",
+        given(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),
+    ),
+    seen_by(
+        "P04",
+        "A11",
+        "a delegated role without the boundary",
+        given(aws.iam.Role, OPEN_IN_DEV, permissions_boundary=GONE),
+    ),
+    seen_by(
+        "P04",
+        "A12",
+        "a delegated role with sessions of half a day",
+        given(aws.iam.Role, OPEN_IN_DEV, max_session_duration=43200),
+    ),
+    seen_by("P07", "A21", "the open level in dev gives access entries to clusters", granting("eks:CreateAccessEntry")),
+    seen_by(
+        "P07",
+        "A21",
+        "the open level in dev hands roles to pods",
+        granting("eks:CreatePodIdentityAssociation"),
+    ),
+    seen_by(
+        "P02",
+        "A27",
+        "the open level in dev makes roles of the platform's names",
+        granting(["iam:DeleteRole", "iam:CreateRole"], f"arn:aws:iam::{DEV}:role/cicd/*"),
+    ),
+    seen_by(
+        "P09",
+        "A11",
+        "the foundation's boundary lets roles out of it",
+        answers(boundary.boundary, only_allowed),
+        stack=foundation.STACK,
+    ),
+    seen_by(
+        "P09 T11",
+        "A11",
+        "the foundation's boundary opens every service",
+        answers(boundary.boundary, one_more({"Action": "*", "Resource": "*"})),
+        stack=foundation.STACK,
+    ),
+    seen_by(
+        "P09",
+        "A11",
+        "the platform's own deployer may change what the foundation owns",
+        answers(platform_roles.deployer, only_allowed),
+        stack=foundation.STACK,
+    ),
+    seen_by("P08", "", "an IAM user", besides(AccountAccess, a_user, "access-dev")),
+]

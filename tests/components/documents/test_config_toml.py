@@ -1,0 +1,258 @@
+"""config.toml of every class of both stacks: keys that exist, traps of the runner and the chart, the job's identity.
+
+Section numbers are those of the facts on the official chart and executor that the program was written from.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.documents import job_identity, pods
+from components.documents.config_toml import OVERWRITES, config_toml, registry_host, request_concurrency, runner_image
+from config.quantities import parse_cpu, parse_memory
+from tests.support.program import STACKS, parsed, raw
+
+DATA = Path(__file__).parents[2] / "data"
+KEYS: dict[str, Any] = json.loads((DATA / "runner-config-keys.json").read_text())["config"]
+SHADOWED = ("retry_limit", "retry_backoff_max", "resource_availability_check_max_attempts")
+CLASSES = [(stack, name) for stack in STACKS for name in raw(stack)["runners"]]
+PATCH = """
+containers:
+- name: build
+  env:
+  - {name: AWS_CONFIG_FILE, value: /etc/runner-platform/aws/config}
+  - {name: AWS_SDK_LOAD_CONFIG, value: "1"}
+  volumeMounts:
+  - {name: runner-platform-aws, mountPath: /etc/runner-platform/aws, readOnly: true}
+volumes:
+- name: runner-platform-aws
+  projected:
+    defaultMode: 292
+    sources:
+    - serviceAccountToken: {audience: sts.amazonaws.com, expirationSeconds: 3600, path: token}
+    - configMap: {name: aws-config, items: [{key: config, path: config}]}
+"""
+"""The identity of a job, as the design states it."""
+
+
+@cache
+def settings_of(stack: str) -> Any:
+    return parsed(raw(stack), stack)
+
+
+@cache
+def text(stack: str, runner_class: str) -> str:
+    return config_toml(settings_of(stack), runner_class)
+
+
+def runner(stack: str, runner_class: str) -> dict[str, Any]:
+    (only,) = tomllib.loads(text(stack, runner_class))["runners"]
+    return dict(only)
+
+
+def kubernetes(stack: str, runner_class: str) -> dict[str, Any]:
+    return dict(runner(stack, runner_class)["kubernetes"])
+
+
+def unknown(document: Any, keys: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for key, value in document.items():
+        where = f"{path}{key}"
+        if key not in keys:
+            found.append(where)
+            continue
+        inner = keys[key].get("keys")
+        for each in value if isinstance(value, list) else [value]:
+            if inner and isinstance(each, dict):
+                found += unknown(each, inner, f"{where}.")
+    return found
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_only_keys_that_the_runner_knows_are_written(stack: str, runner_class: str) -> None:
+    document = tomllib.loads(text(stack, runner_class))
+    assert not unknown(document, KEYS), "the runner ignores unknown keys silently"
+    assert unknown({"x": 1}, KEYS) == ["x"], "the check itself sees an unknown key"
+    assert set(document) == {"runners"}, "2.3: global keys of a template are ignored; they are values of the chart"
+    assert len(document["runners"]) == 1, "2.5: registration fails with more than one [[runners]]"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_nothing_is_written_that_register_would_shadow(stack: str, runner_class: str) -> None:
+    its = runner(stack, runner_class)
+    assert "name" not in its, "2.5: register fills the name with the pod's before it merges the template"
+    assert not {"token", "url"} & set(its), "the token comes from the Secret, the URL from the chart"
+    assert not set(SHADOWED) & set(its["kubernetes"]), "2.5: flags with defaults of their own win over the template"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_template_survives_the_chart_s_own_templating(stack: str, runner_class: str) -> None:
+    assert "{{" not in text(stack, runner_class), "2.4: runners.config goes through tpl"
+    assert f'namespace = "jobs-{runner_class}"' in text(stack, runner_class), (
+        "2.4: without `namespace =` the chart would set the manager's own, where the token is"
+    )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_jobs_may_overwrite_nothing(stack: str, runner_class: str) -> None:
+    its = kubernetes(stack, runner_class)
+    every = {key for key in KEYS["runners"]["keys"]["kubernetes"]["keys"] if key.endswith("_overwrite_allowed")}
+    closed = {key for key in every if not its.get(key)}
+    assert closed == every, "3.2: these expressions are not anchored; empty is off"
+    assert set(OVERWRITES) <= every, "each name is one that the runner knows"
+    assert not [key for key in its if key.endswith("_overwrite_max_allowed")], (
+        "requests are what node arithmetic counted"
+    )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_protected_classes_run_only_what_no_open_class_can_push(stack: str, runner_class: str) -> None:
+    its, settings = kubernetes(stack, runner_class), settings_of(stack)
+    if raw(stack)["runners"][runner_class]["level"] == "open":
+        assert not {"allowed_images", "allowed_services"} & set(its), "open classes run any image"
+        return
+    prefix = f"222222222222.dkr.ecr.eu-central-1.amazonaws.com/{settings.names.prefix}protected/"
+    for key in ("allowed_images", "allowed_services"):
+        assert its[key], f"{key} missing means all: an open job could speak through a protected one"
+        for image in its[key]:
+            assert image.startswith(prefix), f"{key}: {image} could be pushed by an open class, or is anybody's"
+    assert its["image"].startswith(prefix), "the default image is one of them"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_images_are_pulled_afresh(stack: str, runner_class: str) -> None:
+    its = kubernetes(stack, runner_class)
+    assert its["pull_policy"] == its["allowed_pull_policies"] == ["always"], (
+        "6: if-not-present would let a job use a private image of another project from the node's cache"
+    )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_every_container_asks_for_what_the_arithmetic_counted(stack: str, runner_class: str) -> None:
+    its, settings = kubernetes(stack, runner_class), settings_of(stack).runners[runner_class]
+    total = pods.pod(settings)
+    prefixes = ("", "helper_", "service_")
+    assert sum(parse_cpu(its[f"{p}cpu_request"]) for p in prefixes) == total.cpu, "whole pods per node"
+    assert sum(parse_memory(its[f"{p}memory_request"]) for p in prefixes) == total.memory
+    assert sum(parse_memory(its[f"{p}ephemeral_storage_request"]) for p in prefixes) == total.disk
+    for prefix in prefixes:
+        assert its[f"{prefix}memory_limit"] == its[f"{prefix}memory_request"], (
+            "a pod over its request kills its neighbours"
+        )
+    assert parse_memory(its["helper_memory_request"]) >= 250 * 2**20, "3.2: the helper needs 250Mi for caches"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_pods_wait_for_nodes_and_are_left_alone_by_scalers(stack: str, runner_class: str) -> None:
+    its = kubernetes(stack, runner_class)
+    assert its["poll_timeout"] >= 600, "7.2: 180 s is shorter than node start plus image pull"
+    assert its["pod_annotations"] == {
+        "karpenter.sh/do-not-disrupt": "true",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    }, "7.3: both scalers' words"
+    assert its["node_selector"]["runner-platform/class"] == runner_class, "onto nodes of the class"
+    assert its["node_tolerations"] == {f"runner-platform/class={runner_class}": "NoSchedule"}
+    assert its["node_selector"]["kubernetes.io/arch"] == "amd64", "3.2: it also picks the helper image's architecture"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_flags_are_set_where_jobs_cannot_reach_them(stack: str, runner_class: str) -> None:
+    its = runner(stack, runner_class)
+    assert "environment" not in its, "a job could switch off what stands there"
+    flags = its["feature_flags"]
+    assert flags["FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"] is True, "3.2: pod_spec is ignored without it"
+    assert flags["FF_DISABLE_AUTOMATIC_TOKEN_ROTATION"] is True, (
+        "5: the Secret would keep a token that is no longer valid"
+    )
+    assert flags["FF_USE_POD_ACTIVE_DEADLINE_SECONDS"] is True, "3.3: orphaned pods end with the job's timeout"
+    assert not flags.get("FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"), "3.3: jobs would succeed midway"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_cache_has_no_static_keys_and_a_prefix_of_its_own(stack: str, runner_class: str) -> None:
+    cache_of = runner(stack, runner_class)["cache"]
+    assert (cache_of["Type"], cache_of["Path"]) == ("s3", runner_class), (
+        "what an open class writes no other class reads"
+    )
+    assert cache_of["Shared"] is True, "4: else a new token means a cold cache"
+    its = cache_of["s3"]
+    assert not {"AccessKey", "SecretKey", "SessionToken", "RoleARN", "ServerAddress"} & set(its), (
+        "the manager's role signs"
+    )
+    assert (its["AuthenticationType"], its["BucketLocation"]) == ("iam", "eu-central-1"), (
+        "4: without a region the manager asks S3 and falls back to us-east-1"
+    )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_jobs_are_unprivileged_and_have_no_kubernetes_token(stack: str, runner_class: str) -> None:
+    its = kubernetes(stack, runner_class)
+    assert its["privileged"] is False
+    assert its["allow_privilege_escalation"] is False
+    assert its["automount_service_account_token"] is False, "6: no token of the Kubernetes API in a job"
+    assert its["service_account"] == "job", "2.7: else jobs use `default`"
+    assert its["pod_security_context"] == {"seccomp_profile": {"type": "RuntimeDefault"}}, (
+        "user and group only together: the token's mode depends on them"
+    )
+    assert not {"host_path", "volumes"} & set(its), "no socket of the node, nothing that helper and services would see"
+
+
+def test_restricted_jobs_run_as_one_user_with_their_group() -> None:
+    settings = parsed(raw("dev", runners__small__pod_security="restricted"))
+    its = tomllib.loads(config_toml(settings, "small"))["runners"][0]["kubernetes"]
+    assert its["cap_drop"] == ["ALL"]
+    context = its["pod_security_context"]
+    assert {"run_as_user", "run_as_group", "fs_group", "run_as_non_root", "seccomp_profile"} == set(context), (
+        "7.1: with a user and without fs_group the token could not be read"
+    )
+    assert context["run_as_user"] == context["fs_group"]
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_identity_patch_is_the_one_of_the_design(stack: str, runner_class: str) -> None:
+    (patch,) = kubernetes(stack, runner_class)["pod_spec"]
+    assert (patch["name"], patch["patch_type"]) == ("aws-identity", "strategic"), "merge would replace whole containers"
+    assert yaml.safe_load(patch["patch"]) == yaml.safe_load(PATCH), "prove, rules, image and reasoner know this text"
+
+
+def test_no_variable_of_web_identity_ever_exists() -> None:
+    names = {
+        *job_identity.job_environment(),
+        *(each["name"] for each in job_identity.pod_patch()["containers"][0]["env"]),
+    }
+    assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE"} & names, "they would win over AWS_PROFILE"
+    assert "subPath" not in json.dumps(job_identity.pod_patch()), "a renewed token never arrives through a subPath"
+
+
+@pytest.mark.parametrize(("concurrent", "expected"), [(1, 1), (2, 2), (4, 2), (8, 2), (12, 3), (40, 10), (1000, 250)])
+def test_busy_classes_ask_for_several_jobs_at_once(concurrent: int, expected: int) -> None:
+    assert request_concurrency(concurrent) == expected, (
+        "3.1: with one, long polling delays jobs; never more than concurrent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "host"),
+    [
+        ("aws", "eu-central-1", "222222222222.dkr.ecr.eu-central-1.amazonaws.com"),
+        ("aws-us-gov", "us-gov-west-1", "222222222222.dkr.ecr.us-gov-west-1.amazonaws.com"),
+        ("aws-cn", "cn-north-1", "222222222222.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_registry_s_host_is_that_of_the_partition(partition: str, region: str, host: str) -> None:
+    settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
+    assert registry_host(settings) == host
+    assert runner_image(settings).startswith(f"{host}/protected/runner:"), "pinned, with a tag"
+
+
+def test_an_arm64_class_runs_on_arm64_nodes() -> None:
+    settings = parsed(raw("dev", runners__small__arch="arm64"))
+    its = tomllib.loads(config_toml(settings, "small"))["runners"][0]["kubernetes"]
+    assert its["node_selector"]["kubernetes.io/arch"] == "arm64"

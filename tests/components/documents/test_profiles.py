@@ -1,0 +1,129 @@
+"""AWS config files, read back with botocore's own parser: chains, regions, and what must not be in them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import botocore.configloader
+import pytest
+
+from components.documents import profiles
+from components.documents.cluster import kubeconfig
+from config import load
+from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.program import STACKS, parsed, raw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(folder: Path, text: str) -> dict[str, dict[str, str]]:
+    file = folder / "config"
+    file.write_text(text)
+    found: dict[str, dict[str, str]] = botocore.configloader.load_config(str(file))["profiles"]
+    return found
+
+
+@cache
+def text(stack: str, runner_class: str) -> str:
+    return profiles.class_profiles(settings_of(stack), runner_class)
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_a_class_has_a_profile_for_each_account_it_may_enter(stack: str, runner_class: str, tmp_path: Path) -> None:
+    found, settings = read(tmp_path, text(stack, runner_class)), settings_of(stack)
+    reachable = settings.accounts_of(runner_class)
+    assert set(found) == {"default", "base", *reachable}, "a profile is named as its account"
+    suffix, level = settings.names.suffix, settings.runners[runner_class].level.value
+    role = f"delegated-role{'-open' if level == 'open' else ''}{suffix}"
+    for name, account in reachable.items():
+        assert found[name]["role_arn"] == f"arn:aws:iam::{account.id}:role/cicd{suffix}/{role}"
+        assert found[name]["source_profile"] == "base", "the chain starts at the class's own role"
+    for name in ("default", "base"):
+        assert found[name]["role_arn"].endswith(f":role/cicd{suffix}/runner-{runner_class}{suffix}")
+        assert found[name]["web_identity_token_file"] == "/etc/runner-platform/aws/token"
+        assert "source_profile" not in found[name], "the first hop is the token's"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_no_profile_has_what_breaks_a_chain(stack: str, runner_class: str, tmp_path: Path) -> None:
+    for name, keys in read(tmp_path, text(stack, runner_class)).items():
+        assert "duration_seconds" not in keys, "STS refuses more than an hour for a chained role"
+        assert "credential_source" not in keys, "it would take the node's role"
+        assert keys["region"] == "eu-central-1", f"{name}: an SDK without a region fails, or asks another one"
+        assert keys["sts_regional_endpoints"] == "regional"
+        assert 2 <= len(keys["role_session_name"]) <= 64, "IAM's limits"
+
+
+def test_the_class_that_reaches_nothing_has_only_its_own_role(tmp_path: Path) -> None:
+    assert set(read(tmp_path, text("prod", "review"))) == {"default", "base"}
+
+
+@pytest.mark.parametrize(("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws-cn", "cn-north-1")])
+def test_roles_and_regions_are_those_of_the_partition(partition: str, region: str, tmp_path: Path) -> None:
+    settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
+    for keys in read(tmp_path, profiles.class_profiles(settings, "small")).values():
+        assert keys["role_arn"].startswith(f"arn:{partition}:iam::")
+        assert keys["region"] == region
+
+
+def test_another_token_file_is_for_proofs_outside_of_a_pod() -> None:
+    assert "web_identity_token_file = /elsewhere/token" in profiles.class_profiles(
+        settings_of("dev"), "small", token_file="/elsewhere/token"
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "source", "expected"),
+    [
+        ("deployer", None, {"web_identity_token_file": profiles.PIPELINE_TOKEN_FILE}),
+        ("deployer", "me", {"source_profile": "me"}),
+        ("reader", None, {"web_identity_token_file": profiles.PIPELINE_TOKEN_FILE}),
+        ("reader", "me", {"source_profile": "me"}),
+    ],
+)
+def test_the_platform_s_own_profiles_name_every_account(
+    role: str, source: str | None, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = load.of_foundation()
+    found = read(
+        tmp_path,
+        profiles.platform_profiles(settings.organization, settings.accounts, role=role, source_profile=source),
+    )
+    assert set(found) == {f"platform-{name}" for name in settings.accounts}
+    for name, account in settings.accounts.items():
+        keys = found[f"platform-{name}"]
+        assert keys["role_arn"] == f"arn:aws:iam::{account.id}:role/cicd-platform/platform-{role}"
+        assert expected.items() <= keys.items()
+        assert len({"source_profile", "web_identity_token_file"} & set(keys)) == 1, "one way in"
+
+
+def test_the_foundation_s_profiles_enter_by_the_organisation_s_role(tmp_path: Path) -> None:
+    settings = load.of_foundation()
+    found = read(
+        tmp_path, profiles.foundation_profiles(settings.organization, settings.accounts, source_profile="management")
+    )
+    for name, account in settings.accounts.items():
+        keys = found[f"foundation-{name}"]
+        assert keys["role_arn"] == f"arn:aws:iam::{account.id}:role/OrganizationAccountAccessRole"
+        assert keys["source_profile"] == "management"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_provider_s_profile_is_one_that_the_platform_prints(stack: str) -> None:
+    assert set(settings_of(stack).accounts) <= set(load.of_foundation().accounts), (
+        "the program asks for platform-<account>; the caller's config must have it"
+    )
+
+
+def test_a_kubeconfig_holds_no_credential_and_waits_by_its_own_command() -> None:
+    document = kubeconfig(name="c", endpoint="https://e", certificate_authority="YQ==", region="r", profile="p")
+    (user,) = document["users"]
+    assert set(user["user"]) == {"exec"}, "no token ever reaches the state"
+    command = user["user"]["exec"]
+    assert [command["command"], *command["args"]] == [
+        *("runner-platform", "kube-token", "--cluster", "c", "--region", "r", "--profile", "p"),
+    ]
+    assert command["provideClusterInfo"] is True, "the command must know which API server it asks"
+    assert command["interactiveMode"] == "Never"

@@ -1,0 +1,168 @@
+"""Traps of the official chart and the executor that no other test names, over what both stacks register.
+
+Numbers are sections of the facts that the program was written from; the other traps are in the tests of `config_toml`,
+`helm_values`, the arithmetic, the order and the odd places.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.documents import namespaces
+from tests.support.program import STACKS, raw, rehearsed
+
+if TYPE_CHECKING:
+    from runner_platform.check.mock_run import Registration
+
+CLASSES = [(stack, name) for stack in STACKS for name in raw(stack)["runners"]]
+RELEASE = "kubernetes:helm.sh/v3:Release"
+EXECUTOR_TABLE = {
+    *(("", "pods", verb) for verb in ("create", "delete", "get", "list", "watch")),
+    *(("", f"pods/{sub}", verb) for sub in ("attach", "exec") for verb in ("create", "delete", "get", "patch")),
+    *(("", "pods/log", verb) for verb in ("get", "list")),
+    *(("", "secrets", verb) for verb in ("create", "delete", "get", "update")),
+    ("", "serviceaccounts", "get"),
+    *(("", "services", verb) for verb in ("create", "get")),
+    *(("", "events", verb) for verb in ("list", "watch")),
+    *(("policy", "poddisruptionbudgets", verb) for verb in ("create", "get")),
+}
+"""https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions, without what only other settings need."""
+
+
+def release(stack: str, runner_class: str) -> Registration:
+    return rehearsed(stack).one(RELEASE, f"{runner_class}-runner-release")
+
+
+def values(stack: str, runner_class: str) -> dict[str, Any]:
+    its: dict[str, Any] = release(stack, runner_class).inputs["values"]
+    return its
+
+
+def runner(stack: str, runner_class: str) -> dict[str, Any]:
+    (only,) = tomllib.loads(values(stack, runner_class)["runners"]["config"])["runners"]
+    return dict(only)
+
+
+def inside(stack: str, runner_class: str, kind: str) -> list[Registration]:
+    """Objects of a kind in both namespaces of a class."""
+    found = [each for each in rehearsed(stack).registrations if each.type.rpartition(":")[2] == kind]
+    return [e for e in found if e.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}]
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_registered_template_is_the_only_source_of_config_toml(stack: str, runner_class: str) -> None:
+    its = values(stack, runner_class)["runners"]
+    assert "configOverride" not in its, "2.6: it would skip register, and with it concurrent, the token and everything"
+    assert "jobNamespace" not in its, "2.4: it only reaches the default template; ours names the namespace itself"
+    assert {"template", "cache"}.isdisjoint(its), "2.4: static keys of a cache come by runners.cache.secretName"
+
+
+def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> None:
+    rules = {
+        (group, resource, verb)
+        for rule in namespaces.EXECUTOR_RULES
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rules == EXECUTOR_TABLE, "2.7: budgets are of the group `policy`; the chart's wildcard covers the core only"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_only_the_manager_s_account_names_a_role_and_by_the_key_that_eks_reads(stack: str, runner_class: str) -> None:
+    accounts = {each.inputs["metadata"]["name"]: each.inputs for each in inside(stack, runner_class, "ServiceAccount")}
+    assert set(accounts) == {"manager", "job"}, "2.7: the chart makes none for jobs, which would use `default`"
+    arn = accounts["manager"]["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+    assert arn.endswith(f"/runner-manager-{runner_class}{'' if stack == 'prod' else f'-{stack}'}"), "4: no other key"
+    assert "annotations" not in accounts["job"]["metadata"], "a webhook would set variables that win over AWS_PROFILE"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_manager_s_pod_keeps_what_the_chart_gives_it(stack: str, runner_class: str) -> None:
+    its = values(stack, runner_class)
+    assert "automountServiceAccountToken" not in its, "2.8: the manager speaks to the API server with its token"
+    assert not isinstance(its.get("image"), str), "2.8: image is a map; GitLab's page still shows text"
+    assert "hpa" not in its, "2.8: replicas would be left out"
+    assert "sessionServer" not in its, "2.8: on, it would make a public load balancer; null, it stops the rendering"
+    assert its["securityContext"]["readOnlyRootFilesystem"] is False, "7.5: else the manager needs a volume at /tmp"
+    assert its["podSecurityContext"]["runAsUser"] == 100, "2.8: the alpine image's user; ubuntu's is 999"
+    assert all(isinstance(each, str) for each in its["podAnnotations"].values()), "2.8: annotations are text"
+    assert not any("{{" in each for each in its["podAnnotations"].values()), "2.8: they are not templated"
+    assert its["resources"]["requests"]["memory"], "7.4: a manager killed hard leaves its jobs hanging"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_releases_share_neither_namespace_nor_name(stack: str) -> None:
+    releases = [release(stack, name).inputs for name in raw(stack)["runners"]]
+    for key in ("namespace", "name"):
+        assert len({each[key] for each in releases}) == len(releases), "2.8: a selector is only `app: <full name>`"
+    for each in releases:
+        assert each["values"]["fullnameOverride"] == each["name"], "9: explicit, so that accounts and names stay"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_keys_that_newer_runners_changed_are_written_as_they_are_now(stack: str, runner_class: str) -> None:
+    its = runner(stack, runner_class)["kubernetes"]
+    assert "terminationGracePeriodSeconds" not in its, "3.2: gone since 17.0, though the documentation lists it"
+    assert its["pod_termination_grace_period_seconds"] == its["cleanup_grace_period_seconds"] == 30
+    assert its["pod_disruption_budget"] is True, "7.3: a drain waits for the job's own budget"
+    assert {"helper_image", "helper_image_flavor"}.isdisjoint(its), (
+        "3.2: a pinned helper must be raised with the runner"
+    )
+    assert {key for key in its if key.startswith(("pod_cpu", "pod_memory"))} == set(), (
+        "3.2: runners before 18.10 pass over them, and the pod would have no limits"
+    )
+    assert {"autoscaler", "namespace_per_job", "bearer_token_overwrite_allowed"}.isdisjoint(its), (
+        "2.7: each needs rights that the manager does not have"
+    )
+    (patch,) = its["pod_spec"]
+    assert set(patch) == {"name", "patch_type", "patch"}, "3.2: `patch` or `patch_path`, not both"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_no_other_flag_is_set(stack: str, runner_class: str) -> None:
+    assert set(runner(stack, runner_class)["feature_flags"]) == {
+        "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION",
+        "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION",
+        "FF_USE_POD_ACTIVE_DEADLINE_SECONDS",
+    }, (
+        "3.3: the others are in development, make caches cold (FF_HASH_CACHE_KEYS), or go with the runner (FF_USE_FASTZIP)"
+    )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_encryption_of_the_cache_is_the_bucket_s_own(stack: str, runner_class: str) -> None:
+    s3 = runner(stack, runner_class)["cache"]["s3"]
+    assert set(s3) == {"BucketName", "BucketLocation", "AuthenticationType"}, (
+        "4: a key named by alias would be copied into a session policy, where only an ARN works"
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
+    for each in rehearsed(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
+        spec = each.inputs["spec"]
+        assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "7.3: consolidation moves running pods"
+        assert spec["disruption"]["consolidateAfter"] == "5m", "7.3: a pending pod's node counts as empty"
+        template = spec["template"]["spec"]
+        assert template["terminationGracePeriod"], "7.3: without it do-not-disrupt blocks a node's expiry for ever"
+        assert template["expireAfter"] not in {"Never", ""}, "7.3: expiry is not held up by do-not-disrupt"
+        spot = any("spot" in r["values"] for r in template["requirements"] if r["key"] == "karpenter.sh/capacity-type")
+        settings = raw(stack)["runners"].get(each.inputs["metadata"]["name"], {})
+        assert spot == settings.get("spot", False), "7.4: managers never; a class where its settings say so"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_class_has_one_runner_one_token_and_one_release(stack: str) -> None:
+    its, classes = rehearsed(stack), set(raw(stack)["runners"])
+    for token, ending in (
+        ("gitlab:index/userRunner:UserRunner", "-object-1-runner"),
+        ("kubernetes:core/v1:Secret", "-runner-token"),
+        (RELEASE, "-runner-release"),
+    ):
+        made = Counter(each.name.removesuffix(ending) for each in its.of_type(token))
+        assert made == Counter(classes), f"9: {token}: tags and access level are the runner's, so one for each class"

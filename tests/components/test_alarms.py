@@ -1,0 +1,282 @@
+"""Alarms: the optional setting, what each alarm watches, and what the program registers with and without a topic."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from fnmatch import fnmatch
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+from components import alarms as component
+from components.documents import alarms as documents
+from components.documents import config_toml
+from components.documents.disruption import disruption
+from config import load
+from config.names import MANAGERS_POOL, helm_release, namespace_jobs, namespace_manager
+from tests.support.program import STACKS, complaints, names_of, parsed, policy, raw, rehearsal_of, rehearsed
+
+if TYPE_CHECKING:
+    from runner_platform.check.mock_run import Rehearsal
+
+pytestmark = pytest.mark.thorough
+
+TOPIC = "arn:aws:sns:eu-central-1:222222222222:platform-alarms"
+ALARM, FILTER = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"
+ADDON, GROUP = "aws:eks/addon:Addon", "aws:cloudwatch/logGroup:LogGroup"
+PATIENCE = 14 * 60 + 1
+"""`poll_timeout` as the component is told here: another one than the platform's, and no whole minutes."""
+
+
+@cache
+def alarmed() -> Rehearsal:
+    """Dev with a topic, and alarms that are told of another `poll_timeout`."""
+    patient = mock.patch.object(component, "disruption", lambda job: replace(disruption(job), poll_timeout=PATIENCE))
+    with patient:
+        return rehearsal_of("dev", raw("dev", alarms={"topic": TOPIC}))
+
+
+def inputs(token: str, name: str) -> dict[str, Any]:
+    return dict(alarmed().one(token, name).inputs)
+
+
+def configuration() -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(inputs(ADDON, "alarms-addon")["configurationValues"])
+    return values
+
+
+# The setting.
+
+
+@pytest.mark.parametrize("alarms", [None, {}])
+def test_without_a_topic_there_are_no_alarms(alarms: dict[str, Any] | None) -> None:
+    values = raw("dev") if alarms is None else raw("dev", alarms=alarms)
+    assert parsed(values).alarms.topic is None
+
+
+def test_a_topic_of_the_platform_s_account_and_region_is_taken() -> None:
+    assert complaints(raw("dev", alarms={"topic": TOPIC})) == {}
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("arn:aws:sns:eu-central-1:333333333333:platform-alarms", f"belongs to account 333333333333.*make {TOPIC}"),
+        ("arn:aws:sns:eu-west-1:222222222222:platform-alarms", f"in aws, region 'eu-west-1'.*make {TOPIC}"),
+        ("arn:aws-cn:sns:eu-central-1:222222222222:platform-alarms", f"is in aws-cn.*make {TOPIC}"),
+        (f"{TOPIC}.fifo", r"is not the ARN of a standard SNS topic; write arn:aws:sns:"),
+        ("arn:aws:sqs:eu-central-1:222222222222:queue", r"is not the ARN of a standard SNS topic"),
+        ("platform-alarms", r"'platform-alarms' is not the ARN"),
+        ("", r"'' is not the ARN"),
+        (7, r"7 does not fit: write text"),
+    ],
+)
+def test_a_topic_that_no_alarm_could_send_to_is_refused_with_the_one_that_could(topic: Any, said: str) -> None:
+    found = complaints(raw("dev", alarms={"topic": topic}))
+    assert list(found) == ["alarms.topic"]
+    assert re.search(said, found["alarms.topic"]), found
+
+
+def test_both_mistakes_of_a_topic_are_said_at_once() -> None:
+    found = complaints(raw("dev", alarms={"topic": "arn:aws:sns:eu-west-1:333333333333:x"}))
+    assert "eu-west-1" in found["alarms.topic"]
+    assert "account 333333333333" in found["alarms.topic"]
+
+
+def test_a_misspelt_key_is_refused_with_the_right_one() -> None:
+    assert complaints(raw("dev", alarms={"topics": TOPIC})) == {
+        "alarms.topics": "is not a setting; did you mean 'topic'?"
+    }
+
+
+@pytest.mark.parametrize("value", [TOPIC, [TOPIC], None])
+def test_what_is_no_object_is_refused(value: Any) -> None:
+    assert "is not an object" in complaints(raw("dev", alarms=value))["alarms"]
+
+
+def test_a_wrong_platform_account_does_not_hide_behind_the_topic() -> None:
+    values = raw("dev", alarms={"topic": TOPIC}, platform__account="nowhere")
+    assert list(complaints(values)) == ["platform.account"], "the topic's account cannot be judged then"
+
+
+# What is registered.
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_without_the_setting_registers_nothing_of_it(stack: str) -> None:
+    its = rehearsed(stack)
+    assert [each.name for each in its.registrations if each.name.startswith("alarms")] == []
+    for token in (ALARM, FILTER, ADDON):
+        assert its.of_type(token) == []
+
+
+def test_the_setting_adds_and_changes_nothing_else() -> None:
+    def all_of(its: Rehearsal) -> dict[str, Any]:
+        # The guard waits for everything there is, and so for alarms too.
+        return {each.urn: each for each in its.registrations if each.name != "guard"}
+
+    without, having = all_of(rehearsed("dev")), all_of(alarmed())
+    assert all(having[urn] == each for urn, each in without.items()), "a topic must not touch what runs"
+    assert all(name.startswith("alarms") for name in names_of(tuple(having.keys() - without.keys())))
+
+
+def test_each_class_has_its_three_alarms_and_the_cluster_one_all_of_which_send_to_the_topic() -> None:
+    alarms = {each.name: each for each in alarmed().of_type(ALARM)}
+    kinds = ("manager-down", "jobs-pending", "system-failures")
+    classes = raw("dev")["runners"]
+    assert len(classes) > 1
+    assert set(alarms) == {"alarms-unschedulable", *(f"alarms-{name}-{kind}" for name in classes for kind in kinds)}
+    for each in alarms.values():
+        assert each.inputs["alarmActions"] == each.inputs["okActions"] == [TOPIC], "who was woken also hears the end"
+        assert each.provider.rpartition("::")[0].rpartition("::")[2] == "cicd"
+    assert alarms["alarms-small-manager-down"].inputs["tags"] == {"platform:class": "small"}
+
+
+def test_a_manager_is_down_when_nothing_says_that_it_is_ready() -> None:
+    alarm = inputs(ALARM, "alarms-small-manager-down")
+    assert (alarm["namespace"], alarm["metricName"]) == ("ContainerInsights", "replicas_ready")
+    assert alarm["dimensions"] == {
+        "ClusterName": "runner-platform-dev",
+        "Namespace": "runner-small",
+        "PodName": "gitlab-runner-small",
+    }, "the agent puts a Deployment's name into PodName"
+    deployment = alarmed().one("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]
+    assert alarm["dimensions"]["PodName"] == deployment["fullnameOverride"]
+    assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["period"] * alarm["evaluationPeriods"] == 5 * 60
+    assert alarm["treatMissingData"] == "breaching", "an agent that died says nothing"
+
+
+def test_pending_jobs_are_counted_over_the_time_that_a_manager_waits() -> None:
+    alarm = inputs(ALARM, "alarms-small-jobs-pending")
+    assert (alarm["period"], alarm["evaluationPeriods"], alarm["threshold"]) == (15 * 60, 1, 1), (
+        "poll_timeout, in whole minutes as CloudWatch wants them"
+    )
+    assert f"{PATIENCE} s" in alarm["alarmDescription"]
+    queue = inputs(ALARM, "alarms-unschedulable")
+    assert (queue["namespace"], queue["metricName"]) == ("AWS/EKS", "scheduler_pending_pods_UNSCHEDULABLE")
+    assert queue["dimensions"] == {"ClusterName": "runner-platform-dev"}, "it has no other"
+    assert queue["statistic"] == "Sum", "the only one that is valid"
+    assert (queue["period"], queue["evaluationPeriods"]) == (60, 15)
+
+
+@pytest.mark.parametrize("name", raw("prod")["runners"])
+def test_alarms_and_managers_are_told_the_same_poll_timeout(name: str) -> None:
+    settings = parsed(raw("prod"), "prod")
+    poll_timeout = disruption(settings.runners[name].longest_job).poll_timeout
+    assert f"poll_timeout = {poll_timeout}\n" in config_toml.config_toml(settings, name)
+
+
+def test_one_system_failure_is_no_alarm_and_three_are() -> None:
+    alarm = inputs(ALARM, "alarms-small-system-failures")
+    assert (alarm["comparisonOperator"], alarm["threshold"]) == ("GreaterThanOrEqualToThreshold", 3)
+    assert (alarm["period"], alarm["treatMissingData"]) == (15 * 60, "notBreaching")
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("jobs-pending", "prepare environment: waiting for pod running: timed out waiting for pod to start. Check …"),
+        ("system-failures", "Job failed (system failure): prepare environment: etcdserver: request timed out."),
+    ],
+)
+def test_alarms_of_the_log_watch_the_metric_that_the_class_s_own_lines_make(kind: str, line: str) -> None:
+    made, alarm = inputs(FILTER, f"alarms-small-{kind}-metric"), inputs(ALARM, f"alarms-small-{kind}")
+    metric = made["metricTransformation"]
+    assert (alarm["namespace"], alarm["metricName"]) == (metric["namespace"], metric["name"])
+    assert metric["namespace"] == "runner-platform-dev", "two stacks in one account do not count for each other"
+    match = re.fullmatch(r'\{ \(\$\.kubernetes\.namespace_name = "(.+)"\) && \(\$\.log = "(.+)"\) \}', made["pattern"])
+    assert match, made["pattern"]
+    assert match[1] == "runner-small"
+    assert fnmatch(line, match[2].replace("[", "[[]")), "GitLab's own words"
+    assert made["logGroupName"] == inputs(GROUP, "alarms-application")["name"]
+
+
+def test_the_log_groups_are_the_add_on_s_and_do_not_keep_for_ever() -> None:
+    for kind in ("application", "performance"):
+        group = inputs(GROUP, f"alarms-{kind}")
+        assert group["name"] == f"/aws/containerinsights/runner-platform-dev/{kind}"
+        assert group["retentionInDays"] > 0
+
+
+# What runs in the cluster.
+
+
+def test_every_part_of_the_add_on_runs_on_the_managers_nodes_and_on_no_job_s() -> None:
+    values = configuration()
+    pool = alarmed().one("kubernetes:karpenter.sh/v1:NodePool", "managers-pool").inputs["spec"]["template"]
+    for part in (values["agent"], values["manager"], values["containerLogs"]["fluentBit"]):
+        assert part["nodeSelector"] == pool["metadata"]["labels"]
+        (toleration,), (taint,) = part["tolerations"], pool["spec"]["taints"]
+        assert {key: toleration[key] for key in taint} == taint
+        assert toleration["value"] == MANAGERS_POOL
+
+
+def test_only_the_managers_log_is_read() -> None:
+    files = configuration()["containerLogs"]["fluentBit"]["config"]["extraFiles"]
+    (path,) = re.findall(r"^ +Path +(\S+)$", files["application-log.conf"], re.MULTILINE)
+    manager = (
+        f"/var/log/containers/{helm_release('big')}-5d9c_{namespace_manager('big')}_{helm_release('big')}-0a1b.log"
+    )
+    job = f"/var/log/containers/runner-abc-project-1-concurrent-0_{namespace_jobs('big')}_build-0a1b.log"
+    assert fnmatch(manager, path)
+    assert not fnmatch(job, path), "what jobs print is not masked there"
+    for name in ("dataplane-log.conf", "host-log.conf"):
+        assert "[INPUT]" not in files[name]
+    assert "/aws/containerinsights/${CLUSTER_NAME}/application" in files["application-log.conf"]
+
+
+def test_the_add_on_collects_metrics_that_can_be_named_and_touches_no_workload() -> None:
+    values = configuration()
+    assert values["agent"]["config"]["logs"]["metrics_collected"] == {
+        "kubernetes": {"enhanced_container_insights": True}
+    }, "replicas_ready comes with enhanced observability, and nothing else is asked for"
+    assert values["otelContainerInsights"] == {"enabled": False}
+    assert values["manager"]["applicationSignals"]["autoMonitor"]["monitorAllServices"] is False
+
+
+def test_the_agent_s_role_is_for_its_service_account_alone() -> None:
+    role = alarmed().one("aws:iam/role:Role", "alarms-role")
+    (statement,) = policy(role, "assumeRolePolicy")["Statement"]
+    subjects = [v for k, v in statement["Condition"]["StringEquals"].items() if k.endswith(":sub")]
+    assert subjects == ["system:serviceaccount:amazon-cloudwatch:cloudwatch-agent"]
+    assert (role.inputs["name"], role.inputs["path"]) == ("runner-platform-alarms-dev", "/cicd-dev/")
+    attached = inputs("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "alarms-role-agent")
+    assert attached["policyArn"] == "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
+
+
+def test_the_add_on_waits_for_its_network_its_rights_and_the_nodes_and_so_goes_before_them() -> None:
+    addon = alarmed().one(ADDON, "alarms-addon")
+    needed = names_of(addon.depends_on)
+    assert {"alarms-role-agent", "alarms-namespace", "alarms-network", "alarms-application"} <= needed
+    namespace = alarmed().one("kubernetes:core/v1:Namespace", "alarms-namespace")
+    assert "managers-pool" in names_of(namespace.depends_on)
+    assert addon.inputs["addonVersion"].startswith("v"), "pinned"
+
+
+def test_the_namespace_lets_the_api_server_in_and_only_https_and_dns_out() -> None:
+    spec = inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "alarms-network")["spec"]
+    assert inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "alarms-network")["metadata"]["namespace"] == (
+        documents.NAMESPACE
+    )
+    assert (spec["podSelector"], spec["policyTypes"]) == ({}, ["Ingress", "Egress"])
+    assert [port["port"] for rule in spec["ingress"] for port in rule["ports"]] == [documents.WEBHOOK_PORT]
+    assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 443}
+
+
+def test_the_component_refuses_to_be_made_without_a_topic() -> None:
+    with pytest.raises(ValueError, match=r"alarms\.topic is not set"):
+        component.AlarmsArgs(settings=parsed(raw("dev")), cluster=mock.Mock(), nodes=[])
+
+
+def test_every_alarm_names_a_section_of_the_page_that_says_what_to_do() -> None:
+    sections = re.findall(r"^## (.+)$", (load.ROOT / "docs" / "operate" / "alarms.md").read_text(), re.MULTILINE)
+    for each in alarmed().of_type(ALARM):
+        page, section = each.inputs["alarmDescription"].rpartition(". ")[2].split(", ")
+        assert page == "docs/operate/alarms.md"
+        assert section.capitalize() in sections, each.name
+        assert len(each.inputs["alarmDescription"]) <= 1024, "CloudWatch takes no more"

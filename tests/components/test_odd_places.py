@@ -1,0 +1,269 @@
+"""Settings that few have, each over the resources that the program registers: other networks, partitions, tokens, authorities."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pulumi
+import pytest
+from pulumi.runtime import config as runtime_config
+
+from components.network import verified_subnets
+from config.errors import SettingsError
+from config.secrets import runner_token
+from config.sections import ExistingNetwork
+from tests.support.packaged_chart import packaged
+from tests.support.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
+
+if TYPE_CHECKING:
+    from runner_platform.check.mock_run import Registration, Rehearsal
+
+pytestmark = pytest.mark.thorough
+
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nfabricated\n-----END CERTIFICATE-----\n"
+EXISTING = {"vpc": "vpc-0a", "private": ["subnet-0a", "subnet-0c"]}
+
+
+@cache
+def mirrored() -> str:
+    """Path of a packaged chart, as a company's mirror has it; the rehearsal reads no more than its name and version."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return str(packaged(folder / "gitlab-runner-0.93.0.tgz"))
+
+
+@cache
+def odd() -> Rehearsal:
+    """One class with everything unusual at once: a government partition, an existing private network, arm64, external runners."""
+    values = one_class()
+    for path, value in {
+        "organization.partition": "aws-us-gov",
+        "organization.region": "us-gov-west-1",
+        "network": {"existing": EXISTING},
+        "gitlab": {"url": "https://gitlab.example.com:8443", "runners": "external", "ca_bundle": AUTHORITY},
+        "cluster.access": {"private": {"reached_from": "vpn"}},
+        "cluster.administrators": [
+            *("arn:aws-us-gov:iam::222222222222:role/people/reader", "arn:aws-us-gov:iam::111111111111:role/reader"),
+        ],
+        "chart": {"path": mirrored()},
+        "cache.expire_days": 0,
+        "registry.open": ["a/b", "a-b"],
+        "runners.small.arch": "arm64",
+        "runners.small.pod_security": "restricted",
+        "runners.small.tag": "special",
+        "gitlab_oidc": {"app": {"account": "dev", "level": "open", "project": "senncloud/app", "ref": "main"}},
+    }.items():
+        put(values, path, value)
+    with mock.patch.dict(os.environ, {"RUNNER_TOKEN_SMALL": f"{TOKEN}\n"}):
+        return rehearsal_of("dev", values)
+
+
+def of(token: str, name: str) -> Registration:
+    return odd().one(token, name)
+
+
+def test_existing_subnets_are_used_and_nothing_of_the_network_is_made() -> None:
+    made = {each.type for each in odd().registrations if each.type.startswith("aws:ec2/")}
+    assert made == set(), "somebody else owns that network"
+    cluster = of("aws:eks/cluster:Cluster", "cluster-cluster")
+    assert cluster.inputs["vpcConfig"]["subnetIds"] == EXISTING["private"]
+    nodes = of("kubernetes:eks.amazonaws.com/v1:NodeClass", "small-nodes-class")
+    assert nodes.inputs["spec"]["subnetSelectorTerms"] == [{"id": each} for each in EXISTING["private"]]
+    jobs = of("kubernetes:networking.k8s.io/v1:NetworkPolicy", "small-runner-jobs-network")
+    assert "10.0.0.0/16" in jobs.inputs["spec"]["egress"][1]["to"][0]["ipBlock"]["except"], (
+        "that VPC is out of jobs' reach"
+    )
+
+
+def test_a_private_endpoint_is_not_public_at_all() -> None:
+    config = of("aws:eks/cluster:Cluster", "cluster-cluster").inputs["vpcConfig"]
+    assert (config["endpointPublicAccess"], config["endpointPrivateAccess"]) == (False, True)
+    assert "publicAccessCidrs" not in config
+
+
+def test_every_arn_that_is_registered_carries_the_partition() -> None:
+    for each in odd().registrations:
+        for key, value in each.inputs.items():
+            words = json.dumps(value).replace("\\", "").split('"')
+            # The rehearsal's own answers are of the partition aws: they are what a cloud would say, not what the program composes.
+            wrong = [w for w in words if w.startswith("arn:aws:") and "000000000000" not in w]
+            assert not wrong, f"{each.name}.{key}: {wrong} exist in no account of aws-us-gov"
+
+
+def test_an_arm64_class_has_arm64_nodes_and_managers_stay_as_they_are() -> None:
+    def arch(name: str) -> Any:
+        spec = of("kubernetes:karpenter.sh/v1:NodePool", name).inputs["spec"]["template"]["spec"]
+        return next(each["values"] for each in spec["requirements"] if each["key"] == "kubernetes.io/arch")
+
+    assert (arch("small-nodes-pool"), arch("managers-pool")) == (["arm64"], ["amd64"])
+
+
+def test_a_private_authority_reaches_the_manager_under_the_host_s_name() -> None:
+    secret = of("kubernetes:core/v1:Secret", "small-runner-ca")
+    assert json.loads(json.dumps(secret.inputs["stringData"])) in ("[secret]", {"gitlab.example.com.crt": AUTHORITY}), (
+        "the runner looks for <host>.crt, without the port"
+    )
+    values = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]
+    assert values["certsSecretName"] == secret.inputs["metadata"]["name"]
+    assert values["gitlabUrl"] == "https://gitlab.example.com:8443"
+    manager = of("kubernetes:networking.k8s.io/v1:NetworkPolicy", "small-runner-manager-network")
+    assert [each["port"] for each in manager.inputs["spec"]["egress"][1]["ports"]] == [443, 8443]
+
+
+def test_a_token_of_the_environment_stays_secret_and_makes_no_runner() -> None:
+    assert odd().of_type("gitlab:index/userRunner:UserRunner") == [], "external runners are registered elsewhere"
+    for each in odd().registrations:
+        assert TOKEN not in json.dumps(dict(each.inputs)), f"{each.name} would leave the token in plain text"
+
+
+def digest(its: Rehearsal) -> Any:
+    release = its.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
+    return release.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
+
+
+def test_a_newline_behind_a_token_is_taken_off() -> None:
+    assert digest(odd()) == hashlib.sha256(TOKEN.encode()).hexdigest(), (
+        "7.5: GitLab refuses a header with a newline in it"
+    )
+
+
+def test_a_token_of_the_stack_s_secret_is_used() -> None:
+    assert digest(larger()) == digest(odd()), "the same token, wherever it comes from"
+
+
+def test_a_missing_token_prints_the_command_that_sets_it() -> None:
+    runtime_config.set_all_config({})
+    with pytest.raises(SettingsError) as caught:
+        runner_token("small", "dev")
+    assert "pulumi config set --stack dev --secret --path 'runner-platform:tokens.small'" in str(caught.value)
+    assert "RUNNER_TOKEN_SMALL (masked and protected)" in str(caught.value)
+    assert isinstance(caught.value, pulumi.RunError), "the language host prints a RunError without a traceback"
+
+
+def test_a_chart_of_a_path_needs_no_repository() -> None:
+    inputs = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
+    assert inputs["chart"] == mirrored()
+    assert not {"version", "repositoryOpts"} & set(inputs)
+    usual = rehearsed("dev").one("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
+    assert (usual["chart"], usual["version"]) == ("gitlab-runner", "0.93.0"), (
+        "pinned: newer values are ignored silently"
+    )
+    assert usual["repositoryOpts"] == {"repo": "https://charts.gitlab.io"}
+    assert usual["atomic"] is True, "a release that does not come up is taken back"
+    assert usual["name"] == "gitlab-runner-small", "7.4: names are stable"
+
+
+def test_two_administrators_of_one_name_and_a_role_called_reader_are_three_entries() -> None:
+    entries = {each.name: each.inputs["principalArn"] for each in odd().of_type("aws:eks/accessEntry:AccessEntry")}
+    assert len(entries) == 5, f"deployer, reader, nodes and two administrators: {entries}"
+
+
+def test_repositories_that_differ_in_a_slash_are_two() -> None:
+    made = [each.urn for each in odd().of_type("aws:ecr/repository:Repository")]
+    assert len(set(made)) == len(made) == 4, "runner image, apps, a/b and a-b"
+
+
+def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
+    def rules(its: Rehearsal) -> set[str]:
+        found = its.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
+        return {each["id"] for each in found.inputs["rules"]}
+
+    assert rules(odd()) == {"unfinished"}
+    assert rules(rehearsed("dev")) == {"unfinished", "expiry"}
+
+
+def test_a_tag_of_its_own_is_the_one_that_is_exported() -> None:
+    assert odd().exports["runner_tags"] == {"small": "special"}
+
+
+def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() -> None:
+    (role,) = [each for each in odd().of_type("aws:iam/role:Role") if each.inputs["name"] == "gitlab-app-dev"]
+    assert role.provider.rpartition("::")[0].rpartition("::")[2] == "dev", "in the account that it opens"
+    assert role.inputs["permissionsBoundary"].endswith(":policy/cicd-platform/delegated-boundary")
+    (statement,) = policy(role, "assumeRolePolicy")["Statement"]
+    assert statement["Condition"]["StringEquals"]["gitlab.example.com:8443:sub"] == (
+        "project_path:senncloud/app:ref_type:branch:ref:main"
+    )
+
+
+class Subnet:
+    """What the look-up of a subnet answers."""
+
+    def __init__(self, name: str, vpc: str = "vpc-0a", zone: str = "a", public: bool = False) -> None:
+        self.id, self.vpc_id, self.availability_zone, self.map_public_ip_on_launch = name, vpc, zone, public
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", vpc="vpc-0b", zone="b")], "subnet-0b is in vpc-0b, not in vpc-0a"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", public=True)], "subnet-0b gives public addresses"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in a; EKS needs two zones"),
+    ],
+)
+def test_subnets_that_nodes_cannot_live_in_are_refused_by_id(found: list[Subnet], said: str) -> None:
+    with pytest.raises(pulumi.RunError, match=said):
+        verified_subnets(ExistingNetwork.model_validate(EXISTING), found)
+
+
+def test_subnets_that_fit_are_taken_in_order() -> None:
+    found = [Subnet("subnet-0a"), Subnet("subnet-0c", zone="b")]
+    assert verified_subnets(ExistingNetwork.model_validate(EXISTING), found) == EXISTING["private"]
+
+
+def with_more(memory: str) -> dict[str, Any]:
+    """Dev with the class `small`, one class more, and accounts up to the ninth: changes of settings and nothing else."""
+    values = one_class(gitlab={"url": "https://gitlab.com", "runners": "external"})
+    values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
+    values["accounts"] |= {f"team{number}": {"id": f"{number:012}", "open": ["state"]} for number in range(6)}
+    values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": memory, "disk": "90Gi"}
+    values["tokens"] = {"small": TOKEN, "huge": f"{TOKEN}-huge"}
+    return values
+
+
+@cache
+def larger() -> Rehearsal:
+    return rehearsal_of("dev", with_more("60Gi"))
+
+
+def test_a_further_class_and_a_further_account_are_changes_of_settings_only() -> None:
+    its = larger()
+    teams = {f"team{number}" for number in range(6)}
+    assert {each.name for each in its.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"} | teams
+    assert teams <= {name for name, roles in its.exports["delegated_roles"].items() if set(roles) == {"open"}}
+    delegated = its.one("aws:iam/role:Role", "delegated-stage-open-role")
+    trusted = policy(delegated, "assumeRolePolicy")["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+    assert [arn.rpartition("/")[2] for arn in trusted] == ["runner-huge-dev", "runner-small-dev"]
+    assert {
+        each.name.rpartition("-")[2] for each in its.of_type("aws:iam/rolePolicy:RolePolicy") if "stage" in each.name
+    } == {
+        *("ecs", "pulumi"),
+    }, "one policy for each capability"
+    assert its.one("kubernetes:helm.sh/v3:Release", "huge-runner-release").inputs["name"] == "gitlab-runner-huge"
+    config = its.one("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
+    assert "[profile stage]" in config, "the new account's profile is in every class that may enter"
+
+
+def test_memory_of_one_class_changes_that_class_and_nothing_else() -> None:
+    before = {each.urn: each.inputs for each in larger().registrations}
+    after = {each.urn: each.inputs for each in rehearsal_of("dev", with_more("100Gi")).registrations}
+    changed = names_of(tuple(urn for urn in before | after if before.get(urn) != after.get(urn)))
+    assert changed, "memory stands in the class's requests"
+    assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled for nothing"
+
+
+@pytest.mark.parametrize("path", ["runners.small.memory", "network.cidr"])
+def test_a_program_with_bad_settings_registers_nothing(path: str) -> None:
+    values = one_class()
+    put(values, path, ABSENT)
+    with pytest.raises(pulumi.RunError, match="nothing was touched"):
+        rehearsal_of("dev", values)

@@ -1,0 +1,163 @@
+"""Names: as the table says, within AWS's limits, and never the same for two things of one account."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import names
+from config.capabilities import Level
+from config.checks import stack_name
+from config.sections import RESERVED_NAMES, Organization
+from tests.config.test_settings_fuzz import QUICK
+
+ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
+ACCOUNT = "222222222222"
+WORDS = st.from_regex(r"[a-z][a-z0-9]{1,15}", fullmatch=True).filter(lambda word: word not in RESERVED_NAMES)
+LIKELY = st.sampled_from(
+    ["prod", "dev", "node", "cluster", "runner", "log", "flow", "role", "delegated", "small", "big"]
+)
+STACKS, CLASSES = WORDS | LIKELY, st.lists(WORDS | LIKELY, min_size=1, max_size=4, unique=True)
+
+
+def of(stack: str) -> names.Names:
+    return names.Names(organization=ORGANIZATION, stack=stack)
+
+
+TABLE = [
+    ("role path", "/cicd/", "/cicd-dev/"),
+    ("delegated role, protected", "delegated-role", "delegated-role-dev"),
+    ("delegated role, open", "delegated-role-open", "delegated-role-open-dev"),
+    ("job role", "runner-small", "runner-small-dev"),
+    ("manager role", "runner-manager-small", "runner-manager-small-dev"),
+    ("GitLab role", "gitlab-app", "gitlab-app-dev"),
+    ("cluster", "runner-platform", "runner-platform-dev"),
+    ("key", "alias/cicd/cache", "alias/cicd-dev/cache"),
+    (
+        "cache",
+        "o-senncloud01-cache-222222222222-eu-central-1",
+        "o-senncloud01-cache-222222222222-eu-central-1-dev",
+    ),
+    ("tag", "small", "small-dev"),
+    ("open repositories", "open/", "dev/open/"),
+    ("protected repositories", "protected/", "dev/protected/"),
+    ("runner image", "protected/runner", "dev/protected/runner"),
+    ("open state", "open/", "dev/open/"),
+    ("protected state", "protected/", "dev/protected/"),
+    (
+        "role ARN",
+        "arn:aws:iam::222222222222:role/cicd/runner-small",
+        "arn:aws:iam::222222222222:role/cicd-dev/runner-small-dev",
+    ),
+]
+
+
+def table(of_stack: names.Names) -> list[str]:
+    return [
+        of_stack.role_path,
+        of_stack.delegated_role(Level.PROTECTED),
+        of_stack.delegated_role(Level.OPEN),
+        of_stack.job_role("small"),
+        of_stack.manager_role("small"),
+        of_stack.gitlab_role("app"),
+        of_stack.cluster,
+        of_stack.key_alias("cache"),
+        of_stack.cache_bucket(ACCOUNT),
+        of_stack.tag("small"),
+        of_stack.repository_prefix(Level.OPEN),
+        of_stack.repository_prefix(Level.PROTECTED),
+        of_stack.runner_image(),
+        of_stack.state_prefix(Level.OPEN),
+        of_stack.state_prefix(Level.PROTECTED),
+        of_stack.role_arn(ACCOUNT, of_stack.job_role("small")),
+    ]
+
+
+@pytest.mark.parametrize(("stack", "column"), [("prod", 1), ("dev", 2)])
+def test_names_are_those_of_the_table(stack: str, column: int) -> None:
+    expected = {row[0]: row[column] for row in TABLE}
+    assert dict(zip(expected, table(of(stack)), strict=True)) == expected, (
+        "profiles, trusts and pipelines know these names"
+    )
+
+
+def test_names_without_a_stack_are_those_of_the_table() -> None:
+    assert names.state_bucket(ORGANIZATION, ACCOUNT) == "o-senncloud01-state-222222222222-eu-central-1"
+    assert names.boundary_arn("aws", ACCOUNT) == f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
+    assert (names.DEPLOYER_ROLE, names.READER_ROLE) == ("platform-deployer", "platform-reader")
+    assert names.PLATFORM_ROLE_PATH == "/cicd-platform/"
+    assert names.STATE_KEY_ALIAS == "alias/cicd-platform/state"
+    assert (names.namespace_manager("small"), names.namespace_jobs("small")) == ("runner-small", "jobs-small")
+    assert (names.MANAGER_SERVICE_ACCOUNT, names.JOB_SERVICE_ACCOUNT) == ("manager", "job")
+    assert names.helm_release("small") == "gitlab-runner-small"
+    assert (names.IDENTITY_VOLUME, names.IDENTITY_FOLDER) == ("runner-platform-aws", "/etc/runner-platform/aws")
+
+
+def test_the_names_that_could_mean_two_things_are_refused() -> None:
+    assert {"open", "manager", "managers", "foundation", "platform"} <= RESERVED_NAMES
+    assert not list(stack_name("prod")), "prod is a stack like any other"
+
+
+def _iam(stack: str, classes: list[str]) -> list[str]:
+    its = of(stack)
+    fixed = [its.cluster_role(), its.node_role(), its.flow_log_role(), *(its.delegated_role(level) for level in Level)]
+    return [*fixed, *chain(*((its.job_role(c), its.manager_role(c), its.gitlab_role(c)) for c in classes))]
+
+
+def _regional(stack: str, classes: list[str]) -> list[str]:
+    its = of(stack)
+    repositories = [f"{its.repository_prefix(level)}{name}" for level in Level for name in ("apps", *classes)]
+    return [its.cluster, its.cache_bucket(ACCOUNT), *map(its.key_alias, ("cluster", "cache")), *repositories]
+
+
+@QUICK
+@given(stacks=st.lists(STACKS, min_size=2, max_size=2, unique=True), first=CLASSES, second=CLASSES)
+def test_two_stacks_never_share_a_name_in_one_account(stacks: list[str], first: list[str], second: list[str]) -> None:
+    foundation = [names.DEPLOYER_ROLE, names.READER_ROLE]
+    for kind, made in {
+        "IAM": [*foundation, *_iam(stacks[0], first), *_iam(stacks[1], second)],
+        "regional": [*_regional(stacks[0], first), *_regional(stacks[1], second)],
+        "GitLab tag": [*map(of(stacks[0]).tag, first), *map(of(stacks[1]).tag, second)],
+    }.items():
+        doubles = {name for name in made if made.count(name) > 1}
+        assert not doubles, f"{kind} names are unique per account, whatever their path: {doubles}"
+
+
+@QUICK
+@given(stacks=st.lists(STACKS, min_size=2, max_size=2, unique=True), classes=CLASSES)
+def test_no_prefix_of_one_stack_lies_within_another_s(stacks: list[str], classes: list[str]) -> None:
+    prefixes = [of(stack).state_prefix(level) for stack in stacks for level in Level]
+    for one in prefixes:
+        inside = [other for other in prefixes if other != one and other.startswith(one)]
+        assert not inside, f"rights go by prefix: whoever may write {inside} would write into {one}"
+    namespaces = [make(c) for c in classes for make in (names.namespace_manager, names.namespace_jobs)]
+    assert len(set(namespaces)) == len(namespaces), "two classes in one namespace would share accounts and quota"
+
+
+@QUICK
+@given(stack=STACKS, runner_class=WORDS)
+def test_the_longest_names_keep_to_the_limit_of_their_kind(stack: str, runner_class: str) -> None:
+    its = of(stack)
+    for kind, name in [
+        *(("role", each) for each in _iam(stack, [runner_class])),
+        ("cluster", its.cluster),
+        ("alias", its.key_alias("cluster")),
+        ("repository", its.runner_image()),
+        ("release", names.helm_release(runner_class)),
+        ("namespace", names.namespace_manager(runner_class)),
+        ("namespace", names.namespace_jobs(runner_class)),
+        ("policy", names.BOUNDARY_POLICY),
+    ]:
+        assert names.length_problem(kind, name) is None
+
+
+@pytest.mark.parametrize("kind", sorted(names.LIMITS))
+def test_a_name_may_be_as_long_as_its_limit_and_no_longer(kind: str) -> None:
+    limit = names.LIMITS[kind]
+    assert names.length_problem(kind, "x" * limit) is None
+    text = names.length_problem(kind, "x" * (limit + 1))
+    assert text is not None
+    assert f"{limit + 1} characters; the limit is {limit}: shorten it" in text

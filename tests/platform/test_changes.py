@@ -1,0 +1,91 @@
+"""Changes of a deployed stack: what changes in place, what is replaced, a rotation, and what a destroy leaves.
+
+In a sandbox of the module's own. The program is a copy with another stack file, so that no committed file is touched.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config import load
+from tests.support.copied_program import change, copied
+from tests.support.leftovers import client_of, keys_of, leftovers, runners_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.live import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+RUNNERS = "runner-platform:runners"
+
+
+@pytest.fixture(scope="module")
+def deployed(own: Sandbox) -> Sandbox:
+    done = own.up("foundation", "dev")
+    assert done.returncode == 0, done.stdout
+    return own
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    return copied(tmp_path)
+
+
+def planned(sandbox: Sandbox, program: Path) -> dict[str, str]:
+    """What a preview would do, by logical name; what stays the same is left out."""
+    done = sandbox.pulumi("preview", "--stack", "dev", "--json", folder=program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = json.loads(done.stdout)["steps"]
+    return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] != "same"}
+
+
+def test_a_change_of_memory_changes_that_class_in_place_and_nothing_else(deployed: Sandbox, program: Path) -> None:
+    change(program, lambda config: config[RUNNERS]["small"].update(memory="3Gi"))
+    plan = planned(deployed, program)
+    assert plan, "more memory is a change"
+    assert {name for name in plan if not name.startswith("small-")} == set()
+    assert set(plan.values()) == {"update"}
+
+
+def test_a_class_that_goes_takes_only_its_own_with_it(deployed: Sandbox, program: Path) -> None:
+    change(program, lambda config: config[RUNNERS].pop("review"))
+    plan = planned(deployed, program)
+    gone = {name for name, operation in plan.items() if operation == "delete"}
+    assert gone
+    assert {name for name in gone if not name.startswith("review")} == set()
+    assert "replace" not in plan.values()
+
+
+def test_another_version_of_the_cluster_is_an_upgrade_and_not_another_cluster(deployed: Sandbox, program: Path) -> None:
+    change(program, lambda config: config["runner-platform:cluster"].update(version="1.36"))
+    assert planned(deployed, program)["cluster-cluster"] == "update"
+
+
+def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
+    deployed: Sandbox, program: Path
+) -> None:
+    before = {runner.id for runner in runners_of(deployed)}
+    change(program, lambda config: config[RUNNERS]["small"].update(token=2))
+    done = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "dev", folder=program)
+    assert done.returncode == 0, done.stdout
+    small = [each for each in runners_of(deployed) if each.attributes["description"].startswith("small-dev ")]
+    paused = {each.id in before: each.attributes["paused"] for each in small}
+    assert paused == {True: True, False: False}, "the generation before finishes its jobs and takes no new ones"
+    back = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert back.returncode == 0, back.stdout
+
+
+def test_a_destroy_leaves_what_is_stated_and_nothing_else(deployed: Sandbox) -> None:
+    done = deployed.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
+    assert done.returncode == 0, done.stdout
+    assert leftovers(deployed, "dev") == [], "a runner without its manager, for one, would take jobs and never run them"
+    for name, account in load.of_foundation().accounts.items():
+        keys = keys_of(deployed, account.id, "-dev")
+        assert all(key["KeyState"] == "PendingDeletion" for key in keys), "keys wait, as stated"
+        buckets = client_of(deployed, account.id)("s3").list_buckets()["Buckets"]
+        assert buckets, f"the state of {name} is the foundation's and stays"

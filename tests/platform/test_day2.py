@@ -1,0 +1,144 @@
+"""The page of day 2, "Jobs are pending": its commands as they stand there, against a cluster in which jobs really wait.
+
+Other sections have their tests where the driver's are: locks (`test_driver_locks`), lost states (`test_driver_s3`), lost clusters, roles and edited
+runners (`test_driver_platform`), rotations and upgrades (`test_changes`); a further account is `test_bootstrap`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import gitlab
+import pytest
+
+from config import load
+from runner_platform.check import inspect
+from tests.support.job_pods import configuration, job_pod
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.live import Done, Sandbox
+
+pytestmark = pytest.mark.sandbox
+STACK, CLASS, QUIET = "dev", "small", "review"
+PAGE = (load.ROOT / "docs/operate/recovery.md").read_text()
+TABLE = PAGE.partition("## Jobs are pending")[2].partition("\n## ")[0]
+COMMANDS = [
+    text for text in re.findall(r"`([^`]+)`", TABLE) if text.startswith("kubectl") and " logs " not in text
+]  # kwok's pods have none
+
+
+class Shell:
+    """A person's shell after `sandbox env`, in the cluster of the stack dev."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+
+    def typed(self, line: str, runner_class: str = CLASS) -> Done:
+        """A line of the page, with the class in place of `C`; kubectl's context is that of dev, whatever is chosen."""
+        own = re.sub(r"(?<=[ =-])C\b", runner_class, line).replace(
+            "kubectl", "kubectl --context runner-platform-dev", 1
+        )
+        return self.sandbox.run(["sh", "-c", own], self.sandbox.variables)
+
+    def says(self, line: str, runner_class: str = CLASS) -> str:
+        """What a line of the page prints; it must not fail."""
+        assert f"`{line}`" in TABLE, "the page has another command now"
+        done = self.typed(line, runner_class)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def platform(self, *arguments: str) -> Done:
+        """`runner-platform <arguments> --stack dev`."""
+        command = [sys.executable, "-m", "runner_platform", *arguments, "--stack", STACK]
+        return self.sandbox.run(command, self.sandbox.variables)
+
+    def job(self, runner_class: str, number: int) -> Done:
+        """A job's pod, as the manager makes it."""
+        body = json.dumps(job_pod(configuration(inspect.values(STACK, runner_class)), f"runner-job-{number}"))
+        return self.typed(f"printf %s '{body}' | kubectl create -f -")
+
+    def states(self, runner_class: str = CLASS) -> list[str]:
+        """`Running`, `Pending`, … of the class's job pods, as the page's command shows them."""
+        rows = self.says("kubectl -n jobs-C get pods", runner_class).splitlines()[1:]
+        return [row.split()[2] for row in rows]
+
+
+@pytest.fixture
+def shell(sandbox: Sandbox) -> Iterator[Shell]:
+    made = Shell(sandbox)
+    yield made
+    for runner_class in (CLASS, QUIET):
+        made.typed("kubectl -n jobs-C delete pods --all", runner_class)
+        made.typed("kubectl delete nodeclaims -l karpenter.sh/nodepool=C", runner_class)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_table_can_be_typed_as_it_stands(shell: Shell, command: str) -> None:
+    done = shell.typed(command)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tags_are_listed_for_who_mistyped_one(shell: Shell) -> None:
+    tags = json.loads(shell.platform("outputs", "--json").stdout)["runner_tags"]
+    assert tags[CLASS] == "small-dev"
+
+
+def test_a_paused_runner_is_named(shell: Shell) -> None:
+    variables = shell.sandbox.variables
+    api = gitlab.Gitlab(variables["GITLAB_BASE_URL"].removesuffix("/api/v4/"), private_token=variables["GITLAB_TOKEN"])
+    number = int(json.loads(shell.platform("outputs", "--json").stdout)["runner_ids"][CLASS])
+    api.runners.update(number, {"paused": True})
+    try:
+        red = shell.platform("runners")
+        assert red.returncode == 1
+        assert f"{CLASS}: paused is True and should be False" in red.stdout
+    finally:
+        api.runners.update(number, {"paused": False})
+    assert shell.platform("runners").returncode == 0
+
+
+def test_a_manager_that_somebody_scaled_away_comes_back_by_what_the_page_says(shell: Shell) -> None:
+    looked = "kubectl -n runner-C get deploy,pods"
+    shell.typed("kubectl -n runner-C scale deploy gitlab-runner-C --replicas 0")
+    until(lambda: " 0/0 " in shell.says(looked), "no manager")
+    shell.says("kubectl -n runner-C scale deploy gitlab-runner-C --replicas 1")
+    until(lambda: " 1/1 " in shell.says(looked), "the manager")
+
+
+def test_more_jobs_than_the_ceiling_of_cost_pend_and_more_than_the_quota_are_refused(shell: Shell) -> None:
+    pods = "kubectl -n jobs-C get resourcequota jobs"
+    limits = "kubectl get nodepool C -o jsonpath='{.spec.limits} {.status.resources}'"
+    settings = load.of_stack(STACK).runners[CLASS]
+    most = int(re.search(r"pods: \d+/(\d+)", shell.says(pods))[1])  # type: ignore[index]  # it matches, or the test fails
+    assert most > settings.concurrent, "a class that works as meant never reaches its quota"
+    for number in range(most):
+        assert shell.job(CLASS, number).returncode == 0
+    until(lambda: shell.states().count("Running") > settings.concurrent, "nodes for more jobs than the class has", 60)
+
+    def full() -> bool:
+        ceiling, used = (json.loads(text) for text in re.findall(r"\{.*?\}", shell.says(limits)))
+        return bool(ceiling["cpu"] == used["cpu"])
+
+    until(full, "a pool as large as it may be", 60)
+    assert "Pending" in shell.states()
+    assert "Insufficient cpu" in shell.says("kubectl -n jobs-C describe pods")
+    assert f"pods: {most}/{most}" in shell.says(pods)
+    assert "exceeded quota: jobs" in shell.job(CLASS, most).stderr
+
+
+def test_a_deleted_node_pool_is_seen_and_made_again(shell: Shell) -> None:
+    shell.typed("kubectl delete nodepool C", QUIET)
+    assert "NotFound" in shell.typed("kubectl get nodepool C", QUIET).stderr
+    assert shell.job(QUIET, 1).returncode == 0
+    until(lambda: "untolerated taint" in shell.says("kubectl -n jobs-C describe pods", QUIET), "the scheduler's reason")
+    assert shell.states(QUIET) == ["Pending"]
+    for command in ("refresh", "up"):
+        done = shell.platform(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    until(lambda: shell.states(QUIET) == ["Running"], "a node for the job", 60)

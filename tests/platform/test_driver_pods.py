@@ -1,0 +1,176 @@
+"""A lock whose holder ran in a pod of the stack's own cluster: the real API server says whether the pod is there, or nothing is proven."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config import load
+from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
+from runner_platform.driver import owners, pods
+from runner_platform.driver.owners import Owner
+from runner_platform.driver.project import Project
+from runner_platform_sandbox.kubernetes.client import KubeClient
+from runner_platform_sandbox.organization import PROJECT
+from tests.support.job_pods import AUDIENCE, configuration, job_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.live import Done, Sandbox
+
+pytestmark = pytest.mark.sandbox
+CLASS = "small"
+NAMESPACE = namespace_jobs(CLASS)
+NAME = "runner-t1-project-5678-concurrent-0-lockholder"
+LOCKS = ".pulumi/locks/organization/runner-platform/dev"
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[KubeClient]:
+    cluster = load.of_stack("dev").names.cluster
+    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == cluster)
+    with KubeClient.from_kubeconfig(kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+def pod(sandbox: Sandbox, client: KubeClient, tmp_path: Path) -> Iterator[pods.Pod]:
+    """A job pod of the class, as a run in it knows itself by the token that the API server signs for it."""
+    made = create(sandbox, client)
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "audiences": [AUDIENCE],
+            "expirationSeconds": 3600,
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": NAME, "uid": made["metadata"]["uid"]},
+        },
+    }
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{JOB_SERVICE_ACCOUNT}/token"
+    (tmp_path / "token").write_text(client.request("POST", path, body=request)["status"]["token"])
+    known = pods.this_pod((str(tmp_path / "token"),))
+    assert known is not None
+    assert (known.namespace, known.name, known.uid) == (NAMESPACE, NAME, made["metadata"]["uid"])
+    yield known
+    delete(client)
+
+
+def create(sandbox: Sandbox, client: KubeClient) -> dict[str, Any]:
+    command = [sys.executable, "-m", "runner_platform", "values", CLASS, "--stack", "dev"]
+    values = sandbox.run(command, sandbox.variables)
+    assert values.returncode == 0, values.stderr
+    body = job_pod(configuration(values.stdout), NAME)
+    body["metadata"].setdefault("namespace", NAMESPACE)
+    return client.create(body)
+
+
+def delete(client: KubeClient) -> None:
+    """As a node that is gone: without the grace that a kubelet would take."""
+    client.delete("v1", "Pod", NAME, NAMESPACE, grace_seconds=0)
+    assert client.find("v1", "Pod", NAME, NAMESPACE) is None
+
+
+@pytest.fixture
+def stack(sandbox: Sandbox) -> Iterator[Project]:
+    """The stack dev, which somebody else holds, too: a lock that nothing is known of."""
+    made = Project(stack="dev", folder=PROJECT, url=f"file://{sandbox.paths.backend}")
+    yield made
+    for key in (*made.store.keys(f"{LOCKS}/"), *made.store.keys(".runner-platform/owners/runner-platform/dev/")):
+        made.store.delete(key)
+
+
+def hold(stack: Project, pod: pods.Pod, name: str = "job") -> str:
+    """Leave a lock and its record as a driver in this pod does; GitLab does not tell about the job."""
+    now = datetime.now(UTC)
+    owner = Owner(
+        id=name,
+        operation="up",
+        user="somebody",
+        host=pod.name,
+        machine="another kernel",
+        pid=40,
+        started=now.isoformat(timespec="seconds"),
+        engine_pid=41,
+        pipeline="77",
+        job="4711",
+        job_url="https://gitlab.invalid/platform/-/jobs/4711",
+        project="5",
+        ends=(now + timedelta(hours=1)).isoformat(),
+        pod=pod,
+    )
+    owners.write(stack, owner)
+    lock = {"pid": 41, "username": "somebody", "hostname": pod.name, "timestamp": now.isoformat()}
+    key = f"{LOCKS}/{name}.json"
+    stack.store.write(key, json.dumps(lock).encode())
+    return key
+
+
+def unlock(sandbox: Sandbox, **variables: str) -> tuple[Done, dict[str, Any]]:
+    """`runner-platform unlock --stack dev`; what it says of the job's lock."""
+    command = [sys.executable, "-m", "runner_platform", "unlock", "--stack", "dev", "--json"]
+    silent = {"RUNNER_PLATFORM_READ_TOKEN": "", "GITLAB_TOKEN": "", **variables}
+    done = sandbox.run(command, {**sandbox.variables, **silent})
+    return done, next(each for each in json.loads(done.stdout) if each["lock"] == "job")
+
+
+def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_one(
+    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project
+) -> None:
+    hold(stack, pod)
+    other = f"{LOCKS}/foreign.json"
+    lock = {"pid": 1, "username": "x", "hostname": "elsewhere", "timestamp": datetime.now(UTC).isoformat()}
+    stack.store.write(other, json.dumps(lock).encode())
+    done, judged = unlock(sandbox)
+    assert (done.returncode, judged["fate"], judged["removed"]) == (4, "alive", False), done.stderr
+    assert f"pod {NAMESPACE}/{NAME} of cluster runner-platform-dev is " in judged["why"]
+    delete(client)
+    done, judged = unlock(sandbox)
+    assert (done.returncode, judged["fate"], judged["removed"]) == (1, "dead", True), "the other lock is left"
+    assert f"there is no pod {NAMESPACE}/{NAME}" in judged["why"]
+    assert stack.store.keys(f"{LOCKS}/") == [other]
+
+
+def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
+    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project
+) -> None:
+    hold(stack, pod)
+    delete(client)
+    create(sandbox, client)
+    done, judged = unlock(sandbox)
+    assert (done.returncode, judged["fate"]) == (0, "dead"), done.stderr
+    assert "is another one" in judged["why"]
+    assert stack.store.keys(f"{LOCKS}/") == []
+
+
+@pytest.mark.parametrize("reason", ["another cluster", "no credentials", "no right to look", "AWS is not there"])
+def test_a_pod_that_is_gone_proves_nothing_where_it_cannot_be_asked_for(
+    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project, tmp_path: Path, reason: str
+) -> None:
+    delete(client)
+    config = tmp_path / "config"
+    config.write_text("")
+    stranger = (
+        f"[profile platform-cicd]\nregion = eu-central-1\nrole_arn = arn:aws:iam::222222222222:role/nobody\n"
+        f"web_identity_token_file = {tmp_path}/token\n"
+    )
+    variables: dict[str, str] = {}
+    if reason == "another cluster":
+        pod = pods.Pod(issuer=f"{pod.issuer}0", namespace=pod.namespace, name=pod.name, uid=pod.uid)
+    if reason == "no credentials":
+        variables = {"AWS_CONFIG_FILE": str(config)}
+    if reason == "no right to look":
+        config.write_text(stranger)
+        variables = {"AWS_CONFIG_FILE": str(config)}
+    if reason == "AWS is not there":
+        variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    key = hold(stack, pod)
+    done, judged = unlock(sandbox, **variables)
+    assert (done.returncode, judged["fate"], judged["removed"]) == (1, "unknown", False), done.stderr
+    assert "GitLab does not tell" in judged["why"]
+    assert stack.store.keys(f"{LOCKS}/") == [key]

@@ -1,0 +1,282 @@
+"""The runner image, really built: rendered, built without a daemon, and looked at from the inside.
+
+The Go programs are those of the sandbox's cache, built from the same lock files with the same flags: compiling them again would take a
+quarter of an hour, and `go-tools` is a stage that another build may stand in for. Everything else is what the pipeline builds.
+While writing a test, RUNNER_PLATFORM_TESTED_BUILDER may name a folder in which base image and layers are kept from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.documents.job_identity import pod_patch
+from config import load
+from config.names import AWS_CONFIG_MAP, namespace_jobs
+from config.versions import RUNNER_IMAGE_TAG
+from runner_platform import image_context
+from runner_platform_sandbox.kubernetes.client import KubeClient
+from runner_platform_sandbox.paths import Paths
+from runner_platform_sandbox.tools.result import Tools
+from tests.components.documents.test_config_toml import settings_of
+from tests.support import job_pods
+from tests.support.image_builder import BASE, Builder, Container, mirrors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.live import Sandbox
+
+pytestmark = pytest.mark.sandbox
+RUNNER = "localhost/runner"
+MOUNT = pod_patch()["containers"][0]["volumeMounts"][0]["mountPath"]
+NO_METADATA = {"AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    kept = os.environ.get("RUNNER_PLATFORM_TESTED_BUILDER")
+    found = Builder.find(Path(kept) if kept else tmp_path_factory.mktemp("builder"))
+    if BASE not in found.buildah("images", "--format", "{{.Name}}").split():
+        found.make_base()
+    yield found
+    if not kept:
+        found.buildah("rm", "--all")
+        found.buildah("rmi", "--all", "--force")
+        shutil.rmtree(found.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("context")
+    image_context.write(settings_of("prod"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def container(builder: Builder, context: Path) -> Container:
+    """A container of the built image."""
+    tools = builder.folder / "go-tools"
+    for file in go_programs(Tools.find(Paths.from_environment())):
+        target = tools / "out" / ("" if file.name == "probe-go" else "bin") / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    builder.build(
+        context,
+        "Containerfile",
+        RUNNER,
+        f"--build-context=go-tools={tools}",
+        f"--layers={'RUNNER_PLATFORM_TESTED_BUILDER' in os.environ}".lower(),
+        BASE_IMAGE=BASE,
+        DEBIAN_PACKAGES=packages(builder, context),
+        **mirrors(),
+    )
+    return builder.container(RUNNER)
+
+
+def go_programs(found: Tools) -> list[Path]:
+    """What the stage `go-tools` makes, as the sandbox has it."""
+    beside = [file for file in found.pulumi.parent.iterdir() if file.name.startswith("pulumi-") and file.is_file()]
+    probe = next(folder / "probe-go" for folder in found.path_folders() if (folder / "probe-go").exists())
+    return [found.tofu, found.helm, found.kubectl, found.pulumi, *beside, probe]
+
+
+def packages(builder: Builder, context: Path) -> str:
+    """`install` while the mirror still has what the lists say; after Debian's next update it only has newer ones."""
+    base = builder.container(BASE)
+    try:
+        mounts = [f"{context}:/context:ro"]
+        for name in ("runner", "compiler"):
+            command = ["/context/build/install-packages", "lock", f"/context/debian/{name}.txt"]
+            if (
+                base.output(*command, mounts=mounts, variables=mirrors())
+                != (context / f"debian/{name}.txt").read_text()
+            ):
+                return "current"
+        return "install"
+    finally:
+        base.remove()
+
+
+def test_the_baked_files_are_the_rendered_ones_byte_by_byte(container: Container, context: Path) -> None:
+    for source, target in (("etc", "etc/runner-platform"), ("doctor", "usr/local/lib/runner-platform/image/doctor")):
+        for file in sorted((context / source).rglob("*")):
+            if file.is_file():
+                baked = container.root / target / file.relative_to(context / source)
+                assert baked.read_bytes() == file.read_bytes(), baked
+                status = baked.stat()
+                assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o644), "no job changes it"
+
+
+def test_jobs_are_no_root_and_have_a_home(container: Container) -> None:
+    assert container.output("id", "-u", "-n").split() == ["runner"]
+    assert (
+        container.output("sh", "-c", 'echo "$HOME" && touch "$HOME/x" && rm "$HOME/x" && pwd').split()
+        == ["/home/runner"] * 2
+    )
+    assert container.run("touch", "/etc/runner-platform/aws/config").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("aws --version", "aws-cli/2."),
+        ("git --version", "git version 2."),
+        ("jq --version", "jq-1."),
+        ("tofu version", "OpenTofu v1."),
+        ("kubectl version --client", "Client Version: v1."),
+        ("helm version --short", "v"),
+        ("pulumi version", "v3."),
+        ("/opt/runner-platform/bin/python -c 'import pulumi_aws, boto3; print(boto3.__version__)'", "1."),
+    ],
+)
+def test_a_tool_that_classes_need_runs(container: Container, command: str, expected: str) -> None:
+    assert expected in container.output("sh", "-c", command)
+
+
+def test_the_image_says_what_it_is(builder: Builder, container: Container) -> None:
+    del container  # only that it was built
+    config = json.loads(builder.buildah("inspect", "--type", "image", RUNNER))["OCIv1"]["config"]
+    assert config["User"] == "1000:1000", "a number, so that runAsNonRoot can be checked"
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.version"] == RUNNER_IMAGE_TAG
+    assert labels["org.opencontainers.image.base.name"] == BASE
+    assert labels["platform.stack"] == "prod"
+    assert "AWS_CONFIG_FILE=/etc/runner-platform/aws/config" in config["Env"]
+
+
+def test_the_bill_of_materials_names_what_is_installed(container: Container) -> None:
+    bill: dict[str, Any] = json.loads(container.output("cat", "/usr/share/sbom/runner-image.cdx.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    found = {each["purl"] for each in bill["components"]}
+    assert len(found) == len(bill["components"]), "each once"
+    counted = container.output(
+        "sh", "-c", "dpkg-query --show --showformat '${db:Status-Status}\\n' | grep -c '^installed$'"
+    )
+    assert sum(each.startswith("pkg:deb/debian/") for each in found) == int(counted)
+    git = (
+        container.output("dpkg-query", "--show", "--showformat", "${Version}", "git")
+        .replace(":", "%3A")
+        .replace("+", "%2B")
+    )
+    assert any(each.startswith(f"pkg:deb/debian/git@{git}?arch=") for each in found)
+    for name in (
+        "github.com/opentofu/opentofu",
+        "k8s.io/kubernetes",
+        "helm.sh/helm/v4",
+        "github.com/pulumi/pulumi/pkg/v3",
+    ):
+        assert any(each.startswith(f"pkg:golang/{name}@v") for each in found), name
+    locked = (load.ROOT / "uv.lock").read_text()
+    for each in found:
+        if each.startswith("pkg:pypi/"):
+            name, _, version = each.removeprefix("pkg:pypi/").partition("@")
+            assert f'name = "{name}"\nversion = "{version}"' in locked.replace("_", "-"), f"{each} is not locked"
+
+
+def test_a_checkout_runs_with_the_image_s_dependencies(container: Container) -> None:
+    # The programs of this very project, under the image's Python.
+    checkout = [f"{load.ROOT}:/checkout:ro"]
+    command = ["runner-platform", "check", "-s", "dev", "--reports", "/home/runner/reports"]
+    said = container.output(*command, mounts=checkout, folder="/checkout")
+    assert "dev: settings valid, the program runs" in said
+
+
+@pytest.fixture
+def identity(sandbox: Sandbox, tmp_path: Path) -> list[str]:
+    """The volume of a job pod of class small, as the cluster makes it: the ConfigMap's own text and a real token."""
+    name = settings_of("prod").names.cluster
+    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == name)
+    client = KubeClient.from_kubeconfig(Path(kubeconfig))
+    try:
+        job_pods.write_identity(client, "small", tmp_path)
+        config = client.get("v1", "ConfigMap", AWS_CONFIG_MAP, namespace_jobs("small"))["data"]["config"]
+    finally:
+        client.close()
+    (tmp_path / "config").write_text(config)
+    tmp_path.chmod(0o755)
+    return [f"{tmp_path}:{MOUNT}:ro"]
+
+
+def doctor(
+    container: Container, sandbox: Sandbox, *arguments: str, mounts: list[str], **variables: str
+) -> dict[str, Any]:
+    endpoint = f"http://127.0.0.1:{sandbox.state().ports.aws_jobs}"
+    surroundings = {**NO_METADATA, "AWS_ENDPOINT_URL_STS": endpoint, **variables}
+    done = container.run("doctor", "--json", *arguments, mounts=mounts, variables=surroundings)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["ok"] is (done.returncode == 0), done.stderr
+    return document
+
+
+def test_a_job_in_the_image_is_who_its_profiles_say(
+    container: Container, sandbox: Sandbox, identity: list[str]
+) -> None:
+    document = doctor(container, sandbox, mounts=identity, CI_JOB_ID="7")
+    assert document["ok"], document
+    assert (document["class"], document["job"]) == ("small", "7")
+    assert {row["sdk"] for row in document["rows"]} == {"boto3", "cli", "go"}, "the image has no Node.js"
+    assert {row["profile"] for row in document["rows"]} == {"default", "base", "cicd", "dev"}
+    assert all(row["session_seconds"] for row in document["rows"]), "AWS CLI 2 says it too"
+
+
+def test_a_container_without_the_volume_is_told_so_by_doctor_and_by_tools(
+    container: Container, sandbox: Sandbox
+) -> None:
+    document = doctor(container, sandbox, "--sdk", "cli", "dev", mounts=[])
+    assert {each["cause"] for each in document["findings"]} == {"no-identity"}
+    assert {row["cause"] for row in document["rows"]} == {"no-identity"}
+    refused = container.run("aws", "sts", "get-caller-identity", "--profile", "dev", variables=NO_METADATA)
+    assert refused.returncode != 0
+    assert "no AWS identity" in refused.stderr, "the words reach the person who typed the command"
+
+
+def test_a_profile_of_another_class_is_told_with_the_class_that_has_it(
+    container: Container, sandbox: Sandbox, identity: list[str]
+) -> None:
+    document = doctor(container, sandbox, "--sdk", "go", "prod", mounts=identity)
+    (finding,) = document["findings"]
+    assert finding["cause"] == "class-without-account"
+    assert "class small has no profile prod" in finding["text"]
+    assert "classes that do: deploy" in finding["text"]
+
+
+def test_the_baked_config_of_a_class_serves_a_pod_that_brought_only_the_token(
+    container: Container, sandbox: Sandbox, identity: list[str]
+) -> None:
+    (folder, *_) = identity[0].split(":")
+    Path(folder, "config").unlink()
+    baked = "/etc/runner-platform/classes/small/config"
+    document = doctor(container, sandbox, "--sdk", "cli", "dev", mounts=identity, AWS_CONFIG_FILE=baked)
+    assert document["ok"], document
+    missing = doctor(container, sandbox, "--sdk", "cli", mounts=identity)
+    assert [each["cause"] for each in missing["findings"]] == ["no-config"]
+
+
+def test_a_read_only_home_is_told(container: Container, sandbox: Sandbox, identity: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    document = doctor(container, sandbox, "--sdk", "go", "dev", mounts=[*identity, f"{home}:/home/runner:ro"])
+    assert [each["cause"] for each in document["findings"]] == ["read-only-home"]
+
+
+def test_the_builder_s_variant_adds_nothing_to_the_plain_builder_but_words(builder: Builder, context: Path) -> None:
+    # kaniko itself is on no package registry; what the platform makes of its image is tried on another.
+    builder.build(context, "builder.Containerfile", "localhost/runner-builder", PLAIN_BUILDER=BASE)
+    inspected = json.loads(builder.buildah("inspect", "--type", "image", "localhost/runner-builder"))["OCIv1"]
+    base = json.loads(builder.buildah("inspect", "--type", "image", BASE))["OCIv1"]
+    assert inspected["rootfs"]["diff_ids"][: len(base["rootfs"]["diff_ids"])] == base["rootfs"]["diff_ids"]
+    assert inspected["config"]["Labels"]["org.opencontainers.image.title"] == "runner-builder"
+    assert not inspected["config"].get("Entrypoint"), "GitLab runs its script in the image's shell"
+    assert not inspected["config"].get("User"), "kaniko is root in its container"
+
+
+@pytest.mark.parametrize("file", image_context.CONTAINERFILES)
+def test_a_build_without_the_image_that_it_starts_from_fails(builder: Builder, context: Path, file: str) -> None:
+    said = builder.buildah("build", "--file", str(context / file), str(context), fails=True)
+    assert "FROM" in said or "base name" in said

@@ -1,0 +1,118 @@
+"""The deployed platform, as the real API server sees it: admission, placement and quota. Who a job is: `test_prove.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.documents.node_pool import class_capacity
+from config import load
+from config.names import namespace_jobs, namespace_manager
+from runner_platform.check import inspect
+from runner_platform_sandbox.kubernetes.client import KubeClient
+from runner_platform_sandbox.kubernetes.errors import ApiError
+from tests.support import job_pods
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.live import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+CLUSTERS = {"dev": "runner-platform-dev", "prod": "runner-platform"}
+CLASSES = [(stack, name) for stack in ("dev", "prod") for name in load.of_stack(stack).runners]
+
+
+@pytest.fixture(scope="module")
+def clusters(sandbox: Sandbox) -> Iterator[dict[str, KubeClient]]:
+    from pathlib import Path  # noqa: PLC0415  # run time use beside an annotation
+
+    found = {each.name: KubeClient.from_kubeconfig(Path(each.kubeconfig)) for each in sandbox.state().clusters}
+    yield {stack: found[name] for stack, name in CLUSTERS.items()}
+    for client in found.values():
+        client.close()
+
+
+def settings_of(stack: str, runner_class: str) -> dict[str, Any]:
+    return job_pods.configuration(inspect.values(stack, runner_class))
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_the_manager_of_each_class_runs_on_the_managers_nodes(
+    clusters: dict[str, KubeClient], stack: str, runner_class: str
+) -> None:
+    pods = clusters[stack].list("v1", "Pod", namespace_manager(runner_class))
+    assert [pod["status"]["phase"] for pod in pods] == ["Running"], "one manager, admitted under restricted"
+    node = clusters[stack].get("v1", "Node", pods[0]["spec"]["nodeName"])
+    assert node["metadata"]["labels"]["runner-platform/class"] == "managers"
+    assert node["metadata"]["labels"]["karpenter.sh/capacity-type"] == "on-demand", "a manager never on spot"
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_a_job_pod_of_each_class_is_admitted_and_runs_on_a_node_of_its_class(
+    clusters: dict[str, KubeClient], stack: str, runner_class: str
+) -> None:
+    client, namespace = clusters[stack], namespace_jobs(runner_class)
+    pod = client.create(job_pods.job_pod(settings_of(stack, runner_class), "trial"))
+    name = pod["metadata"]["name"]
+    try:
+        until(
+            lambda: client.get("v1", "Pod", name, namespace)["status"].get("phase") == "Running", f"{name} Running", 60
+        )
+        bound = client.get("v1", "Pod", name, namespace)
+        node = client.get("v1", "Node", bound["spec"]["nodeName"])["metadata"]["labels"]
+        assert node["runner-platform/class"] == runner_class
+        assert (
+            node["node.kubernetes.io/instance-type"] in class_capacity(load.of_stack(stack).runners[runner_class]).types
+        )
+    finally:
+        client.delete("v1", "Pod", name, namespace)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        {"securityContext": {"privileged": True}},
+        {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}},
+        {"securityContext": {"seccompProfile": {"type": "Unconfined"}}},
+    ],
+)
+def test_a_job_pod_that_wants_more_than_baseline_is_refused(
+    clusters: dict[str, KubeClient], attempt: dict[str, Any]
+) -> None:
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        clusters["dev"].create(job_pods.job_pod(settings_of("dev", "medium"), "trial-refused", **attempt))
+
+
+def test_a_class_cannot_run_more_pods_than_its_quota(clusters: dict[str, KubeClient]) -> None:
+    quota = clusters["dev"].get("v1", "ResourceQuota", "jobs", namespace_jobs("big"))["spec"]["hard"]
+    pod = job_pods.job_pod(settings_of("dev", "big"), "trial-large")
+    pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = str(int(quota["pods"]) * 8)
+    with pytest.raises(ApiError, match="exceeded quota"):
+        clusters["dev"].create(pod)
+
+
+def test_a_pod_of_one_class_is_not_placed_on_another_class_s_nodes(clusters: dict[str, KubeClient]) -> None:
+    runner = settings_of("dev", "small")
+    runner["kubernetes"]["node_tolerations"] = {"runner-platform/class=big": "NoSchedule"}
+    runner["kubernetes"]["node_selector"] = {"runner-platform/class": "small"}
+    client, namespace = clusters["dev"], namespace_jobs("small")
+    client.create(job_pods.job_pod(runner, "trial-elsewhere"))
+    try:
+        phases = {client.get("v1", "Pod", "trial-elsewhere", namespace)["status"]["phase"] for _ in range(20)}
+        assert phases == {"Pending"}, "the taint keeps pods without the class's toleration away"
+    finally:
+        client.delete("v1", "Pod", "trial-elsewhere", namespace)
+
+
+def test_a_job_pod_has_no_kubernetes_token_and_no_web_identity_variable() -> None:
+    for stack, runner_class in CLASSES:
+        spec = job_pods.job_pod(settings_of(stack, runner_class), "trial")["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        build, helper = (next(c for c in spec["containers"] if c["name"] == name) for name in ("build", "helper"))
+        assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & {each["name"] for each in build["env"]}
+        assert "env" not in helper, "helper stages have no identity"
+        assert "volumeMounts" not in helper

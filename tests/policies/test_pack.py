@@ -1,0 +1,185 @@
+"""The real pack process over gRPC, as the engine asks it: both stack files and the foundation without a finding, wiring, levels, bad input."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.runtime import proto
+from pulumi_policy import EnforcementLevel
+from pulumi_policy.policy import _PolicyAnalyzerServicer
+
+from config import foundation, load
+from policies.exceptions import Exceptions
+from policies.pack import OnePass, policies_of
+from policies.rules import RULES
+from runner_platform.check.findings import findings
+from runner_platform.check.judge import configuration, judge, judge_deployed, judged_by, pack_for
+from runner_platform.check.pack_process import PackProcess
+from runner_platform.check.places import MARKED, Places
+from runner_platform.check.shown import Shown, registered, requests
+from runner_platform.errors import FailedError
+from tests.support.policy_cases import around as surroundings_of
+from tests.support.program import STACKS, raw, rehearsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ALL = [foundation.STACK, *STACKS]
+
+
+@pytest.fixture(scope="session")
+def packs() -> Iterator[dict[str, PackProcess]]:
+    """One process a stack for all tests of this worker; each judgement ends with the whole stack, which clears its memory."""
+    with ExitStack() as running:
+        yield {stack: running.enter_context(pack_for(stack)) for stack in ALL}
+
+
+@pytest.mark.parametrize("stack", ALL)
+def test_the_program_has_no_finding_and_everything_is_decided(packs: dict[str, PackProcess], stack: str) -> None:
+    found = judged_by(packs[stack], registered(rehearsed(stack).registrations))
+    assert [str(each) for each in found] == [], "the platform passes its own policies, with nothing undecided"
+
+
+def test_every_rule_is_a_policy_with_level_severity_and_remediation(packs: dict[str, PackProcess]) -> None:
+    policies = {each.name: each for each in packs["dev"].info().policies}
+    assert len(policies) == len(RULES), "no two rules share a name"
+    for rule in RULES:
+        policy = policies[rule.name]
+        assert policy.description.startswith(f"{rule.id}: ")
+        assert policy.severity != proto.POLICY_SEVERITY_UNSPECIFIED
+        assert policy.remediation_steps
+        assert list(policy.tags) == [rule.id, *(f"{MARKED}{each}" for each in rule.settings)]
+        assert set(policy.configSchema.properties.keys()) == set(rule.options), f"{rule.id}: each option has a schema"
+
+
+def test_an_unknown_value_is_undecided_for_each_rule_that_reads_it(packs: dict[str, PackProcess]) -> None:
+    shown = [
+        _with(each, "assumeRolePolicy", "[unknown]") if each.name == "small-identity-job" else each for each in _dev()
+    ]
+    found = judged_by(packs["dev"], shown)
+    assert found, "an unknown trust is no trust that anybody has judged"
+    assert all(each.fails for each in found)
+    assert all(each.undecided for each in found if each.rule.startswith("T")), [str(each) for each in found]
+    assert {"T01", "T02", "T04", "T05"} <= {each.rule for each in found}
+
+
+def test_a_secret_in_a_policy_document_never_reaches_a_message(packs: dict[str, PackProcess]) -> None:
+    shown = [
+        _with(each, "description", "hunter2-secret") if each.type == "aws:iam/role:Role" else each for each in _dev()
+    ]
+    shown = [
+        _with(each, "assumeRolePolicy", "hunter2-secret") if each.type == "aws:iam/role:Role" else each
+        for each in shown
+    ]
+    found = judged_by(packs["dev"], shown)
+    assert found
+    assert not [each for each in found if "hunter2" in each.message]
+
+
+def test_levels_are_not_configuration(packs: dict[str, PackProcess]) -> None:
+    pack = packs["dev"]
+    pack.configuration = {"all": "disabled"}
+    try:
+        shown = [
+            _with(each, "assumeRolePolicy", "{}") if each.name == "small-identity-job" else each for each in _dev()
+        ]
+        found = judged_by(pack, shown)
+    finally:
+        pack.configuration = {}
+    rules = {each.rule for each in found if each.fails}
+    assert "T01" in rules, "a configuration of a branch cannot switch a rule off"
+    assert "H02" in rules, "and trying is itself a finding"
+
+
+def test_a_threshold_is_configuration(packs: dict[str, PackProcess]) -> None:
+    pack = packs["dev"]
+    pack.configuration = {"eks-cluster-closes-endpoint": {"widest_prefix": 28}}
+    try:
+        found = judged_by(pack, _dev())
+    finally:
+        pack.configuration = {}
+    assert [each.rule for each in found] == ["E01"], "203.0.113.0/24 is wider than /28"
+
+
+def test_one_pass_gives_the_same_answers_as_the_sdks_own_servicer(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [_with(each, "assumeRolePolicy", "{}") if each.name == "small-identity-job" else each for each in _dev()]
+    shown = [each for each in shown if "small" in each.name or each.type.startswith(("pulumi:", "aws:eks"))]
+    single, whole = requests(shown)
+    answers = []
+    for servicer in (
+        OnePass(RULES, Exceptions()),
+        _PolicyAnalyzerServicer("p", "1", list(policies_of(RULES)), EnforcementLevel.MANDATORY),
+    ):
+        around = surroundings_of("dev", raw("dev"))
+        monkeypatch.setattr("policies.pack.current_run", lambda around=around: around)
+        responses = [*(servicer.Analyze(each, None) for each in single), servicer.AnalyzeStack(whole, None)]
+        found = [diagnostic for each in responses for diagnostic in each.diagnostics]
+        answers.append(sorted((each.policyName, each.message, each.enforcementLevel) for each in found))
+    assert answers[0] == answers[1], "one pass is faster, not different"
+    assert {name for name, _, _ in answers[0]} >= {
+        "iam-role-trusts-no-anonymous-principal",
+        "iam-role-reach-matches-the-matrix",
+    }
+
+
+def test_a_finding_says_where_the_program_makes_the_resource() -> None:
+    shown = _with(replace(_dev()[0], source="components/cluster.py:12"), "x", 1)
+    diagnostic = proto.AnalyzeDiagnostic(policyName="n", message="T01: demands\nsomething is wrong", urn=shown.urn)
+    found = findings([diagnostic], Places("dev", [shown], {}))[0]
+    assert (found.file, found.line, found.rule) == ("components/cluster.py", 12, "T01")
+    assert "components/cluster.py:12" in str(found)
+
+
+def test_a_pack_that_cannot_start_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match="holds no policy pack"):
+        judge("dev", [], policies=tmp_path)
+    (tmp_path / "PulumiPolicy.yaml").write_text("runtime: python\n")
+    (tmp_path / "__main__.py").write_text("raise SystemExit('broken on purpose')\n")
+    with pytest.raises(FailedError, match="did not start"):
+        judge("dev", [], policies=tmp_path)
+
+
+def test_a_configuration_that_is_no_object_is_a_sentence(tmp_path: Path) -> None:
+    assert configuration(tmp_path) == {}
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(FailedError, match="is not an object"):
+        configuration(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(FailedError, match="is not JSON"):
+        configuration(tmp_path)
+
+
+def test_a_deployed_state_is_judged_by_what_the_cloud_has() -> None:
+    resources = []
+    for each in _dev():
+        outputs = dict(each.inputs)
+        if each.name == "small-identity-job":
+            outputs["assumeRolePolicy"] = (
+                '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}}'
+            )
+        provider = f"{each.provider}::id" if each.provider else ""
+        resources.append(
+            {"urn": each.urn, "type": each.type, "inputs": dict(each.inputs), "outputs": outputs, "provider": provider}
+        )
+    found = judge_deployed("dev", {"resources": resources})
+    assert {"T01"} <= {each.rule for each in found if each.urn.endswith("small-identity-job")}, (
+        "drift is judged, not intent"
+    )
+
+
+def test_another_project_is_refused() -> None:
+    pack = PackProcess(load.ROOT / "policies", "somebody-elses", "dev", {})
+    with pack, pytest.raises(FailedError, match="leave --policy-pack out"):
+        judged_by(pack, _dev()[:1])
+
+
+def _dev() -> list[Shown]:
+    return registered(rehearsed("dev").registrations)
+
+
+def _with(shown: Shown, key: str, value: Any) -> Shown:
+    return replace(shown, inputs={**shown.inputs, key: value})

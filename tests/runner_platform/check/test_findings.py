@@ -1,0 +1,123 @@
+"""Findings in GitLab's formats: every entry valid, since GitLab stops at the first that is not, and no two alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from config import load
+from runner_platform.check.findings import Finding
+from runner_platform.check.judge import judge
+from runner_platform.check.mock_run import rehearse
+from runner_platform.reports.findings import CODE_QUALITY, JUNIT, files
+from tests.support.program import load_sdks, raw, rehearsed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.thorough
+
+URN = "urn:pulumi:prod::runner-platform::aws:iam/role:Role::job"
+RULES = [("T01", "iam-role-x"), ("T02", "iam-role-y"), ("T10", "iam-role-z")]
+
+
+def finding(**changes: Any) -> Finding:
+    plain: dict[str, Any] = {
+        "rule": "T01",
+        "name": "iam-role-x",
+        "level": "mandatory",
+        "severity": "high",
+        "urn": URN,
+        "message": "statement 0 trusts everybody\nName the account.",
+    }
+    return Finding(**{**plain, **changes})
+
+
+FOUND = [
+    finding(file="components/cluster.py", line=12),
+    finding(message="statement 1 trusts everybody"),
+    finding(rule="T10", name="iam-role-z", urn="", undecided=True, message="UNDECIDED: \x1b[31mthe matrix <&>"),
+    finding(rule="T10", name="iam-role-z", deferred=True, level="advisory", message="DEFERRED: assumeRolePolicy"),
+    finding(level="advisory", severity="low", message="advice"),
+]
+
+
+def test_every_entry_of_code_quality_is_valid_and_has_a_fingerprint_of_its_own() -> None:
+    entries = json.loads(files("prod", FOUND, RULES)[CODE_QUALITY])
+    assert len({each["fingerprint"] for each in entries}) == len(FOUND), "equal fingerprints collapse into one"
+    for each in entries:
+        assert {"description", "fingerprint", "severity", "location", "check_name"} <= set(each)
+        assert each["severity"] in {"blocker", "critical", "major", "minor", "info"}
+        assert not each["location"]["path"].startswith(("/", "./")), "relative, as GitLab wants it"
+        assert each["location"]["lines"]["begin"] >= 1
+    assert entries[0]["location"] == {"path": "components/cluster.py", "lines": {"begin": 12}}
+    assert entries[1]["location"]["path"] == "Pulumi.prod.yaml", "where nothing better is known: the stack's settings"
+    assert [each["severity"] for each in entries] == ["major", "major", "blocker", "info", "info"]
+    foundation = json.loads(files("foundation", FOUND[1:2], RULES)[CODE_QUALITY])
+    assert foundation[0]["location"]["path"] == "foundation/Pulumi.foundation.yaml"
+
+
+def test_fingerprints_stay_the_same_from_run_to_run() -> None:
+    assert files("prod", FOUND, RULES) == files("prod", list(FOUND), RULES), "GitLab compares branches by them"
+
+
+def test_a_fingerprint_does_not_move_with_the_line() -> None:
+    moved = finding(file="Pulumi.prod.yaml", line=9, setting="runners.job", made_at="components/cluster.py:13")
+    entry, before = (json.loads(files("prod", [each], RULES)[CODE_QUALITY])[0] for each in (moved, FOUND[0]))
+    assert entry["fingerprint"] == before["fingerprint"], "a line above would make an old finding new"
+    assert entry["location"] == {"path": "Pulumi.prod.yaml", "lines": {"begin": 9}}
+    assert entry["description"].endswith(" (made at components/cluster.py:13)")
+
+
+def test_junit_shows_failures_passes_and_what_waits() -> None:
+    suite = ET.fromstring(files("prod", FOUND, RULES)[JUNIT]).find("testsuite")  # noqa: S314  # our own text
+    assert suite is not None
+    assert suite.attrib == {"name": "policies of prod", "tests": "6", "failures": "3", "skipped": "2"}
+    names = [each.attrib["name"] for each in suite]
+    assert len(set(names)) == len(names), "doubles are dropped"
+    assert "T02 iam-role-y" in names, "a rule that found nothing has passed"
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.attrib["message"] == "statement 0 trusts everybody"
+    assert "\x1b" not in files("prod", FOUND, RULES)[JUNIT], "no control characters in XML"
+
+
+def test_what_fails_a_gate() -> None:
+    assert [each.fails for each in FOUND] == [True, True, True, False, False]
+    assert finding(level="advisory", undecided=True).fails, "undecided is never fine, whatever the level"
+
+
+def test_a_mock_run_knows_where_the_program_makes_its_resources() -> None:
+    load_sdks()
+    made = rehearse("foundation", raw("foundation")).registrations
+    named = [each.source.rpartition(":") for each in made]
+    known = [(file, int(line)) for file, _, line in named if file]
+    assert len(known) > len(made) / 2
+    for file, line in known:
+        assert 0 < line <= len((load.ROOT / file).read_text().splitlines())
+
+
+@pytest.mark.parametrize("level", ["disabled", "advisory"])
+def test_a_gate_from_another_checkout_judges_with_its_own_rules(tmp_path: Path, level: str) -> None:
+    target = tmp_path / "target"
+    for folder in ("policies", "access", "config", "components/documents"):
+        shutil.copytree(load.ROOT / folder, target / folder)
+    (target / "components" / "__init__.py").write_text("")
+    (target / "policies" / "rules" / "__init__.py").write_text(
+        "from policies.rule import resource_rule\n"
+        "@resource_rule('X01', 'only-on-the-target-branch', ['aws:iam/role:Role'], demands='d', stops='s', remedy='r.', source='s')\n"
+        "def of_the_target(role):\n    yield 'seen by the target branch'\n"
+        "RULES = [of_the_target]\n"
+    )
+    (target / "policies" / "config.json").write_text(json.dumps({"all": level}))
+    found = _judged(target / "policies")
+    assert {each.rule for each in found} == {"X01"}, "the rules of the branch under review are not asked"
+    assert all(each.level == "mandatory" for each in found), "a configuration lowers nothing"
+
+
+def _judged(policies: Path) -> list[Finding]:
+    return judge("foundation", rehearsed("foundation").registrations, policies=policies)

@@ -1,0 +1,169 @@
+"""The command line on the stack files: exit codes, one JSON document on standard output, messages without traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import botocore.configloader
+import pytest
+import yaml
+
+from components.documents import checks
+from config import foundation, load
+from config.errors import Problem
+from runner_platform.cli import main
+from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.program import STACKS, load_sdks, rehearsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from runner_platform.check.mock_run import Rehearsal
+
+pytestmark = pytest.mark.thorough
+
+Run = "Callable[..., tuple[int, str, str]]"
+
+
+@pytest.fixture(autouse=True)
+def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(stack: str) -> Rehearsal:
+        load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, *checks.CHECKS)
+        return rehearsed(stack)
+
+    load_sdks()
+    monkeypatch.setattr("runner_platform.check.mock_run.rehearse", known)
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["runner-platform", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        said = capfd.readouterr()
+        assert "Traceback" not in said.err, "a person can mend it, so it is a sentence"
+        return int(ended.value.code or 0), said.out, said.err
+
+    return command  # type: ignore[return-value]  # a fixture without tear-down
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_values_of_every_class_are_pure_yaml(
+    run: Callable[..., tuple[int, str, str]], stack: str, runner_class: str
+) -> None:
+    code, out, err = run("values", runner_class, "--stack", stack)
+    assert (code, err) == (0, ""), "`helm template -f` reads standard output"
+    values = yaml.safe_load(out)
+    assert values["fullnameOverride"] == f"gitlab-runner-{runner_class}"
+    assert "glrt-" not in out
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_profiles_of_every_class_are_an_aws_config(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, stack: str, runner_class: str
+) -> None:
+    code, out, err = run("profiles", runner_class, "--stack", stack)
+    assert (code, err) == (0, "")
+    (tmp_path / "config").write_text(out)
+    found = botocore.configloader.load_config(str(tmp_path / "config"))["profiles"]
+    assert set(found) == {"default", "base", *settings_of(stack).accounts_of(runner_class)}
+
+
+@pytest.mark.parametrize("role", ["deployer", "reader", "foundation"])
+def test_profiles_of_the_platform_need_no_stack(run: Callable[..., tuple[int, str, str]], role: str) -> None:
+    code, out, err = run("profiles", "--platform", role)
+    assert (code, err) == (0, "")
+    assert out.count("[profile ") == len(load.of_foundation().accounts)
+    code, out, _ = run("profiles", "--platform", role, "--source-profile", "me")
+    assert out.count("source_profile = me") == len(load.of_foundation().accounts)
+
+
+@pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
+def test_resources_are_one_json_document(run: Callable[..., tuple[int, str, str]], stack: str) -> None:
+    code, out, err = run("resources", "--stack", stack, "--json")
+    assert (code, err) == (0, ""), "everything else goes to standard error"
+    found = json.loads(out)
+    accounts = set(load.of_foundation().accounts)
+    for each in found:
+        assert set(each) == {"type", "name", "parent", "provider", "account", "inputs"}
+        assert (each["account"] in accounts) == each["type"].startswith("aws:"), f"{each['name']}: null outside AWS"
+        if each["parent"] is not None:
+            assert each["parent"].startswith("urn:pulumi:"), "parent is a URN"
+    documents = [each["inputs"]["policy"] for each in found if each["type"] == "aws:iam/rolePolicy:RolePolicy"]
+    assert documents, "documents are JSON strings"
+    assert all(isinstance(json.loads(each), dict) for each in documents)
+
+
+def test_resources_for_people_are_a_line_each(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = run("resources", "--stack", "dev")
+    assert code == 0
+    assert len(out.splitlines()) == len(rehearsed("dev").registrations)
+
+
+def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, out, _ = run("check", "--reports", str(tmp_path))
+    assert code == 0
+    for stack in (*STACKS, foundation.STACK):
+        assert f"{stack}: settings valid" in out
+        assert json.loads((tmp_path / stack / "codequality.json").read_text()) == [], (
+            "GitLab reads a report of each stack"
+        )
+        assert (tmp_path / stack / "junit.xml").read_text().startswith("<?xml")
+    code, out, _ = run("check", "--stack", "dev", "--reports", str(tmp_path))
+    assert (code, "prod:" in out) == (0, False), "only the one that was asked for"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["values", "nosuch", "--stack", "dev"], "'nosuch' is not a class of stack dev; its classes: small, medium"),
+        (["values", "small", "--stack", "foundation"], "the foundation has no runner classes"),
+        (["profiles", "small"], "name a class and its --stack"),
+        (["profiles"], "name a class and its --stack, or --platform deployer, reader or foundation"),
+        (["profiles", "small", "--stack", "dev", "--platform", "deployer"], "name a class and its --stack"),
+        (["profiles", "--platform", "deploier"], "did you mean 'deployer'?"),
+        (["values", "small"], "--stack"),
+        (["nonsense"], "nonsense"),
+        (["check", "--stack", "prd"], "'prd' is not a stack; did you mean 'prod'?"),
+        (["values", "small", "--stack", "prd"], "'prd' is not a stack; did you mean 'prod'?"),
+        (["resources", "--stack", "prd"], "'prd' is not a stack; did you mean 'prod'?"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_says_what_is_right(
+    run: Callable[..., tuple[int, str, str]], arguments: list[str], said: str
+) -> None:
+    code, out, err = run(*arguments)
+    assert code == 2, "exit code 2 is wrong use"
+    assert out == "", "standard output is for answers"
+    assert said in " ".join(err.replace("│", " ").split())
+
+
+def test_settings_that_cannot_be_used_end_with_1(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = Problem(path="runners.small.limits", message="cannot hold 4 jobs at once")
+    monkeypatch.setattr(checks, "CHECKS", (lambda: [problem],))
+    for arguments in (["check", "--stack", "dev"], ["values", "small", "--stack", "dev"]):
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, ""), "exit code 1: the thing asked about is not fine"
+        assert "Pulumi.dev.yaml has 1 problem; nothing was touched:\n  - runners.small.limits: cannot hold" in err
+
+
+def test_an_account_with_two_ids_is_refused(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = load.of_foundation()
+    other = {**its.accounts, "dev": its.accounts["cicd"]}
+    changed = foundation.FoundationSettings(
+        organization=its.organization, accounts=other, gitlab=its.gitlab, platform=its.platform, tags=its.tags
+    )
+    monkeypatch.setattr(load, "of_foundation", lambda: changed)
+    code, _, err = run("check", "--stack", "dev")
+    assert code == 1
+    assert "dev: accounts.dev.id: 333333333333 is not what foundation/Pulumi.foundation.yaml says (222222222222)" in err

@@ -1,0 +1,233 @@
+"""What a class really gets, read from the objects of a cluster, and laid out for a process."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from components.documents.config_toml import config_toml
+from components.documents.job_identity import pod_patch
+from config import load
+from config.names import IDENTITY_FOLDER
+from runner_platform.errors import FailedError
+from runner_platform.prove import deployed, runner_pod, tokens, webhook
+from runner_platform.prove.deployed import ClassProblemError, TokenFile
+from runner_platform.prove.merge import UnknownPatchError, merged
+from runner_platform.prove.model import TOKEN_FILE, Attempt, Forgery, Identity, Sdk, Token, Way
+from runner_platform.prove.tokens import Tokens, _decoded
+from runner_platform.prove.workplace import Workplace
+from tests.support.api_server import ISSUER, FakeApiServer
+
+pytestmark = pytest.mark.thorough
+
+REGION = "eu-central-1"
+CONFIGURATION = "/api/v1/namespaces/runner-small/configmaps/gitlab-runner-small"
+SMALL = Identity(stack="prod", runner_class="small")
+OWN = Token(stack="prod", namespace="jobs-small", account="job")
+
+
+def test_container_build_gets_what_the_patch_says_and_nothing_else() -> None:
+    found = deployed.of_class(FakeApiServer(), "small", REGION)
+    assert (found.namespace, found.account) == ("jobs-small", "job")
+    assert found.variables == {"AWS_CONFIG_FILE": f"{IDENTITY_FOLDER}/config", "AWS_SDK_LOAD_CONFIG": "1"}
+    assert set(found.files) == {IDENTITY_FOLDER}
+    assert found.files[IDENTITY_FOLDER]["token"] == TokenFile(audience="sts.amazonaws.com", seconds=3600)
+    helper = next(each for each in found.pod["spec"]["containers"] if each["name"] == "helper")
+    assert "env" not in helper, "helper stages have no identity"
+    assert "volumeMounts" not in helper
+
+
+def changed(server: FakeApiServer, old: str, new: str) -> None:
+    data = server.objects[CONFIGURATION]["data"]
+    assert old in data["config.template.toml"]
+    data["config.template.toml"] = data["config.template.toml"].replace(old, new)
+
+
+def test_without_its_flag_the_runner_passes_over_the_patch() -> None:
+    server = FakeApiServer()
+    changed(server, "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION = true", "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION = false")
+    found = deployed.of_class(server, "small", REGION)
+    assert (found.variables, found.files) == ({}, {}), "and the job would have no identity at all"
+
+
+def test_what_the_runner_s_environment_adds_is_seen_by_jobs_too() -> None:
+    server = FakeApiServer()
+    changed(server, "[[runners]]", '[[runners]]\nenvironment = ["AWS_ROLE_ARN=arn:x", "A=b=c"]')
+    assert deployed.of_class(server, "small", REGION).variables.items() >= {"AWS_ROLE_ARN": "arn:x", "A": "b=c"}.items()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (CONFIGURATION, "configmap gitlab-runner-small in runner-small is not there; `pulumi up` makes it again"),
+        ("/api/v1/namespaces/jobs-small/configmaps/aws-config", "configmap aws-config in jobs-small is not there"),
+        ("/api/v1/namespaces/jobs-small/serviceaccounts/job", "serviceaccount job in jobs-small is not there"),
+    ],
+)
+def test_a_class_that_somebody_removed_in_part_is_told_by_the_missing_object(path: str, words: str) -> None:
+    server = FakeApiServer()
+    del server.objects[path]
+    with pytest.raises(ClassProblemError, match=words):
+        deployed.of_class(server, "small", REGION)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[[runners]]", "[[runners", "cannot be used"),
+        ('patch_type = "strategic"', 'patch_type = "json"', "only strategic ones are understood"),
+        ("name: build\n", "name: build\n  $patch: replace\n", r"uses \$patch"),
+        ("key: config\n", "key: other\n", "ConfigMap aws-config in jobs-small has no key 'other'"),
+        ("- configMap:", "- secret:", "mounts secret, which is not understood"),
+    ],
+)
+def test_a_configuration_that_is_not_understood_is_never_guessed(old: str, new: str, words: str) -> None:
+    server = FakeApiServer()
+    changed(server, old, new)
+    with pytest.raises(ClassProblemError, match=words):
+        deployed.of_class(server, "small", REGION)
+
+
+def test_lists_with_a_key_are_merged_and_others_replaced() -> None:
+    pod = {"containers": [{"name": "build", "image": "x", "env": [{"name": "A", "value": "1"}], "args": ["a"]}], "a": 1}
+    patch = {"containers": [{"name": "build", "env": [{"name": "B", "value": "2"}], "args": ["b"]}], "a": None}
+    build = {"name": "build", "image": "x", "args": ["b"]}
+    assert merged(pod, patch) == {
+        "containers": [{**build, "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}]
+    }
+    assert pod["containers"][0]["args"] == ["a"], "the original stays"  # type: ignore[index]
+    with pytest.raises(UnknownPatchError, match="deleteFromPrimitiveList"):
+        merged({}, {"$deleteFromPrimitiveList/a": []})
+
+
+def test_the_patch_is_the_one_text_that_everybody_uses() -> None:
+    section = runner_pod.runner_section(config_toml(load.of_stack("dev"), "big"))
+    build = runner_pod.job_pod(section, "trial")["spec"]["containers"][0]
+    assert build["env"] == pod_patch()["containers"][0]["env"]
+
+
+def test_a_role_on_the_job_s_service_account_adds_the_variables_that_win_over_profiles() -> None:
+    server = FakeApiServer()
+    account = server.objects["/api/v1/namespaces/jobs-small/serviceaccounts/job"]
+    account["metadata"]["annotations"] = {
+        f"{webhook.PREFIX}role-arn": "arn:x",
+        f"{webhook.PREFIX}token-expiration": "600",
+    }
+    found = deployed.of_class(server, "small", REGION)
+    assert found.variables["AWS_ROLE_ARN"] == "arn:x"
+    assert found.variables["AWS_WEB_IDENTITY_TOKEN_FILE"] == f"{webhook.FOLDER}/token"
+    assert found.files[webhook.FOLDER] == {"token": TokenFile(audience="sts.amazonaws.com", seconds=600)}
+
+
+def place(root: Path, server: FakeApiServer) -> Workplace:
+    classes = {("prod", name): deployed.of_class(server, name, REGION) for name in load.of_stack("prod").runners}
+    return Workplace(root, classes, Tokens({"prod": server}))
+
+
+def test_files_lie_where_variables_and_files_say(tmp_path: Path) -> None:
+    variables = place(tmp_path, FakeApiServer()).lay_out(SMALL)
+    config = configparser.ConfigParser()
+    config.read(variables["AWS_CONFIG_FILE"])
+    token = Path(config["default"]["web_identity_token_file"])
+    assert token.is_relative_to(tmp_path)
+    claims = _decoded(token.read_text().split(".")[1])
+    assert (claims["sub"], claims["aud"]) == ("system:serviceaccount:jobs-small:job", ["sts.amazonaws.com"])
+    assert IDENTITY_FOLDER not in Path(variables["AWS_CONFIG_FILE"]).read_text()
+
+
+def test_a_stranger_s_token_and_profiles_take_the_place_of_the_class_s_own(tmp_path: Path) -> None:
+    other = Token(stack="prod", namespace="jobs-big", account="default")
+    identity = Identity(stack="prod", runner_class="small", token=other, profiles=f"[profile x]\nfile = {TOKEN_FILE}\n")
+    variables = place(tmp_path, FakeApiServer()).lay_out(identity)
+    config = configparser.ConfigParser()
+    config.read(variables["AWS_CONFIG_FILE"])
+    text = Path(config["profile x"]["file"]).read_text()
+    assert _decoded(text.split(".")[1])["sub"] == "system:serviceaccount:jobs-big:default"
+
+
+def test_nothing_of_the_caller_is_inherited_but_where_aws_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("RUNNER_PLATFORM_JOB_ENDPOINT", "http://127.0.0.1:1")
+    attempt = Attempt(
+        runner_class="small",
+        service_account="jobs-small/job",
+        identity=SMALL,
+        profile="dev",
+        sdk=Sdk.GO,
+        way=Way.ENV,
+        expected="",
+    )
+    made = place(tmp_path, FakeApiServer())
+    first, second = (made.environment(attempt, {"A": "b"}) for _ in range(2))
+    assert first.pop("HOME") != second["HOME"], "a session that one caches is never another's"
+    endpoint = {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED": "true"}
+    assert first == {"A": "b", "AWS_PROFILE": "dev", **endpoint}
+    assert stat.S_ISDIR(Path(second["HOME"]).stat().st_mode)
+
+
+@pytest.fixture
+def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rsa.RSAPrivateKey:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    file = tmp_path / ISSUER.rpartition("/")[2] / "keys" / "service-account.key"
+    file.parent.mkdir(parents=True)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(key.private_bytes(*form))
+    monkeypatch.setenv(tokens.KEY_VARIABLE, str(tmp_path))
+    return key
+
+
+def forged(forgery: Forgery) -> tuple[dict[str, Any], dict[str, Any], str]:
+    token = Token(stack="prod", namespace="jobs-small", account="job", forgery=forgery)
+    text = Tokens({"prod": FakeApiServer()}).get(token, TokenFile(audience="sts.amazonaws.com", seconds=3600))
+    header, claims = (_decoded(part) for part in text.split(".")[:2])
+    return header, claims, text
+
+
+def signed_by(key: rsa.RSAPrivateKey, text: str) -> bool:
+    body, _, signature = text.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    try:
+        key.public_key().verify(raw, body.encode(), padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def test_expired_and_early_tokens_are_wrong_in_their_times_alone(signing: rsa.RSAPrivateKey) -> None:
+    for forgery in (Forgery.EXPIRED, Forgery.NOT_YET_VALID):
+        _, claims, text = forged(forgery)
+        assert signed_by(signing, text), "else the signature would be what is refused"
+        assert claims["iss"] == ISSUER
+        assert claims["nbf"] < claims["exp"]
+
+
+def test_foreign_signatures_are_wrong_in_the_signature_alone(signing: rsa.RSAPrivateKey) -> None:
+    header, claims, text = forged(Forgery.OTHER_KEY)
+    assert not signed_by(signing, text)
+    assert (header["kid"], claims["iss"]) == ("k", ISSUER)
+
+
+def test_the_other_forgeries_are_what_their_names_say() -> None:
+    assert forged(Forgery.OTHER_AUDIENCE)[1]["aud"] == [tokens.OTHER_AUDIENCE]
+    header, _, text = forged(Forgery.UNSIGNED)
+    assert header["alg"] == "none"
+    assert text.endswith(".")
+    assert forged(Forgery.OTHER_CLUSTER)[1]["iss"] != ISSUER
+
+
+def test_without_the_cluster_s_key_only_what_needs_none_is_forged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(tokens.KEY_VARIABLE, raising=False)
+    assert set(Forgery) - set(tokens.possible_forgeries()) == {Forgery.EXPIRED, Forgery.NOT_YET_VALID}
+    monkeypatch.setenv(tokens.KEY_VARIABLE, str(tmp_path))
+    with pytest.raises(FailedError, match="signing key"):
+        forged(Forgery.EXPIRED)

@@ -1,0 +1,231 @@
+"""What people, machines and merge requests are shown of a matrix: rows, gains and losses, a picture, and the command's exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from access.decision import Decision
+from access.matrix import Cell, declared, derived
+from config import load
+from runner_platform.cli import main
+from runner_platform.review import access_diff, access_matrix, access_report, access_users
+from runner_platform.review.access_files import write
+from runner_platform.review.access_picture import picture
+from runner_platform.review.access_rows import refused, rows
+from tests.support.access_programs import ALL, changed, facts, resources, role_named, trust_of, whole
+from tests.support.program import STACKS, rehearsed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from access.graph import AccessGraph
+
+pytestmark = pytest.mark.thorough
+
+ROLE = "arn:aws:iam::222222222222:role/cicd/delegated-role"
+
+
+def side(of: AccessGraph) -> access_matrix.Side:
+    stacks = {stack: load.of_stack(stack) for stack in STACKS}
+    return access_matrix.Side(
+        facts=facts(), stacks=stacks, foundation=load.of_foundation(), world=of, cells=derived(of)
+    )
+
+
+@pytest.fixture(scope="module")
+def matrix() -> access_matrix.Matrix:
+    return access_matrix.of_stack("dev", side(whole()))
+
+
+@pytest.fixture(scope="module")
+def wrong() -> access_matrix.Matrix:
+    is_it = role_named("delegated-role-dev")
+
+    def inputs(each: Any) -> dict[str, Any] | None:
+        if not is_it(each):
+            return None
+        trust = trust_of(each)
+        del trust["Statement"][0]["Condition"]
+        return {"assumeRolePolicy": json.dumps(trust)}
+
+    return access_matrix.of_stack("dev", side(changed(inputs)))
+
+
+USERS = {"small": "every project of group 1234", "deploy": "project 5678, protected branches and tags"}
+
+
+def test_a_matrix_has_the_stacks_own_roles_and_the_foundations(matrix: access_matrix.Matrix) -> None:
+    names = {cell.role.split("/")[1] for cell in matrix.cells}
+    assert names == {"cicd-dev", "cicd-platform"}
+    assert any(cell.principal.startswith("job:prod/") for cell in matrix.cells), "the other stack is asked about too"
+    assert matrix.fine
+
+
+def test_cells_for_machines_have_the_keys_of_the_contract(matrix: access_matrix.Matrix) -> None:
+    document = access_report.document(matrix.cells)
+    assert all(set(each) == {"principal", "account", "role", "answer", "chain"} for each in document)
+    (cell,) = [
+        each
+        for each in document
+        if each["principal"] == "job:dev/deploy" and each["role"].endswith("/delegated-role-dev")
+    ]
+    assert (cell["account"], cell["answer"], len(cell["chain"])) == ("cicd", "ALLOWED", 2)
+    unsure = access_report.document([Cell("a", "b", "c", Decision.UNDECIDED, (), "why")])
+    assert unsure[0]["reason"] == "why"
+
+
+def test_the_table_shows_each_class_with_its_users_and_everybody_else_in_few_rows(matrix: access_matrix.Matrix) -> None:
+    lines = access_report.lines(matrix, {name: USERS.get(name, "") for name in load.of_stack("dev").runners})
+    assert access_report.header(matrix) == ["principal", "used by", "admin", "cicd", "dev", "prod"]
+    by_name = {line[0]: line for line in lines}
+    assert by_name["job:dev/small"][1] == USERS["small"]
+    assert "delegated-role-open-dev" in by_name["job:dev/small"][4]
+    assert by_name["job:dev/review"][2:] == ["-", "runner-review-dev", "-", "-"]
+    assert lines[-1][0].startswith("nobody else: ")
+    assert len(lines) < 20
+    assert refused(matrix)["jobs of prod"] == len(load.of_stack("prod").runners)
+    assert len({row.principals for row in rows(matrix, {})}) == len(rows(matrix, {}))
+
+
+def test_what_is_not_as_declared_is_told_with_its_chain(wrong: access_matrix.Matrix) -> None:
+    assert not wrong.fine
+    text = "\n".join(access_report.problems(wrong))
+    assert (
+        "root:cicd to arn:aws:iam::222222222222:role/cicd-dev/delegated-role-dev: declared DENIED, derived ALLOWED"
+        in text
+    )
+    assert "cells are not as declared" in access_report.verdict(wrong)
+    assert any(line[0].startswith("! ") for line in access_report.lines(wrong, {}))
+
+
+def test_gains_and_losses_are_told_by_the_way_that_opens_or_closes(
+    matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
+) -> None:
+    opened = access_diff.changes(matrix.cells, wrong.cells)
+    assert "root:cicd" in {each.principal for each in opened}
+    assert all(each.gains and each.chain for each in opened)
+    closed = access_diff.changes(wrong.cells, matrix.cells)
+    assert [each.chain for each in closed] == [each.chain for each in opened]
+    assert not any(each.gains for each in closed)
+    assert access_diff.changes(matrix.cells, matrix.cells) == []
+    new = Cell("job:new/x", "dev", ROLE, Decision.ALLOWED, (ROLE,))
+    assert access_diff.changes([], [new])[0].before is Decision.DENIED, "who was not there reached nothing"
+    unsure = replace(new, decision=Decision.UNDECIDED)
+    assert access_diff.changes([new], [unsure])[0].gains is False
+
+
+def test_the_report_of_a_merge_request_says_first_what_changes_and_what_is_wrong(
+    matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
+) -> None:
+    changes = access_diff.changes(matrix.cells, wrong.cells)
+    text = access_report.markdown(wrong, USERS, changes, "main")
+    assert text.index("gained") < text.index("Not as declared") < text.index("| principal |") < text.index("```mermaid")
+    assert f"**{len(changes)} gained, 0 lost against `main`**" in text
+    quiet = access_report.markdown(matrix, USERS)
+    assert "gained" not in quiet
+    assert "Not as declared" not in quiet
+
+
+def test_reports_are_written_for_machines_and_people(matrix: access_matrix.Matrix, tmp_path: Path) -> None:
+    folder = write(matrix, tmp_path, users=USERS)
+    assert folder == tmp_path / "dev"
+    assert len(json.loads((folder / "access.json").read_text())) == len(matrix.cells)
+    assert (folder / "access.md").read_text().startswith("### Access: dev")
+
+
+def test_the_picture_groups_classes_by_level_and_draws_what_is_unexpected_apart(
+    matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
+) -> None:
+    lines = picture(matrix).splitlines()
+    assert lines[0] == "flowchart LR"
+    assert any('"small, medium, big"' in line for line in lines), "those who reach the same are one box"
+    assert not any("-.->" in line for line in lines)
+    assert len(lines) < 20
+    assert any("-.->" in line for line in picture(wrong).splitlines())
+    assert "stroke:#c00" in picture(wrong)
+
+
+def test_a_label_of_the_picture_cannot_be_ended_by_a_name(wrong: access_matrix.Matrix) -> None:
+    from runner_platform.review.access_picture import _plain  # noqa: PLC0415  # the one thing that keeps foreign text a label
+
+    assert _plain('x"]; click n1 "javascript:alert(1)<b>') == "x___ click n1 _javascript:alert(1)_b_"
+    assert '"' not in _plain(access_report.problems(wrong)[0])
+
+
+def test_without_a_token_the_users_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITLAB_TOKEN", raising=False)
+    said: list[str] = []
+    found = access_users.users(load.of_stack("dev"), said.append)
+    assert found["small"] == "every project of group 1234"
+    assert found["deploy"] == "project 5678, protected branches and tags"
+    assert not said
+
+
+def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")
+    monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    said: list[str] = []
+    assert access_users.users(load.of_stack("dev"), said.append)["small"] == "every project of group 1234"
+    assert "target: GitLab" in said[0]
+    assert any("by its number" in each for each in said)
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session's rehearsals instead of further ones."""
+    monkeypatch.delenv("GITLAB_TOKEN", raising=False)
+    monkeypatch.setattr("runner_platform.check.mock_run.rehearse", rehearsed)
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_command_prints_one_document_and_ends_fine() -> None:
+    done = CliRunner().invoke(main.app, ["access", "--stack", "dev", "--json"])
+    assert done.exit_code == 0, done.stderr
+    cells = json.loads(done.stdout)
+    assert {each["answer"] for each in cells} == {"ALLOWED", "DENIED"}
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_command_shows_a_table_and_who_gains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = access_matrix.here()
+    fewer = replace(here, cells=[each for each in here.cells if each.principal != "job:dev/small"])
+    monkeypatch.setattr(access_matrix, "at", lambda ref: fewer if ref == "main" else None)
+    done = CliRunner().invoke(main.app, ["access", "-s", "dev", "--diff", "main", "--reports", str(tmp_path)])
+    assert done.exit_code == 0, done.stderr
+    assert "job:dev/small gains" in done.stdout
+    assert "as the settings declare it" in done.stdout
+    assert "gained" in (tmp_path / "dev" / "access.md").read_text()
+    as_json = CliRunner().invoke(main.app, ["access", "-s", "dev", "--diff", "main", "--json"])
+    assert {each["principal"] for each in json.loads(as_json.stdout)["gained"]} == {"job:dev/small"}
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_command_ends_with_one_where_the_documents_say_something_else(
+    monkeypatch: pytest.MonkeyPatch, wrong: access_matrix.Matrix
+) -> None:
+    monkeypatch.setattr(access_matrix, "of_stack", lambda _: wrong)
+    done = CliRunner().invoke(main.app, ["access", "--stack", "dev", "--json"])
+    assert done.exit_code == 1
+    assert "root:cicd" in done.stderr
+    json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("shared")
+def test_resources_of_the_command_line_are_the_reasoners_own() -> None:
+    from runner_platform.check import inspect  # noqa: PLC0415  # the SDKs take a second to import
+
+    listed = [each for stack in ALL for each in inspect.resources(stack, options=True)]
+    found = access_matrix.resources_of(listed)
+    assert [(each.urn, each.account) for each in found] == [
+        (each.urn, each.account) for stack in ALL for each in resources(stack)
+    ]
+    assert declared([], load.of_foundation())

@@ -1,0 +1,104 @@
+"""`runner-platform diff`: two commits of a small clone, each with its own command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config import load
+from runner_platform.cli import main
+from runner_platform.errors import FailedError, WrongUseError
+from runner_platform.review import diff
+from tests.support.small_repository import commit, git, made
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FROM_ANYWHERE = "os.getcwd = lambda: 'anywhere'"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = load.ROOT
+    folder = made(tmp_path / "clone", monkeypatch)
+    (folder / "foundation").mkdir()
+    for file in ("Pulumi.dev.yaml", "foundation/Pulumi.foundation.yaml"):  # access asks who is who
+        shutil.copy(root / file, folder / file)
+    commit(folder, "first", FROM_ANYWHERE)
+    git(folder, "branch", "target")
+    return folder
+
+
+def test_two_commits_are_compared_by_what_their_own_programs_register(repository: Path) -> None:
+    commit(repository, "second", FROM_ANYWHERE)
+    found = diff.compare("target", "dev")
+    ((change,),) = [each.changes for each in found.stacks]
+    assert [(each.path, each.old, each.new) for each in change.properties] == [("made", "first", "second")]
+    assert found.against == f"against target ({found.commit[:8]})"
+
+
+def test_a_stack_that_one_side_lacks_is_created_whole(repository: Path) -> None:
+    file = repository / "Pulumi.dev.yaml"
+    settings = file.read_text()
+    git(repository, "rm", "-q", file.name)
+    git(repository, "commit", "-q", "-m", "no stack")
+    git(repository, "branch", "-f", "target")
+    file.write_text(settings)
+    commit(repository, "second", FROM_ANYWHERE)
+    (stack,) = diff.compare("target", "dev").stacks
+    assert str(stack.counts) == "1 to create"
+
+
+def test_a_branch_that_is_behind_says_so(repository: Path) -> None:
+    commit(repository, "second", FROM_ANYWHERE)
+    git(repository, "branch", "ahead")
+    git(repository, "reset", "-q", "--hard", "target")
+    (note,) = [each for each in diff.compare("ahead").notes if "lacks" in each]
+    assert "lacks 1 commits of ahead" in note
+    assert "git merge-base ahead HEAD" in note
+
+
+def test_other_locked_packages_and_other_mock_runs_are_said(repository: Path) -> None:
+    lock = '[[package]]\nname = "pulumi-aws"\nversion = "7.{minor}.0"\n'
+    (repository / "uv.lock").write_text(lock.format(minor=1))
+    (repository / "runner_platform/check/mock_run.py").write_text("first")
+    commit(repository, "second", FROM_ANYWHERE)
+    git(repository, "branch", "-f", "target")
+    assert diff.compare("target").notes == []
+    (repository / "uv.lock").write_text(lock.format(minor=2))
+    (repository / "runner_platform/check/mock_run.py").write_text("second")
+    packages, runs = diff.compare("target").notes
+    assert "pulumi-aws 7.1.0 → 7.2.0" in packages
+    assert "runner_platform/check/mock_run.py" in runs
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_stack_of_neither_side_is_wrong_use() -> None:
+    with pytest.raises(WrongUseError, match="'dve' is not a stack; did you mean 'dev'"):
+        diff.compare("target", "dve")
+
+
+def test_a_program_that_fails_on_one_side_ends_the_comparison(repository: Path) -> None:
+    commit(repository, "second", "sys.exit('accounts.dev.id is missing')")
+    with pytest.raises(FailedError, match="stack foundation cannot be rehearsed as it is here"):
+        diff.compare("target")
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_the_command_prints_json_and_writes_reports(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    commit(repository, "second", FROM_ANYWHERE)
+    arguments = ["diff", "target", "--stack", "dev", "--json", "--reports", str(tmp_path / "reports")]
+    monkeypatch.setattr(sys, "argv", ["runner-platform", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    said = capfd.readouterr()
+    assert ended.value.code in {0, None}, "a difference is no failure"
+    assert json.loads(said.out)["stacks"][0]["counts"]["update"] == 1
+    assert json.loads((tmp_path / "reports/dev/terraform.json").read_text()) == {"create": 0, "update": 1, "delete": 0}
+    assert "against `target" in (tmp_path / "reports/dev/access.md").read_text()

@@ -1,0 +1,169 @@
+"""What becomes of each resource: matched by URN, masked, and replaced only where that can be known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner_platform.reports.change import STATEFUL, Counts, Kind, counts
+from runner_platform.review.diff_changes import OTHER_PROVIDER, PROTECTED, RETAINED, UNPROTECTED, changes
+from runner_platform.review.diff_costs import costs, quantities
+from runner_platform.review.diff_replace import FIXED, forces_replacement
+from runner_platform_sandbox.providers.aws.handlers import HANDLERS
+from tests.support.program import rehearsed
+
+BUCKET, ROLE, SECRET = "aws:s3/bucket:Bucket", "aws:iam/role:Role", "kubernetes:core/v1:Secret"
+POOL, LOGS = "kubernetes:karpenter.sh/v1:NodePool", "aws:cloudwatch/logGroup:LogGroup"
+
+
+def resource(
+    token: str, name: str = "it", /, *, options: dict[str, Any] | None = None, **inputs: Any
+) -> dict[str, Any]:
+    provider = "urn:p::cicd::id" if token.startswith("aws:") else None
+    known = {"options": {"aliases": [], "protect": False, "retainOnDelete": False, **(options or {})}}
+    urn = f"urn:{token}::{name}"
+    base = {"urn": urn, "type": token, "name": name, "parent": None, "provider": provider, "account": "cicd"}
+    return {**base, "inputs": inputs, **known}
+
+
+def one(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Any:
+    (change,) = changes(old, new)
+    return change
+
+
+def test_equal_resources_are_no_change_whatever_their_order() -> None:
+    both = [resource(BUCKET, "a", bucket="a"), resource(ROLE, "b", name="b")]
+    assert changes(both, both[::-1]) == []
+
+
+def test_what_one_side_lacks_is_created_or_deleted() -> None:
+    found = changes([resource(ROLE, "gone", name="x")], [resource(ROLE, "new", name="y")])
+    assert [(each.kind, each.name) for each in found] == [(Kind.DELETE, "gone"), (Kind.CREATE, "new")]
+
+
+def test_a_replacement_says_what_forces_it_and_what_is_lost() -> None:
+    change = one([resource(BUCKET, bucket="a")], [resource(BUCKET, bucket="b")])
+    assert (change.kind, change.reasons, change.loss) == (Kind.REPLACE, ("bucket",), STATEFUL[BUCKET])
+
+
+def test_an_update_that_is_not_known_to_replace_is_an_update() -> None:
+    change = one([resource(BUCKET, bucket="a", tags={"x": "1"})], [resource(BUCKET, bucket="a", tags={"x": "2"})])
+    assert (change.kind, change.loss) == (Kind.UPDATE, None)
+
+
+def test_an_alias_makes_a_rename_and_not_a_loss() -> None:
+    old = resource(BUCKET, "before", bucket="a")
+    change = one([old], [resource(BUCKET, "after", bucket="a", options={"aliases": [old["urn"]]})])
+    assert (change.kind, change.warnings) == (Kind.MOVE, (f"was {old['urn']}",))
+    assert counts([change]) == Counts()
+
+
+def test_deleting_what_is_protected_or_stays_is_said() -> None:
+    change = one([resource(BUCKET, bucket="a", options={"protect": True, "retainOnDelete": True})], [])
+    assert change.warnings == (PROTECTED, RETAINED)
+
+
+def test_losing_protection_is_a_change_of_its_own() -> None:
+    change = one([resource(BUCKET, options={"protect": True})], [resource(BUCKET)])
+    assert change.warnings == (UNPROTECTED,)
+    assert [(each.path, each.old, each.new) for each in change.properties] == [("(protect)", "true", "false")]
+
+
+def test_options_that_an_older_command_line_cannot_tell_are_no_change() -> None:
+    old = resource(BUCKET, bucket="a", options={"protect": True})
+    del old["options"]
+    assert changes([old], [resource(BUCKET, bucket="a", options={"protect": True})]) == []
+
+
+def test_another_account_is_a_warning_since_only_a_preview_knows_more() -> None:
+    moved = {**resource(BUCKET), "provider": "urn:p::dev::id", "account": "dev"}
+    change = one([resource(BUCKET)], [moved])
+    assert (change.kind, change.warnings) == (Kind.UPDATE, (OTHER_PROVIDER,))
+
+
+def test_another_id_of_the_same_provider_is_no_change() -> None:
+    assert changes([resource(BUCKET)], [{**resource(BUCKET), "provider": "urn:p::cicd::other"}]) == []
+
+
+@pytest.mark.parametrize("key", ["data", "stringData"])
+def test_values_of_a_secret_are_never_shown(key: str) -> None:
+    old, new = (resource(SECRET, **{key: {"runner-token": text}}) for text in ("glrt-old", "glrt-new"))
+    for found in (changes([], [new]), changes([old], []), changes([old], [resource(SECRET, **{key: {"other": "x"}})])):
+        assert "glrt-" not in repr(found)
+    assert changes([old], [new]) == [], "that a secret's value differs cannot be seen, and the report's footer says so"
+
+
+def test_losses_come_first_then_deletes_then_the_rest() -> None:
+    old = [resource(ROLE, "r", name="x"), resource(BUCKET, "b"), resource(ROLE, "u", tags={})]
+    new = [resource(ROLE, "u", tags={"a": "b"}), resource(ROLE, "c", name="y")]
+    assert [each.name for each in changes(old, new)] == ["b", "r", "u", "c"]
+
+
+def test_components_and_providers_are_not_counted() -> None:
+    new = [resource("runnerplatform:index:Network"), resource("pulumi:providers:aws"), resource(ROLE, name="x")]
+    assert counts(changes([], new)) == Counts(create=1)
+
+
+@pytest.mark.parametrize("token", sorted(set(FIXED) & set(HANDLERS)))
+def test_what_replaces_agrees_with_the_stand_in_that_models_the_provider(token: str) -> None:
+    modelled = HANDLERS[token].immutable
+    assert FIXED[token] <= modelled, "a property that the provider changes in place is not said to replace"
+
+
+def test_every_type_of_the_programs_is_known_or_never_replaced_by_its_inputs() -> None:
+    used = {each.type for stack in ("dev", "foundation") for each in rehearsed(stack).registrations if each.custom}
+    in_place = {
+        "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "its VPC's id alone, which no mock run knows",
+        "aws:ec2/flowLog:FlowLog": "all of it, but it holds nothing",
+        "aws:ec2/internetGateway:InternetGateway": "its VPC's id alone, which no mock run knows",
+    }
+    aws = {token for token in used if token.startswith(("aws:", "gitlab:"))}
+    assert aws <= set(FIXED) | set(in_place)
+
+
+def test_a_path_stands_for_all_below_it_and_nothing_beside_it() -> None:
+    assert forces_replacement("aws:eks/cluster:Cluster", "encryptionConfig.provider.keyArn")
+    assert forces_replacement("kubernetes:core/v1:Namespace", "metadata.name")
+    assert not forces_replacement("aws:eks/cluster:Cluster", "encryptionConfigs")
+    assert not forces_replacement("kubernetes:core/v1:Namespace", "metadata.namesake")
+    assert not forces_replacement("vendor:index:Unknown", "name")
+
+
+def pool(cpu: str, memory: str) -> dict[str, Any]:
+    return resource(POOL, metadata={"name": "big"}, spec={"limits": {"cpu": cpu, "memory": memory}})
+
+
+def test_a_higher_ceiling_costs_what_its_processors_cost_at_full_load() -> None:
+    region = resource("pulumi:providers:aws", region="eu-central-1")
+    cpu, memory = costs([region, pool("32", "128Gi")], [region, pool("64", "256Gi")])
+    assert (cpu.name, cpu.old, cpu.new, memory.old, memory.new) == ("most vCPU of big", 32, 64, 128, 256)
+    assert cpu.amount == pytest.approx(32 * 0.05175 * 1.12), "m6a.large is $0.1035 for 2 vCPU, and Auto Mode 12 % more"
+    assert memory.amount is None, "it is in the processors' price"
+
+
+def test_prices_are_of_one_region_and_elsewhere_counts_alone_are_said() -> None:
+    region = resource("pulumi:providers:aws", region="us-east-1")
+    (cost,) = costs([region], [region, resource("aws:ec2/natGateway:NatGateway")])
+    assert (cost.old, cost.new, cost.amount) == (None, 1, None)
+
+
+def test_a_second_gateway_has_a_monthly_price() -> None:
+    region = resource("pulumi:providers:aws", region="eu-central-1")
+    nats = [resource("aws:ec2/natGateway:NatGateway", name) for name in "ab"]
+    (cost,) = costs([region, nats[0]], [region, *nats])
+    assert (cost.old, cost.new, cost.per) == (1, 2, "month")
+    assert cost.amount == pytest.approx(37.96)
+
+
+def test_retention_is_said_in_days_without_a_price() -> None:
+    (cost,) = costs([resource(LOGS, name="/x", retentionInDays=30)], [resource(LOGS, name="/x", retentionInDays=365)])
+    assert (cost.old, cost.new, cost.unit, cost.amount) == (30, 365, "days", None)
+
+
+@pytest.mark.parametrize(("stack", "nats"), [("dev", 1), ("prod", 3)])
+def test_the_stacks_have_the_quantities_of_their_files(stack: str, nats: int) -> None:
+    listed = [{"type": each.type, "name": each.name, "inputs": each.inputs} for each in rehearsed(stack).registrations]
+    found = {key[0]: value for key, value in quantities(listed).items()}
+    assert (found["NAT gateways"], found["EKS control planes"]) == (nats, 1)
+    assert found["most vCPU of small"] > 0

@@ -1,0 +1,120 @@
+"""Another commit in a worktree of its own: which code runs there, and what is said when it cannot."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config import load
+from runner_platform.errors import FailedError, WrongUseError
+from runner_platform.review import worktree
+from tests.support.program import rehearsed
+from tests.support.small_repository import commit, git, made
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFUSES_OPTIONS = "if '--options' in sys.argv: sys.exit('No such option: --options')"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return made(tmp_path / "clone", monkeypatch)
+
+
+def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None:
+    first = commit(repository, "first")
+    commit(repository, "second")
+    with worktree.at(first) as tree:
+        (old,), (new,) = worktree.rehearsed(tree, "dev"), worktree.rehearsed(repository, "dev")
+        assert old["inputs"] == {"made": "first", "from": str(tree)}
+    assert new["inputs"] == {"made": "second", "from": str(repository)}
+    assert old["urn"] == new["urn"] == "urn:pulumi:dev::runner-platform::aws:s3/bucket:Bucket::store"
+
+
+def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) -> None:
+    commit(repository, "first")
+    with pytest.raises(ZeroDivisionError), worktree.at("main") as tree:
+        raise ZeroDivisionError
+    assert not tree.exists()
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_what_is_not_committed_belongs_to_this_side_only(repository: Path) -> None:
+    commit(repository, "first")
+    (repository / "Pulumi.prod.yaml").write_text("config: {}\n")
+    with worktree.at("HEAD") as tree:
+        assert worktree.stacks(tree) == ["dev"]
+    assert worktree.stacks(repository) == ["dev", "prod"]
+
+
+def test_a_project_inside_a_larger_repository_is_found_there(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / "platform").mkdir()
+    monkeypatch.setattr(load, "ROOT", repository / "platform")
+    (repository / "platform/Pulumi.dev.yaml").write_text("config: {}\n")
+    commit(repository, "all")
+    with worktree.at("HEAD") as tree:
+        assert tree.name == "platform"
+        assert worktree.stacks(tree) == ["dev"]
+
+
+def test_commits_that_this_branch_lacks_are_counted(repository: Path) -> None:
+    first = commit(repository, "first")
+    git(repository, "branch", "target")
+    assert worktree.behind("target") == 0
+    commit(repository, "second")
+    git(repository, "branch", "-f", "target")
+    git(repository, "reset", "-q", "--hard", first)
+    assert worktree.behind("target") == 1
+
+
+def test_an_older_command_line_is_asked_without_options(repository: Path) -> None:
+    commit(repository, "first", REFUSES_OPTIONS)
+    assert worktree.rehearsed(repository, "dev")[0]["inputs"]["made"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ("import no_such_package", "needs other packages than this branch locks (uv.lock)"),
+        ("sys.exit('No such command resources')", "that commit has no command `resources`; compare with a later one"),
+        ("sys.exit('Pulumi.dev.yaml: accounts.dev.id is missing')", "accounts.dev.id is missing"),
+    ],
+)
+def test_a_program_that_does_not_run_there_is_explained(repository: Path, further: str, said: str) -> None:
+    commit(repository, "first", further)
+    with worktree.at("HEAD") as tree, pytest.raises(FailedError) as refused:
+        worktree.rehearsed(tree, "dev")
+    assert said in str(refused.value)
+    assert "stack dev cannot be rehearsed as it is in the commit that is compared with" in str(refused.value)
+    assert "Traceback" not in str(refused.value).split("\n")[0]
+
+
+@pytest.mark.parametrize("ref", ["nowhere", "--output=x", ""])
+def test_a_name_that_is_no_commit_is_refused_with_the_remedy(repository: Path, ref: str) -> None:
+    commit(repository, "first")
+    with pytest.raises(WrongUseError, match="GIT_DEPTH: 0"), worktree.at(ref):
+        pass
+
+
+def test_a_folder_without_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(FailedError, match="not a git repository"):
+        worktree.resolved("main")
+
+
+@pytest.mark.parametrize("stack", ["dev", "foundation"])
+def test_urns_are_those_of_the_registrations(stack: str) -> None:
+    from runner_platform.check import inspect  # noqa: PLC0415  # only this test needs the programs
+
+    project = "runner-platform-foundation" if stack == "foundation" else "runner-platform"
+    known = rehearsed(stack)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner_platform.check.mock_run.rehearse", lambda _stack: known)
+        found = json.loads(json.dumps(inspect.resources(stack, options=True)))
+    urns = [worktree.urn_of(each, stack, project) for each in found]
+    assert urns == [each["urn"] for each in found]
+    assert len(set(urns)) == len(urns), "resources are matched by URN"

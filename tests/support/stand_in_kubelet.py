@@ -1,0 +1,92 @@
+"""A kubelet's log endpoint on loopback, so that the real API server can be asked for the log of a pod that kwok only says it ran."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from runner_platform_sandbox.kubernetes.client import KubeClient
+
+
+@dataclass
+class StandInKubelet:
+    """Answers `/containerLogs/NAMESPACE/POD/CONTAINER`; keeps the pods that were asked for, as they are at that moment."""
+
+    port: int
+    pods: list[dict[str, Any]] = field(default_factory=list)
+
+    def take_over(self, client: KubeClient, node: str) -> None:
+        """Tell the API server that this node's kubelet is here."""
+        status = {
+            "addresses": [{"type": "Hostname", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
+        }
+        client.patch("v1", "Node", node, None, {"status": status}, subresource="status")
+
+
+@contextmanager
+def running(folder: Path, client: KubeClient, log: Callable[[dict[str, Any]], str]) -> Iterator[StandInKubelet]:
+    """Serve until the block ends; `log` makes a pod's log."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            _, _, namespace, name, _ = self.path.partition("?")[0].split("/")
+            pod = client.get("v1", "Pod", name, namespace)
+            kubelet.pods.append(pod)
+            text = log(pod).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(folder))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    kubelet = StandInKubelet(port=server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield kubelet
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _certificate(folder: Path) -> Path:
+    """A certificate that signs itself; the API server does not verify kubelets unless it is told to."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "kubelet.pem"
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(key.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM))
+    return file

@@ -1,0 +1,171 @@
+"""The pipeline that builds the runner image: protected refs and classes only, and what its script does in a shell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from components.documents.config_toml import registry_host, runner_image
+from config import load
+from config.capabilities import Level
+from config.versions import RUNNER_IMAGE_TAG
+from tests.components.documents.test_config_toml import settings_of
+from tests.support.ci_components import component, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = (load.ROOT / "templates" / "runner-image.gitlab-ci.yml").read_text()
+HEADER, BODY = (yaml.safe_load(part) for part in TEXT.split("\n---\n"))
+INPUTS: dict[str, dict[str, Any]] = HEADER["spec"]["inputs"]
+DIGEST = f"@sha256:{'0' * 64}"
+GIVEN = {
+    "repository": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/protected/runner",
+    "base_image": f"docker.io/library/debian{DIGEST}",
+    "plain_builder": f"ghcr.io/osscontainertools/kaniko{DIGEST}",
+}
+GITLAB = {
+    "CI_COMMIT_SHA": "abc",
+    "CI_COMMIT_TIMESTAMP": "2026-11-21T00:00:00Z",
+    "CI_PIPELINE_ID": "11",
+    "CI_JOB_ID": "22",
+    "CI_PROJECT_URL": "https://gitlab.com/senncloud/runner-platform",
+}
+FAKE_KANIKO = """#!/bin/sh
+printf '%s\\n' "$@" > arguments
+echo sha256:pushed > digest
+"""
+SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
+
+
+@cache
+def jobs() -> dict[str, Any]:
+    """The configuration with inputs filled in."""
+    values = {name: declared.get("default") for name, declared in INPUTS.items()} | GIVEN
+    text = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: str(values[match[1]]), TEXT.split("\n---\n")[1])
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def push(folder: Path, shell: str, variant: str) -> subprocess.CompletedProcess[str]:
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "executor").write_text(FAKE_KANIKO)
+    (folder / "bin" / "executor").chmod(0o755)
+    script = "\n".join(jobs()["runner-image:push"]["script"])
+    return subprocess.run(
+        [*([shell, "sh"] if shell == "busybox" else [shell]), "-e", "-c", script],
+        cwd=folder,
+        env={**GITLAB, "VARIANT": variant, "CI_PROJECT_DIR": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_input_is_described_held_to_a_pattern_and_used(name: str) -> None:
+    declared = INPUTS[name]
+    assert declared["description"].endswith(".")
+    assert f"$[[ inputs.{name} ]]" in TEXT
+    assert re.search(declared["regex"], declared["default"] if "default" in declared else GIVEN[name])
+
+
+@pytest.mark.parametrize("name", ["base_image", "plain_builder"])
+@pytest.mark.parametrize("value", ["debian:trixie-slim", "debian", f"debian{DIGEST[:-1]}", f"debian{DIGEST}; evil", ""])
+def test_an_image_without_its_digest_is_refused(name: str, value: str) -> None:
+    assert not re.search(INPUTS[name]["regex"], value), "what a tag points to changes"
+
+
+@pytest.mark.parametrize("stack", ["prod", "dev"])
+def test_the_repository_is_the_one_that_classes_pull_from(stack: str) -> None:
+    image, _, tag = runner_image(settings_of(stack)).rpartition(":")
+    assert re.search(INPUTS["repository"]["regex"], image)
+    assert tag == RUNNER_IMAGE_TAG
+    assert not re.search(INPUTS["repository"]["regex"], image.replace("protected/", "open/")), (
+        "never what open classes write"
+    )
+    if stack == "prod":
+        assert image == GIVEN["repository"] == f"{registry_host(settings_of(stack))}/protected/runner"
+        assert f"repository: {image}" in TEXT, "the example is that of the committed stack"
+
+
+def test_only_a_protected_class_builds_and_only_on_protected_refs() -> None:
+    assert settings_of("prod").runners[INPUTS["tag"]["default"]].level is Level.PROTECTED
+    for name in ("runner-image:render", "runner-image:push"):
+        assert jobs()[name]["extends"] == ".runner-image"
+    shared = jobs()[".runner-image"]
+    assert shared["tags"] == ["deploy"]
+    first, *_ = shared["rules"]
+    assert first["when"] == "never"
+    assert '$CI_COMMIT_REF_PROTECTED != "true"' in first["if"]
+    assert "merge_request_event" in first["if"]
+
+
+def test_the_class_may_push_there_and_runs_nothing_else() -> None:
+    pushed = jobs()["runner-image:push"]
+    assert pushed["image"]["name"].startswith(f"{GIVEN['repository']}:"), "a protected class runs protected images only"
+    assert pushed["variables"]["AWS_PROFILE"] in settings_of("prod").accounts_of("deploy")
+    assert "image" not in jobs()["runner-image:render"], "the class's default image"
+
+
+def test_no_daemon_no_privilege_and_no_stored_login() -> None:
+    for word in ("docker login", "dind", "privileged", "AWS_ACCESS_KEY_ID", "get-login-password"):
+        assert word not in TEXT
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("variant", "file", "suffix", "start"),
+    [
+        ("runner", "Containerfile", "", f"BASE_IMAGE={GIVEN['base_image']}"),
+        ("builder", "builder.Containerfile", "-builder", f"PLAIN_BUILDER={GIVEN['plain_builder']}"),
+    ],
+)
+def test_each_variant_is_pushed_under_the_rendered_version(
+    tmp_path: Path, shell: str, variant: str, file: str, suffix: str, start: str
+) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / file).write_text("ARG STACK=prod\nARG VERSION=2.3.4\nFROM x\n")
+    done = push(tmp_path, shell, variant)
+    assert done.returncode == 0, done.stderr
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert given["--context"] == f"dir://{tmp_path}/context"
+    assert given["--dockerfile"] == file
+    assert given["--destination"] == f"{GIVEN['repository']}:2.3.4{suffix}"
+    assert {start, "REVISION=abc", "CREATED=2026-11-21T00:00:00Z"} <= set(arguments)
+    assert f"{GIVEN['repository']}:2.3.4{suffix}@sha256:pushed, pipeline 11, job 22" in done.stdout
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_context_without_a_version_and_an_unknown_variant_are_refused(tmp_path: Path, shell: str) -> None:
+    for variant, words in (("runner", "names no version"), ("other", "no variant other")):
+        folder = tmp_path / variant
+        (folder / "context").mkdir(parents=True)
+        (folder / "context" / "Containerfile").write_text("ARG VERSION\n")
+        done = push(folder, shell, variant)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert not (folder / "arguments").exists(), "nothing is pushed"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("stack", ["prod", "dev"])
+def test_the_rendered_context_is_what_the_next_job_builds(tmp_path: Path, stack: str) -> None:
+    (script,) = component("runner-image.gitlab-ci").jobs(stack=stack, environment=sys.prefix)["runner-image:render"][
+        "script"
+    ]
+    done = run(script, tmp_path, {"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 0, done.stderr
+    for variant, suffix in (("runner", ""), ("builder", "-builder")):
+        pushed = push(tmp_path, "sh", variant)
+        assert pushed.returncode == 0, pushed.stderr
+        assert f":{RUNNER_IMAGE_TAG}{suffix}@sha256:pushed" in pushed.stdout

@@ -1,0 +1,241 @@
+"""Every script line of the platform's pipeline in a shell, with GitLab's variables as a runner sets them and recording tools.
+
+And each job of every template once, so that none is forgotten. What needs the real commands or a cloud is run in tests/platform/test_templates_run.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ci_components import ALL, Component, component, matrix, run
+from tests.support.ci_job import TOKEN, Job, needs_jq
+from tests.support.small_repository import git
+
+pytestmark = pytest.mark.thorough
+
+SHELLS = [shell for shell in ("bash", "dash") if shutil.which(shell)]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    made = Job(tmp_path / f"{time.monotonic_ns()}")
+    made.tool(
+        "runner-platform", 'case "$1" in backend) echo s3://state ;; profiles) echo "[profile platform-admin]" ;; esac'
+    )
+    return made
+
+
+def platform(job: Job, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[name]
+    return found
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_check_judges_by_the_target_branchs_policies(job: Job, shell: str) -> None:
+    done = job.run(platform(job, "check"), shell, STACK="dev")
+    assert done.returncode == 0, done.stderr
+    (call,) = job.called
+    tree = call.split("--policies ")[1].split("/policies")[0]
+    assert call == f"runner-platform check --stack dev --policies {tree}/policies --reports reports"
+    assert git(Path(tree), "rev-parse", "HEAD") == git(job.origin, "rev-parse", "main")
+
+
+def test_changes_are_those_since_the_common_ancestor(job: Job) -> None:
+    base = git(job.origin, "rev-parse", "main")
+    git(job.origin, "commit", "-q", "--allow-empty", "-m", "meanwhile")
+    done = job.run(platform(job, "changes"), STACK="prod")
+    assert done.returncode == 0, done.stderr
+    assert job.called == [f"runner-platform diff {base} --stack prod --reports reports"]
+
+
+def test_a_forks_own_copy_of_the_target_branch_does_not_count(job: Job) -> None:
+    fork = job.folder / "fork"
+    git(job.folder, "clone", "-q", "--bare", str(job.origin), str(fork))
+    git(job.clone, "remote", "set-url", "origin", str(fork))
+    git(job.origin, "commit", "-q", "--allow-empty", "-m", "stricter rules")
+    shutil.move(job.origin / ".git", job.folder / "target.git")
+    git(job.folder / "target.git", "config", "core.bare", "true")
+    done = job.run(
+        platform(job, "check"),
+        STACK="dev",
+        CI_PROJECT_ID="2",
+        CI_MERGE_REQUEST_PROJECT_URL=f"file://{job.folder}/target",
+    )
+    assert done.returncode == 0, done.stderr
+    newest = git(job.folder / "target.git", "rev-parse", "main")
+    assert f"target branch at {newest}" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["check", "changes"])
+def test_nothing_that_could_be_a_credential_reaches_unreviewed_code(job: Job, name: str) -> None:
+    assert not {key for key in platform(job, name).get("variables", {}) if "TOKEN" in key or "SECRET" in key}
+    job.run(platform(job, name), STACK="dev")
+    seen = job.environment_of("runner-platform")
+    assert seen["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_a_checkout_that_locks_other_packages_makes_its_own_environment(job: Job) -> None:
+    (job.clone / "uv.lock").write_text("changed\n")
+    done = job.run(platform(job, "check"), STACK="dev")
+    assert done.returncode == 0, done.stderr
+    assert "set up" in done.stdout
+    assert not (job.clone / ".venv").is_symlink()
+
+
+def test_the_images_environment_is_linked_where_it_is_the_one(job: Job) -> None:
+    job.run(platform(job, "check"), STACK="dev")
+    assert (job.clone / ".venv").readlink() == job.environment
+
+
+def test_the_note_is_posted_by_the_target_branch_even_if_the_branch_sets_a_trap(job: Job) -> None:
+    (job.clone / "uv.lock").write_text("changed\n")
+    (job.clone / "sandbox/tools/bootstrap.sh").write_text(f"touch {job.folder}/trapped\n")
+    done = job.run(platform(job, "note"))
+    assert done.returncode == 0, done.stderr
+    assert job.called == [f"runner-platform note {job.clone}/reports"]
+    assert job.environment_of("runner-platform")["PWD"] != str(job.clone)
+    assert not (job.folder / "trapped").exists()
+
+
+def test_tests_run_what_make_check_runs_and_the_thorough_ones(job: Job) -> None:
+    for tool in ("ruff", "mypy", "pytest"):
+        job.tool(tool)
+    done = job.run(platform(job, "tests"))
+    assert done.returncode == 0, done.stderr
+    makefile = (component("platform").path.parent.parent / "Makefile").read_text()
+    recipe = makefile.split("\ncheck:")[1].split("\n\n")[0]
+    wanted = [line.split("$(BIN)/")[1] for line in recipe.splitlines() if "$(BIN)/" in line]
+    more = (" --junitxml=reports/tests/junit.xml", " -m not sandbox and not processes")
+    assert [call.replace(more[0], "").replace(more[1], "") for call in job.called] == wanted
+    assert more[1] in job.called[-1], "nothing else runs the thorough ones before a merge"
+
+
+@pytest.mark.parametrize("name", ["preview:dev", "preview:prod", "dev", "prod", "prove:dev", "prove:prod", "drift"])
+def test_after_the_merge_a_job_is_the_platforms_own_role_and_nothing_else(job: Job, name: str) -> None:
+    left = {
+        "AWS_PROFILE": "dev",
+        "AWS_ROLE_ARN": "arn:other",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_CONFIG_FILE": "/class/config",
+    }
+    wanted = platform(job, name)
+    done = job.run(wanted, STACK=wanted["variables"].get("STACK", "dev"), **left)
+    assert done.returncode == 0, done.stderr
+    role, own = wanted["variables"]["PLATFORM_ROLE"], job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
+    assert job.called[:2] == [
+        f"runner-platform profiles --platform {role} --token-file {own}/token",
+        "runner-platform backend",
+    ]
+    seen = job.environment_of("runner-platform")
+    assert {key: value for key, value in seen.items() if key.startswith(("AWS_", "PULUMI_BACKEND"))} == {
+        "AWS_CONFIG_FILE": str(own / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_SDK_LOAD_CONFIG": "1",
+        "PULUMI_BACKEND_URL": "s3://state",
+    }
+    assert "RUNNER_PLATFORM_ID_TOKEN" not in seen, "the file is enough"
+    assert TOKEN not in done.stdout + done.stderr
+    assert (own / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (own, own / "token")} == {
+        own.name: 0,
+        "token": 0,
+    }
+
+
+def test_a_job_without_an_id_token_says_which_branch_has_one(job: Job) -> None:
+    done = job.run(platform(job, "preview:dev"), RUNNER_PLATFORM_ID_TOKEN="")
+    assert done.returncode == 1
+    assert "only the protected branch of the platform's project gets one" in done.stderr
+    assert job.called == []
+
+
+def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
+    assert job.run(platform(job, "check:merged"), STACK="foundation").returncode == 0
+    for name in ("preview:dev", "dev", "prove:dev", "preview:prod", "prod"):
+        assert job.run(platform(job, name), CI_JOB_ID=name.replace(":", "-")).returncode == 0
+    acted = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
+    assert acted == [
+        "runner-platform check --stack foundation --reports reports",
+        "runner-platform preview --stack dev --plan plans/dev.json --reports reports",
+        "runner-platform up --stack dev --plan plans/dev.json --stop 20m",
+        "runner-platform prove --stack dev",
+        "runner-platform check --stack dev --deployed --reports reports",
+        "runner-platform runners --stack dev",
+        "runner-platform preview --stack prod --plan plans/prod.json --reports reports",
+        "runner-platform up --stack prod --plan plans/prod.json --stop 20m --promoted-from dev",
+    ]
+
+
+@pytest.mark.parametrize("code", [1, 3, 4])
+def test_a_deployment_ends_with_the_drivers_exit_code_and_lets_after_script_go(job: Job, code: int) -> None:
+    job.tool("runner-platform", f'case "$1" in up) exit {code} ;; esac')
+    wanted = platform(job, "dev")
+    assert job.run(wanted).returncode == code
+    assert run("\n".join(wanted["after_script"]), job.clone, job.variables()).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_after_a_cancel_the_pod_stays_until_the_driver_has_finished(job: Job, name: str) -> None:
+    job.tool(
+        "runner-platform",
+        'case "$1" in up) trap "sleep 1; exit 3" TERM; touch running; while :; do sleep 0.1; done ;; esac',
+    )
+    wanted = platform(job, name)
+    with job.begun(wanted) as shell:
+        job.cancel(shell, job.clone / "running")
+        began = time.monotonic()
+        done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
+        assert done.returncode == 0
+        assert time.monotonic() - began > 0.5, "it waited"
+        assert shell.wait(10) == 3
+
+
+def test_after_script_waits_for_nothing_where_nothing_began(job: Job) -> None:
+    assert run("\n".join(platform(job, "dev")["after_script"]), job.clone, job.variables()).returncode == 0
+
+
+def test_drift_and_runners_are_both_looked_at_and_either_makes_the_job_red(job: Job) -> None:
+    job.tool("runner-platform", 'case "$1" in drift) exit 1 ;; esac')
+    done = job.run(platform(job, "drift"), STACK="dev")
+    assert done.returncode == 1
+    assert job.called[-2:] == [
+        "runner-platform drift --stack dev --reports reports",
+        "runner-platform runners --stack dev",
+    ]
+
+
+AWS = """case "$*" in
+  *get-caller-identity*) echo "$TARGET_ACCOUNT" ;;
+  *describe-task-definition*) echo '{"taskDefinition": {"containerDefinitions": [{"name": "web"}]}}' ;;
+  *) echo arn:web:1 ;;
+esac"""
+EXECUTOR = 'while [ $# -gt 0 ]; do if [ "$1" = --digest-file ]; then printf sha256:abc > "$2"; fi; shift; done'
+
+
+@needs_jq
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path in ALL for name in Component(path).jobs()])
+def test_no_job_of_any_template_is_left_untried(job: Job, path: Path, name: str) -> None:
+    template = Component(path)
+    for tool, answers in {"aws": AWS, "executor": EXECUTOR, "tofu": "echo '{}'"}.items():
+        job.tool(tool, answers)
+    for tool in ("ruff", "mypy", "pytest"):
+        job.tool(tool)
+    for folder in ("infrastructure/dev", "infrastructure/prod", "context"):
+        (job.clone / folder).mkdir(parents=True)
+    for file in ("Containerfile", "builder.Containerfile"):
+        (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
+    (job.environment / "bin/python").symlink_to(job.tools / "executor")
+    own = {"environment": str(job.environment), "folder": str(job.folder)}
+    wanted = template.jobs(**{key: value for key, value in own.items() if key in template.inputs})[name]
+    for copy in matrix(wanted):
+        done = job.run(wanted, CI_JOB_ID="-".join(["1", *copy.values()]), **copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert job.called, "it does something"
+    after = run("\n".join(wanted.get("after_script", [":"])), job.clone, job.variables())
+    assert after.returncode == 0, after.stderr

@@ -1,0 +1,161 @@
+"""The how-to pages against the code: names, tables and manifests that would otherwise rot."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_core import PydanticUndefined
+
+from components.documents import job_identity, pods
+from components.documents.config_toml import config_template
+from components.documents.disruption import disruption
+from components.documents.network_policies import dns_address
+from config import load
+from config.names import helm_release, namespace_jobs
+from config.quantities import duration_text, parse_duration
+from config.sections import RESERVED_NAMES, Runner
+
+DOCS = load.ROOT / "docs"
+PAGES = [load.ROOT / "README.md", *sorted(load.ROOT.glob("[!R]*.md")), *sorted(DOCS.rglob("*.md"))]
+CLASSES = (DOCS / "use" / "runner-classes.md").read_text()
+ADD_CLASS = (DOCS / "operate" / "classes-and-accounts.md").read_text()
+SETTINGS = (DOCS / "reference" / "settings.md").read_text()
+FIRST_CLUSTER = (DOCS / "operate" / "first-real-cluster.md").read_text()
+TOKENS = (DOCS / "operate" / "gitlab-tokens.md").read_text()
+
+
+def _rows(text: str, first: str) -> list[list[str]]:
+    """Cells of the table whose header begins with a cell."""
+    table = text[text.index(f"| {first} |") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table]
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings_that_exist(page: Any) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(found.read_text()), f"{page.name} links to {target}"
+
+
+def test_the_readme_stays_short_and_every_decision_shorter() -> None:
+    assert len(PAGES[0].read_text().splitlines()) < 130
+    for page in (DOCS / "adr").glob("0*.md"):
+        text = page.read_text()
+        assert len(text.splitlines()) < 30, page.name
+        assert all(f"**{part}" in text for part in ("Context", "Decision", "Consequence")), page.name
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if not page.startswith("adr/")} <= set(re.findall(r"\]\(([^)]+)\)", index))
+
+
+def test_the_index_of_decisions_lists_every_decision_by_its_title() -> None:
+    rows = _rows((DOCS / "adr" / "README.md").read_text(), "number")
+    decisions = sorted((DOCS / "adr").glob("0*.md"))
+    assert [(row[0], row[1]) for row in rows] == [
+        (f"[{number}]({page.name})", page.read_text().splitlines()[0].removeprefix(f"# {number}. "))
+        for number, page in enumerate(decisions, start=1)
+    ]
+
+
+def test_every_key_of_a_class_is_listed_with_its_default() -> None:
+    rows = {key.strip("`"): default.strip("`") for key, default, _ in _rows(SETTINGS, "key")}
+    assert list(rows) == list(Runner.model_fields)
+    for name, field in Runner.model_fields.items():
+        if field.default is PydanticUndefined:
+            assert rows[name] == "required"
+        elif field.default is not None:
+            assert rows[name] == str(field.default).lower()
+
+
+def test_reserved_names_are_listed() -> None:
+    sentence = re.search(r"Names are 2 to 16 .*", ADD_CLASS)
+    assert sentence is not None
+    assert set(re.findall(r"`(\w+)`", sentence[0])) == RESERVED_NAMES
+
+
+@pytest.mark.parametrize("row", _rows(SETTINGS, "longest job"), ids=lambda row: row[0])
+def test_the_table_of_the_longest_job_is_what_is_derived(row: list[str]) -> None:
+    times = disruption(parse_duration(row[0]))
+    derived = (times.gitlab_timeout, times.manager_grace, times.node_grace, times.expire_after, times.delete_timeout)
+    assert row[1:] == [duration_text(each) for each in derived]
+
+
+def test_the_classes_of_prod_are_listed_with_the_accounts_that_they_enter() -> None:
+    settings = load.of_stack("prod")
+    listed = {
+        row[0].strip("`"): (row[1], [] if row[3] == "none" else re.findall(r"`(\w+)`", row[3]))
+        for row in _rows(CLASSES, "tag")
+    }
+    assert listed == {
+        settings.names.tag(name): (runner.level.value, list(settings.accounts_of(name)))
+        for name, runner in settings.runners.items()
+    }
+
+
+def test_the_probe_of_the_first_cluster_is_what_a_job_of_the_class_gets() -> None:
+    settings = load.of_stack("dev")
+    probe = yaml.safe_load(FIRST_CLUSTER.split("<<'YAML'\n")[1].split("\nYAML\n")[0])
+    spec, wanted = probe["spec"], config_template(settings, "small")["runners"][0]["kubernetes"]
+    assert probe["metadata"]["namespace"] == namespace_jobs("small") == wanted["namespace"]
+    assert probe["metadata"]["labels"] == wanted["pod_labels"]
+    assert spec["serviceAccountName"] == wanted["service_account"]
+    assert spec["automountServiceAccountToken"] is wanted["automount_service_account_token"] is False
+    assert spec["nodeSelector"] == wanted["node_selector"]
+    assert {f"{each['key']}={each['value']}": each["effect"] for each in spec["tolerations"]} == wanted[
+        "node_tolerations"
+    ]
+    patch, build = job_identity.pod_patch(), spec["containers"][0]
+    assert spec["volumes"] == patch["volumes"]
+    assert {key: build[key] for key in patch["containers"][0]} == patch["containers"][0]
+    assert build["resources"]["requests"] == {
+        "cpu": wanted["cpu_request"],
+        "memory": wanted["memory_request"],
+        "ephemeral-storage": wanted["ephemeral_storage_request"],
+    }
+    assert build["securityContext"]["capabilities"]["drop"] == wanted["cap_drop"]
+
+
+def test_the_names_of_the_first_cluster_are_those_of_the_stack() -> None:
+    settings = load.of_stack("dev")
+    names, home, target = settings.names, settings.platform_account.id, settings.accounts["dev"].id
+    level = settings.runners["small"].level
+    for name in (
+        names.cluster,
+        names.role_arn(home, names.node_role()),
+        names.role_arn(home, "delegated-role-dev"),
+        f"arn:aws:sts::{home}:assumed-role/{names.job_role('small')}/{names.job_role('small')}",
+        f"arn:aws:sts::{target}:assumed-role/{names.delegated_role(level)}/{names.job_role('small')}",
+        names.cache_bucket(home),
+        helm_release("small"),
+        f"{names.repository_prefix(level)}apps",
+        f"/{names.state_prefix(level)}",
+        pods.CLASS_LABEL,
+        dns_address(settings.cluster.service_cidr),
+        f"`{disruption(settings.runners['small'].longest_job).manager_grace}`",
+    ):
+        assert name in FIRST_CLUSTER, name
+
+
+def test_commands_that_the_pages_name_exist() -> None:
+    from runner_platform.cli.main import app  # noqa: PLC0415  # the command line is slow to import
+
+    single = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    groups = {group.name for group in app.registered_groups}
+    for page in PAGES:
+        mentions = re.findall(r"(?:`|^)runner-platform (\w[\w-]*)", page.read_text(), re.MULTILINE)
+        assert set(mentions) <= single | groups | {"sandbox"}, page.name
