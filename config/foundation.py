@@ -22,23 +22,25 @@ class FoundationAccount(Section):
     """One AWS account."""
 
     id: AccountId
+    """Id of the account, twelve digits in quotes."""
 
 
 class FoundationGitLab(Section):
     """The GitLab instance whose ID tokens the platform's own pipeline brings."""
 
     url: GitLabUrl
+    """Root of the instance, without a slash at the end."""
 
 
 class FoundationPlatform(Section):
     """Principals that may deploy the platform."""
 
     account: str
-    """The account that the platform lives in."""
+    """Name of the account that the platform lives in."""
     state_account: str = "admin"
-    """The account that keeps the platform's own state."""
+    """Name of the account that keeps the platform's own state."""
     protect: bool
-    """Guards state, keys and the platform's own roles against deletion."""
+    """Guards keys and buckets against deletion."""
     project: Annotated[
         str,
         pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),

@@ -118,8 +118,11 @@ class Organization(Section):
         str,
         pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
     ]
+    """Id of the organisation. Trusts and bucket policies admit its accounts only."""
     region: Annotated[str, pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
+    """Region of everything."""
     partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
+    """Partition of everything; it must be the region's."""
 
     @model_validator(mode="after")
     def _region_of_the_partition(self) -> Self:
@@ -136,8 +139,11 @@ class Account(Section):
     """One AWS account, and the capabilities of each trust level in it."""
 
     id: AccountId
+    """Id of the account, twelve digits in quotes."""
     open: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
+    """Capabilities of the open level."""
     protected: tuple[Annotated[Capability, Field(strict=False)], ...] = Field(default=(), strict=False)
+    """Capabilities of the protected level."""
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +174,7 @@ class Platform(Section):
     """Where the platform lives."""
 
     account: str
+    """Name of the account that holds cluster, registry and job cache."""
     protect: bool
     """Guards cluster, keys and buckets against deletion."""
 
@@ -176,8 +183,11 @@ class GitLab(Section):
     """The GitLab instance that sends the jobs."""
 
     url: GitLabUrl
+    """Root of the instance, without a slash at the end."""
     runners: Literal["managed", "external"] = "managed"
+    """`managed`: the program registers the runners. `external`: you register them and bring their tokens."""
     group: GroupId | None = None
+    """Numeric id of the group whose projects may use the open classes; required with `runners: managed`."""
     ca_bundle: str | None = None
     """PEM of a private certificate authority that signed the instance's certificate."""
 
@@ -196,8 +206,11 @@ class Chart(Section):
     repository: (
         Annotated[str, pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
     ) = None
+    """Repository of the chart, `https://…` or `oci://…`; needs `version`."""
     version: Annotated[str, pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = None
+    """Version of the chart in the repository, 0.86.0 or newer."""
     path: Annotated[str, pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
+    """A packaged chart, instead of repository and version."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -218,27 +231,42 @@ class Limits(Section):
     """Ceiling of a class's nodes together, and so of its cost."""
 
     cpu: Cpu
+    """Cores of all nodes of the class together."""
     memory: Bytes
+    """Memory of all nodes of the class together."""
 
 
 class Runner(Section):
     """One runner class: a size within a trust level."""
 
     level: Annotated[Level, Field(strict=False)]
+    """Trust level: decides the delegated role, the state prefix, the repositories and the jobs."""
     cpu: Cpu
+    """Cores of the build container, which the scheduler reserves for it."""
     memory: Bytes
+    """Memory of the build container: request and limit."""
     disk: Bytes
+    """Ephemeral storage of the build container: request and limit. The nodes' disks follow."""
     concurrent: int = Field(ge=1, le=1000)
+    """Jobs at once, 1 to 1000. Sets the namespace's quota, the nodes' ceiling and the number of addresses."""
     longest_job: Seconds
+    """From 10m to 24h. GitLab ends a job then, and all other times follow."""
     spot: bool = False
+    """Spot nodes first, on demand where there are none. Refused above `longest_job: 1h`."""
     builder: Literal["plain"] | None = None
+    """`plain`: jobs build images as root in their container. Refused with `pod_security: restricted`."""
     arch: Literal["amd64", "arm64"] = "amd64"
+    """Processor of the nodes. The image of a job must be built for it."""
     pod_security: Literal["baseline", "restricted"] = "baseline"
+    """Pod security of the jobs' namespace. `restricted` also runs jobs as user 1000 without capabilities, and needs chart 0.88.0."""
     accounts: tuple[str, ...] | None = Field(default=None, strict=False)
-    """Narrows the accounts of the level; None keeps all of them."""
+    """Narrows the accounts of the level. Without it the class enters all of them; `[]` reaches none."""
     project: ProjectId | None = None
+    """Protected classes only: numeric id of the one project that may use the class (locked, ref-protected runner)."""
     group: GroupId | None = None
+    """Protected classes only, instead of `project`: a group made for deploying projects. Every project in it may use the class."""
     limits: Limits | None = None
+    """The most that the class's nodes add up to. Without it, twice the need of `concurrent` jobs. Refused below full load."""
     tag: (
         Annotated[
             str,
@@ -246,11 +274,13 @@ class Runner(Section):
         ]
         | None
     ) = None
+    """Tag in GitLab, unique over all stacks. Without it, the name of the class, with `-<stack>` outside prod."""
     token: int = Field(default=1, ge=1)
-    """Generation of the runner authentication token; raise it by one to rotate."""
+    """Generation of the runner authentication token. Raise it by one to rotate."""
     token_created: (
         Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"')] | None
     ) = None
+    """Date of the generation in quotes, such as `"2026-11-21"`. `check` reminds you after 180 days."""
 
     @field_validator("accounts", mode="before")
     @classmethod
@@ -270,34 +300,44 @@ class Cache(Section):
     """The job cache."""
 
     expire_days: int = Field(ge=0, le=3650)
-    """Days until an object is deleted; 0 keeps objects for ever."""
+    """Days until a cache archive is deleted; 0 keeps it for ever."""
 
 
 class Registry(Section):
     """Container repositories by trust level, beside the runner image's own."""
 
     open: tuple[RepositoryName, ...] = Field(default=(), strict=False)
+    """Repositories that open classes push to, without the prefix of the level."""
     protected: tuple[RepositoryName, ...] = Field(default=(), strict=False)
+    """Repositories that protected classes push to, without the prefix of the level."""
 
 
 class Tags(Section):
     """Values of the tags on every resource."""
 
     owner: TagValue = "platform"
+    """Value of the tag `platform:owner`."""
     cost: TagValue = "cicd"
+    """Value of the tag `platform:cost`."""
 
 
 class GitLabOidc(Section):
     """A role that GitLab's own ID tokens may assume, without a runner class."""
 
     account: str
+    """Name of the account of the role."""
     level: Annotated[Level, Field(strict=False)]
+    """Trust level whose capabilities the role has."""
     project: Annotated[str, pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
+    """Full path of the GitLab project. Wildcards are for `open` only."""
     ref: str | None = None
+    """Branch whose jobs may assume the role."""
     tag: str | None = None
+    """Git tag whose jobs may assume the role."""
     environment: Literal["production", "staging", "testing", "development", "other"] | None = None
     """Deployment tier of a protected environment; the project's `sub` must hold it (`components/documents/trust.py`)."""
     session: Seconds = 3600
+    """Longest session that a job may ask for, from 1h to 12h."""
 
     @model_validator(mode="after")
     def _exactly_one_condition(self) -> Self:
@@ -322,20 +362,26 @@ class ExistingNetwork(Section):
     """Subnets of another owner; the platform verifies them and never changes them."""
 
     vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
+    """Id of the VPC."""
     private: tuple[Annotated[str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
         min_length=2, max_length=3, strict=False
     )
+    """Ids of two or three private subnets."""
 
 
 class Network(Section):
     """The platform's network: a new VPC, or existing subnets."""
 
     cidr: Cidr | None = None
+    """Range of a network of its own."""
     zones: Literal[2, 3] | None = None
+    """Number of availability zones."""
     nat: Literal["single", "per-zone"] | None = None
+    """One NAT gateway, or one in each zone."""
     existing: ExistingNetwork | None = None
+    """Subnets that somebody else owns, instead of a network of its own."""
     endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
-    """Subnets with interface endpoints: jobs may reach port 443 there, although the rest of the VPC is closed to them."""
+    """Subnets with interface endpoints, which jobs may reach at port 443 although the rest of the VPC is closed to them."""
 
     @model_validator(mode="after")
     def _own_or_existing(self) -> Self:
@@ -353,14 +399,16 @@ class PrivateAccess(Section):
     """The API endpoint is reachable only from inside the network."""
 
     reached_from: Literal["vpn", "peering", "transit-gateway", "runner"]
-    """How the deployer reaches the endpoint. For readers only: no resource depends on it."""
+    """How the deployer gets in; a statement of the operator, shown in exports."""
 
 
 class ClusterAccess(Section):
     """How clients reach the cluster's API."""
 
     public_cidrs: tuple[Cidr, ...] | None = Field(default=None, strict=False)
+    """Networks that reach the API over the internet."""
     private: PrivateAccess | None = None
+    """The API is reachable from inside the network only."""
 
     @model_validator(mode="after")
     def _public_or_private(self) -> Self:
@@ -378,9 +426,13 @@ class Cluster(Section):
     version: Annotated[
         str, pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
     ]
+    """Kubernetes minor version in quotes, such as `"1.35"`."""
     administrators: tuple[RoleArn, ...] = Field(strict=False)
+    """Roles of people that administer the cluster, at least two."""
     access: ClusterAccess
+    """How to reach the API: exactly one of its keys."""
     service_cidr: Cidr = "172.20.0.0/16"
+    """Range of the services' addresses."""
 
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:
@@ -397,3 +449,4 @@ class Alarms(Section):
     """Where alarms go; without a topic there are no alarms, and nothing is installed for them."""
 
     topic: TopicArn | None = None
+    """ARN of a standard SNS topic in the platform's account and region."""
