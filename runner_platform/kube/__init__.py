@@ -1,1 +1,1 @@
-"""The API server of a stack's cluster: a small client, and the token that the exec plugin prints."""
+"""Requests to the API server of a stack's cluster, and the token that the exec plugin prints."""

@@ -1,7 +1,8 @@
-"""The API server of a stack's cluster, reached as the program's own kubeconfig reaches it.
+"""Client of a stack's API server. It connects as the program's own kubeconfig does.
 
-Endpoint and authority come from EKS, the token from `aws eks get-token`, both as the profile `platform-<account>` that the caller
-brings; in the sandbox the same calls end there. No kubeconfig on disk is read or written.
+The server's address and certificate authority come from EKS, the token from `aws eks get-token`, both with the profile
+`platform-<account>` of the caller's AWS config. In the sandbox the same calls end in the sandbox. No kubeconfig is read or written.
+docs/adr/ says why this is not a library.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import json
 import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
@@ -21,18 +20,18 @@ import boto3
 import botocore.exceptions
 
 from runner_platform.errors import FailedError
-from runner_platform.kube import token
+from runner_platform.kube import request, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from config.settings import Settings
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 TRIES, PAUSE_SECONDS = 4, 1.0
-FRESH_SECONDS = 60.0
-"""A token that ends sooner is replaced."""
-TRY_AGAIN = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+RENEWAL_SECONDS = 60.0
+"""A token with less time to live than this is replaced."""
+RETRIED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
 
 class ApiRefusalError(FailedError):
@@ -44,122 +43,124 @@ class ApiRefusalError(FailedError):
 
 
 class Cluster:
-    """Speaks to one API server; may be used from several threads.
+    """Client of one API server. Several threads may share it.
 
     Args:
-        name: The EKS cluster's name.
-        server: Base URL.
-        authority: PEM of who signs its certificate; None trusts what the machine trusts.
-        credential: Gives an ExecCredential.
+        name: name of the EKS cluster.
+        server: base URL.
+        authority: PEM of the server's certificate authority; None trusts the authorities of this machine.
+        credential: returns an ExecCredential.
     """
 
     def __init__(self, name: str, server: str, authority: str | None, credential: Callable[[], dict[str, Any]]) -> None:
         self.name, self.server = name, server.rstrip("/")
         self.issuer = ""
-        """URL of who issues its service accounts' tokens, where EKS was asked."""
+        """URL of the issuer of service account tokens; empty unless EKS was asked."""
         self._context = ssl.create_default_context(cadata=authority)
         self._credential, self._lock = credential, threading.Lock()
-        self._token, self._ends = "", 0.0
+        self._token, self._expiry = "", 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """The cluster of a deployed stack; None where there is none.
+        """Return the cluster of a stack, or None if it is not deployed.
 
         Raises:
-            FailedError: AWS cannot be asked, or the cluster is not usable.
+            FailedError: AWS does not answer, or the cluster is not ready.
         """
         name, region = settings.names.cluster, settings.organization.region
         profile = f"platform-{settings.platform.account}"
         try:
             eks = boto3.Session(profile_name=profile, region_name=region).client("eks")
-            found: dict[str, Any] = eks.describe_cluster(name=name)["cluster"]
+            description: dict[str, Any] = eks.describe_cluster(name=name)["cluster"]
         except botocore.exceptions.ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return None
-            raise FailedError(f"AWS refuses to show cluster {name} to profile {profile}: {error}") from None
+            raise FailedError(
+                f"AWS refused profile {profile} the description of cluster {name}: {error}. "
+                "The profile needs eks:DescribeCluster and credentials that have not expired"
+            ) from None
         except botocore.exceptions.BotoCoreError as error:
             raise FailedError(_unreachable(profile, error)) from None
-        if found["status"] not in {"ACTIVE", "UPDATING"}:
+        if description["status"] not in {"ACTIVE", "UPDATING"}:
             raise FailedError(
-                f"cluster {name} is {found['status']}; wait until it is ACTIVE, or look at it with `aws eks`"
+                f"cluster {name} is {description['status']}; wait until it is ACTIVE. "
+                f"`aws eks describe-cluster --name {name} --region {region} --profile {profile}` shows its state"
             )
         try:
-            authority = base64.b64decode(found["certificateAuthority"]["data"]).decode()
-            made = cls(name, found["endpoint"], authority, lambda: token.get_token(name, region, profile))
+            authority = base64.b64decode(description["certificateAuthority"]["data"]).decode()
+            cluster = cls(name, description["endpoint"], authority, lambda: token.get_token(name, region, profile))
         except (ssl.SSLError, ValueError) as error:
-            raise FailedError(f"EKS gives an authority for cluster {name} that is no certificate: {error}") from None
-        made.issuer = found.get("identity", {}).get("oidc", {}).get("issuer", "")
-        return made
+            raise FailedError(
+                f"EKS describes cluster {name} with a certificate authority that is not a certificate: {error}"
+            ) from None
+        cluster.issuer = description.get("identity", {}).get("oidc", {}).get("issuer", "")
+        return cluster
 
     def get(self, path: str) -> dict[str, Any]:
         """Read one object or list.
 
         Raises:
             ApiRefusalError: the API server answers with an error.
-            FailedError: it cannot be reached.
+            FailedError: the API server does not answer, or there is no token for it.
         """
-        found: dict[str, Any] = json.loads(self.send("GET", path))
-        return found
+        document: dict[str, Any] = json.loads(self.send("GET", path))
+        return document
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object, or ask a sub-resource; errors as in `get`."""
-        made: dict[str, Any] = json.loads(self.send("POST", path, body))
-        return made
+        """Create an object or call a subresource, and return the answer. Errors are those of `get`."""
+        document: dict[str, Any] = json.loads(self.send("POST", path, body))
+        return document
 
     def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
-        """Send a request and return the answer's text; errors as in `get`."""
-        for left in reversed(range(TRIES)):
+        """Send a request and return the text of the answer. Errors are those of `get`."""
+        for remaining_tries in reversed(range(TRIES)):
             try:
-                return self._send(method, path, body)
-            except ApiRefusalError as error:
-                if error.status == HTTPStatus.UNAUTHORIZED:
-                    self._ends = 0.0
-                elif error.status not in TRY_AGAIN:
-                    raise
-                if not left:
-                    raise
-            time.sleep(PAUSE_SECONDS)
-        raise AssertionError("the last try returns or raises")
-
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> str:
-        request = urllib.request.Request(  # noqa: S310  # https, from EKS
-            self.server + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=SECONDS, context=self._context) as answer:  # noqa: S310  # same
-                text: str = answer.read().decode()
+                status, text = request.send(
+                    method,
+                    self.server + path,
+                    self._bearer_token(),
+                    context=self._context,
+                    seconds=TIMEOUT_SECONDS,
+                    body=body,
+                )
+            except request.UnreachableError as error:
+                raise FailedError(
+                    f"the API server {self.server} of cluster {self.name} does not answer: {error}. "
+                    "Check the network between this machine and the cluster's endpoint"
+                ) from None
+            if status < HTTPStatus.BAD_REQUEST:
                 return text
-        except urllib.error.HTTPError as error:
-            raise ApiRefusalError(f"cluster {self.name}: {_message(error)}", error.code) from None
-        except (urllib.error.URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
-            raise FailedError(f"the API server of {self.name}, {self.server}, cannot be reached: {reason}") from None
+            if status == HTTPStatus.UNAUTHORIZED:
+                self._expiry = 0.0
+            elif status not in RETRIED:
+                break
+            if remaining_tries:
+                time.sleep(PAUSE_SECONDS)
+        raise ApiRefusalError(f"cluster {self.name}: {_message(status, text)}", status)
 
-    def _bearer(self) -> str:
+    def _bearer_token(self) -> str:
         with self._lock:
-            if time.time() > self._ends - FRESH_SECONDS:
+            if time.time() > self._expiry - RENEWAL_SECONDS:
                 try:
                     status = self._credential()["status"]
                 except token.TokenError as error:
                     raise FailedError(str(error)) from None
-                ends = datetime.fromisoformat(status["expirationTimestamp"])
-                self._token, self._ends = status["token"], ends.replace(tzinfo=ends.tzinfo or UTC).timestamp()
+                expiry = datetime.fromisoformat(status["expirationTimestamp"])
+                self._token = status["token"]
+                self._expiry = expiry.replace(tzinfo=expiry.tzinfo or UTC).timestamp()
             return self._token
 
 
-def _message(error: urllib.error.HTTPError) -> str:
-    text = error.read().decode(errors="replace")
+def _message(status: int, text: str) -> str:
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return f"{error.code} {text.strip()[:200]}"
+        return f"{status} {text.strip()[:200]}"
 
 
 def _unreachable(profile: str, error: Exception) -> str:
     return (
-        f"AWS cannot be asked as profile {profile}: {error}. In the sandbox: `runner-platform sandbox start`, then "
-        'eval "$(runner-platform sandbox env)"; elsewhere bring the config that `runner-platform profiles --platform deployer` prints'
+        f"AWS does not answer profile {profile}: {error}. In the sandbox: `runner-platform sandbox start`, then "
+        'eval "$(runner-platform sandbox env)". Elsewhere: add the profiles that `runner-platform profiles --platform deployer` '
+        "prints to your AWS config"
     )

@@ -1,8 +1,8 @@
-"""The deployer's exec plugin: a token for the cluster, once the cluster accepts it.
+"""The deployer's exec plugin: print a token for the cluster, as soon as the cluster accepts it.
 
-Access entries take effect some seconds after they are made, and until then the API server answers 401; the access policy of an entry may
-take some more, and until then it answers 403. So this asks `aws eks get-token` and tries the token until it is accepted, at most five
-minutes, and until it may look around, at most one more. It keeps nothing, and ends at once on a signal.
+An access entry takes effect some seconds after it is created; until then the API server answers 401. The access policy of the entry may
+take longer; until then it answers 403. So this module takes a token from `aws eks get-token` and tries it until the server accepts it (at
+most five minutes), then until the policy is in effect (at most one more minute). It stores nothing and ends at once on a signal.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
 
@@ -15,26 +15,28 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from runner_platform.kube import request
+
 WAIT_SECONDS = 300
 POLICY_SECONDS = 60
-"""What an access policy gets to take effect; after that the API server itself says what it refuses."""
+"""Time that an access policy gets to take effect. After it, the API server itself names what it refuses."""
 PAUSE_SECONDS = 2.0
+TIMEOUT_SECONDS = 10.0
 UNAUTHORIZED = 401
+BAD_REQUEST = 400
 REVIEW = {
     "apiVersion": "authorization.k8s.io/v1",
     "kind": "SelfSubjectAccessReview",
     "spec": {"resourceAttributes": {"verb": "list", "resource": "namespaces"}},
 }
-"""What every access policy of the platform allows, the reader's too."""
+"""A question that every access policy of the platform answers with yes, the reader's too."""
 
 
 class TokenError(Exception):
-    """No usable token; the message says whose fault it is and what to do."""
+    """There is no usable token; the message names the cause and the next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Server:
 
     @classmethod
     def from_environment(cls) -> Server | None:
-        """Read KUBERNETES_EXEC_INFO; None where the caller does not say which cluster it means."""
+        """Read KUBERNETES_EXEC_INFO; return None if it describes no cluster."""
         text = os.environ.get("KUBERNETES_EXEC_INFO")
         cluster = (json.loads(text).get("spec") or {}).get("cluster") if text else None
         if not cluster:
@@ -56,75 +58,61 @@ class Server:
         return cls(url=cluster["server"], certificate_authority=pem)
 
     def accepts(self, token: str) -> bool:
-        """Whether the token is known to the server; what it may do is another question.
+        """Whether the server knows the token, regardless of its permissions.
 
         Raises:
-            TokenError: the server cannot be reached.
+            TokenError: the server does not answer.
         """
-        return self._ask("/version", token) is not None
+        return self._ask("GET", "/version", token) is not None
 
-    def lets_in(self, token: str) -> bool:
-        """Whether the access policy of the token's entry has taken effect; yes where the server would not say.
+    def permits(self, token: str) -> bool:
+        """Whether the access policy of the token's entry is in effect; True if the server does not answer the question.
 
         Raises:
-            TokenError: the server cannot be reached.
+            TokenError: the server does not answer.
         """
-        answer = self._ask("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", token, REVIEW)
-        return (answer or {}).get("status", {}).get("allowed") is not False
+        review = self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", token, REVIEW)
+        return (review or {}).get("status", {}).get("allowed") is not False
 
-    def _ask(self, path: str, token: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The answer, empty where it is a refusal; None where the token is not known."""
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """Return the answer: empty if it is an error, None if the server does not know the token."""
         context = ssl.create_default_context(cadata=self.certificate_authority or None)
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)  # noqa: S310  # https, from the kubeconfig
+        url = f"{self.url}{path}"
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as answer:  # noqa: S310  # same
-                found: dict[str, Any] = json.loads(answer.read() or b"{}")
-                return found
-        except urllib.error.HTTPError as error:
-            return None if error.code == UNAUTHORIZED else {}
-        except (urllib.error.URLError, OSError) as error:
+            status, text = request.send(method, url, token, context=context, seconds=TIMEOUT_SECONDS, body=body)
+        except request.UnreachableError as error:
             raise TokenError(
-                f"the API server {self.url} cannot be reached: {getattr(error, 'reason', error)}"
+                f"the API server {self.url} does not answer: {error}. Check the network between this machine and the cluster"
             ) from None
+        if status >= BAD_REQUEST:
+            return None if status == UNAUTHORIZED else {}
+        document: dict[str, Any] = json.loads(text or "{}")
+        return document
 
 
 def get_token(cluster: str, region: str, profile: str) -> dict[str, Any]:
-    """The ExecCredential that the AWS CLI makes for a cluster.
+    """Return the ExecCredential that the AWS CLI makes for a cluster.
 
     Raises:
-        TokenError: the AWS CLI is missing or refuses.
+        TokenError: the AWS CLI is missing or fails.
     """
-    command = [
-        "aws",
-        "eks",
-        "get-token",
-        "--cluster-name",
-        cluster,
-        "--region",
-        region,
-        "--profile",
-        profile,
-        "--output",
-        "json",
-    ]
+    command = ["aws", "eks", "get-token", "--cluster-name", cluster, "--region", region, "--profile", profile]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run([*command, "--output", "json"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise TokenError("the AWS CLI is not on PATH; install it (version 2, or `pip install awscli`)") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise TokenError(f"`{' '.join(command[:3])} --profile {profile}` failed: {last}")
-    credential: dict[str, Any] = json.loads(done.stdout)
+    if process.returncode != 0:
+        reason = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        raise TokenError(f"`{' '.join(command[:3])} --profile {profile}` failed: {reason}")
+    credential: dict[str, Any] = json.loads(process.stdout)
     return credential
 
 
 def accepted_token(cluster: str, region: str, profile: str, *, wait: float = WAIT_SECONDS) -> dict[str, Any]:
-    """An ExecCredential that the cluster accepts.
+    """Return an ExecCredential that the cluster accepts.
 
     Raises:
-        TokenError: there is none within `wait` seconds.
+        TokenError: the cluster accepts no token within `wait` seconds.
     """
     server, deadline = Server.from_environment(), time.monotonic() + wait
     credential = get_token(cluster, region, profile)
@@ -132,18 +120,20 @@ def accepted_token(cluster: str, region: str, profile: str, *, wait: float = WAI
         if time.monotonic() > deadline:
             raise TokenError(
                 f"cluster {cluster} still refuses profile {profile} after {wait:.0f} s; "
-                f"`aws eks list-access-entries --cluster-name {cluster}` shows who is let in"
+                f"`aws eks list-access-entries --cluster-name {cluster}` lists the roles that it accepts"
             )
         time.sleep(PAUSE_SECONDS)
         credential = get_token(cluster, region, profile)
-    patience = time.monotonic() + min(wait, POLICY_SECONDS)
-    while server is not None and not server.lets_in(credential["status"]["token"]) and time.monotonic() < patience:
+    policy_deadline = time.monotonic() + min(wait, POLICY_SECONDS)
+    while server is not None and not server.permits(credential["status"]["token"]):
+        if time.monotonic() >= policy_deadline:
+            break
         time.sleep(PAUSE_SECONDS)
     return credential
 
 
 def main(cluster: str, region: str, profile: str) -> int:
-    """Print the credential; errors go to standard error, where client-go shows them."""
+    """Print the credential and return the exit code; client-go shows errors from standard error."""
     try:
         sys.stdout.write(json.dumps(accepted_token(cluster, region, profile)))
     except TokenError as error:

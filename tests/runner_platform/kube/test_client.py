@@ -1,4 +1,4 @@
-"""The API server as `prove` reaches it: credentials renewed, busy servers asked again, and words for what cannot be reached."""
+"""The client of an API server: it renews credentials, retries on busy servers, and explains what it cannot reach."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FOREVER = "2999-01-01T00:00:00Z"
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
 
 
-class Served:
-    """What a server was sent, and what it answers, one answer after the other; the last for ever."""
+class Recorder:
+    """Answers of a server in order (the last one for ever), and the tokens that it received."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers = list(answers)
@@ -40,13 +40,13 @@ class Served:
 
 
 @contextmanager
-def serving(*answers: tuple[int, Any]) -> Iterator[Served]:
-    served = Served(*answers)
+def serving(*answers: tuple[int, Any]) -> Iterator[Recorder]:
+    recorder = Recorder(*answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            served.tokens.append(self.headers["Authorization"])
-            status, body = served.answers.pop(0) if len(served.answers) > 1 else served.answers[0]
+            recorder.tokens.append(self.headers["Authorization"])
+            status, body = recorder.answers.pop(0) if len(recorder.answers) > 1 else recorder.answers[0]
             text = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
@@ -59,61 +59,61 @@ def serving(*answers: tuple[int, Any]) -> Iterator[Served]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    served.url = f"http://127.0.0.1:{server.server_address[1]}"
+    recorder.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield served
+        yield recorder
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def reached(served: Served, *, ends: str = FOREVER) -> Cluster:
+def client_of(recorder: Recorder, *, expiry: str = FOREVER) -> Cluster:
     numbers = iter(range(10))
     return Cluster(
-        "c", served.url, None, lambda: {"status": {"token": f"t{next(numbers)}", "expirationTimestamp": ends}}
+        "c", recorder.url, None, lambda: {"status": {"token": f"t{next(numbers)}", "expirationTimestamp": expiry}}
     )
 
 
-def test_a_token_is_used_until_shortly_before_it_ends() -> None:
-    with serving((200, {"a": 1})) as served:
-        kept = reached(served)
-        assert kept.get("/x") == kept.get("/x") == {"a": 1}
-        renewed = reached(served, ends="2020-01-01T00:00:00+00:00")
-        renewed.get("/x")
-        renewed.get("/x")
-    assert served.tokens == [f"Bearer t{number}" for number in (0, 0, 0, 1)]
+def test_a_token_is_used_until_shortly_before_it_expires() -> None:
+    with serving((200, {"a": 1})) as recorder:
+        first = client_of(recorder)
+        assert first.get("/x") == first.get("/x") == {"a": 1}
+        expired = client_of(recorder, expiry="2020-01-01T00:00:00+00:00")
+        expired.get("/x")
+        expired.get("/x")
+    assert recorder.tokens == [f"Bearer t{number}" for number in (0, 0, 0, 1)]
 
 
-def test_a_token_that_is_refused_is_replaced_and_a_busy_server_asked_again() -> None:
-    with serving((401, {}), (429, {}), (503, {}), (200, {})) as served:
-        assert reached(served).get("/x") == {}
-    assert served.tokens == [f"Bearer t{number}" for number in (0, 1, 1, 1)]
+def test_a_refused_token_is_replaced_and_a_busy_server_is_asked_again() -> None:
+    with serving((401, {}), (429, {}), (503, {}), (200, {})) as recorder:
+        assert client_of(recorder).get("/x") == {}
+    assert recorder.tokens == [f"Bearer t{number}" for number in (0, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_patience_ends(status: int) -> None:
-    with serving((status, {"message": "go away"})) as served, pytest.raises(ApiRefusalError, match="go away"):
-        reached(served).get("/x")
-    assert len(served.tokens) == module.TRIES
+def test_retries_end(status: int) -> None:
+    with serving((status, {"message": "go away"})) as recorder, pytest.raises(ApiRefusalError, match="go away"):
+        client_of(recorder).get("/x")
+    assert len(recorder.tokens) == module.TRIES
 
 
-def test_a_refusal_is_told_in_the_server_s_words() -> None:
-    with serving((403, {"message": "pods is forbidden"})) as served, pytest.raises(ApiRefusalError) as refusal:
-        reached(served).get("/x")
+def test_a_refusal_quotes_the_server() -> None:
+    with serving((403, {"message": "pods is forbidden"})) as recorder, pytest.raises(ApiRefusalError) as refusal:
+        client_of(recorder).get("/x")
     assert (str(refusal.value), refusal.value.status) == ("cluster c: pods is forbidden", 403)
-    with serving((500, "<html>oops")) as served, pytest.raises(ApiRefusalError, match="500 <html>oops"):
-        reached(served).get("/x")
+    with serving((500, "<html>oops")) as recorder, pytest.raises(ApiRefusalError, match="500 <html>oops"):
+        client_of(recorder).get("/x")
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
-    with serving((200, {})) as served:
-        gone = reached(served)
-    with pytest.raises(FailedError, match=r"the API server of c, http://127.0.0.1:\d+, cannot be reached"):
-        gone.get("/x")
+def test_an_unreachable_server_is_named() -> None:
+    with serving((200, {})) as recorder:
+        client = client_of(recorder)
+    with pytest.raises(FailedError, match=r"the API server http://127.0.0.1:\d+ of cluster c does not answer"):
+        client.get("/x")
 
 
-def test_a_credential_that_cannot_be_had_is_told() -> None:
+def test_a_missing_aws_cli_is_named() -> None:
     def refuse() -> dict[str, Any]:
         raise token.TokenError("the AWS CLI is not on PATH")
 
@@ -121,15 +121,15 @@ def test_a_credential_that_cannot_be_had_is_told() -> None:
         Cluster("c", "http://127.0.0.1:1", None, refuse).get("/x")
 
 
-class FakeSession:
-    """boto3's session, with one answer of EKS."""
+class EksSession:
+    """A boto3 session with one answer of EKS."""
 
     answer: Any = None
 
     def __init__(self, profile_name: str, region_name: str) -> None:
         assert (profile_name, region_name) == ("platform-cicd", "eu-central-1")
 
-    def client(self, service: str) -> FakeSession:
+    def client(self, service: str) -> EksSession:
         assert service == "eks"
         return self
 
@@ -140,24 +140,27 @@ class FakeSession:
         return {"cluster": self.answer}
 
 
-def eks(monkeypatch: pytest.MonkeyPatch, answer: Any) -> Cluster | None:
-    monkeypatch.setattr(FakeSession, "answer", answer)
-    monkeypatch.setattr(module.boto3, "Session", FakeSession)
+def cluster_of_dev(monkeypatch: pytest.MonkeyPatch, answer: Any) -> Cluster | None:
+    monkeypatch.setattr(EksSession, "answer", answer)
+    monkeypatch.setattr(module.boto3, "Session", EksSession)
     return Cluster.of(SETTINGS)
 
 
-def refusal(code: str) -> botocore.exceptions.ClientError:
+def client_error(code: str) -> botocore.exceptions.ClientError:
     return botocore.exceptions.ClientError({"Error": {"Code": code, "Message": "m"}}, "DescribeCluster")
 
 
-def test_a_cluster_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert eks(monkeypatch, refusal("ResourceNotFoundException")) is None
+def test_a_missing_cluster_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster_of_dev(monkeypatch, client_error("ResourceNotFoundException")) is None
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (refusal("AccessDeniedException"), "AWS refuses to show cluster runner-platform-dev to profile platform-cicd"),
+        (
+            client_error("AccessDeniedException"),
+            "AWS refused profile platform-cicd the description of cluster runner-platform-dev",
+        ),
         (botocore.exceptions.ProfileNotFound(profile="platform-cicd"), "runner-platform profiles --platform deployer"),
         (
             botocore.exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
@@ -166,12 +169,16 @@ def test_a_cluster_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
         ({"status": "CREATING"}, "cluster runner-platform-dev is CREATING; wait until it is ACTIVE"),
     ],
 )
-def test_a_cluster_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, answer: Any, words: str) -> None:
+def test_an_unusable_cluster_is_explained(monkeypatch: pytest.MonkeyPatch, answer: Any, words: str) -> None:
     with pytest.raises(FailedError, match=words):
-        eks(monkeypatch, answer)
+        cluster_of_dev(monkeypatch, answer)
 
 
-def test_an_authority_that_is_no_certificate_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_certificate_authority_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     data = base64.b64encode(b"not a certificate").decode()
-    with pytest.raises(FailedError, match="an authority for cluster runner-platform-dev that is no certificate"):
-        eks(monkeypatch, {"status": "ACTIVE", "endpoint": "https://x", "certificateAuthority": {"data": data}})
+    with pytest.raises(
+        FailedError, match="cluster runner-platform-dev with a certificate authority that is not a certificate"
+    ):
+        cluster_of_dev(
+            monkeypatch, {"status": "ACTIVE", "endpoint": "https://x", "certificateAuthority": {"data": data}}
+        )

@@ -1,4 +1,4 @@
-"""The exec plugin waits until the cluster knows the token and its access policy has taken effect, and no longer."""
+"""The exec plugin waits until the cluster accepts the token and its access policy is in effect, and no longer."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Refuses a token, and then everything that it asks for, some times each."""
+    """Answers 401 some times, then denies the access review some times."""
 
-    unknown = 0
-    """How often the token is not known yet."""
-    powerless = 0
-    """How often it may not do anything yet."""
+    unauthorized = 0
+    """Remaining answers with 401."""
+    denied = 0
+    """Remaining reviews that are denied."""
     review_status = 201
-    asked: list[str]
+    requests: list[str]
 
 
 class Handler(BaseHTTPRequestHandler):
     server: ApiServer
 
     def do_GET(self) -> None:
-        self.server.asked.append("version")
-        self.server.unknown -= 1
-        self._answer(200 if self.server.unknown < 0 else 401, {})
+        self.server.requests.append("version")
+        self.server.unauthorized -= 1
+        self._answer(200 if self.server.unauthorized < 0 else 401, {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert body["kind"] == "SelfSubjectAccessReview"
-        self.server.asked.append("review")
-        self.server.powerless -= 1
-        self._answer(self.server.review_status, {"status": {"allowed": self.server.powerless < 0}})
+        self.server.requests.append("review")
+        self.server.denied -= 1
+        self._answer(self.server.review_status, {"status": {"allowed": self.server.denied < 0}})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         text = json.dumps(body).encode()
@@ -54,43 +54,43 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    made = ApiServer(("127.0.0.1", 0), Handler)
-    made.asked = []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    api = ApiServer(("127.0.0.1", 0), Handler)
+    api.requests = []
+    thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    described = {"spec": {"cluster": {"server": f"http://127.0.0.1:{made.server_address[1]}"}}}
-    monkeypatch.setenv("KUBERNETES_EXEC_INFO", json.dumps(described))
+    exec_info = {"spec": {"cluster": {"server": f"http://127.0.0.1:{api.server_address[1]}"}}}
+    monkeypatch.setenv("KUBERNETES_EXEC_INFO", json.dumps(exec_info))
     monkeypatch.setattr(token, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(token, "get_token", lambda *_: {"status": {"token": "t"}})
-    yield made
-    made.shutdown()
-    made.server_close()
+    yield api
+    api.shutdown()
+    api.server_close()
     thread.join()
 
 
-def accepted(**options: float) -> str:
+def accepted_token(**options: float) -> str:
     return str(token.accepted_token("c", "r", "p", **options)["status"]["token"])
 
 
-def test_a_token_is_given_when_it_is_known_and_its_policy_has_taken_effect(server: ApiServer) -> None:
-    server.unknown, server.powerless = 2, 3
-    assert accepted() == "t"
-    assert server.asked == ["version"] * 3 + ["review"] * 4
+def test_the_plugin_waits_for_the_entry_and_then_for_its_policy(server: ApiServer) -> None:
+    server.unauthorized, server.denied = 2, 3
+    assert accepted_token() == "t"
+    assert server.requests == ["version"] * 3 + ["review"] * 4
 
 
-def test_a_policy_that_never_takes_effect_is_left_to_the_servers_own_words(server: ApiServer) -> None:
-    server.powerless = 10**9
-    assert accepted(wait=0.05) == "t", "what is refused then is said where it matters"
+def test_without_a_policy_the_token_is_returned_after_the_wait(server: ApiServer) -> None:
+    server.denied = 10**9
+    assert accepted_token(wait=0.05) == "t", "the API server names what it refuses"
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_server_that_answers_no_review_is_not_waited_for(server: ApiServer, status: int) -> None:
-    server.review_status, server.powerless = status, 10**9
-    assert accepted() == "t"
-    assert server.asked.count("review") == 1
+def test_a_server_without_reviews_is_asked_once(server: ApiServer, status: int) -> None:
+    server.review_status, server.denied = status, 10**9
+    assert accepted_token() == "t"
+    assert server.requests.count("review") == 1
 
 
-def test_a_token_that_is_never_known_is_refused_with_the_command_that_shows_who_is(server: ApiServer) -> None:
-    server.unknown = 10**9
+def test_a_token_that_is_never_accepted_is_an_error_with_a_next_step(server: ApiServer) -> None:
+    server.unauthorized = 10**9
     with pytest.raises(token.TokenError, match="list-access-entries"):
-        accepted(wait=0.05)
+        accepted_token(wait=0.05)
