@@ -1,4 +1,4 @@
-"""`runner-platform prove`: arguments, output and exit code. What it means is in `runner_platform.prove`."""
+"""`runner-platform prove`: arguments, output and exit code. The work is in `runner_platform.prove`."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ def prove(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Try who gets in, with real tokens and real SDKs; exit code 1 where one cell is not as the settings say."""
-    from runner_platform.prove import proof, show  # noqa: PLC0415  # the SDKs take a second to import
+    """Try with real tokens and real SDKs who gets which role; exit code 1 if one result differs from the settings."""
+    from runner_platform.prove import output  # noqa: PLC0415  # the SDKs take a second to import
+    from runner_platform.prove.proof import prove as prove_stack  # noqa: PLC0415  # same
 
-    with _interruptible(), show.watching(f"proving {stack}") as watcher:
-        found = proof.prove(stack, watcher, everything=everything)
+    with _interruptible(), output.watching(f"proving {stack}") as watcher:
+        proof = prove_stack(stack, watcher, everything=everything)
     if as_json:
-        json.dump([cell.document() for cell in found.cells], sys.stdout, indent=2)
+        json.dump([result.document() for result in proof.results], sys.stdout, indent=2)
         sys.stdout.write("\n")
-    if not as_json or not found.fine:
-        show.show(found, stderr=as_json)
-    _remember(stack, fine=found.fine)
-    raise typer.Exit(int(not found.fine))
+    if not as_json or not proof.ok:
+        output.show(proof, stderr=as_json)
+    _remember(stack, fine=proof.ok)
+    raise typer.Exit(int(not proof.ok))
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Access, tried: real tokens and real SDKs against what the settings promise (docs/operate/prove.md)."""
+"""Proof of access: real tokens and real SDKs try what the settings promise (docs: `prove.md`)."""

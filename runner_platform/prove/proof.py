@@ -1,7 +1,7 @@
-"""One proof of one stack: from the settings and the deployed cluster to the cells.
+"""One proof of one stack: from the settings and the deployed cluster to the results.
 
-Owns the order of the work. Classes are tried by processes beside the cluster where the caller's environment says how
-(`RUNNER_PLATFORM_JOB_ENDPOINT`, from `sandbox env`), else by `doctor` in Jobs. Strangers are processes in both cases: they need no pod.
+Classes are tried by processes on this machine if the caller's environment names the endpoint for jobs (`RUNNER_PLATFORM_JOB_ENDPOINT`,
+from `sandbox env`), otherwise by `doctor` in Jobs. Strangers are always processes on this machine: they need no pod.
 """
 
 from __future__ import annotations
@@ -19,203 +19,209 @@ from runner_platform import live_runners
 from runner_platform.check import inspect
 from runner_platform.errors import FailedError
 from runner_platform.kube.client import Cluster
-from runner_platform.prove import deployed, jobs, judge, plan, strangers, tokens
-from runner_platform.prove.deployed import ClassKey, ClassProblemError, Deployed
-from runner_platform.prove.model import Answer, Cell
+from runner_platform.prove import attempts, deployed, doctor_jobs, strangers
+from runner_platform.prove.deployed import ClassKey, ClassProblemError, DeployedClass
+from runner_platform.prove.job_files import ENDPOINT_VARIABLE, JobFiles
 from runner_platform.prove.probes import Probes
-from runner_platform.prove.workplace import ENDPOINT_VARIABLE, Workplace
+from runner_platform.prove.results import Answer, Result, Roles, result_of, roles_in, with_controls
+from runner_platform.prove.tokens import Tokens, possible_forgeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from config.settings import Settings
     from runner_platform.live_runners import LiveRunner
-    from runner_platform.prove.model import Attempt, Identity
+    from runner_platform.prove.attempts import Attempt, Identity
 
-BROKEN = "Broken"
-"""Kind of what could not even be tried."""
+BROKEN_SETUP = "Broken"
+"""Kind of failure of an attempt that could not be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watcher:
-    """How a proof speaks to the person who waits for it."""
+    """Receives the progress of a proof."""
 
     say: Callable[[str], None]
-    """Takes sentences."""
+    """Prints a line for the reader."""
     expect: Callable[[int], None]
-    """Is told how many attempts there are."""
+    """Takes the number of attempts."""
     advance: Callable[[], None]
-    """Is called for each that ended."""
+    """Called after each attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What came out."""
+    """Results of one proof."""
 
     settings: Settings
     accounts: Sequence[str]
     """Names of all accounts of the organisation."""
-    cells: Sequence[Cell]
+    results: Sequence[Result]
     runners: Mapping[str, LiveRunner] = field(default_factory=dict)
-    """What GitLab says of each class; empty where it could not be asked."""
-    gitlab: str = ""
-    """Why GitLab could not be asked."""
+    """GitLab's runner of each class; empty if GitLab did not answer."""
+    gitlab_problem: str = ""
+    """Why GitLab did not answer; empty if it did."""
     seconds: float
 
     @property
-    def wrong(self) -> list[Cell]:
-        """Cells that are not as the settings say."""
-        return [cell for cell in self.cells if not cell.ok]
+    def wrong(self) -> list[Result]:
+        """Results that differ from the settings."""
+        return [result for result in self.results if not result.ok]
 
     @property
-    def fine(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.wrong and not self.gitlab and not any(each.differences for each in self.runners.values())
+    def ok(self) -> bool:
+        """Whether everything is as the settings say, in AWS and in GitLab."""
+        differences = any(runner.differences for runner in self.runners.values())
+        return not self.wrong and not self.gitlab_problem and not differences
 
 
 def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
-    """Try every class and every stranger of a stack.
+    """Try every class and every stranger of a stack, and compare GitLab's runners with the settings.
 
     Args:
         stack: name of the stack.
-        watcher: who is told how it goes.
-        everything: every SDK by every way, instead of the quick proof.
+        watcher: receives the progress.
+        everything: every SDK in every way, instead of the quick proof.
 
     Raises:
         WrongUseError: the stack has no classes.
-        FailedError: the stack is not deployed, or cannot be reached.
+        FailedError: the stack is not deployed, or its cluster does not answer.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     settings = inspect.settings_of(stack)
-    with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(_runners, stack, watcher.say)
-        found = cells(settings, watcher, plan.Scope.of(everything=everything))
-        runners, gitlab = asked.result()
+    with ThreadPoolExecutor(1) as pool:
+        comparison = pool.submit(_compare_runners, stack, watcher.say)
+        results = attempt_all(settings, watcher, attempts.Scope.of(everything=everything))
+        runners, gitlab_problem = comparison.result()
     return Proof(
         settings=settings,
         accounts=list(load.of_foundation().accounts),
-        cells=found,
+        results=results,
         runners=runners,
-        gitlab=gitlab,
-        seconds=time.monotonic() - began,
+        gitlab_problem=gitlab_problem,
+        seconds=time.monotonic() - start,
     )
 
 
-def _runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunner], str]:
+def _compare_runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunner], str]:
+    """Return GitLab's runners by class, or the reason why GitLab did not answer."""
     try:
-        found = live_runners.of_stack(stack, lambda target: say(f"target: GitLab at {target}"))
+        runners = live_runners.of_stack(stack, lambda url: say(f"target: GitLab at {url}"))
     except FailedError as error:
         return {}, str(error)
-    return {each.runner_class: each for each in found}, ""
+    return {runner.runner_class: runner for runner in runners}, ""
 
 
-def cells(settings: Settings, watcher: Watcher, scope: plan.Scope) -> list[Cell]:
-    """Every cell of a stack, in the order in which they are planned.
+def attempt_all(settings: Settings, watcher: Watcher, scope: attempts.Scope) -> list[Result]:
+    """Make every attempt of a stack and return the results in the planned order.
 
     Raises:
-        FailedError: the stack is not deployed, or cannot be reached.
+        FailedError: the stack is not deployed, or its cluster does not answer.
     """
     clusters = _clusters(settings, watcher.say)
     classes, problems = _classes(clusters[settings.stack], settings)
     accounts = load.of_foundation().accounts
-    others = [inspect.settings_of(other) for other in clusters if other != settings.stack]
-    own = list(plan.attempts(settings, accounts, scope))
-    foreign = list(strangers.attempts(settings, accounts, others, tokens.possible_forgeries()))
-    known = judge.known_roles([*own, *foreign])
-    watcher.expect(len(own) + len(foreign))
-    bench = _Bench(clusters=clusters, classes=classes, problems=problems, known=known, watcher=watcher)
+    neighbours = [inspect.settings_of(stack) for stack in clusters if stack != settings.stack]
+    by_classes = list(attempts.of_classes(settings, accounts, scope))
+    by_strangers = list(strangers.of_stack(settings, accounts, neighbours, possible_forgeries()))
+    planned = [*by_classes, *by_strangers]
+    roles = roles_in(planned)
+    watcher.expect(len(planned))
+    processes = _Processes(clusters=clusters, classes=classes, problems=problems, roles=roles, watcher=watcher)
     if ENDPOINT_VARIABLE in os.environ:
-        found = bench.tried([*own, *foreign])
+        results = processes.run(planned)
     else:
-        found = jobs.cells(clusters[settings.stack], classes, problems, own, known, watcher.say)
-        for _ in own:
+        results = doctor_jobs.results(clusters[settings.stack], classes, problems, by_classes, roles, watcher.say)
+        for _ in by_classes:
             watcher.advance()
-        found += bench.tried(foreign)
-    order = {each.key: index for index, each in enumerate([*own, *foreign])}
-    return judge.with_controls(sorted(found, key=lambda cell: order[cell.attempt.key]))
+        results += processes.run(by_strangers)
+    order = {attempt.key: index for index, attempt in enumerate(planned)}
+    return with_controls(sorted(results, key=lambda result: order[result.attempt.key]))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bench:
-    """What attempts by processes of this machine need."""
+class _Processes:
+    """Makes attempts by processes on this machine."""
 
     clusters: Mapping[str, Cluster]
-    classes: Mapping[ClassKey, Deployed]
+    classes: Mapping[ClassKey, DeployedClass]
     problems: Mapping[ClassKey, str]
-    known: Mapping[tuple[str, str], str]
+    roles: Roles
     watcher: Watcher
 
-    def tried(self, attempts: Sequence[Attempt]) -> list[Cell]:
-        """Run attempts side by side on all cores; what cannot be laid out is broken without being tried."""
+    def run(self, planned: Sequence[Attempt]) -> list[Result]:
+        """Make attempts side by side on all cores. An attempt without files is BROKEN and not made."""
         cores = os.cpu_count() or 1
         with (
             tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as root,
-            Probes({each.sdk for each in attempts}, cores) as probes,
+            Probes({attempt.sdk for attempt in planned}, cores) as probes,
         ):
-            places = Workplace(Path(root), self.classes, tokens.Tokens(self.clusters))
-            ready, broken = self._laid_out(places, {each.identity for each in attempts})
-            found = [self._judged(each, broken[each.identity]) for each in attempts if each.identity in broken]
-            possible = [each for each in attempts if each.identity in ready]
-            answers = probes.run(possible, lambda each: places.environment(each, ready[each.identity]))
-            return found + [self._judged(attempt, answer) for attempt, answer in answers]
+            files = JobFiles(Path(root), self.classes, Tokens(self.clusters))
+            variables, failures = self._write_files(files, {attempt.identity for attempt in planned})
+            results = [
+                self._result(attempt, failures[attempt.identity]) for attempt in planned if attempt.identity in failures
+            ]
+            possible = [attempt for attempt in planned if attempt.identity in variables]
+            answers = probes.run(possible, lambda attempt: files.environment(attempt, variables[attempt.identity]))
+            return results + [self._result(attempt, answer) for attempt, answer in answers]
 
-    def _judged(self, attempt: Attempt, answer: Answer) -> Cell:
+    def _result(self, attempt: Attempt, answer: Answer) -> Result:
         self.watcher.advance()
-        return judge.judged(attempt, answer, self.known)
+        return result_of(attempt, answer, self.roles)
 
-    def _laid_out(
-        self, places: Workplace, identities: Iterable[Identity]
+    def _write_files(
+        self, files: JobFiles, identities: Iterable[Identity]
     ) -> tuple[dict[Identity, dict[str, str]], dict[Identity, Answer]]:
-        """Variables of each identity, and why the others have none."""
-        ready: dict[Identity, dict[str, str]] = {}
-        broken: dict[Identity, Answer] = {}
+        """Return the variables of each identity whose files were written, and the failures of the others."""
+        variables: dict[Identity, dict[str, str]] = {}
+        failures: dict[Identity, Answer] = {}
 
-        def lay_out(identity: Identity) -> None:
+        def write(identity: Identity) -> None:
             problem = self.problems.get((identity.stack, identity.runner_class))
             if problem is None:
                 try:
-                    ready[identity] = places.lay_out(identity)
+                    variables[identity] = files.write(identity)
                 except FailedError as error:
                     problem = str(error)
             if problem is not None:
-                broken[identity] = Answer(error=problem, kind=BROKEN)
+                failures[identity] = Answer(error=problem, kind=BROKEN_SETUP)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lay_out, identities))
-        return ready, broken
+            list(pool.map(write, identities))
+        return variables, failures
 
 
 def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Cluster]:
-    """The stack's cluster, and those of the other stacks that are deployed."""
+    """Return the stack's cluster and those of the other deployed stacks, by stack."""
     own = Cluster.of(settings)
     if own is None:
         raise FailedError(
             f"stack {settings.stack} is not deployed: account {settings.platform.account} ({settings.platform_account.id}) has "
-            f"no cluster {settings.names.cluster}; `pulumi up -s {settings.stack}` makes it"
+            f"no cluster {settings.names.cluster}; `pulumi up -s {settings.stack}` creates it"
         )
-    where = os.environ.get(ENDPOINT_VARIABLE, "AWS")
-    say(f"target: cluster {own.name} at {own.server}, STS of {where}, as profile platform-{settings.platform.account}")
-    found = {settings.stack: own}
+    say(f"target: cluster {own.name} at {own.server}")
+    say(f"target: STS of {os.environ.get(ENDPOINT_VARIABLE, 'AWS')}, profile platform-{settings.platform.account}")
+    clusters = {settings.stack: own}
     for stack in load.stacks():
         if stack != settings.stack:
             try:
-                other, why = Cluster.of(inspect.settings_of(stack)), "it is not deployed"
+                cluster, reason = Cluster.of(inspect.settings_of(stack)), "it is not deployed"
             except FailedError as error:
-                other, why = None, str(error)
-            if other is None:
-                say(f"classes of stack {stack} are not tried as strangers: {why}")
+                cluster, reason = None, str(error)
+            if cluster is None:
+                say(f"jobs of stack {stack} are not tried as strangers: {reason}")
             else:
-                found[stack] = other
-    return found
+                clusters[stack] = cluster
+    return clusters
 
 
-def _classes(cluster: Cluster, settings: Settings) -> tuple[dict[ClassKey, Deployed], dict[ClassKey, str]]:
-    """What is deployed, and what is wrong with the rest."""
-    found: dict[ClassKey, Deployed] = {}
+def _classes(cluster: Cluster, settings: Settings) -> tuple[dict[ClassKey, DeployedClass], dict[ClassKey, str]]:
+    """Return the deployed classes, and the problems of the others."""
+    classes: dict[ClassKey, DeployedClass] = {}
     problems: dict[ClassKey, str] = {}
     for name in settings.runners:
         try:
-            found[settings.stack, name] = deployed.of_class(cluster, name, settings.organization.region)
+            classes[settings.stack, name] = deployed.read_class(cluster, name, settings.organization.region)
         except ClassProblemError as error:
             problems[settings.stack, name] = str(error)
-    return found, problems
+    return classes, problems

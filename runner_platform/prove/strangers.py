@@ -1,8 +1,8 @@
-"""Which strangers try to get in, by one SDK, and by what each must be refused.
+"""Attempts by strangers: callers that must be refused. They use one SDK.
 
-Each changes one thing about an attempt that comes through (its control): the service account, the token, or the role that is asked for.
-A class's own config has no profile for accounts that it may not enter, which proves nothing about AWS; so jobs bring such profiles of
-their own here.
+Each attempt differs in one thing from an attempt that succeeds (its control): the service account, the token, or the requested role. A
+class's own config has no profile for an account that the class may not enter, and a missing profile proves nothing about AWS. So these jobs
+bring profiles of their own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,20 @@ from config.names import (
     namespace_manager,
     role_arn,
 )
-from runner_platform.prove.model import REFUSED, TOKEN_FILE, Attempt, Forgery, Identity, Key, Sdk, Token, Way
-from runner_platform.prove.plan import BASE_PROFILE, DEFAULT_PROFILE, job_account
+from runner_platform.prove.attempts import (
+    BASE_PROFILE,
+    DEFAULT_PROFILE,
+    REFUSED,
+    TOKEN_FILE,
+    Attempt,
+    AttemptKey,
+    Forgery,
+    Identity,
+    Sdk,
+    Token,
+    Way,
+    job_account,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,53 +48,53 @@ DENIED = frozenset({"AccessDenied"})
 INVALID = frozenset({"InvalidIdentityToken"})
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 OWN_ROLE = "own"
-"""Profile that a stranger brings for the role that it really has."""
+"""Profile of a stranger for the role that it really has."""
 
 
-def attempts(
+def of_stack(
     settings: Settings,
     accounts: Mapping[str, Account],
-    others: Sequence[Settings],
+    neighbours: Sequence[Settings],
     forgeries: Iterable[Forgery] = tuple(Forgery),
 ) -> Iterator[Attempt]:
-    """All strangers of a stack.
+    """Plan the attempts of all strangers of a stack.
 
     Args:
         settings: settings of the stack.
         accounts: all accounts of the organisation.
-        others: the other stacks that are deployed beside it.
-        forgeries: tokens that can be forged here.
+        neighbours: settings of the other deployed stacks.
+        forgeries: forgeries that are possible on this machine.
     """
     for runner_class in settings.runners:
         yield from _grouped("service accounts beside the job's", _accounts_beside(settings, runner_class))
         yield from _grouped("managers in their own roles", _manager(settings, runner_class))
-        yield from _grouped("jobs with another class's config", _other_classes(settings, runner_class))
-        yield from _grouped("jobs that ask for roles of others", _roles_of_others(settings, runner_class))
-    for other in others:
-        yield from _grouped(f"jobs of stack {other.stack}", _other_stack(settings, other))
-    for runner_class in _one_of_each_level(settings):
+        yield from _grouped("jobs with another class's config", _jobs_of_other_classes(settings, runner_class))
+        yield from _grouped("jobs that ask for roles of others", _roles_of_other_classes(settings, runner_class))
+    for neighbour in neighbours:
+        yield from _grouped(f"jobs of stack {neighbour.stack}", _jobs_of_neighbour(settings, neighbour))
+    for runner_class in _first_class_of_each_level(settings):
         group = "jobs that ask for the node's, deployer's or reader's role"
         yield from _grouped(group, _platform_roles(settings, runner_class, accounts))
-    yield from _grouped("wrong tokens", _forged(settings, forgeries))
+    yield from _grouped("wrong tokens", _forged_tokens(settings, forgeries))
 
 
-def _grouped(group: str, found: Iterable[Attempt]) -> Iterator[Attempt]:
-    return (replace(each, group=group) for each in found)
+def _grouped(group: str, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
+    return (replace(attempt, group=group) for attempt in attempts)
 
 
-def _forged(settings: Settings, forgeries: Iterable[Forgery]) -> Iterator[Attempt]:
-    """The first class's own token, made wrong."""
+def _forged_tokens(settings: Settings, forgeries: Iterable[Forgery]) -> Iterator[Attempt]:
+    """Forge the first class's own token."""
     first = next(iter(settings.runners))
     for forgery in forgeries:
         token = Token(
             stack=settings.stack, namespace=namespace_jobs(first), account=JOB_SERVICE_ACCOUNT, forgery=forgery
         )
-        reasons = EXPIRED if forgery is Forgery.EXPIRED else INVALID
-        yield _refused(settings, first, f"{job_account(first)}, token {forgery.value}", token=token, reasons=reasons)
+        kinds = EXPIRED if forgery is Forgery.EXPIRED else INVALID
+        yield _refused(settings, first, f"{job_account(first)}, token {forgery.value}", token=token, kinds=kinds)
 
 
 def _accounts_beside(settings: Settings, runner_class: str) -> Iterator[Attempt]:
-    """Default accounts of both namespaces, and the manager, with the class's config."""
+    """Use the class's config as the manager, and as the default accounts of both namespaces."""
     jobs, manager = namespace_jobs(runner_class), namespace_manager(runner_class)
     for namespace, account in ((jobs, "default"), (manager, "default"), (manager, MANAGER_SERVICE_ACCOUNT)):
         token = Token(stack=settings.stack, namespace=namespace, account=account)
@@ -90,134 +102,137 @@ def _accounts_beside(settings: Settings, runner_class: str) -> Iterator[Attempt]
 
 
 def _manager(settings: Settings, runner_class: str) -> Iterator[Attempt]:
-    """A manager in its own role, on to the delegated roles of its class."""
+    """Chain from a manager's own role to the delegated roles of its class."""
     names = settings.names
-    own = names.role_arn(settings.platform_account.id, names.manager_role(runner_class))
+    manager_role = names.role_arn(settings.platform_account.id, names.manager_role(runner_class))
     level = settings.runners[runner_class].level
-    wanted = {
+    roles = {
         f"{name}/{names.delegated_role(level)}": names.role_arn(account.id, names.delegated_role(level))
         for name, account in settings.accounts_of(runner_class).items()
     }
     token = Token(stack=settings.stack, namespace=namespace_manager(runner_class), account=MANAGER_SERVICE_ACCOUNT)
-    who = f"{token.namespace}/{token.account}, in its own role"
-    yield from _in_own_role(settings, runner_class, who, own, wanted, token)
+    caller = f"{token.namespace}/{token.account}, in its own role"
+    yield from _from_own_role(settings, runner_class, caller, manager_role, roles, token)
 
 
-def _other_classes(settings: Settings, runner_class: str) -> Iterator[Attempt]:
-    """Jobs of every other class with this class's config."""
-    for other in settings.runners:
-        if other != runner_class:
-            token = Token(stack=settings.stack, namespace=namespace_jobs(other), account=JOB_SERVICE_ACCOUNT)
-            yield _refused(
-                settings, runner_class, f"{job_account(other)} with the config of {runner_class}", token=token
-            )
+def _jobs_of_other_classes(settings: Settings, runner_class: str) -> Iterator[Attempt]:
+    """Use this class's config as jobs of every other class."""
+    for name in settings.runners:
+        if name != runner_class:
+            token = Token(stack=settings.stack, namespace=namespace_jobs(name), account=JOB_SERVICE_ACCOUNT)
+            caller = f"{job_account(name)} with the config of {runner_class}"
+            yield _refused(settings, runner_class, caller, token=token)
 
 
-def _roles_of_others(settings: Settings, runner_class: str) -> Iterator[Attempt]:
-    """A job that writes profiles of its own: every delegated role of the stack that its class must not have."""
-    own = settings.runners[runner_class].level
-    reachable = settings.accounts_of(runner_class)
-    wanted = {
+def _roles_of_other_classes(settings: Settings, runner_class: str) -> Iterator[Attempt]:
+    """Ask, as a job of this class, for every delegated role of the stack that the class must not have."""
+    own_level = settings.runners[runner_class].level
+    own_accounts = settings.accounts_of(runner_class)
+    roles = {
         f"{name}/{settings.names.delegated_role(level)}": settings.names.role_arn(
             settings.accounts[name].id, settings.names.delegated_role(level)
         )
         for name, level in settings.roles_needed()
-        if level is not own or name not in reachable
+        if level is not own_level or name not in own_accounts
     }
-    yield from _with_own_profiles(settings, runner_class, wanted)
+    yield from _with_added_profiles(settings, runner_class, roles)
 
 
 def _platform_roles(settings: Settings, runner_class: str, accounts: Mapping[str, Account]) -> Iterator[Attempt]:
-    """From a runner: the node role, and the platform's deployer and reader of every account, chained and by the token itself."""
-    partition, home = settings.organization.partition, settings.platform_account.id
-    wanted = {"node": settings.names.role_arn(home, settings.names.node_role())}
+    """Ask for the node role and every account's deployer and reader, chained from the job's role and with the token itself."""
+    partition, platform_account = settings.organization.partition, settings.platform_account.id
+    roles = {"node": settings.names.role_arn(platform_account, settings.names.node_role())}
     for name, account in accounts.items():
         for role in (DEPLOYER_ROLE, READER_ROLE):
-            wanted[f"{name}/{role}"] = role_arn(partition, account.id, PLATFORM_ROLE_PATH, role)
-    yield from _with_own_profiles(settings, runner_class, wanted)
-    for profile, arn in wanted.items():
-        # Only the platform's account knows the cluster's issuer; elsewhere the token itself is foreign.
-        reasons = DENIED if arn.split(":")[4] == home else INVALID
+            roles[f"{name}/{role}"] = role_arn(partition, account.id, PLATFORM_ROLE_PATH, role)
+    yield from _with_added_profiles(settings, runner_class, roles)
+    for profile, arn in roles.items():
+        # Only the platform's account knows the cluster's issuer; to any other account the token is invalid.
+        kinds = DENIED if arn.split(":")[4] == platform_account else INVALID
         text = _section(settings, profile, arn, "web_identity_token_file", TOKEN_FILE)
-        who = f"{job_account(runner_class)}, by its token"
-        yield _refused(settings, runner_class, who, profile=profile, profiles=text, reasons=reasons)
+        caller = f"{job_account(runner_class)}, by its token"
+        yield _refused(settings, runner_class, caller, profile=profile, profiles=text, kinds=kinds)
 
 
-def _other_stack(settings: Settings, other: Settings) -> Iterator[Attempt]:
-    """Jobs of another stack: with this stack's config, and in their own roles on to this stack's delegated roles."""
+def _jobs_of_neighbour(settings: Settings, neighbour: Settings) -> Iterator[Attempt]:
+    """As jobs of another stack: use this stack's config, and chain from their own roles to this stack's delegated roles."""
     first = next(iter(settings.runners))
     names = settings.names
-    wanted = {
+    roles = {
         f"{name}/{names.delegated_role(level)}": names.role_arn(settings.accounts[name].id, names.delegated_role(level))
         for name, level in settings.roles_needed()
     }
-    for runner_class in other.runners:
-        like = runner_class if runner_class in settings.runners else first
-        token = Token(stack=other.stack, namespace=namespace_jobs(runner_class), account=JOB_SERVICE_ACCOUNT)
-        who = f"{other.stack}: {job_account(runner_class)}"
-        yield _refused(settings, like, f"{who} with the config of {like}", token=token)
-        own = other.names.role_arn(other.platform_account.id, other.names.job_role(runner_class))
-        yield from _in_own_role(settings, like, f"{who}, in its own role", own, wanted, token)
+    for name in neighbour.runners:
+        runner_class = name if name in settings.runners else first
+        token = Token(stack=neighbour.stack, namespace=namespace_jobs(name), account=JOB_SERVICE_ACCOUNT)
+        caller = f"{neighbour.stack}: {job_account(name)}"
+        yield _refused(settings, runner_class, f"{caller} with the config of {runner_class}", token=token)
+        own_role = neighbour.names.role_arn(neighbour.platform_account.id, neighbour.names.job_role(name))
+        yield from _from_own_role(settings, runner_class, f"{caller}, in its own role", own_role, roles, token)
 
 
-def _in_own_role(
-    settings: Settings, runner_class: str, who: str, own: str, wanted: Mapping[str, str], token: Token
+def _from_own_role(
+    settings: Settings, runner_class: str, caller: str, own_role: str, roles: Mapping[str, str], token: Token
 ) -> Iterator[Attempt]:
-    """A stranger that really has a role, which is the control, and goes on from there."""
-    text = _section(settings, OWN_ROLE, own, "web_identity_token_file", TOKEN_FILE)
-    text += "".join(_section(settings, profile, arn, "source_profile", OWN_ROLE) for profile, arn in wanted.items())
+    """Take the stranger's own role, which is the control, and ask for other roles from there."""
+    text = _section(settings, OWN_ROLE, own_role, "web_identity_token_file", TOKEN_FILE)
+    text += "".join(_section(settings, profile, arn, "source_profile", OWN_ROLE) for profile, arn in roles.items())
     identity = Identity(stack=settings.stack, runner_class=runner_class, token=token, profiles=text)
     control = Attempt(
         runner_class=None,
-        service_account=who,
+        caller=caller,
         identity=identity,
         profile=OWN_ROLE,
         sdk=SDK,
         way=Way.NAMED,
-        expected=own,
+        expected=own_role,
     )
     yield control
-    for profile in wanted:
-        yield _stranger(identity, who, profile, DENIED, control.key)
+    for profile in roles:
+        yield _stranger(identity, caller, profile, DENIED, control.key)
 
 
-def _with_own_profiles(settings: Settings, runner_class: str, wanted: Mapping[str, str]) -> Iterator[Attempt]:
-    text = "".join(_section(settings, profile, arn, "source_profile", BASE_PROFILE) for profile, arn in wanted.items())
+def _with_added_profiles(settings: Settings, runner_class: str, roles: Mapping[str, str]) -> Iterator[Attempt]:
+    """Ask for roles as a job that appends profiles to its config."""
+    text = "".join(_section(settings, profile, arn, "source_profile", BASE_PROFILE) for profile, arn in roles.items())
     identity = Identity(stack=settings.stack, runner_class=runner_class, profiles=text)
-    who = f"{job_account(runner_class)} with a profile of its own"
-    for profile in wanted:
-        yield _stranger(identity, who, profile, DENIED, _own_cell(runner_class))
+    caller = f"{job_account(runner_class)} with a profile of its own"
+    for profile in roles:
+        yield _stranger(identity, caller, profile, DENIED, _job_key(runner_class))
 
 
 def _refused(
     settings: Settings,
     runner_class: str,
-    who: str,
+    caller: str,
     *,
     token: Token | None = None,
     profile: str = DEFAULT_PROFILE,
     profiles: str = "",
-    reasons: frozenset[str] = DENIED,
+    kinds: frozenset[str] = DENIED,
 ) -> Attempt:
     identity = Identity(stack=settings.stack, runner_class=runner_class, token=token, profiles=profiles)
-    return _stranger(identity, who, profile, reasons, _own_cell(runner_class))
+    return _stranger(identity, caller, profile, kinds, _job_key(runner_class))
 
 
-def _stranger(identity: Identity, who: str, profile: str, reasons: frozenset[str], control: Key) -> Attempt:
+def _stranger(
+    identity: Identity, caller: str, profile: str, refusal_kinds: frozenset[str], control: AttemptKey
+) -> Attempt:
     return Attempt(
         runner_class=None,
-        service_account=who,
+        caller=caller,
         identity=identity,
         profile=profile,
         sdk=SDK,
         way=Way.DEFAULT if profile == DEFAULT_PROFILE else Way.NAMED,
         expected=REFUSED,
-        reasons=reasons,
+        refusal_kinds=refusal_kinds,
         control=control,
     )
 
 
-def _own_cell(runner_class: str) -> Key:
+def _job_key(runner_class: str) -> AttemptKey:
+    """Key of the attempt of a regular job of a class."""
     return (job_account(runner_class), DEFAULT_PROFILE, SDK, Way.DEFAULT)
 
 
@@ -226,6 +241,6 @@ def _section(settings: Settings, profile: str, arn: str, source: str, value: str
     return "\n" + aws_config_text({f"profile {profile}": {**keys, "sts_regional_endpoints": "regional"}})
 
 
-def _one_of_each_level(settings: Settings) -> list[str]:
-    found = (next((name for name, its in settings.runners.items() if its.level is level), None) for level in Level)
-    return [name for name in found if name is not None]
+def _first_class_of_each_level(settings: Settings) -> list[str]:
+    classes = {level: [name for name, runner in settings.runners.items() if runner.level is level] for level in Level}
+    return [names[0] for names in classes.values() if names]

@@ -1,7 +1,7 @@
-"""Tokens of service accounts: real ones from the cluster's TokenRequest API, and forged ones made of them.
+"""Tokens of service accounts: real ones from the cluster's TokenRequest API, and forgeries of them.
 
-An expired token needs the cluster's own signing key, since the API server signs none that ends within ten minutes; only the sandbox has
-that key to give (`RUNNER_PLATFORM_SIGNING_KEYS`). Tokens are kept in memory and in the attempts' own files, and are never shown.
+An expired token needs the cluster's own signing key, because the API server signs no token for less than ten minutes. Only the sandbox
+gives that key away (`RUNNER_PLATFORM_SIGNING_KEYS`). Tokens stay in memory and in the files of attempts, and are never printed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from runner_platform.errors import FailedError
-from runner_platform.prove.model import Forgery
+from runner_platform.prove.attempts import Forgery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner_platform.kube.client import Cluster
+    from runner_platform.prove.attempts import Token
     from runner_platform.prove.deployed import TokenFile
-    from runner_platform.prove.model import Token
 
 OTHER_AUDIENCE = "https://kubernetes.default.svc"
 HOUR = 3600
@@ -34,15 +34,15 @@ NEED_THE_CLUSTERS_KEY = frozenset({Forgery.EXPIRED, Forgery.NOT_YET_VALID})
 
 
 def possible_forgeries() -> tuple[Forgery, ...]:
-    """Those that can be made here."""
-    return tuple(each for each in Forgery if KEY_VARIABLE in os.environ or each not in NEED_THE_CLUSTERS_KEY)
+    """Return the forgeries that this machine can make."""
+    return tuple(forgery for forgery in Forgery if KEY_VARIABLE in os.environ or forgery not in NEED_THE_CLUSTERS_KEY)
 
 
 class Tokens:
-    """Gets tokens, each once.
+    """Requests every token once.
 
     Args:
-        clusters: By stack.
+        clusters: clusters by stack.
     """
 
     def __init__(self, clusters: Mapping[str, Cluster]) -> None:
@@ -50,15 +50,15 @@ class Tokens:
         self._requested = lru_cache(maxsize=None)(self._request)
 
     def get(self, token: Token, file: TokenFile) -> str:
-        """A token as a file of that kind would hold it.
+        """Return a token with the audience and lifetime of a projected file.
 
         Raises:
-            FailedError: the cluster gives none.
+            FailedError: the cluster issues no token.
         """
         if token.forgery is Forgery.OTHER_AUDIENCE:
             return self._requested(token.stack, token.namespace, token.account, OTHER_AUDIENCE, file.seconds)
         real = self._requested(token.stack, token.namespace, token.account, file.audience, file.seconds)
-        return real if token.forgery is None else self._forged(real, token.forgery)
+        return real if token.forgery is None else self._forge(real, token.forgery)
 
     @cached_property
     def _foreign_key(self) -> rsa.RSAPrivateKey:
@@ -73,7 +73,7 @@ class Tokens:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         return str(self._clusters[stack].post(path, body)["status"]["token"])
 
-    def _forged(self, real: str, forgery: Forgery) -> str:
+    def _forge(self, real: str, forgery: Forgery) -> str:
         header, claims = (_decoded(part) for part in real.split(".")[:2])
         now = int(time.time())
         if forgery is Forgery.UNSIGNED:
@@ -84,8 +84,8 @@ class Tokens:
         elif forgery is Forgery.NOT_YET_VALID:
             claims |= {"iat": now + HOUR, "nbf": now + HOUR, "exp": now + 2 * HOUR}
         elif forgery is Forgery.OTHER_CLUSTER:
-            server, _, own = claims["iss"].rpartition("/")
-            claims["iss"] = f"{server}/{own[::-1]}"
+            server, _, cluster_id = claims["iss"].rpartition("/")
+            claims["iss"] = f"{server}/{cluster_id[::-1]}"
         return _signed(header, claims, key)
 
 
@@ -100,9 +100,13 @@ def _signing_key(issuer: str) -> rsa.RSAPrivateKey:
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except (OSError, ValueError) as error:
-        raise FailedError(f"the signing key of {issuer} cannot be read from {file}: {error}") from None
+        raise FailedError(
+            f"cannot read the signing key of {issuer} from {file}: {error}. Unset {KEY_VARIABLE} to prove without expired tokens"
+        ) from None
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise FailedError(f"{file} is not an RSA key, and the cluster signs with one")
+        raise FailedError(
+            f"{file} is not an RSA key, but the cluster signs with RSA; is {KEY_VARIABLE} that of this sandbox?"
+        )
     return key
 
 

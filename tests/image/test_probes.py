@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from config import load
-from runner_platform.prove.model import Answer, Attempt, Identity, Sdk, Way
+from runner_platform.prove.attempts import Attempt, Identity, Sdk, Way
 from runner_platform.prove.probes import Probes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from runner_platform.prove.results import Answer
 
 PROBES = load.ROOT / "image" / "probes"
 CLI = PROBES / "cli" / "probe.py"
 DENIED = "An error occurred (AccessDenied) when calling the AssumeRole operation: no identity-based policy allows it"
 ATTEMPT = Attempt(
     runner_class=None,
-    service_account="",
+    caller="",
     identity=Identity(stack="prod", runner_class="small"),
     profile="nope",
     sdk=Sdk.BOTO3,

@@ -1,7 +1,7 @@
-"""Why job pods do not use EKS's webhook: the same profiles beside its two variables, and which SDKs then are somebody else.
+"""Why job pods do not use EKS's identity webhook: beside its variables, some SDKs silently ignore the profile.
 
-Everything here that says `POD` is a job that asked for a profile and silently got the pod's own role. Measured before as
-`AWS_PROFILE` under IRSA: aws/aws-cli#8883, aws/aws-sdk-go-v2#2794. If a newer SDK mends one, its line fails, and may be changed.
+`POD` marks a job that asked for a profile and silently got the pod's own role. Known as `AWS_PROFILE` under IRSA: aws/aws-cli#8883,
+aws/aws-sdk-go-v2#2794. If a newer SDK fixes a case, its line fails here and may be changed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import pytest
 
 from components.documents import profiles
 from config import load
-from runner_platform.prove.model import Sdk, Way
+from runner_platform.prove.attempts import Sdk, Way
 from tests.support import proving
-from tests.support.proving import Asked
+from tests.support.proving import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runner_platform.prove.model import Answer
+    from runner_platform.prove.results import Answer
     from tests.support.live import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
 
-class Is(Enum):
-    """Who a job turns out to be."""
+class Identity(Enum):
+    """The identity that a job gets."""
 
     DEV = "the delegated role of account dev, as asked"
     POD = "the pod's own role, silently"
@@ -54,36 +54,36 @@ FILES = {
     "from container": {"profile dev": {**DEV, "credential_source": "EcsContainer"}},
     "misspelt": {"profile dve": {**DEV, "source_profile": "base"}},
 }
-"""Profile files that somebody might write beside the webhook's variables."""
-ALL_RIGHT = dict.fromkeys(proving.WAYS, Is.DEV)
-ALL_FAIL = dict.fromkeys(proving.WAYS, Is.NOBODY)
-JAVASCRIPT_FALLS_THROUGH = {(Sdk.JAVASCRIPT, Way.NAMED): Is.POD, (Sdk.JAVASCRIPT, Way.ENV): Is.POD}
+"""Config files that somebody might combine with the webhook's variables."""
+ALL_RIGHT = dict.fromkeys(proving.WAYS, Identity.DEV)
+ALL_FAIL = dict.fromkeys(proving.WAYS, Identity.NOBODY)
+JAVASCRIPT_FALLS_THROUGH = {(Sdk.JAVASCRIPT, Way.NAMED): Identity.POD, (Sdk.JAVASCRIPT, Way.ENV): Identity.POD}
 MEASURED = {
-    "chained": {**ALL_RIGHT, (Sdk.GO, Way.ENV): Is.POD},
+    "chained": {**ALL_RIGHT, (Sdk.GO, Way.ENV): Identity.POD},
     "direct": {
-        # The target account does not know the cluster's issuer, so whoever follows the profile is refused.
+        # The target account does not know the cluster's issuer, so SDKs that follow the profile are refused.
         **ALL_FAIL,
-        (Sdk.BOTO3, Way.ENV): Is.POD,
-        (Sdk.CLI, Way.ENV): Is.POD,
-        (Sdk.GO, Way.ENV): Is.POD,
+        (Sdk.BOTO3, Way.ENV): Identity.POD,
+        (Sdk.CLI, Way.ENV): Identity.POD,
+        (Sdk.GO, Way.ENV): Identity.POD,
     },
     "source without role": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH},
     "empty source": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH},
-    "from environment": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH, (Sdk.GO, Way.ENV): Is.POD},
-    "from container": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH, (Sdk.GO, Way.ENV): Is.POD},
+    "from environment": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH, (Sdk.GO, Way.ENV): Identity.POD},
+    "from container": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH, (Sdk.GO, Way.ENV): Identity.POD},
     "misspelt": {**ALL_FAIL, **JAVASCRIPT_FALLS_THROUGH},
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _surroundings(sandbox: Sandbox) -> Iterator[None]:
-    with proving.as_after_sandbox_env(sandbox):
+def _environment(sandbox: Sandbox) -> Iterator[None]:
+    with proving.sandbox_environment(sandbox):
         yield
 
 
 @pytest.fixture
 def job(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """What every job has: its token in a file, and where AWS is."""
+    """Write a job's token and return the variables of every job."""
     (tmp_path / "token").write_text(proving.job_token("dev", "small"))
     endpoint = sandbox.variables["RUNNER_PLATFORM_JOB_ENDPOINT"]
     return {
@@ -94,7 +94,7 @@ def job(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
 
 
 def webhook(folder: Path) -> dict[str, str]:
-    """The variables that EKS's webhook adds."""
+    """Return the variables that EKS's webhook adds."""
     return {
         "AWS_ROLE_ARN": POD_ROLE,
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token"),
@@ -104,32 +104,30 @@ def webhook(folder: Path) -> dict[str, str]:
     }
 
 
-def who(answer: Answer) -> Is:
+def identity_of(answer: Answer) -> Identity:
     if not answer.arn:
-        assert answer.kind not in {"Crashed", "Unreachable"}, f"a broken set-up, not an SDK's decision: {answer}"
-        return Is.NOBODY
-    return Is.DEV if f":{SETTINGS.accounts['dev'].id}:" in answer.arn else Is.POD
+        assert answer.kind not in {"Crashed", "Unreachable"}, f"the set-up is broken: {answer}"
+        return Identity.NOBODY
+    return Identity.DEV if f":{SETTINGS.accounts['dev'].id}:" in answer.arn else Identity.POD
 
 
-def asked(profile: str) -> list[Asked]:
-    return [Asked(profile, sdk, way) for sdk, way in proving.WAYS]
+def questions_about(profile: str) -> list[Question]:
+    return [Question(profile, sdk, way) for sdk, way in proving.WAYS]
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_beside_the_webhook_s_variables_some_sdks_are_silently_somebody_else(
-    kind: str, job: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("case", FILES)
+def test_beside_the_webhook_s_variables_some_sdks_silently_ignore_the_profile(
+    case: str, job: dict[str, str], tmp_path: Path
 ) -> None:
-    text = profiles.aws_config_text(FILES[kind]).replace("{token}", str(tmp_path / "token"))
+    text = profiles.rendered(FILES[case]).replace("{token}", str(tmp_path / "token"))
     (tmp_path / "config").write_text(text)
-    found = proving.answers(asked("dev"), {**job, **webhook(tmp_path)}, tmp_path / "homes")
-    assert {(each.sdk, each.way): who(answer) for each, answer in found.items()} == MEASURED[kind]
+    answers = proving.answers(questions_about("dev"), {**job, **webhook(tmp_path)}, tmp_path / "homes")
+    assert {(question.sdk, question.way): identity_of(answer) for question, answer in answers.items()} == MEASURED[case]
 
 
-def test_without_them_every_sdk_is_who_the_profile_says_and_a_misspelt_one_is_nobody(
-    job: dict[str, str], tmp_path: Path
-) -> None:
+def test_without_the_webhook_every_sdk_follows_the_profile_or_fails(job: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "config").write_text(profiles.class_profiles(SETTINGS, "small", token_file=str(tmp_path / "token")))
-    questions = [*asked("dev"), *asked("dve")]
-    found = proving.answers(questions, {**job, "AWS_SDK_LOAD_CONFIG": "1"}, tmp_path / "homes")
-    expected = {each: Is.DEV if each.profile == "dev" else Is.NOBODY for each in questions}
-    assert {each: who(answer) for each, answer in found.items()} == expected
+    questions = [*questions_about("dev"), *questions_about("dve")]
+    answers = proving.answers(questions, {**job, "AWS_SDK_LOAD_CONFIG": "1"}, tmp_path / "homes")
+    expected = {question: Identity.DEV if question.profile == "dev" else Identity.NOBODY for question in questions}
+    assert {question: identity_of(answer) for question, answer in answers.items()} == expected

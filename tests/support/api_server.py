@@ -1,4 +1,4 @@
-"""An API server in memory: the objects of a class as the program makes them, and answers that a test puts in the way."""
+"""Stand-in for an API server: the objects of a stack's classes in memory, plus answers that a test adds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF"
 
 
-class FakeApiServer(Cluster):
-    """Answers from a dictionary by path; remembers what it was asked."""
+class ApiServerStandIn(Cluster):
+    """Answers from a dictionary by path and records the requests."""
 
     def __init__(self, stack: str = "prod") -> None:
-        super().__init__("fake", "https://127.0.0.1:1", None, dict)
+        super().__init__("stand-in", "https://127.0.0.1:1", None, dict)
         self.objects: dict[str, Any] = {}
         self.sent: list[tuple[str, str, Any]] = []
         settings = load.of_stack(stack)
         for name in settings.runners:
-            jobs, manager = (f"/api/v1/namespaces/{each}" for each in (namespace_jobs(name), namespace_manager(name)))
+            jobs = f"/api/v1/namespaces/{namespace_jobs(name)}"
+            manager = f"/api/v1/namespaces/{namespace_manager(name)}"
             self.objects |= {
                 f"{manager}/configmaps/{helm_release(name)}": {
                     "data": {"config.template.toml": config_toml(settings, name)}
@@ -41,14 +42,14 @@ class FakeApiServer(Cluster):
         if path.endswith("/token"):
             assert body is not None
             return json.dumps({"status": {"token": token(path, body["spec"])}})
-        found = self.objects.get(path.partition("?")[0])
-        if found is None:
-            raise ApiRefusalError(f"cluster fake: {path} not found", 404)
-        return found if isinstance(found, str) else json.dumps(found)
+        answer = self.objects.get(path.partition("?")[0])
+        if answer is None:
+            raise ApiRefusalError(f"cluster stand-in: {path} not found", 404)
+        return answer if isinstance(answer, str) else json.dumps(answer)
 
 
 def token(path: str, spec: Mapping[str, Any]) -> str:
-    """A token whose claims say who it is for; its signature is none."""
+    """Return a token with the right claims and no valid signature."""
     _, _, _, _, namespace, _, account, _ = path.split("/")
     claims = {"iss": ISSUER, "sub": f"system:serviceaccount:{namespace}:{account}", "aud": spec["audiences"]}
     return f"{encoded({'alg': 'RS256', 'kid': 'k'})}.{encoded(claims)}.c2lnbmF0dXJl"

@@ -1,6 +1,6 @@
-"""Job pods as the runner makes them from a class's configuration, and a job's files with a real token.
+"""Job pods of a class's configuration, and a job's files with a real token.
 
-The runner itself cannot run here; what it would do with the rendered `config.toml` is `runner_platform.prove.runner_pod`.
+The runner itself cannot run in the sandbox; `runner_platform.prove.job_pod` does its part with the rendered `config.toml`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import yaml
 
 from components.documents.job_identity import pod_patch
 from config.names import namespace_jobs
-from runner_platform.prove import runner_pod
+from runner_platform.prove.job_pod import job_pod as unchanged_job_pod
+from runner_platform.prove.job_pod import runner_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,21 +24,21 @@ AUDIENCE = "sts.amazonaws.com"
 
 
 def configuration(values_yaml: str) -> dict[str, Any]:
-    """The `[[runners]]` section of rendered Helm values."""
-    return runner_pod.runner_section(yaml.safe_load(values_yaml)["runners"]["config"])
+    """Return the `[[runners]]` section of rendered Helm values."""
+    return runner_section(yaml.safe_load(values_yaml)["runners"]["config"])
 
 
 def job_pod(runner: Mapping[str, Any], name: str, **build: Any) -> dict[str, Any]:
-    """A job pod of this configuration; `build` replaces keys of the build container, as a job might try."""
-    pod = runner_pod.job_pod(runner, name)
+    """Return a job pod of a `[[runners]]` section; `build` replaces keys of container `build`, as a job might try."""
+    pod = unchanged_job_pod(runner, name)
     pod["spec"]["containers"][0] |= build
     return pod
 
 
 def write_identity(client: KubeClient, runner_class: str, folder: Path, *, account: str = "job") -> dict[str, str]:
-    """Lay out what the projected volume holds, with a real token; returns the build container's variables.
+    """Write the files of the projected volume with a real token, and return the variables of container `build`.
 
-    The mount path in the class's AWS config is replaced by `folder`, which is all that differs from the pod.
+    Nothing differs from the pod except that `folder` replaces the mount path in the class's AWS config.
     """
     namespace = namespace_jobs(runner_class)
     request = {
@@ -51,4 +52,4 @@ def write_identity(client: KubeClient, runner_class: str, folder: Path, *, accou
     container = pod_patch()["containers"][0]
     mount = container["volumeMounts"][0]["mountPath"]
     (folder / "config").write_text(config.replace(mount, str(folder)))
-    return {each["name"]: each["value"].replace(mount, str(folder)) for each in container["env"]}
+    return {variable["name"]: variable["value"].replace(mount, str(folder)) for variable in container["env"]}
