@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the image's bill of materials, read from what is installed: Debian's packages, Python's, and the modules of each Go program.
+"""Write the image's bill of materials: Debian packages, Python packages, and the modules of each Go program.
 
-CycloneDX 1.6, JSON. Runs in the image's last build step with nothing but the standard library; same image, same bytes: no time, no
-serial number. Leaves out what has no name of its own (scripts of this project). Source: https://cyclonedx.org/docs/1.6/json/
+The format is CycloneDX 1.6 in JSON, without time and serial number, so that the same image gives the same bytes. The program runs in the
+last build step with the standard library alone. It leaves out the scripts of this project. Source: https://cyclonedx.org/docs/1.6/json/
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _GO_MAGIC = b"\xff Go buildinf:"
 _GO_STRINGS = 32
-"""Offset of the version and module strings behind the magic (debug/buildinfo in Go's standard library, since 1.18)."""
+"""Offset of the version and module strings after the magic (debug/buildinfo in Go's standard library, since 1.18)."""
 _GO_SENTINEL = 16
 """Bytes before and after the module text."""
 _ELF = b"\x7fELF"
@@ -30,14 +30,14 @@ _ELF = b"\x7fELF"
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """Something installed, as a package URL names it."""
+    """An installed package with its package URL."""
 
     purl: str
     name: str
     version: str
 
     def component(self) -> dict[str, str]:
-        """The entry in the bill."""
+        """Return the entry in the bill."""
         return {
             "type": "library",
             "bom-ref": self.purl,
@@ -48,27 +48,27 @@ class Package:
 
 
 def debian_packages() -> Iterator[Package]:
-    """What dpkg has installed."""
+    """Yield the packages that dpkg has installed."""
     fields = "${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n"
-    done = subprocess.run(
+    process = subprocess.run(
         ["dpkg-query", "--show", f"--showformat={fields}"], capture_output=True, text=True, check=True
     )
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         name, version, architecture, status = line.split("\t")
         if status == "installed":
             yield Package(f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={architecture}", name, version)
 
 
 def python_packages(environment: Path) -> Iterator[Package]:
-    """What an environment's site-packages hold."""
+    """Yield the packages in an environment's site-packages."""
     folders = [str(folder) for folder in environment.glob("lib/python*/site-packages")]
-    for each in distributions(path=folders):
-        name = each.metadata["Name"].lower().replace("_", "-")
-        yield Package(f"pkg:pypi/{quote(name)}@{quote(each.version, safe='')}", name, each.version)
+    for distribution in distributions(path=folders):
+        name, version = distribution.metadata["Name"].lower().replace("_", "-"), distribution.version
+        yield Package(f"pkg:pypi/{quote(name)}@{quote(version, safe='')}", name, version)
 
 
 def go_packages(folders: Sequence[Path]) -> Iterator[Package]:
-    """Modules that Go programs below the folders were made of, as the compiler wrote them into each."""
+    """Yield the modules of all Go programs below the folders, as the compiler recorded them."""
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             if file.is_file() and not file.is_symlink():
@@ -76,7 +76,7 @@ def go_packages(folders: Sequence[Path]) -> Iterator[Package]:
 
 
 def build_information(file: Path) -> str:
-    """The module text of a Go program; empty for any other file."""
+    """Return the module text of a Go program; empty for any other file."""
     with file.open("rb") as stream:
         if stream.read(len(_ELF)) != _ELF:
             return ""
@@ -90,7 +90,7 @@ def build_information(file: Path) -> str:
 
 
 def _string(data: mmap.mmap, position: int) -> tuple[bytes, int]:
-    """A string behind its length as a varint, and where the next begins."""
+    """Read a string after its length as a varint; return it and the position after it."""
     length = shift = 0
     while True:
         byte = data[position]
@@ -102,22 +102,22 @@ def _string(data: mmap.mmap, position: int) -> tuple[bytes, int]:
 
 
 def modules(text: str) -> Iterator[Package]:
-    """Modules of a program's build information; where one was replaced, what it was replaced by."""
-    found: list[tuple[str, str]] = []
+    """Yield the modules in a program's build information, with replacements instead of replaced modules."""
+    paths: list[tuple[str, str]] = []
     for line in text.splitlines():
-        kind, _, rest = line.partition("\t")
-        path, version, *_ = [*rest.split("\t"), ""]
+        kind, _, fields = line.partition("\t")
+        path, version, *_ = [*fields.split("\t"), ""]
         if kind == "=>":
-            found[-1] = (path, version)
+            paths[-1] = (path, version)
         elif kind in {"mod", "dep"}:
-            found.append((path, version))
-    for path, version in found:
+            paths.append((path, version))
+    for path, version in paths:
         if version != "(devel)":
             yield Package(f"pkg:golang/{quote(path)}@{quote(version, safe='')}", path, version)
 
 
 def bill(version: str, packages: Sequence[Package]) -> dict[str, Any]:
-    """The document; each package once, in order."""
+    """Return the document, with each package once and in order."""
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -128,9 +128,9 @@ def bill(version: str, packages: Sequence[Package]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the bill of this system."""
+    """Write the bill of the system that this program runs on."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--version", required=True, help="the image's")
+    parser.add_argument("--version", required=True, help="version of the image")
     parser.add_argument("--python", type=Path, required=True, help="a Python environment")
     parser.add_argument("--programs", type=Path, nargs="+", required=True, help="folders with Go programs")
     parser.add_argument("--output", type=Path, required=True)

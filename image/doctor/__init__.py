@@ -1,6 +1,6 @@
-"""`doctor`: who is this job to AWS, is that who it should be, and if not, why.
+"""`doctor`: the AWS identity of a job, whether it is the expected one, and the cause if it is not.
 
-One command in the runner image, and beside it (`python3 image/doctor`): the standard library alone, no import of the project. Reads the AWS
-config in force and the token, runs the probes of the SDK families that are here (`image/probes`), and names the cause of what is wrong.
-Changes nothing, prints no credential. `config` and `token` read, `surroundings` looks around, `probes` asks, `diagnosis` judges, `report` says.
+A command of the runner image. `python3 image/doctor` runs the same from a checkout. It uses the standard library alone and imports nothing
+of the project, changes nothing and prints no credential. `aws_config` and `web_token` read the job's files, `container` looks at its
+container, `probes` asks STS through each SDK in `image/probes`, `diagnosis` finds the cause, `report` prints.
 """

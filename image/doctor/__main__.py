@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-if not __package__:  # the folder was run: make its modules importable under their own name, and under no other
+if not __package__:  # started as a folder: make its modules importable under their own name alone
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from image.doctor.command import main
+from image.doctor.examination import main
 
 sys.exit(main(sys.argv[1:]))

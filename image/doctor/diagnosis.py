@@ -1,7 +1,7 @@
-"""Why a job is not who it should be: the causes, their words, and how each is told from the others.
+"""Causes of a wrong identity: how each is recognised, and the advice for it.
 
-Pure: what was found goes in, a cause comes out. What the token and the surroundings prove goes before what an SDK says, for SDKs word the
-same refusal in four ways. Texts of STS: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+Pure functions. Facts about token and container go before the SDKs' messages, because four SDKs describe the same refusal in four ways.
+Messages of STS: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from image.doctor.config import Config, Profile
+    from image.doctor.aws_config import Config, Profile
+    from image.doctor.container import Container
     from image.doctor.probes import Answer
-    from image.doctor.surroundings import Surroundings
     from image.doctor.web_token import Token
 
 AUDIENCE = "sts.amazonaws.com"
-"""What STS takes tokens for; the class's volume asks for it."""
+"""Audience that STS accepts; the class's volume requests it."""
 CLOCK_SECONDS = 240
-"""STS allows five minutes; a clock this far off is about to fail."""
+"""STS allows a difference of five minutes; a clock this far off is about to fail."""
 
 ADVICE = {
-    "wrong-class": "the job runs on another class than its AWS config is for: pick the class by `tags:`, and leave AWS_CONFIG_FILE alone",
-    "no-identity": "nothing at /etc/runner-platform/aws is mounted: only container `build` of a class's job pods has an AWS identity; "
-    "services, helpers and pods made by hand have none",
-    "no-config": "leave AWS_CONFIG_FILE as the class sets it; in the image /etc/runner-platform/classes has the config of each class",
-    "no-token": "only container `build` of a class's job pods has a token, from the volume runner-platform-aws; "
-    "if other jobs of the class lack it too, the runner has dropped FF_USE_ADVANCED_POD_SPEC_CONFIGURATION",
-    "malformed-token": "the file must hold one token as Kubernetes made it: no quotes, nothing pasted; mount it again",
-    "expired-token": "Kubernetes renews the file; a copy of it, or a `subPath` mount, is never renewed: read the mounted file itself",
-    "audience": f"the token must be made for {AUDIENCE}, which the class's volume does; a token of the Kubernetes API is not accepted",
-    "clock": "this machine's clock and that of AWS differ by minutes: mend time synchronisation on the node",
-    "sts-unreachable": "the network policy of jobs lets 443 out to the internet: look at NAT, proxy variables, the endpoint's policy, "
-    "or AWS_ENDPOINT_URL_STS",
-    "metadata": "pods must not reach the node's metadata service, whose role an SDK could take: the class's network policy is not in force",
-    "profile-missing": "no class has a profile of this name: profiles are named as the accounts",
-    "class-without-account": "this class may not enter that account: use `tags:` of a class that may",
-    "trust-refused": "the role's trust does not name this class's role, or the service account: `runner-platform access` shows what it should be",
-    "permission-refused": "the class's own role is not allowed to assume it: deploy the platform, or look for a permissions boundary",
-    "unknown-issuer": "the account has no OIDC provider for this cluster: the token is of another cluster, or the cluster was replaced",
-    "scp": "a policy of the organisation forbids it: its administrators must allow sts:AssumeRole for this role",
-    "overridden": "these variables win over profiles in some SDKs: unset them in the project's and the group's CI/CD settings",
-    "no-region": "write `region` into the profile, or set AWS_DEFAULT_REGION (AWS_REGION alone is not read by all)",
-    "read-only-home": "tools keep sessions and settings below HOME: set HOME to a folder that can be written, or mount an emptyDir there",
-    "no-sdk": "no SDK family was found here, so nothing could be asked: run it in the runner image, or with the AWS CLI on PATH",
-    "another-role": "the session is of another role than the profile names",
-    "unknown": "not one of the usual causes",
+    "wrong-class": "select the class with `tags:`, and do not set AWS_CONFIG_FILE: this config belongs to another class",
+    "no-identity": "run the command in container `build` of a class's job: services, helpers and pods made by hand "
+    "do not mount /etc/runner-platform/aws and have no AWS identity",
+    "no-config": "do not set AWS_CONFIG_FILE, because the class sets it; /etc/runner-platform/classes in the image has the config of each class",
+    "no-token": "run the command in container `build` of a class's job, which mounts the volume runner-platform-aws; "
+    "if all jobs of the class lack the token, the runner has lost FF_USE_ADVANCED_POD_SPEC_CONFIGURATION: tell the platform team",
+    "malformed-token": "mount the token's file again: it must hold one token as Kubernetes wrote it, without quotes or other text",
+    "expired-token": "read the mounted file itself: Kubernetes renews it, but neither a copy of it nor a `subPath` mount",
+    "audience": f"use the token of the class's volume, which is made for {AUDIENCE}; AWS accepts no token of the Kubernetes API",
+    "clock": "repair time synchronisation on the node: its clock and AWS's differ by minutes",
+    "sts-unreachable": "check NAT, proxy variables, the endpoint's policy and AWS_ENDPOINT_URL_STS; "
+    "the network policy of jobs allows port 443 to the internet",
+    "metadata": "tell the platform team that the class's network policy is not in effect: "
+    "pods must not reach the metadata service, because an SDK could take the node's role from it",
+    "profile-missing": "use the name of an account as profile; no class has a profile of this name",
+    "class-without-account": "use `tags:` of a class that may enter the account; this class may not",
+    "trust-refused": "compare the role's trust with `runner-platform access`: it does not name this class's role or service account",
+    "permission-refused": "deploy the platform, or look for a permissions boundary: the class's own role may not assume this role",
+    "unknown-issuer": "use a token of this cluster, or deploy the platform if the cluster was replaced: "
+    "the account has no OIDC provider for the cluster that signed the token",
+    "scp": "ask the organisation's administrators to allow sts:AssumeRole for this role: a policy of the organisation forbids it",
+    "overridden": "unset these variables in the CI/CD settings of the project and the group: some SDKs prefer them to the profile",
+    "no-region": "write `region` into the profile, or set AWS_DEFAULT_REGION; some SDKs do not read AWS_REGION",
+    "read-only-home": "set HOME to a writable folder, or mount an emptyDir there: tools keep sessions and settings below HOME",
+    "no-sdk": "run doctor in the runner image, or put the AWS CLI on PATH: it needs an SDK to ask STS",
+    "another-role": "check the profile and its source_profile: the session belongs to another role",
+    "unknown": "read the SDK's message: it is not one of the usual causes",
 }
-"""What to do, by cause; also the list of causes."""
+"""What to do, by cause. Its keys are the list of causes."""
 
 _TEXTS = (
     (r"service control policy|resource control policy", "scp"),
@@ -74,119 +76,125 @@ _TEXTS = (
         "sts-unreachable",
     ),
 )
-"""What SDKs say, most telling first; searched in the error's kind and text, whatever the case."""
+"""Patterns in the kind and message of an SDK's error, most specific first; the case does not matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is wrong, whichever profile is asked."""
+    """A problem that does not depend on the SDK."""
 
     cause: str
     text: str
-    """What was seen; the advice of the cause comes after it."""
+    """What was seen. The advice for the cause follows it."""
     profile: str = ""
-    """The profile that it is about; empty: all of them."""
+    """Profile of the problem; empty for all profiles."""
     fatal: bool = True
-    """Whether the job is sick by it even where every profile answers well."""
+    """Whether it makes the report wrong even if every profile gets its role."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """All that is known before anybody asks STS for a role."""
+    """Facts that are known before any SDK is asked."""
 
     config: Config | None
     token: Token | None
-    surroundings: Surroundings
-    troubles: Sequence[Finding] = ()
-    """What reading config and token found."""
+    container: Container
+    problems: Sequence[Finding] = ()
+    """Problems with reading config and token."""
     now: float
     """Seconds since the epoch."""
 
 
 def findings(case: Case) -> list[Finding]:
-    """What is wrong before any profile is asked."""
-    return [*case.troubles, *_of_token(case), *_of_class(case), *_of_surroundings(case.surroundings)]
+    """Return the problems that are visible before any SDK is asked."""
+    return [*case.problems, *_token_findings(case), *_class_findings(case), *_container_findings(case.container)]
 
 
-def _of_token(case: Case) -> list[Finding]:
+def _token_findings(case: Case) -> list[Finding]:
     token = case.token
     if token is None:
         return []
-    found = []
+    problems = []
     if token.expires and token.expires <= case.now:
-        found.append(Finding(cause="expired-token", text=f"the token expired {_ago(case.now - token.expires)} ago"))
+        text = f"the token expired {_duration(case.now - token.expires)} ago"
+        problems.append(Finding(cause="expired-token", text=text))
     if token.issued - case.now > CLOCK_SECONDS:
-        text = f"the token counts only in {_ago(token.issued - case.now)}, says this machine's clock"
-        found.append(Finding(cause="clock", text=text))
+        text = f"by this machine's clock, the token is not valid before {_duration(token.issued - case.now)} from now"
+        problems.append(Finding(cause="clock", text=text))
     if AUDIENCE not in token.audiences:
-        text = f"the token is made for {', '.join(token.audiences) or 'nobody'}"
-        found.append(Finding(cause="audience", text=text))
-    return found
+        text = f"the token is made for {', '.join(token.audiences) or 'no audience'}, not for {AUDIENCE}"
+        problems.append(Finding(cause="audience", text=text))
+    return problems
 
 
-def _of_class(case: Case) -> list[Finding]:
+def _class_findings(case: Case) -> list[Finding]:
     if case.config is None or case.token is None:
         return []
-    ours, theirs = case.token.runner_class, case.config.runner_class
-    if not theirs or ours == theirs:
+    token_class, config_class = case.token.runner_class, case.config.runner_class
+    if not config_class or token_class == config_class:
         return []
-    who = f"class {ours}" if ours else f"{case.token.subject or 'an unknown subject'}, which is no class's job account"
-    return [Finding(cause="wrong-class", text=f"the AWS config is for class {theirs}, and the token is of {who}")]
+    subject = f"{case.token.subject or 'an unknown subject'}, which is not the job account of a class"
+    owner = f"class {token_class}" if token_class else subject
+    text = f"the AWS config is for class {config_class}, and the token is of {owner}"
+    return [Finding(cause="wrong-class", text=text)]
 
 
-def _of_surroundings(around: Surroundings) -> list[Finding]:
-    found = []
-    if around.sts_trouble:
-        found.append(Finding(cause="sts-unreachable", text=f"{around.sts} cannot be reached: {around.sts_trouble}"))
-    if abs(around.clock_ahead) > CLOCK_SECONDS:
-        side = "ahead of" if around.clock_ahead > 0 else "behind"
-        text = f"this machine's clock is {_ago(abs(around.clock_ahead))} {side} that of STS"
-        found.append(Finding(cause="clock", text=text))
-    if around.metadata:
-        found.append(Finding(cause="metadata", text=f"a metadata service answers at {around.metadata}"))
-    if around.overriding:
-        # Every SDK may still agree, when the job means it so; a profile that went wrong by it is a row of its own.
-        found.append(Finding(cause="overridden", text=f"set: {', '.join(around.overriding)}", fatal=False))
-    if around.home_trouble:
-        found.append(Finding(cause="read-only-home", text=f"the home cannot be written: {around.home_trouble}"))
-    if around.regionless:
-        found.append(Finding(cause="no-region", text=f"no region in profile {', '.join(around.regionless)}"))
-    return found
+def _container_findings(container: Container) -> list[Finding]:
+    problems = []
+    if container.sts_problem:
+        text = f"STS at {container.sts} does not answer: {container.sts_problem}"
+        problems.append(Finding(cause="sts-unreachable", text=text))
+    if abs(container.clock_ahead) > CLOCK_SECONDS:
+        side = "ahead of" if container.clock_ahead > 0 else "behind"
+        text = f"this machine's clock is {_duration(abs(container.clock_ahead))} {side} that of STS"
+        problems.append(Finding(cause="clock", text=text))
+    if container.metadata:
+        problems.append(Finding(cause="metadata", text=f"a metadata service answers at {container.metadata}"))
+    if container.overriding:
+        # Not fatal, because the job may intend it. A profile that gets a wrong role by it has a row of its own.
+        text = f"these variables are set: {', '.join(container.overriding)}"
+        problems.append(Finding(cause="overridden", text=text, fatal=False))
+    if container.home_problem:
+        problems.append(Finding(cause="read-only-home", text=f"HOME is not writable: {container.home_problem}"))
+    if container.profiles_without_region:
+        text = f"profiles without a region: {', '.join(container.profiles_without_region)}"
+        problems.append(Finding(cause="no-region", text=text))
+    return problems
 
 
-def cause(answer: Answer, profile: Profile | None, known: Sequence[Finding], *, name: str = "") -> str:
-    """The cause of an answer that is not as it should be; empty where it is.
+def cause_of(answer: Answer, profile: Profile | None, known: Sequence[Finding], *, name: str = "") -> str:
+    """Return the cause of a wrong answer, or an empty string for the right one.
 
     Args:
-        answer: what the SDK said.
-        profile: the profile that was asked; None: the config has none of that name.
-        known: what was found before.
-        name: what was asked for, where there is no such profile.
+        answer: answer of the SDK.
+        profile: the profile that was tried; None if the config does not have it.
+        known: findings from before the answer.
+        name: name of the profile, for one that the config does not have.
     """
     if profile is None:
         return next((finding.cause for finding in known if finding.profile == name), "profile-missing")
     causes = [finding.cause for finding in known]
     if answer.arn:
-        if profile.is_held_by(answer.arn):
+        if profile.is_role_of(answer.arn):
             return ""
-        return next((each for each in ("overridden", "metadata") if each in causes), "another-role")
-    proven = next((each for each in _PROVEN if each in causes), "")
-    return proven or of_text(f"{answer.kind}: {answer.error}")
+        return next((cause for cause in ("overridden", "metadata") if cause in causes), "another-role")
+    sufficient = next((cause for cause in _SUFFICIENT if cause in causes), "")
+    return sufficient or cause_in(f"{answer.kind}: {answer.error}")
 
 
-_PROVEN = (
+_SUFFICIENT = (
     *("no-identity", "no-config", "no-token", "malformed-token", "expired-token", "audience", "wrong-class"),
     *("sts-unreachable", "clock"),
 )
-"""Findings that explain a refusal by themselves; the first one would have to be mended first."""
+"""Causes of findings that explain a refusal without the SDK's message, in the order in which to repair them."""
 
 
-def of_text(text: str) -> str:
-    """The cause that an SDK's words tell, `unknown` where they tell none."""
-    return next((name for pattern, name in _TEXTS if re.search(pattern, text, re.IGNORECASE)), "unknown")
+def cause_in(message: str) -> str:
+    """Return the cause in an SDK's message, or `unknown`."""
+    return next((cause for pattern, cause in _TEXTS if re.search(pattern, message, re.IGNORECASE)), "unknown")
 
 
-def _ago(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
+def _duration(seconds: float) -> str:
+    minutes, remaining_seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{rest} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{remaining_seconds} s"

@@ -1,7 +1,7 @@
-"""Runs the probes: one process per profile, SDK family and way, as a job's tool would run.
+"""Runs the probes as a job's tools would run: one process for each profile, SDK family and way.
 
-A probe takes a profile or nothing as its argument, and prints one JSON line (`image/probes`). Each gets a home of its own, so that no session
-that a tool cached answers for STS; files that SDKs look for in the real home are named to it.
+A probe (`image/probes`) takes a profile or an empty string as its argument, and prints one JSON line. It gets a new HOME, so that no cached
+session answers instead of STS. Variables give it the paths of the files that SDKs read from the real HOME.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from image.doctor.config import Config
+    from image.doctor.aws_config import Config
 
 FOLDER = Path(__file__).resolve().parent.parent / "probes"
 PYTHON_WITH_BOTO3 = Path("/opt/runner-platform/bin/python")
-"""The image's environment of this program."""
+"""Python environment of the image."""
 FAMILIES = ("boto3", "cli", "javascript", "go")
 SECONDS = 70
 AT_ONCE = 4
@@ -33,45 +33,45 @@ AT_ONCE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One question: which profile, asked by which SDK, in which way."""
+    """One run of a probe."""
 
     profile: str
     sdk: str
     way: str
-    """`named` in code, by the variable AWS_PROFILE (`env`), or `default`."""
+    """How the profile is selected: in code (`named`), with AWS_PROFILE (`env`), or not at all (`default`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a probe said: an identity, or an error."""
+    """Answer of a probe: an identity, or an error."""
 
     arn: str = ""
     expires: str = ""
-    """ISO 8601; empty where the SDK does not know."""
+    """End of the session in ISO 8601; empty if the SDK does not know it."""
     error: str = ""
     kind: str = ""
-    """The error's name, as `docs/operate/prove.md` lists them."""
+    """Kind of the error; docs/operate/prove.md lists them."""
 
 
-def here(environment: Mapping[str, str]) -> dict[str, list[str]]:
-    """The families that can be asked here, with the command of each."""
+def installed(environment: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the command of each installed SDK family."""
     search = environment.get("PATH")
-    found: dict[str, list[str]] = {}
+    commands: dict[str, list[str]] = {}
     python = _python_with_boto3()
     if python:
-        found["boto3"] = [python, str(FOLDER / "python" / "probe.py")]
+        commands["boto3"] = [python, str(FOLDER / "python" / "probe.py")]
     if shutil.which("aws", path=search):
-        found["cli"] = [sys.executable, str(FOLDER / "cli" / "probe.py")]
+        commands["cli"] = [sys.executable, str(FOLDER / "cli" / "probe.py")]
     compiled = {"javascript": FOLDER / "javascript" / "probe-javascript", "go": FOLDER / "go" / "probe-go"}
     for family, file in compiled.items():
         program = str(file) if file.exists() else shutil.which(file.name, path=search)
         if program:
-            found[family] = [program]
-    return found
+            commands[family] = [program]
+    return commands
 
 
 def attempts(config: Config, families: Sequence[str], only: Sequence[str] = ()) -> list[Attempt]:
-    """Every profile by every family and way; `default` is the config without a name."""
+    """Return every combination of profile, family and way. `default` stands for no profile."""
     ways = {name: ("named", "env") for name in config.profiles if name != "default"} | {"default": ("default",)}
     return [
         Attempt(profile=profile, sdk=sdk, way=way)
@@ -82,33 +82,33 @@ def attempts(config: Config, families: Sequence[str], only: Sequence[str] = ()) 
 
 
 def run(
-    wanted: Sequence[Attempt], commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], config: Path
+    attempts: Sequence[Attempt], commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], config: Path
 ) -> list[Answer]:
-    """Ask everything, a few at once; answers in the order of the questions."""
-    with tempfile.TemporaryDirectory(prefix="doctor-") as home, ThreadPoolExecutor(AT_ONCE) as pool:
+    """Run some attempts at a time, and return their answers in order."""
+    with tempfile.TemporaryDirectory(prefix="doctor-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         real = environment.get("HOME") or "/"
-        surroundings = {
+        variables = {
             **environment,
             "AWS_CONFIG_FILE": str(config),
             "AWS_SHARED_CREDENTIALS_FILE": environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{real}/.aws/credentials",
         }
 
-        def ask(number: int, attempt: Attempt) -> Answer:
-            own = Path(home) / str(number)
-            own.mkdir()
-            return _ask(attempt, commands[attempt.sdk], {**surroundings, "HOME": str(own)})
+        def run_one(number: int, attempt: Attempt) -> Answer:
+            home = Path(folder) / str(number)
+            home.mkdir()
+            return _run(attempt, commands[attempt.sdk], {**variables, "HOME": str(home)})
 
-        return list(pool.map(ask, range(len(wanted)), wanted))
+        return list(pool.map(run_one, range(len(attempts)), attempts))
 
 
-def _ask(attempt: Attempt, command: Sequence[str], environment: dict[str, str]) -> Answer:
+def _run(attempt: Attempt, command: Sequence[str], environment: dict[str, str]) -> Answer:
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         environment.pop(name, None)
     if attempt.way == "env":
         environment["AWS_PROFILE"] = attempt.profile
     argument = attempt.profile if attempt.way == "named" else ""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [*command, argument],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -121,19 +121,19 @@ def _ask(attempt: Attempt, command: Sequence[str], environment: dict[str, str]) 
         return Answer(error=f"the probe did not end within {SECONDS} s", kind="Unreachable")
     except OSError as error:
         return Answer(error=f"the probe {command[0]} does not run: {error.strerror}", kind="NotInstalled")
-    return answer_of(done.stdout, done.stderr)
+    return answer_of(process.stdout, process.stderr)
 
 
 def answer_of(output: str, errors: str) -> Answer:
-    """Read a probe's line."""
+    """Return the answer on a probe's last line."""
     try:
-        said: Any = json.loads(output.strip().splitlines()[-1])
+        document: Any = json.loads(output.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        said = None
-    if not isinstance(said, dict):
-        last = errors.strip().splitlines()
-        return Answer(error=last[-1] if last else "the probe said nothing", kind="Unknown")
-    return Answer(**{name: str(said.get(name) or "") for name in ("arn", "expires", "error", "kind")})
+        document = None
+    if not isinstance(document, dict):
+        lines = errors.strip().splitlines()
+        return Answer(error=lines[-1] if lines else "the probe printed nothing", kind="Unknown")
+    return Answer(**{name: str(document.get(name) or "") for name in ("arn", "expires", "error", "kind")})
 
 
 def _python_with_boto3() -> str:

@@ -1,4 +1,4 @@
-"""What doctor found, as a table for people and as one JSON document for machines."""
+"""The report of doctor: a table for people, one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from image.doctor.diagnosis import Finding
 
 REFUSED = "REFUSED"
-_SECRET_FREE = ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_ID", "CI_RUNNER_ID")
+_AUDIT_VARIABLES = ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_ID", "CI_RUNNER_ID")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One profile, asked by one SDK in one way."""
+    """Result of one profile with one SDK in one way."""
 
     profile: str
     sdk: str
     way: str
     expected: str
-    """Role ARN that the config names; empty where it names none."""
+    """Role ARN in the config; empty if the profile has no role."""
     got: str
     """The same role ARN, the ARN of another session, or REFUSED."""
     session_seconds: int | None
-    """What is left of the session; None where the SDK does not say."""
+    """Remaining time of the session; None if the SDK does not know it."""
     ok: bool
     cause: str
-    """A key of `ADVICE`, empty where all is well."""
+    """A key of `ADVICE`; empty if the row is right."""
     error: str
-    """What the SDK said."""
+    """Message of the SDK."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that one run found."""
+    """Report of one run."""
 
     runner_class: str
     stack: str
@@ -53,11 +53,12 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the job is who it should be in every way that was tried, and nothing is about to break it."""
-        return bool(self.rows) and all(row.ok for row in self.rows) and not any(each.fatal for each in self.findings)
+        """Whether every row is right and no finding is fatal."""
+        fatal = any(finding.fatal for finding in self.findings)
+        return bool(self.rows) and all(row.ok for row in self.rows) and not fatal
 
     def document(self) -> dict[str, Any]:
-        """The JSON document; `class` is null where the token is of no class."""
+        """Return the JSON document; `class` is null if the token belongs to no class."""
         return {
             "class": self.runner_class or None,
             "stack": self.stack or None,
@@ -66,31 +67,32 @@ class Report:
             "job": self.job or None,
             "audit": self.audit,
             "rows": [asdict(row) for row in self.rows],
-            "findings": [{**asdict(each), "advice": ADVICE[each.cause]} for each in self.findings],
+            "findings": [{**asdict(finding), "advice": ADVICE[finding.cause]} for finding in self.findings],
             "ok": self.ok,
         }
 
     def text(self) -> str:
-        """The table, what is wrong and what to do, and the line for the audit trail."""
-        head = f"class {self.runner_class or 'unknown'}, {self.service_account or 'no service account'}, config {self.config}"
-        parts = [head, *_table(self.rows), *_trouble(self.rows, self.findings), self.audit]
-        return "\n".join([*parts, f"doctor: {'all is well' if self.ok else 'something is wrong, see above'}"])
+        """Return the table, problems with advice, and the line for the audit trail."""
+        identity = f"class {self.runner_class or 'unknown'}, {self.service_account or 'no service account'}"
+        verdict = "all is well" if self.ok else "something is wrong, see above"
+        problems = _problems(self.rows, self.findings)
+        first, last = f"{identity}, config {self.config}", f"doctor: {verdict}"
+        return "\n".join([first, *_table(self.rows), *problems, self.audit, last])
 
 
 def audit_line(environment: Mapping[str, str], subject: str, pod: str, session: str, now: float) -> str:
-    """What ties the session that CloudTrail shows to the pipeline and the job that GitLab shows.
+    """Return the line that connects a session in CloudTrail with a pipeline and a job in GitLab.
 
-    The session's name is the class's, the same for every job; the subject stands in the event of AssumeRoleWithWebIdentity, and pod and
-    time tell the job.
+    All jobs of a class share the session name. The subject is in the event AssumeRoleWithWebIdentity; pod and time identify the job.
     """
-    said = [f"{name}={environment[name]}" for name in _SECRET_FREE if environment.get(name)]
-    when = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    parts = [f"session={session or '-'}", f"subject={subject or '-'}", f"pod={pod or '-'}", *said, f"time={when}"]
+    variables = [f"{name}={environment[name]}" for name in _AUDIT_VARIABLES if environment.get(name)]
+    time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    parts = [f"session={session or '-'}", f"subject={subject or '-'}", f"pod={pod or '-'}", *variables, f"time={time}"]
     return "audit: " + " ".join(parts)
 
 
 def seconds_left(expires: str, now: float) -> int | None:
-    """What is left of a session, from ISO 8601; None where nobody says."""
+    """Return the remaining seconds of a session from its end in ISO 8601, or None if that is not a date."""
     try:
         end = datetime.fromisoformat(expires)
     except ValueError:
@@ -102,14 +104,15 @@ def _table(rows: Sequence[Row]) -> list[str]:
     families = list(dict.fromkeys(row.sdk for row in rows))
     lines = [["profile", "account", "role", *families]]
     for profile in dict.fromkeys(row.profile for row in rows):
-        own = [row for row in rows if row.profile == profile]
-        account, role = _short(own[0].expected)
-        lines.append([profile, account, role, *(_cell([row for row in own if row.sdk == sdk]) for sdk in families)])
+        profile_rows = [row for row in rows if row.profile == profile]
+        account, role = _account_and_role(profile_rows[0].expected)
+        cells = [_cell([row for row in profile_rows if row.sdk == sdk]) for sdk in families]
+        lines.append([profile, account, role, *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _short(arn: str) -> tuple[str, str]:
+def _account_and_role(arn: str) -> tuple[str, str]:
     fields = arn.split(":")
     return (fields[4], arn.rpartition("/")[2]) if len(fields) > 5 else ("-", "-")  # noqa: PLR2004  # arn:p:iam::account:role
 
@@ -117,25 +120,29 @@ def _short(arn: str) -> tuple[str, str]:
 def _cell(rows: Sequence[Row]) -> str:
     wrong = [row for row in rows if not row.ok]
     if not wrong:
-        left = min((row.session_seconds for row in rows if row.session_seconds is not None), default=None)
-        return "ok" if left is None else f"ok {left // 60} min"
+        seconds = min((row.session_seconds for row in rows if row.session_seconds is not None), default=None)
+        return "ok" if seconds is None else f"ok {seconds // 60} min"
     ways = "" if len(wrong) == len(rows) else f" ({', '.join(row.way for row in wrong)})"
     return (REFUSED if wrong[0].got == REFUSED else "WRONG") + ways
 
 
-def _trouble(rows: Sequence[Row], findings: Sequence[Finding]) -> list[str]:
+def _problems(rows: Sequence[Row], findings: Sequence[Finding]) -> list[str]:
+    """Return a line for each finding and each wrong result. Advice follows the first line of each cause."""
     lines = []
-    for each in findings:
-        lines += [f"{'wrong' if each.fatal else 'note'}: {each.text}", f"  {each.cause}: {ADVICE[each.cause]}"]
-    told = {each.cause for each in findings}
+    for finding in findings:
+        lines += [
+            f"{'wrong' if finding.fatal else 'note'}: {finding.text} ({finding.cause})",
+            f"  {ADVICE[finding.cause]}",
+        ]
+    advised = {finding.cause for finding in findings}
     ways: dict[tuple[str, str, str, str], list[str]] = {}
     for row in rows:
         if not row.ok:
-            said = row.error or f"expected {row.expected or 'nothing'}, got {row.got}"
-            ways.setdefault((row.profile, row.sdk, row.cause, said), []).append(row.way)
-    for (profile, sdk, cause, said), by in ways.items():
-        lines.append(f"{profile} by {sdk} ({', '.join(by)}): {cause}: {said}")
-        if cause not in told:
-            told.add(cause)
+            message = row.error or f"expected {row.expected or 'no role'}, got {row.got}"
+            ways.setdefault((row.profile, row.sdk, row.cause, message), []).append(row.way)
+    for (profile, sdk, cause, message), row_ways in ways.items():
+        lines.append(f"{profile} by {sdk} ({', '.join(row_ways)}): {cause}: {message}")
+        if cause not in advised:
+            advised.add(cause)
             lines.append(f"  {ADVICE[cause]}")
     return lines

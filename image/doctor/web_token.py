@@ -1,4 +1,4 @@
-"""The job's token: what it says about itself. Its signature is STS's business, not ours."""
+"""Claims of the job's token. The signature is not checked; STS does that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMESPACE_OF_JOBS = "jobs-"
 
 
 class TokenError(Exception):
-    """There is no usable token; `cause` is one of `diagnosis`'s."""
+    """There is no usable token; `cause` is a cause of `diagnosis`."""
 
     def __init__(self, cause: str, text: str) -> None:
         super().__init__(text)
@@ -33,18 +33,18 @@ class Token:
     """`system:serviceaccount:<namespace>:<name>`."""
     audiences: tuple[str, ...]
     issued: float
-    """When it begins to count, in seconds since the epoch; 0 where it does not say."""
+    """Time from which it is valid, in seconds since the epoch; 0 without this claim."""
     expires: float
-    """When it ends, in seconds since the epoch; 0 where it does not say."""
+    """Time of its expiry, in seconds since the epoch; 0 without this claim."""
     pod: str
-    """Name of the pod that it is bound to, empty where it is bound to none."""
+    """Name of the pod that it is bound to; empty if it is not bound."""
     pod_uid: str
 
     @property
     def runner_class(self) -> str:
-        """The class whose jobs' namespace the service account lives in; empty for any other."""
-        found = _SUBJECT.match(self.subject)
-        namespace = found["namespace"] if found else ""
+        """Class of the service account, read from its namespace; empty outside of jobs' namespaces."""
+        subject = _SUBJECT.match(self.subject)
+        namespace = subject["namespace"] if subject else ""
         return namespace.removeprefix(_NAMESPACE_OF_JOBS) if namespace.startswith(_NAMESPACE_OF_JOBS) else ""
 
 
@@ -52,7 +52,7 @@ def read(file: Path) -> Token:
     """Read a token file.
 
     Raises:
-        TokenError: it is not there, cannot be read, or holds no token.
+        TokenError: the file is missing, unreadable, or holds no token.
     """
     try:
         text = file.read_text(encoding="ascii").strip()
@@ -61,35 +61,35 @@ def read(file: Path) -> Token:
     except OSError as error:
         raise TokenError("no-token", f"the token {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise TokenError("malformed-token", f"{file} holds no token: it is not even text") from None
+        raise TokenError("malformed-token", f"{file} holds no token: it is not text") from None
     if not text:
         raise TokenError("malformed-token", f"the token file {file} is empty")
-    return _of_claims(_claims(text, file))
+    return _token(_claims(text, file))
 
 
 def _claims(text: str, file: Path) -> dict[str, Any]:
     parts = text.split(".")
     try:
         if len(parts) != _PARTS:
-            raise ValueError  # noqa: TRY301  # one way out for all that is no token
+            raise ValueError  # noqa: TRY301  # one exit for everything that is not a token
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, binascii.Error):
         claims = None
     if not isinstance(claims, dict):
         raise TokenError(
-            "malformed-token", f"{file} holds no token: a token is three parts of base64 with dots between"
+            "malformed-token", f"{file} holds no token: a token has three parts in base64, with dots between them"
         )
     return claims
 
 
-def _of_claims(claims: dict[str, Any]) -> Token:
+def _token(claims: dict[str, Any]) -> Token:
     audience = claims.get("aud", [])
     kubernetes = claims.get("kubernetes.io")
     pod = kubernetes.get("pod") if isinstance(kubernetes, dict) else None
     pod = pod if isinstance(pod, dict) else {}
     return Token(
         subject=str(claims.get("sub", "")),
-        audiences=tuple(str(each) for each in (audience if isinstance(audience, list) else [audience])),
+        audiences=tuple(str(name) for name in (audience if isinstance(audience, list) else [audience])),
         issued=max(_seconds(claims.get("nbf")), _seconds(claims.get("iat"))),
         expires=_seconds(claims.get("exp")),
         pod=str(pod.get("name", "")),

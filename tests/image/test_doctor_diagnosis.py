@@ -1,4 +1,4 @@
-"""Doctor's judgement: the cause that each finding and each SDK's own words lead to, and what a person reads."""
+"""Doctor's diagnosis: the cause of every finding and of every SDK's message, and the report."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from image.doctor import diagnosis, report
-from image.doctor.config import Config, Profile
-from image.doctor.diagnosis import ADVICE, AUDIENCE, Case, Finding, cause, findings, of_text
+from image.doctor.aws_config import Config, Profile
+from image.doctor.container import Container
+from image.doctor.diagnosis import ADVICE, AUDIENCE, Case, Finding, cause_in, cause_of, findings
 from image.doctor.probes import Answer, answer_of
-from image.doctor.surroundings import Surroundings
 from image.doctor.web_token import Token
 
 REFUSALS: list[dict[str, str]] = json.loads((Path(__file__).parents[1] / "data/sdk-refusals.json").read_text())[
@@ -67,29 +67,27 @@ def token(**changes: Any) -> Token:
     return Token(**(claims | changes))
 
 
-def seen(surroundings: Surroundings | None = None, **changes: Any) -> list[str]:
+def causes(container: Container | None = None, **changes: Any) -> list[str]:
     keys: dict[str, Any] = {
         "config": config(),
         "token": token(),
         "now": NOW,
-        "surroundings": surroundings or Surroundings(),
+        "container": container or Container(),
     }
     return [finding.cause for finding in findings(Case(**(keys | changes)))]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda each: f"{each['cause']}-{each['sdk']}")
-def test_the_words_of_every_sdk_lead_to_the_same_cause(refusal: dict[str, str]) -> None:
-    assert of_text(f"{refusal['kind']}: {refusal['error']}") == refusal["cause"]
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal['cause']}-{refusal['sdk']}")
+def test_the_messages_of_all_sdks_lead_to_the_same_cause_of(refusal: dict[str, str]) -> None:
+    assert cause_in(f"{refusal['kind']}: {refusal['error']}") == refusal["cause"]
 
 
-def test_each_cause_has_advice_and_each_usual_one_is_known() -> None:
+def test_every_cause_has_advice() -> None:
     assert set(TEN_CAUSES) | set(BAD_INPUT) <= set(ADVICE)
-    assert {name for _, name in diagnosis._TEXTS} | set(diagnosis._PROVEN) <= set(ADVICE), (
-        "a cause without advice is a riddle"
-    )
+    assert {name for _, name in diagnosis._TEXTS} | set(diagnosis._SUFFICIENT) <= set(ADVICE), "a cause needs advice"
 
 
-def test_the_audience_is_the_one_that_trusts_name() -> None:
+def test_the_audience_is_that_of_the_trust_policies() -> None:
     assert AUDIENCE == WEB_IDENTITY_AUDIENCE
 
 
@@ -107,60 +105,62 @@ def test_the_audience_is_the_one_that_trusts_name() -> None:
         ({"token": token(subject="")}, ["wrong-class"]),
         ({"token": None}, []),
         ({"config": None}, []),
-        ({"surroundings": Surroundings(sts="https://sts", sts_trouble="refused")}, ["sts-unreachable"]),
-        ({"surroundings": Surroundings(clock_ahead=-600)}, ["clock"]),
-        ({"surroundings": Surroundings(clock_ahead=30)}, []),
-        ({"surroundings": Surroundings(metadata="http://169.254.169.254")}, ["metadata"]),
-        ({"surroundings": Surroundings(overriding=("AWS_ROLE_ARN",))}, ["overridden"]),
-        ({"surroundings": Surroundings(home_trouble="/: Read-only file system")}, ["read-only-home"]),
-        ({"surroundings": Surroundings(regionless=("dev",))}, ["no-region"]),
-        ({"troubles": [Finding(cause="no-token", text="there is none")], "token": None}, ["no-token"]),
+        ({"container": Container(sts="https://sts", sts_problem="refused")}, ["sts-unreachable"]),
+        ({"container": Container(clock_ahead=-600)}, ["clock"]),
+        ({"container": Container(clock_ahead=30)}, []),
+        ({"container": Container(metadata="http://169.254.169.254")}, ["metadata"]),
+        ({"container": Container(overriding=("AWS_ROLE_ARN",))}, ["overridden"]),
+        ({"container": Container(home_problem="/: Read-only file system")}, ["read-only-home"]),
+        ({"container": Container(profiles_without_region=("dev",))}, ["no-region"]),
+        ({"problems": [Finding(cause="no-token", text="no file")], "token": None}, ["no-token"]),
     ],
 )
-def test_what_is_around_a_job_is_told_before_anybody_is_asked(changes: dict[str, Any], expected: list[str]) -> None:
-    assert seen(**changes) == expected
+def test_problems_of_token_and_container_are_found_before_any_sdk_is_asked(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    assert causes(**changes) == expected
 
 
 @pytest.mark.parametrize("runner_class", ["small", "review"])
 @pytest.mark.parametrize("stack", ["", "-dev"])
-def test_class_and_stack_are_read_off_the_base_role(runner_class: str, stack: str) -> None:
-    read = config(f"{runner_class}{stack}")
-    assert (read.runner_class, read.stack) == (runner_class, stack.removeprefix("-"))
+def test_class_and_stack_are_read_from_the_base_role(runner_class: str, stack: str) -> None:
+    job_config = config(f"{runner_class}{stack}")
+    assert (job_config.runner_class, job_config.stack) == (runner_class, stack.removeprefix("-"))
 
 
-def test_the_role_and_account_of_the_answer_decide_and_not_the_session_s_name() -> None:
-    assert cause(Answer(arn=SESSION), profile(), []) == ""
-    assert cause(Answer(arn=SESSION.replace("/runner-small", "/any")), profile(), []) == ""
-    for other in (
+def test_role_and_account_of_a_session_decide_and_not_its_name() -> None:
+    assert cause_of(Answer(arn=SESSION), profile(), []) == ""
+    assert cause_of(Answer(arn=SESSION.replace("/runner-small", "/any")), profile(), []) == ""
+    for arn in (
         SESSION.replace("333333333333", "444444444444"),
         SESSION.replace("delegated-role-open", "delegated-role"),
         SESSION.replace("delegated-role-open", "delegated-role-open-dev"),
         SESSION.replace("arn:aws:", "arn:aws-cn:"),
         "arn:aws:iam::333333333333:user/somebody",
     ):
-        assert cause(Answer(arn=other), profile(), []) == "another-role", other
+        assert cause_of(Answer(arn=arn), profile(), []) == "another-role", arn
 
 
-def test_another_identity_is_put_down_to_what_could_have_brought_it() -> None:
+def test_another_role_is_explained_by_a_finding() -> None:
     node = Answer(arn="arn:aws:sts::222222222222:assumed-role/node/i-1")
-    assert cause(node, profile(), [Finding(cause="metadata", text="")]) == "metadata"
-    assert cause(node, profile(), [Finding(cause="overridden", text="", fatal=False)]) == "overridden"
+    assert cause_of(node, profile(), [Finding(cause="metadata", text="")]) == "metadata"
+    assert cause_of(node, profile(), [Finding(cause="overridden", text="", fatal=False)]) == "overridden"
 
 
-def test_a_profile_without_a_role_is_nobody_s() -> None:
-    assert cause(Answer(arn=SESSION), profile(role_arn=""), []) == "another-role"
+def test_a_profile_without_a_role_has_no_right_session() -> None:
+    assert cause_of(Answer(arn=SESSION), profile(role_arn=""), []) == "another-role"
 
 
-def test_what_is_proven_goes_before_what_an_sdk_says() -> None:
+def test_a_finding_goes_before_the_message_of_an_sdk() -> None:
     refusal = Answer(error="Region is missing", kind="RegionMissing")
-    assert cause(refusal, profile(), []) == "no-region"
-    assert cause(refusal, profile(), [Finding(cause="no-token", text="")]) == "no-token"
-    assert cause(refusal, None, []) == "profile-missing", "JavaScript says that the region is missing"
-    elsewhere = Finding(cause="class-without-account", text="", profile="prod")
-    assert cause(refusal, None, [elsewhere], name="prod") == "class-without-account"
-    assert cause(refusal, None, [elsewhere], name="nowhere") == "profile-missing"
+    assert cause_of(refusal, profile(), []) == "no-region"
+    assert cause_of(refusal, profile(), [Finding(cause="no-token", text="")]) == "no-token"
+    assert cause_of(refusal, None, []) == "profile-missing", "JavaScript says that the region is missing"
+    missing_profile = Finding(cause="class-without-account", text="", profile="prod")
+    assert cause_of(refusal, None, [missing_profile], name="prod") == "class-without-account"
+    assert cause_of(refusal, None, [missing_profile], name="nowhere") == "profile-missing"
     harmless = Finding(cause="metadata", text="")
-    assert cause(refusal, profile(), [harmless]) == "no-region", "a metadata service refuses nobody"
+    assert cause_of(refusal, profile(), [harmless]) == "no-region", "a metadata service is no reason for a refusal"
 
 
 @pytest.mark.parametrize(
@@ -169,16 +169,16 @@ def test_what_is_proven_goes_before_what_an_sdk_says() -> None:
         ('{"arn": "a", "account": "1", "expires": null}\n', "", Answer(arn="a")),
         ('noise\n{"error": "e", "kind": "k"}\n', "", Answer(error="e", kind="k")),
         ("", "Traceback\nlast words\n", Answer(error="last words", kind="Unknown")),
-        ("", "", Answer(error="the probe said nothing", kind="Unknown")),
-        ("[1]\n", "", Answer(error="the probe said nothing", kind="Unknown")),
+        ("", "", Answer(error="the probe printed nothing", kind="Unknown")),
+        ("[1]\n", "", Answer(error="the probe printed nothing", kind="Unknown")),
     ],
 )
-def test_a_probe_s_last_line_is_its_answer(output: str, errors: str, expected: Answer) -> None:
+def test_the_last_line_of_a_probe_is_its_answer(output: str, errors: str, expected: Answer) -> None:
     assert answer_of(output, errors) == expected
 
 
 @pytest.mark.parametrize(
-    ("expires", "left"),
+    ("expires", "seconds"),
     [
         ("2027-01-15T08:30:00Z", 1800),
         ("2027-01-15T08:30:00+00:00", 1800),
@@ -188,8 +188,8 @@ def test_a_probe_s_last_line_is_its_answer(output: str, errors: str, expected: A
         ("soon", None),
     ],
 )
-def test_what_is_left_of_a_session_is_told_in_every_sdk_s_notation(expires: str, left: int | None) -> None:
-    assert report.seconds_left(expires, NOW) == left
+def test_the_end_of_a_session_is_read_in_the_notation_of_every_sdk(expires: str, seconds: int | None) -> None:
+    assert report.seconds_left(expires, NOW) == seconds
 
 
 def row(**changes: Any) -> report.Row:
@@ -207,32 +207,32 @@ def row(**changes: Any) -> report.Row:
     return report.Row(**(keys | changes))
 
 
-def made(rows: list[report.Row], *found: Finding) -> report.Report:
+def report_with(rows: list[report.Row], *problems: Finding) -> report.Report:
     names = ("runner_class", "stack", "service_account", "pipeline", "job", "audit", "config")
-    return report.Report(**dict.fromkeys(names, "x"), rows=rows, findings=found)
+    return report.Report(**dict.fromkeys(names, "x"), rows=rows, findings=problems)
 
 
-def test_the_verdict_needs_rows_all_of_them_and_no_fatal_finding() -> None:
-    assert made([row()]).ok
-    assert made([row()], Finding(cause="overridden", text="", fatal=False)).ok
-    assert not made([]).ok, "nothing asked is nothing proven"
-    assert not made([row(), row(ok=False)]).ok
-    assert not made([row()], Finding(cause="metadata", text="")).ok
+def test_a_right_report_has_rows_all_right_and_no_fatal_finding() -> None:
+    assert report_with([row()]).ok
+    assert report_with([row()], Finding(cause="overridden", text="", fatal=False)).ok
+    assert not report_with([]).ok, "without an attempt there is no proof"
+    assert not report_with([row(), row(ok=False)]).ok
+    assert not report_with([row()], Finding(cause="metadata", text="")).ok
 
 
-def test_the_table_shows_each_profile_once_and_names_the_way_that_went_wrong() -> None:
+def test_the_table_has_a_line_per_profile_and_names_the_wrong_ways() -> None:
     refused = row(
         sdk="go", got=report.REFUSED, ok=False, cause="trust-refused", error="not authorized", session_seconds=None
     )
-    text = made([row(), row(way="named"), refused, row(sdk="go", way="named")]).text()
+    text = report_with([row(), row(way="named"), refused, row(sdk="go", way="named")]).text()
     assert text.splitlines()[1].split() == ["profile", "account", "role", "cli", "go"]
     assert "dev      333333333333  delegated-role-open  ok 59 min  REFUSED (env)" in text
     assert "dev by go (env): trust-refused: not authorized" in text
     assert ADVICE["trust-refused"] in text
 
 
-def test_the_document_has_the_keys_that_machines_read() -> None:
-    document = made([row()], Finding(cause="clock", text="off")).document()
+def test_the_json_document_has_the_promised_keys() -> None:
+    document = report_with([row()], Finding(cause="clock", text="off")).document()
     assert {"class", "service_account", "pipeline", "job", "rows", "ok"} <= set(document)
     keys = {"profile", "sdk", "way", "expected", "got", "session_seconds", "ok", "cause"}
     assert keys <= set(document["rows"][0])
@@ -240,7 +240,7 @@ def test_the_document_has_the_keys_that_machines_read() -> None:
     json.dumps(document)
 
 
-def test_the_audit_line_ties_the_session_to_pipeline_and_job() -> None:
+def test_the_audit_line_connects_the_session_with_pipeline_and_job() -> None:
     environment = {"CI_PIPELINE_ID": "11", "CI_JOB_ID": "22", "CI_PROJECT_PATH": "shop/web", "CI_JOB_TOKEN": "secret"}
     line = report.audit_line(environment, "system:serviceaccount:jobs-small:job", "runner-x", "runner-small", NOW)
     assert line == (

@@ -1,4 +1,4 @@
-"""The probes of `image/probes` as programs: one line of JSON, whatever happens, with a kind that a machine can tell apart."""
+"""The probes of `image/probes` as programs: one line of JSON in every case, and a kind for every error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ATTEMPT = Attempt(
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("message", "kind"),
     [
         (DENIED, "AccessDenied"),
         (f"\naws: [ERROR]: {DENIED}", "AccessDenied"),
@@ -52,10 +52,10 @@ ATTEMPT = Attempt(
         ("", "Unknown"),
     ],
 )
-def test_what_the_cli_says_has_a_kind(said: str, kind: str) -> None:
+def test_every_message_of_the_cli_has_a_kind(message: str, kind: str) -> None:
     refusal = runpy.run_path(str(CLI))["_refusal"]
-    assert refusal(said)["kind"] == kind
-    assert refusal(said)["error"]
+    assert refusal(message)["kind"] == kind
+    assert refusal(message)["error"]
 
 
 def cli(tmp_path: Path, script: str, profile: str = "dev") -> tuple[int, dict[str, Any]]:
@@ -64,29 +64,29 @@ def cli(tmp_path: Path, script: str, profile: str = "dev") -> tuple[int, dict[st
     program.chmod(0o755)
     command = [sys.executable, "-I", str(CLI), profile]
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    said: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, said
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    answer: dict[str, Any] = json.loads(process.stdout)
+    return process.returncode, answer
 
 
-def test_the_cli_s_probe_names_the_profile_and_reads_the_end_from_the_cli_s_cache(tmp_path: Path) -> None:
+def test_the_cli_probe_passes_the_profile_and_reads_the_end_from_the_cache(tmp_path: Path) -> None:
     arn = "arn:aws:sts::333333333333:assumed-role/x/y"
     cache = tmp_path / ".aws" / "cli" / "cache"
     cache.mkdir(parents=True)
     (cache / "other.json").write_text("{}")
-    kept = {"Credentials": {"Expiration": "2026-01-01T00:00:00+00:00"}, "AssumedRoleUser": {"Arn": arn}}
-    (cache / "own.json").write_text(json.dumps(kept))
+    cached = {"Credentials": {"Expiration": "2026-01-01T00:00:00+00:00"}, "AssumedRoleUser": {"Arn": arn}}
+    (cache / "own.json").write_text(json.dumps(cached))
     answer = {"Arn": arn, "Account": "333333333333"}
     script = f"assert sys.argv[1:5] == ['sts', 'get-caller-identity', '--profile', 'dev'], sys.argv\nprint({json.dumps(answer)!r})"
     assert cli(tmp_path, script) == (0, {"arn": arn, "account": "333333333333", "expires": "2026-01-01T00:00:00Z"})
 
 
-def test_without_a_profile_none_is_named_and_without_a_cache_no_end_is_known(tmp_path: Path) -> None:
+def test_the_cli_probe_without_a_profile_and_without_a_cache(tmp_path: Path) -> None:
     script = 'assert \'--profile\' not in sys.argv\nprint(\'{"Arn": "a", "Account": "b"}\')'
     assert cli(tmp_path, script, profile="") == (0, {"arn": "a", "account": "b", "expires": None})
 
 
-def test_an_image_without_the_cli_is_told(tmp_path: Path) -> None:
+def test_a_missing_cli_is_an_error_with_its_own_kind(tmp_path: Path) -> None:
     command = [sys.executable, "-I", str(CLI), ""]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["kind"] == "NotInstalled"
@@ -100,7 +100,7 @@ def ask(environment: dict[str, str], **changes: Any) -> Answer:
 
 
 @pytest.mark.processes
-def test_boto3_is_asked_in_a_process_of_its_own_with_exactly_its_environment(
+def test_the_boto3_probe_runs_in_a_process_with_exactly_its_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config"
@@ -108,16 +108,16 @@ def test_boto3_is_asked_in_a_process_of_its_own_with_exactly_its_environment(
         "[profile dev]\nrole_arn = arn:aws:iam::333333333333:role/x\nsource_profile = none\nregion = eu-central-1\n"
     )
     monkeypatch.setenv("AWS_PROFILE", "dev")
-    quiet = {"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
-    assert ask(quiet).kind == "ProfileNotFound"
-    assert ask(quiet, profile="dev").kind == "Configuration"
-    assert ask({**quiet, "AWS_DEFAULT_REGION": "eu-central-1"}, way=Way.DEFAULT).kind == "NoCredentials", (
+    environment = {"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    assert ask(environment).kind == "ProfileNotFound"
+    assert ask(environment, profile="dev").kind == "Configuration"
+    assert ask({**environment, "AWS_DEFAULT_REGION": "eu-central-1"}, way=Way.DEFAULT).kind == "NoCredentials", (
         "no AWS_PROFILE"
     )
 
 
 @pytest.mark.processes
-def test_a_token_file_that_is_not_there_is_a_kind_of_its_own(tmp_path: Path) -> None:
+def test_a_missing_token_file_has_its_own_kind(tmp_path: Path) -> None:
     config = tmp_path / "config"
     lines = (
         "[default]",

@@ -1,4 +1,4 @@
-"""The image's bill of materials: what is read out of Go programs, Python environments and dpkg, and the document made of it."""
+"""The image's bill of materials: packages of Go programs, Python environments and dpkg, and the document."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ INFORMATION = (
 
 
 def varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*encoded, number])
 
 
 def go_program(text: str, *, before: int = 4096) -> bytes:
-    """As the linker writes it: magic, padding, the compiler's version, the text between two markers."""
+    """Return a program as the linker writes it: magic, padding, version of the compiler, text between two markers."""
     marked = b"0" * 16 + text.encode() + b"1" * 16
     header = b"\xff Go buildinf:" + bytes([8, 2])
     strings = varint(len(b"go1.26.6")) + b"go1.26.6" + varint(len(marked)) + marked
@@ -34,19 +34,19 @@ def go_program(text: str, *, before: int = 4096) -> bytes:
 
 
 @pytest.mark.parametrize("text", [INFORMATION, "path\tx\n", "dep\ta\tv1\n" * 5000])
-def test_modules_are_read_out_of_a_program(tmp_path: Path, text: str) -> None:
+def test_modules_are_read_from_a_program(tmp_path: Path, text: str) -> None:
     (tmp_path / "program").write_bytes(go_program(text))
     assert sbom.build_information(tmp_path / "program") == text
 
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF and no more"])
-def test_a_file_that_is_no_go_program_has_no_modules(tmp_path: Path, content: bytes) -> None:
+def test_another_file_has_no_modules(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "program").write_bytes(content)
     assert sbom.build_information(tmp_path / "program") == ""
 
 
-def test_a_replaced_module_is_named_by_what_was_compiled_and_our_own_is_left_out() -> None:
-    assert [each.purl for each in sbom.modules(INFORMATION)] == [
+def test_a_replaced_module_appears_as_its_replacement_and_our_own_is_left_out() -> None:
+    assert [package.purl for package in sbom.modules(INFORMATION)] == [
         "pkg:golang/github.com/opentofu/opentofu@v1.12.6",
         "pkg:golang/github.com/opentofu/hcl/v2@v2.20.2-0.20251021132045-587d123c2828",
     ]
@@ -60,24 +60,24 @@ def test_programs_below_a_folder_are_found_and_links_are_not_followed(tmp_path: 
 
 
 def test_python_packages_are_those_of_the_environment() -> None:
-    found = {each.name: each.purl for each in sbom.python_packages(Path(sys.prefix))}
-    assert found["pydantic-core"].startswith("pkg:pypi/pydantic-core@"), "names as package registries spell them"
+    packages = {package.name: package.purl for package in sbom.python_packages(Path(sys.prefix))}
+    assert packages["pydantic-core"].startswith("pkg:pypi/pydantic-core@"), "names are spelt as in package registries"
 
 
 def test_debian_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "git\t1:2.47.3-0+deb13u1\tamd64\tinstalled\nold\t1.0\tall\tconfig-files\n"
+    output = "git\t1:2.47.3-0+deb13u1\tamd64\tinstalled\nold\t1.0\tall\tconfig-files\n"
 
     def dpkg(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess([], 0, said, "")
+        return subprocess.CompletedProcess([], 0, output, "")
 
     monkeypatch.setattr(subprocess, "run", dpkg)
-    (only,) = sbom.debian_packages()
-    assert only.purl == "pkg:deb/debian/git@1%3A2.47.3-0%2Bdeb13u1?arch=amd64"
+    (package,) = sbom.debian_packages()
+    assert package.purl == "pkg:deb/debian/git@1%3A2.47.3-0%2Bdeb13u1?arch=amd64"
 
 
-def test_the_document_names_each_package_once_in_order_and_no_time() -> None:
+def test_the_document_has_each_package_once_in_order_and_no_time() -> None:
     packages = [sbom.Package("pkg:b@1", "b", "1"), sbom.Package("pkg:a@1", "a", "1"), sbom.Package("pkg:b@1", "b", "1")]
     document = sbom.bill("1.0.0", packages)
-    assert [each["bom-ref"] for each in document["components"]] == ["pkg:a@1", "pkg:b@1"]
+    assert [component["bom-ref"] for component in document["components"]] == ["pkg:a@1", "pkg:b@1"]
     assert document == sbom.bill("1.0.0", packages[::-1]), "the same image gives the same bytes"
     assert set(document["metadata"]) == {"component"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 from botocore.exceptions import CredentialRetrievalError
+from runner_platform_sandbox.tools import catalogue
 
 from components.documents.config_toml import JOB_USER
 from config import load
@@ -19,7 +20,6 @@ from config.versions import RUNNER_IMAGE_TAG
 from runner_platform import image_context
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
-from runner_platform_sandbox.tools import catalogue
 from tests.components.documents.test_config_toml import CLASSES, settings_of
 from tests.support.program import STACKS, rehearsed
 
@@ -217,9 +217,9 @@ def test_the_baked_command_runs_a_checkout_with_the_image_s_dependencies_only(tm
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert run().returncode == 2
-    assert "no runner-platform checkout" in run().stderr
-    (tmp_path / "runner_platform" / "cli").mkdir(parents=True)
-    (tmp_path / "runner_platform" / "cli" / "main.py").touch()
+    assert "is not a checkout of runner-platform" in run().stderr
+    (tmp_path / "automation").mkdir()
+    (tmp_path / "automation" / "cli.py").touch()
     (tmp_path / "uv.lock").write_text("others")
     assert run().returncode == 2
     assert "other dependencies" in run().stderr

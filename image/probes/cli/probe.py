@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Who am I, by the AWS CLI on PATH (1 or 2): one JSON line, `{"arn", "account", "expires"}` or `{"error", "kind"}`.
+"""Print the identity of this process in AWS, through the AWS CLI on PATH (version 1 or 2), as one JSON line.
 
-Usage: probe.py PROFILE, where an empty PROFILE names none. The environment is used as it is. `docs/operate/prove.md` lists the kinds.
-Standard library alone, so that it runs wherever the CLI does.
+The line is `{"arn", "account", "expires"}` or `{"error", "kind"}`; docs/operate/prove.md lists the kinds.
+Usage: probe.py PROFILE. An empty PROFILE selects none. The environment is used as it is.
+The standard library alone, so that it runs wherever the CLI runs.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ KINDS = (
     (r"No such file or directory|Permission denied", "TokenFile"),
     (r"Partial credentials|Infinite loop|Unable to parse config|source_profile|source profile", "Configuration"),
 )
-"""Patterns in what the CLI says, and the kind; the first that fits. None: the code that STS gave stands in the pattern."""
+"""Patterns in the CLI's message, and the kind; the first match counts. None: the pattern's group is the code of STS."""
 
 
 def main(arguments: list[str]) -> int:
-    """Print who this process is; exit code 1 where it is nobody."""
+    """Print the identity or the error, and return the exit code: 1 without an identity."""
     profile = ["--profile", arguments[0]] if any(arguments) else []
     try:
-        done = _aws("sts", "get-caller-identity", *profile)
-        said = _identity(done.stdout) if done.returncode == 0 else _refusal(done.stderr)
+        process = _aws("sts", "get-caller-identity", *profile)
+        answer = _identity(process.stdout) if process.returncode == 0 else _refusal(process.stderr)
     except FileNotFoundError:
-        said = {"error": "the AWS CLI is not on PATH", "kind": "NotInstalled"}
-    print(json.dumps(said), flush=True)  # noqa: T201  # the line is the program's answer
-    return int("error" in said)
+        answer = {"error": "the AWS CLI is not on PATH", "kind": "NotInstalled"}
+    print(json.dumps(answer), flush=True)  # noqa: T201  # the line is the program's answer
+    return int("error" in answer)
 
 
 def _aws(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,12 +49,12 @@ def _identity(text: str) -> dict[str, str | None]:
 
 
 def _end(arn: str) -> str | None:
-    """When the session ends, from the CLI's own cache of assumed roles: asking it would take a second start of the CLI."""
+    """Return the end of a session from the CLI's cache of assumed roles; a second start of the CLI would take a second."""
     for file in (Path.home() / ".aws" / "cli" / "cache").glob("*.json"):
         try:
-            kept = json.loads(file.read_text())
-            if kept["AssumedRoleUser"]["Arn"] == arn:
-                end: str = kept["Credentials"]["Expiration"]
+            cached = json.loads(file.read_text())
+            if cached["AssumedRoleUser"]["Arn"] == arn:
+                end: str = cached["Credentials"]["Expiration"]
                 return end.replace("+00:00", "Z")
         except (OSError, ValueError, KeyError):
             continue
@@ -63,10 +64,10 @@ def _end(arn: str) -> str | None:
 def _refusal(text: str) -> dict[str, str | None]:
     error = " ".join(text.split())
     for pattern, kind in KINDS:
-        found = re.search(pattern, error)
-        if found:
-            return {"error": error, "kind": kind or found[1]}
-    return {"error": error or "the AWS CLI failed and said nothing", "kind": "Unknown"}
+        match = re.search(pattern, error)
+        if match:
+            return {"error": error, "kind": kind or match[1]}
+    return {"error": error or "the AWS CLI failed and printed nothing", "kind": "Unknown"}
 
 
 if __name__ == "__main__":

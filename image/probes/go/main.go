@@ -1,6 +1,7 @@
-// Who am I, by the AWS SDK for Go v2: one JSON line, {"arn", "account", "expires"} or {"error", "kind"}.
+// Prints the identity of this process in AWS, through the AWS SDK for Go v2, as one JSON line.
 //
-// Usage: probe-go PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/operate/prove.md lists the kinds.
+// The line is {"arn", "account", "expires"} or {"error", "kind"}; docs/operate/prove.md lists the kinds.
+// Usage: probe-go PROFILE. An empty PROFILE selects none. The environment is used as it is.
 package main
 
 import (
@@ -73,7 +74,7 @@ func ask(profile string) (*identity, error) {
 	return who, nil
 }
 
-// kind names a failure; what STS itself answers keeps the code that STS gave it.
+// kind names a failure. An error of STS keeps its own code.
 func kind(err error) string {
 	var answered smithy.APIError
 	var noProfile config.SharedConfigProfileNotExistError

@@ -1,6 +1,7 @@
-// Who am I, by the AWS SDK for JavaScript v3: one JSON line, {"arn", "account", "expires"} or {"error", "kind"}.
+// Prints the identity of this process in AWS, through the AWS SDK for JavaScript v3, as one JSON line.
 //
-// Usage: node probe.mjs PROFILE, where an empty PROFILE names none. The environment is used as it is. docs/operate/prove.md lists the kinds.
+// The line is {"arn", "account", "expires"} or {"error", "kind"}; docs/operate/prove.md lists the kinds.
+// Usage: node probe.mjs PROFILE. An empty PROFILE selects none. The environment is used as it is.
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 
 const UNREACHABLE = new Set(["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EHOSTUNREACH", "EAI_AGAIN"]);
@@ -22,7 +23,7 @@ function kind(error) {
   if (error.name === "TimeoutError" || UNREACHABLE.has(error.code)) return "Unreachable";
   if (FILE.has(error.code)) return "TokenFile";
   if (/region is missing/i.test(error.message)) return "RegionMissing";
-  // The SDK goes through its whole chain when a profile cannot be resolved, and then says only that nothing gave credentials.
+  // If a profile cannot be resolved, the SDK tries its whole chain and then reports only that no source gave credentials.
   if (/could not load credentials|could not resolve credentials/i.test(error.message)) return "NoCredentials";
   return error.name === "CredentialsProviderError" ? "Configuration" : "Unknown";
 }

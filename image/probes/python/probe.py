@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Who am I, by boto3: one JSON line, `{"arn", "account", "expires"}` or `{"error", "kind"}`.
+"""Print the identity of this process in AWS, through boto3, as one JSON line.
 
-Usage: probe.py PROFILE, where an empty PROFILE names none. The environment is used as it is. `docs/operate/prove.md` lists the kinds.
+The line is `{"arn", "account", "expires"}` or `{"error", "kind"}`; docs/operate/prove.md lists the kinds.
+Usage: probe.py PROFILE. An empty PROFILE selects none. The environment is used as it is.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ KINDS: tuple[tuple[type[Exception], str], ...] = (
     (failures.ConnectionError, "Unreachable"),
     (OSError, "TokenFile"),
 )
-"""The first that fits; what STS itself answers keeps the code that STS gave it."""
+"""The first match counts. An error of STS keeps its own code."""
 
 
 def main(arguments: list[str]) -> int:
-    """Print who this process is; exit code 1 where it is nobody."""
+    """Print the identity or the error, and return the exit code: 1 without an identity."""
     try:
-        said: dict[str, Any] = identity(next(iter(arguments), None) or None)
+        answer: dict[str, Any] = identity(next(iter(arguments), None) or None)
     except failures.ClientError as error:
-        said = {"error": str(error), "kind": error.response["Error"]["Code"]}
+        answer = {"error": str(error), "kind": error.response["Error"]["Code"]}
     except (failures.BotoCoreError, OSError, ValueError) as error:
         kind = next((name for failure, name in KINDS if isinstance(error, failure)), "Unknown")
-        said = {"error": str(error), "kind": kind}
-    print(json.dumps(said), flush=True)  # noqa: T201  # the line is the program's answer
-    return int("error" in said)
+        answer = {"error": str(error), "kind": kind}
+    print(json.dumps(answer), flush=True)  # noqa: T201  # the line is the program's answer
+    return int("error" in answer)
 
 
 def identity(profile: str | None) -> dict[str, Any]:
-    """Ask STS who this is; `expires` is null where the credentials have no end."""
+    """Ask STS for the identity; `expires` is null if the credentials do not expire."""
     session = boto3.Session(profile_name=profile)
     patience = botocore.config.Config(connect_timeout=10, read_timeout=20, retries={"total_max_attempts": 2})
     caller = session.client("sts", config=patience).get_caller_identity()
-    # botocore keeps the end of a session to itself; refreshable credentials have it under this name since 2013.
+    # botocore has no public attribute for the end of a session; refreshable credentials have had this one since 2013.
     end = getattr(session.get_credentials(), "_expiry_time", None)
     expires = end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if end else None
     return {"arn": caller["Arn"], "account": caller["Account"], "expires": expires}

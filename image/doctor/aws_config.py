@@ -1,4 +1,4 @@
-"""The AWS config in force: its profiles, the role that each ends in, and the class it was written for."""
+"""The AWS config that SDKs read: its profiles, their roles, and the class of the config."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 BASE = "base"
 DEFAULT = "default"
 NO_IDENTITY = "no-identity"
-"""The baked program that stands in every profile of a container without an identity."""
+"""Program of the image; every profile runs it in a container without an identity."""
 CLASSES = Path("/etc/runner-platform/classes")
-"""Where the image keeps the config of every class."""
+"""Folder of the image with the config of every class."""
 _ROLE = re.compile(r"arn:(?P<partition>[\w-]+):iam::(?P<account>\d{12}):role/(?:.*/)?(?P<name>[^/]+)$")
 _JOB_ROLE = re.compile(r"runner-(?P<runner_class>[a-z][a-z0-9]{1,15})(?:-(?P<stack>[a-z][a-z0-9]{1,15}))?$")
 
 
 class ConfigError(Exception):
-    """The config cannot be used; the text says why."""
+    """The config cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Profile:
 
     name: str
     role_arn: str
-    """The role that it ends in; empty where it names none."""
+    """Role of the profile; empty if it names no role."""
     source: str
-    """The profile that it chains to; empty where it starts by itself."""
+    """`source_profile`; empty if the profile is not chained."""
     token_file: str
-    """Where its token is; empty for a chained one."""
+    """Path of its token; empty if the profile is chained."""
     region: str
     session: str
     process: str
@@ -43,22 +43,23 @@ class Profile:
 
     @property
     def account(self) -> str:
-        """The account of its role, empty where there is none."""
-        found = _ROLE.match(self.role_arn)
-        return found["account"] if found else ""
+        """Account of the role; empty without a role."""
+        role = _ROLE.match(self.role_arn)
+        return role["account"] if role else ""
 
     @property
     def role(self) -> str:
-        """Its role's name without the path."""
-        found = _ROLE.match(self.role_arn)
-        return found["name"] if found else ""
+        """Name of the role without its path."""
+        role = _ROLE.match(self.role_arn)
+        return role["name"] if role else ""
 
-    def is_held_by(self, arn: str) -> bool:
-        """Whether STS's answer is a session of this profile's role; STS leaves the role's path out."""
-        found = _ROLE.match(self.role_arn)
-        if found is None:
+    def is_role_of(self, session_arn: str) -> bool:
+        """Whether a session belongs to this profile's role. The ARN of a session lacks the role's path."""
+        role = _ROLE.match(self.role_arn)
+        if role is None:
             return False
-        return arn.startswith(f"arn:{found['partition']}:sts::{found['account']}:assumed-role/{found['name']}/")
+        prefix = f"arn:{role['partition']}:sts::{role['account']}:assumed-role/{role['name']}/"
+        return session_arn.startswith(prefix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +71,33 @@ class Config:
 
     @property
     def runner_class(self) -> str:
-        """The class that it was written for, by the role of `base`; empty where it is none of the platform's."""
-        return _of_job_role(self.profiles, "runner_class")
+        """Class of the config, read from the role of `base`; empty if that is not a job role of the platform."""
+        return _part_of_job_role(self.profiles, "runner_class")
 
     @property
     def stack(self) -> str:
-        """The stack, empty for prod's."""
-        return _of_job_role(self.profiles, "stack")
+        """Stack of the config; empty for prod."""
+        return _part_of_job_role(self.profiles, "stack")
 
     @property
-    def is_baked_refusal(self) -> bool:
+    def is_without_identity(self) -> bool:
         """Whether this is the image's config for containers without an identity."""
         return any(profile.process.endswith(NO_IDENTITY) for profile in self.profiles.values())
 
     @property
     def token_file(self) -> Path | None:
-        """Where the class's token should be."""
-        found = [profile.token_file for profile in self.profiles.values() if profile.token_file]
-        return Path(found[0]) if found else None
+        """Path of the class's token."""
+        files = [profile.token_file for profile in self.profiles.values() if profile.token_file]
+        return Path(files[0]) if files else None
 
     @property
     def session(self) -> str:
-        """The role session name that CloudTrail shows."""
+        """Role session name, as CloudTrail shows it."""
         return next((profile.session for profile in self.profiles.values() if profile.session), "")
 
 
 def in_force(environment: Mapping[str, str]) -> Path:
-    """The config file that SDKs read."""
+    """Return the config file that SDKs read."""
     home = environment.get("HOME") or "~"
     return Path(environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config").expanduser()
 
@@ -105,7 +106,7 @@ def read(file: Path) -> Config:
     """Read a config file.
 
     Raises:
-        ConfigError: it is not there, cannot be read, or is no AWS config.
+        ConfigError: the file is missing, unreadable, or not an AWS config.
     """
     parser = configparser.RawConfigParser()
     try:
@@ -115,7 +116,7 @@ def read(file: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"the AWS config {file} cannot be read: {error.strerror}") from None
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no AWS config: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{file} is not an AWS config: {' '.join(str(error).split())}") from None
     profiles = {}
     for section in parser.sections():
         name = section.removeprefix("profile ").strip()
@@ -125,16 +126,16 @@ def read(file: Path) -> Config:
 
 
 def classes_with(profile: str, folder: Path | None = None) -> list[str]:
-    """Classes whose baked config has a profile; empty where the image bakes none."""
-    found = []
+    """Return the classes of the image that have a profile; empty outside of the image."""
+    classes = []
     for file in sorted((folder or CLASSES).glob("*/config")):
         try:
             config = read(file)
         except ConfigError:
             continue
         if profile in config.profiles:
-            found.append(file.parent.name)
-    return found
+            classes.append(file.parent.name)
+    return classes
 
 
 def _profile(name: str, keys: Mapping[str, str]) -> Profile:
@@ -149,7 +150,7 @@ def _profile(name: str, keys: Mapping[str, str]) -> Profile:
     )
 
 
-def _of_job_role(profiles: Mapping[str, Profile], part: str) -> str:
+def _part_of_job_role(profiles: Mapping[str, Profile], part: str) -> str:
     base = profiles.get(BASE) or profiles.get(DEFAULT)
-    found = _JOB_ROLE.match(base.role) if base else None
-    return (found[part] or "") if found else ""
+    role = _JOB_ROLE.match(base.role) if base else None
+    return (role[part] or "") if role else ""

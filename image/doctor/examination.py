@@ -1,0 +1,146 @@
+"""One run of `doctor`: arguments, order of the examination, and exit code (0 right, 1 something is wrong, 2 wrong use)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from image.doctor import aws_config, container, probes, report, web_token
+from image.doctor.diagnosis import Case, Finding, cause_of, findings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from image.doctor.aws_config import Config
+    from image.doctor.web_token import Token
+
+DESCRIPTION = "Ask AWS for the identity of this job, compare it with the account and role of each profile, and explain differences."
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Examine this container, print the report, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="doctor", description=DESCRIPTION)
+    parser.add_argument(
+        "profiles", nargs="*", metavar="PROFILE", help="profiles to try; without one, every profile of the config"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--sdk", action="append", choices=probes.FAMILIES, help="SDK to try; may be repeated")
+    options = parser.parse_args(arguments)
+    result = examine(os.environ, options.profiles, options.sdk)
+    # The reader of a pipe may close it early; that is not a fault of the job.
+    try:
+        print(json.dumps(result.document(), indent=2) if options.json else result.text(), flush=True)  # noqa: T201  # the answer
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0 if result.ok else 1
+
+
+def examine(
+    environment: Mapping[str, str], only: Sequence[str] = (), families: Sequence[str] | None = None
+) -> report.Report:
+    """Examine the container with these environment variables.
+
+    Args:
+        environment: environment variables of the container.
+        only: profiles to try; empty for all profiles of the config.
+        families: SDK families to try; None for all that are installed.
+    """
+    problems: list[Finding] = []
+    config = _config(environment, problems)
+    token = _token(config, problems)
+    commands = {
+        name: command for name, command in probes.installed(environment).items() if families is None or name in families
+    }
+    if not commands:
+        problems.append(Finding(cause="no-sdk", text="neither boto3 nor the AWS CLI nor another SDK is installed"))
+    if config is not None:
+        profiles = dict.fromkeys([*only, *filter(None, [environment.get("AWS_PROFILE")])])
+        problems.extend(_missing_profile(name, config) for name in profiles if name not in config.profiles)
+    state = container.look(environment, config, time.time)
+    known = findings(Case(config=config, token=token, container=state, problems=problems, now=time.time()))
+    try:
+        rows = _rows(config, environment, commands, only, known) if config is not None else []
+    except OSError as error:  # a read-only root file system without a /tmp
+        rows = []
+        known.append(Finding(cause="read-only-home", text=f"there is no folder for temporary files: {error.strerror}"))
+    subject, pod = (token.subject, token.pod) if token else ("", "")
+    return report.Report(
+        runner_class=(token.runner_class if token else "") or (config.runner_class if config else ""),
+        stack=config.stack if config else "",
+        service_account=subject,
+        pipeline=environment.get("CI_PIPELINE_ID", ""),
+        job=environment.get("CI_JOB_ID", ""),
+        audit=report.audit_line(environment, subject, pod, config.session if config else "", time.time()),
+        config=str(aws_config.in_force(environment)),
+        rows=rows,
+        findings=known,
+    )
+
+
+def _config(environment: Mapping[str, str], problems: list[Finding]) -> Config | None:
+    try:
+        config = aws_config.read(aws_config.in_force(environment))
+    except aws_config.ConfigError as error:
+        problems.append(Finding(cause="no-config", text=str(error)))
+        return None
+    if config.is_without_identity:
+        problems.append(
+            Finding(cause="no-identity", text=f"{config.file} is the image's own, for containers without an identity")
+        )
+    elif not config.profiles:
+        problems.append(Finding(cause="no-config", text=f"{config.file} has no profile"))
+    return config
+
+
+def _token(config: Config | None, problems: list[Finding]) -> Token | None:
+    if config is None or config.is_without_identity or config.token_file is None:
+        return None
+    try:
+        return web_token.read(config.token_file)
+    except web_token.TokenError as error:
+        problems.append(Finding(cause=error.cause, text=str(error)))
+        return None
+
+
+def _missing_profile(profile: str, config: Config) -> Finding:
+    classes = [name for name in aws_config.classes_with(profile) if name != config.runner_class]
+    profiles = ", ".join(config.profiles)
+    if classes:
+        text = f"class {config.runner_class} has no profile {profile} (it has {profiles}); classes with it: {', '.join(classes)}"
+        return Finding(cause="class-without-account", text=text, profile=profile)
+    text = f"there is no profile {profile}; {config.file} has {profiles}"
+    return Finding(cause="profile-missing", text=text, profile=profile)
+
+
+def _rows(
+    config: Config,
+    environment: Mapping[str, str],
+    commands: Mapping[str, Sequence[str]],
+    only: Sequence[str],
+    known: Sequence[Finding],
+) -> list[report.Row]:
+    attempts = probes.attempts(config, list(commands), only)
+    answers = probes.run(attempts, commands, environment, config.file)
+    rows = []
+    for attempt, answer in zip(attempts, answers, strict=True):
+        profile = config.profiles.get(attempt.profile)
+        cause = cause_of(answer, profile, known, name=attempt.profile)
+        expected = profile.role_arn if profile else ""
+        rows.append(
+            report.Row(
+                profile=attempt.profile,
+                sdk=attempt.sdk,
+                way=attempt.way,
+                expected=expected,
+                got=(answer.arn if cause else expected) or report.REFUSED,
+                session_seconds=report.seconds_left(answer.expires, time.time()),
+                ok=not cause,
+                cause=cause,
+                error=answer.error,
+            )
+        )
+    return rows

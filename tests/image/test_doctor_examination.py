@@ -1,0 +1,123 @@
+"""Doctor as a command: its probes, missing profiles and folders, and that it needs Python alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from components.documents.profiles import class_profiles
+from config import load
+from image.doctor import aws_config, examination, probes
+from tests.components.documents.test_config_toml import settings_of
+from tests.support.loopback import dead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+DOCTOR = load.ROOT / "image" / "doctor"
+
+
+def test_every_profile_is_tried_with_every_family_in_every_way(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small"))
+    config = aws_config.read(tmp_path / "config")
+    attempts = probes.attempts(config, ["cli", "go"])
+    combinations = {(attempt.profile, attempt.sdk, attempt.way) for attempt in attempts}
+    named = {(name, sdk, way) for name in ("base", "cicd", "dev") for sdk in ("cli", "go") for way in ("named", "env")}
+    assert combinations == named | {("default", "cli", "default"), ("default", "go", "default")}
+    unknown = probes.attempts(config, ["cli"], ["nowhere"])
+    assert {(attempt.profile, attempt.way) for attempt in unknown} == {("nowhere", "named"), ("nowhere", "env")}
+
+
+def test_a_probe_gets_the_job_s_environment_and_a_new_home(tmp_path: Path) -> None:
+    script = "import json,os,sys; e=os.environ; print(json.dumps({'arn': '|'.join([sys.argv[1], e.get('AWS_PROFILE', '-'), e['JOB'], e['AWS_CONFIG_FILE'], e['AWS_SHARED_CREDENTIALS_FILE']]), 'kind': e['HOME']}))"
+    attempts = [probes.Attempt(profile="dev", sdk="cli", way=way) for way in ("named", "env", "default")]
+    environment = {"HOME": str(tmp_path), "JOB": "1", "AWS_PROFILE": "other", "AWS_DEFAULT_PROFILE": "other"}
+    answers = probes.run(attempts, {"cli": [sys.executable, "-c", script]}, environment, tmp_path / "config")
+    common = f"1|{tmp_path}/config|{tmp_path}/.aws/credentials"
+    assert [answer.arn for answer in answers] == [f"dev|-|{common}", f"|dev|{common}", f"|-|{common}"]
+    homes = {answer.kind for answer in answers}
+    assert len(homes) == 3, "no probe finds a session that another one cached"
+    assert str(tmp_path) not in homes
+
+
+def test_a_missing_probe_is_an_answer(tmp_path: Path) -> None:
+    attempts = [probes.Attempt(profile="dev", sdk="go", way="env")]
+    (answer,) = probes.run(attempts, {"go": [str(tmp_path / "absent")]}, {"HOME": str(tmp_path)}, tmp_path / "config")
+    assert answer.kind == "NotInstalled"
+
+
+def doctor(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = {"PATH": "/usr/bin:/bin", "AWS_EC2_METADATA_DISABLED": "true", **environment}
+    return subprocess.run(
+        [sys.executable, "-I", str(DOCTOR), *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_doctor_runs_by_itself_with_the_standard_library(tmp_path: Path) -> None:
+    done = doctor({"HOME": str(tmp_path), "CI_JOB_ID": "7"}, "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    document = json.loads(done.stdout)
+    assert (document["ok"], document["job"], document["rows"]) == (False, "7", [])
+    assert "no-config" in {finding["cause"] for finding in document["findings"]}
+    modules = (
+        f"import sys; sys.path.insert(0, {str(load.ROOT)!r}); import image.doctor.examination; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", modules], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {name.partition(".")[0] for name in loaded} <= set(sys.stdlib_module_names) | {"image", "__main__"}
+
+
+def test_wrong_use_is_refused(tmp_path: Path) -> None:
+    assert doctor({"HOME": str(tmp_path)}, "--nonsense").returncode == 2
+    assert doctor({"HOME": str(tmp_path)}, "--sdk", "cobol").returncode == 2
+
+
+def test_a_profile_of_another_class_is_not_an_unknown_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small", token_file=str(tmp_path / "token")))
+    (tmp_path / "classes" / "deploy").mkdir(parents=True)
+    (tmp_path / "classes" / "deploy" / "config").write_text(class_profiles(settings_of("prod"), "deploy"))
+    monkeypatch.setattr(aws_config, "CLASSES", tmp_path / "classes")
+    monkeypatch.setattr(probes, "run", lambda attempts, *_: [probes.Answer(error="Region is missing")] * len(attempts))
+    environment = {
+        "HOME": str(tmp_path),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    environment |= {"AWS_ENDPOINT_URL_STS": dead()}
+    report = examination.examine({**environment, "AWS_PROFILE": "prod"}, ["prod", "nowhere"])
+    texts = {finding.cause: finding.text for finding in report.findings}
+    assert (
+        "class small has no profile prod (it has default, base, cicd, dev); classes with it: deploy"
+        in texts["class-without-account"]
+    )
+    assert "there is no profile nowhere" in texts["profile-missing"]
+    assert not report.ok
+
+
+def test_a_container_without_temporary_files_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small", token_file=str(tmp_path / "token")))
+    monkeypatch.setattr(probes.tempfile, "TemporaryDirectory", read_only)
+    environment = {
+        "HOME": str(tmp_path),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    report = examination.examine(environment | {"AWS_ENDPOINT_URL_STS": dead()}, ["dev"], ["boto3"])
+    assert (
+        "no folder for temporary files"
+        in {finding.cause: finding.text for finding in report.findings}["read-only-home"]
+    )
+    assert not report.ok
