@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
-from config.names import namespace_manager, release
+from config.names import helm_release, namespace_manager
 from runner_platform.errors import FailedError
 from runner_platform.kube.client import ApiRefusalError
 from runner_platform.prove.job_pod import (
@@ -69,12 +69,12 @@ def read_class(cluster: Cluster, runner_class: str, region: str) -> DeployedClas
         ClassProblemError: an object of the class is missing, or this program does not understand it.
         FailedError: the cluster does not answer.
     """
-    config_map = _config_map(cluster, namespace_manager(runner_class), release(runner_class))
+    config_map = _config_map(cluster, namespace_manager(runner_class), helm_release(runner_class))
     try:
         runner = runner_section(config_map[TEMPLATE_KEY])
         pod = job_pod(runner, f"prove-{runner_class}")
     except (KeyError, ValueError, UnknownPatchError) as error:
-        where = f"ConfigMap {release(runner_class)} in {namespace_manager(runner_class)}"
+        where = f"ConfigMap {helm_release(runner_class)} in {namespace_manager(runner_class)}"
         raise ClassProblemError(
             f"the configuration of class {runner_class} ({where}) cannot be used: {error}"
         ) from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from components.documents.identity import FEATURE_FLAG
+from components.documents.job_identity import FEATURE_FLAG
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 
 if TYPE_CHECKING:

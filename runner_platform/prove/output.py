@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from config.model import Level
+from config.capabilities import Level
 from runner_platform.prove.attempts import BASE_PROFILE, DEFAULT_PROFILE, REFUSED, Way
 from runner_platform.prove.proof import Watcher
 from runner_platform.prove.results import BROKEN

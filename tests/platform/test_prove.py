@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from runner_platform_sandbox.kubernetes.client import KubeClient
 
 from config import load
 from runner_platform.prove import attempts, proof, strangers
 from runner_platform.prove.attempts import REFUSED, Sdk, Way
+from runner_platform_sandbox.kubernetes.client import KubeClient
 from tests.support import proving
 from tests.support.waiting import until
 

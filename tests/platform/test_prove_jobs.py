@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from runner_platform_sandbox.kubernetes.client import KubeClient
 
 from config import load
 from config.names import IDENTITY_FOLDER
@@ -18,6 +17,7 @@ from runner_platform.prove import attempts, deployed, doctor_jobs
 from runner_platform.prove.attempts import REFUSED
 from runner_platform.prove.doctor_jobs import Patience
 from runner_platform.prove.results import roles_in
+from runner_platform_sandbox.kubernetes.client import KubeClient
 from tests.support import proving, stand_in_kubelet
 
 if TYPE_CHECKING:

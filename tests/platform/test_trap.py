@@ -119,7 +119,7 @@ def questions_about(profile: str) -> list[Question]:
 def test_beside_the_webhook_s_variables_some_sdks_silently_ignore_the_profile(
     case: str, job: dict[str, str], tmp_path: Path
 ) -> None:
-    text = profiles.rendered(FILES[case]).replace("{token}", str(tmp_path / "token"))
+    text = profiles.aws_config_text(FILES[case]).replace("{token}", str(tmp_path / "token"))
     (tmp_path / "config").write_text(text)
     answers = proving.answers(questions_about("dev"), {**job, **webhook(tmp_path)}, tmp_path / "homes")
     assert {(question.sdk, question.way): identity_of(answer) for question, answer in answers.items()} == MEASURED[case]

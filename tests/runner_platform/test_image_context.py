@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 from botocore.exceptions import CredentialRetrievalError
-from runner_platform_sandbox.tools import catalogue
 
 from components.documents.config_toml import JOB_USER
 from config import load
@@ -20,6 +19,7 @@ from config.versions import RUNNER_IMAGE_TAG
 from runner_platform import image_context
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
+from runner_platform_sandbox.tools import catalogue
 from tests.components.documents.test_config_toml import CLASSES, settings_of
 from tests.support.program import STACKS, rehearsed
 
@@ -218,11 +218,11 @@ def test_the_baked_command_runs_a_checkout_with_the_image_s_dependencies_only(tm
 
     assert run().returncode == 2
     assert "is not a checkout of runner-platform" in run().stderr
-    (tmp_path / "automation").mkdir()
-    (tmp_path / "automation" / "cli.py").touch()
+    (tmp_path / "runner_platform" / "cli").mkdir(parents=True)
+    (tmp_path / "runner_platform" / "cli" / "main.py").touch()
     (tmp_path / "uv.lock").write_text("others")
     assert run().returncode == 2
-    assert "other dependencies" in run().stderr
+    assert "differs from that of the image" in run().stderr
 
 
 @pytest.mark.parametrize("path", SCRIPTS)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
-from runner_platform_sandbox import proof as at_the_end
-from runner_platform_sandbox.errors import SandboxError
 
 from config import load
 from runner_platform.cli import main
@@ -19,6 +17,8 @@ from runner_platform.driver import promotion
 from runner_platform.live_runners import LiveRunner
 from runner_platform.prove import attempts, output, proof, strangers
 from runner_platform.prove.results import Result
+from runner_platform_sandbox import proof as at_the_end
+from runner_platform_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
