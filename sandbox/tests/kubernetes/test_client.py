@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from runner_platform_sandbox.kubernetes.discovery import Resource
 
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.connection import ExecToken, KubeconfigError, read_kubeconfig
-from runner_platform_sandbox.kubernetes.discovery import Resource
 from runner_platform_sandbox.kubernetes.errors import (
     ApiError,
     ConflictError,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runner_platform_sandbox.environment import GITLAB_TOKEN
-from runner_platform_sandbox.providers.base import InvalidInputsError, ProviderError
 from runner_platform_sandbox.providers.gitlab import RUNNER, GitLab
+from runner_platform_sandbox.providers.stand_in import InvalidInputsError, ProviderError
 from runner_platform_sandbox.providers.wire import UNKNOWN, Secret
 from sandbox.tests.support.provider_driver import Driver
 from tests.support.gitlab_server import serving

@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 from typing_extensions import override
 
 from runner_platform_sandbox.providers import server, wire
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     Existing,
     InvalidInputsError,
@@ -190,7 +190,7 @@ def test_a_mistake_in_a_handler_names_its_place_without_a_traceback(stub: Any) -
     with pytest.raises(grpc.RpcError) as error:
         stub.Delete(provider_pb2.DeleteRequest(urn=URN, id="id-1"))
     text = error.value.details()
-    assert "test_server.py:" in text
+    assert f"{Path(__file__).name}:" in text
     assert "ZeroDivisionError: a mistake of the handler" in text
     assert "Traceback" not in text
 

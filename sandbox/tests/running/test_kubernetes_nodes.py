@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner_platform_sandbox.kubernetes.node_objects import node_claim
-from runner_platform_sandbox.kubernetes.pools import Pool
+from runner_platform_sandbox.kubernetes.pools import Pool, node_claim
 from sandbox.tests.support.kubernetes_cases import EKS, KARPENTER, Trial, node_class, node_pool, pod, stays, types
 from tests.support.waiting import until
 

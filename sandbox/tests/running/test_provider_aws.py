@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner_platform_sandbox.providers.aws.handlers import HANDLERS
+from runner_platform_sandbox.providers.aws.provider import HANDLERS
 from runner_platform_sandbox.providers.schema import package
 from runner_platform_sandbox.providers.wire import has_unknown
 from sandbox.tests.support import provider_aws_cases, provider_aws_network_cases

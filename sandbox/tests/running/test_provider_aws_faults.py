@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.stand_in import (
     CancelledError,
     InvalidInputsError,
     PartialFailureError,

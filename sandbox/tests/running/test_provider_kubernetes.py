@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runner_platform_sandbox.kubernetes.errors import NotFoundError
-from runner_platform_sandbox.providers.base import InvalidInputsError, ProviderError
+from runner_platform_sandbox.providers.stand_in import InvalidInputsError, ProviderError
 from runner_platform_sandbox.providers.wire import UNKNOWN, Secret
 from sandbox.tests.support.provider_driver import Driver
 from sandbox.tests.support.provider_kubernetes_cases import (

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.kubernetes import helm
+from runner_platform_sandbox.providers.kubernetes.helm import binary, locked
+from runner_platform_sandbox.providers.stand_in import (
     CancelledError,
     InvalidInputsError,
     PartialFailureError,
     ProviderError,
 )
-from runner_platform_sandbox.providers.kubernetes import records
-from runner_platform_sandbox.providers.kubernetes.helm import binary, locked
 from runner_platform_sandbox.providers.wire import UNKNOWN
 from sandbox.tests.support.chart_cases import packaged
 from sandbox.tests.support.provider_kubernetes_cases import (
@@ -34,7 +34,7 @@ from sandbox.tests.support.provider_kubernetes_cases import (
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.kubernetes.cluster import Cluster
-    from runner_platform_sandbox.providers.kubernetes.records import Record
+    from runner_platform_sandbox.providers.kubernetes.helm import Record
     from sandbox.tests.support.provider_driver import Driver
 
 pytestmark = pytest.mark.sandbox
@@ -43,7 +43,7 @@ __all__ = ["cluster", "stack"]  # fixtures
 
 
 def latest(stack: Driver, cluster: Cluster) -> Record:
-    found = records.latest(cluster.client, "gitlab-runner-small", home(stack))
+    found = helm.latest_record(cluster.client, "gitlab-runner-small", home(stack))
     assert found is not None
     return found
 
@@ -75,7 +75,7 @@ def test_a_release_is_installed_repeated_upgraded_refreshed_and_removed(stack: D
     stack.destroy(RELEASE, "small")
     for kind in ("Deployment", "ReplicaSet"):
         assert cluster.client.list("apps/v1", kind, home(stack)) == [], "uninstalling waits until everything is gone"
-    assert records.latest(cluster.client, "gitlab-runner-small", home(stack)) is None
+    assert helm.latest_record(cluster.client, "gitlab-runner-small", home(stack)) is None
 
 
 def test_another_name_or_namespace_is_another_release(stack: Driver) -> None:
@@ -155,7 +155,7 @@ def test_a_foreign_pending_release_is_reported_with_the_remedy(stack: Driver, cl
     stack.up(RELEASE, "small", release(stack))
     leave_pending(stack, cluster, "pending-upgrade")
     secret = latest(stack, cluster).secret
-    patch = {"metadata": {"labels": {records.OWNER_LABEL: None}}}
+    patch = {"metadata": {"labels": {helm.OWNER_LABEL: None}}}
     cluster.client.patch("v1", "Secret", secret, home(stack), patch)
     with pytest.raises(ProviderError, match=r"pending-upgrade.*helm rollback gitlab-runner-small"):
         stack.up(RELEASE, "small", release(stack, concurrent=2))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner_platform_sandbox.providers.base import CancelledError, PartialFailureError, ProviderError
+from runner_platform_sandbox.providers.stand_in import CancelledError, PartialFailureError, ProviderError
 from sandbox.tests.support.provider_kubernetes_cases import (
     CONFIG_MAP,
     DEFINITION,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runner_platform_sandbox.providers.base import Diff, Existing, Naming, PartialFailureError, Target
+from runner_platform_sandbox.providers.stand_in import Diff, Existing, Naming, PartialFailureError, Target
 from runner_platform_sandbox.providers.wire import reveal
 
 if TYPE_CHECKING:
-    from runner_platform_sandbox.providers.base import StandIn
+    from runner_platform_sandbox.providers.stand_in import StandIn
 
 
 @dataclass

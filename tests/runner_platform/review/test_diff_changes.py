@@ -10,7 +10,7 @@ from runner_platform.reports.change import STATEFUL, Counts, Kind, counts
 from runner_platform.review.diff_changes import OTHER_PROVIDER, PROTECTED, RETAINED, UNPROTECTED, changes
 from runner_platform.review.diff_costs import costs, quantities
 from runner_platform.review.diff_replace import FIXED, forces_replacement
-from runner_platform_sandbox.providers.aws.handlers import HANDLERS
+from runner_platform_sandbox.providers.aws.provider import HANDLERS
 from tests.support.program import rehearsed
 
 BUCKET, ROLE, SECRET = "aws:s3/bucket:Bucket", "aws:iam/role:Role", "kubernetes:core/v1:Secret"

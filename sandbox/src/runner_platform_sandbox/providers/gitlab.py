@@ -15,7 +15,8 @@ from typing import Any, Final
 import requests
 
 from runner_platform_sandbox.providers import wire
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.schema import decode_config
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     Existing,
     InvalidInputsError,
@@ -26,7 +27,6 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
-from runner_platform_sandbox.providers.schema import decode_config
 from runner_platform_sandbox.providers.validation import Failure
 
 RUNNER: Final = "gitlab:index/userRunner:UserRunner"

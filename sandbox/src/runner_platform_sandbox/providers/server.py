@@ -1,8 +1,8 @@
 """The resource provider protocol over gRPC, for any `StandIn`.
 
-Owns the server on loopback, the translation of requests, results and errors, and the process's end: with its engine,
-never later. Leaves out what the operations do (`base` and its subclasses). A provider's `__main__` calls
-`stubs.use_bare_packages()` first, then `serve`.
+Owns the server on loopback, the translation of requests, results and errors, messages to the engine, and the end of
+the process: with its engine, never later. Leaves out the operations (`stand_in` and its subclasses). A provider's
+`__main__` calls `stubs.use_bare_packages()` first, then `serve`.
 
 Protocol: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto. An engine starts the plugin with its
 own address as the argument and reads the port from the first line of standard output.
@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -21,10 +22,10 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from runner_platform_sandbox.providers import host, schema, wire
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers import schema, wire
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     InvalidInputsError,
     Naming,
@@ -34,6 +35,37 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
+
+
+def is_gone(address: str) -> bool:
+    """Tell whether nothing listens where the engine did when it started this process, such as `127.0.0.1:40123`."""
+    name, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((name, int(port)), timeout=2):
+            return False
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False  # unusual, but no proof; the parent process decides
+
+
+def reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
+    """Return a function that shows a message beside a resource: passing, or kept in the engine's log."""
+    lock = threading.Lock()
+    stubs: list[Any] = []
+
+    def report(urn: str, message: str) -> None:
+        with lock:
+            if not stubs:
+                stubs.append(engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)))
+        line = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=passing)
+        try:
+            stubs[0].Log(line, timeout=2)
+        except grpc.RpcError:
+            return  # progress is a courtesy; an engine that does not listen loses nothing
+
+    return report
+
 
 # The engine runs a few operations per core, and waits occupy a thread each; Cancel must always find one free.
 _THREADS: Final = 48
@@ -192,10 +224,10 @@ def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
         argument for argument in (sys.argv[1:] if arguments is None else arguments) if not argument.startswith("-")
     ]
     if addresses:
-        if host.is_gone(addresses[0]):
+        if is_gone(addresses[0]):
             return  # killed while this process was starting: then the parent is somebody else already
-        stand_in.report = host.reporter(addresses[0], passing=True)
-        stand_in.announce = host.reporter(addresses[0], passing=False)
+        stand_in.report = reporter(addresses[0], passing=True)
+        stand_in.announce = reporter(addresses[0], passing=False)
     server, port = start(stand_in)
     print(port, flush=True)  # noqa: T201 - the engine reads the port from standard output
     while os.getppid() == parent:

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.naming import AutoName
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
 from runner_platform_sandbox.providers.aws.session import AwsError
-from runner_platform_sandbox.providers.aws.tags import as_list, as_map, changes
-from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 
 _GONE = {"RepositoryNotFoundException"}
 
@@ -39,7 +38,7 @@ class Repository(Handler):
             imageTagMutabilityExclusionFilters=inputs.get("imageTagMutabilityExclusionFilters"),
             imageScanningConfiguration=inputs.get("imageScanningConfiguration"),
             encryptionConfiguration=encryption[0] if encryption else None,
-            tags=as_list(inputs.get("tags")),
+            tags=tag_list(inputs.get("tags")),
         )
         return str(answer["repository"]["repositoryName"])
 
@@ -60,7 +59,7 @@ class Repository(Handler):
             "name": repository["repositoryName"],
             "registryId": repository["registryId"],
             "repositoryUrl": repository["repositoryUri"],
-            "tags": as_map(ecr.call("list_tags_for_resource", resourceArn=repository["repositoryArn"]).get("tags")),
+            "tags": tag_map(ecr.call("list_tags_for_resource", resourceArn=repository["repositoryArn"]).get("tags")),
         }
 
     @override
@@ -78,13 +77,13 @@ class Repository(Handler):
             ecr.call("put_image_scanning_configuration", repositoryName=identifier, imageScanningConfiguration=scanning)
         if "tags" in changed:
             arn = call.arn("ecr", f"repository/{identifier}")
-            put, remove = changes(
-                as_map(ecr.call("list_tags_for_resource", resourceArn=arn).get("tags")), news.get("tags")
+            put, remove = tag_changes(
+                tag_map(ecr.call("list_tags_for_resource", resourceArn=arn).get("tags")), news.get("tags")
             )
             if remove:
                 ecr.call("untag_resource", resourceArn=arn, tagKeys=remove)
             if put:
-                ecr.call("tag_resource", resourceArn=arn, tags=as_list(put))
+                ecr.call("tag_resource", resourceArn=arn, tags=tag_list(put))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
+from runner_platform_sandbox.providers.aws.conversion import own_tags, tag_changes, timestamp
 from runner_platform_sandbox.providers.aws.eks import GONE
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws.handler import Call, Handler
 from runner_platform_sandbox.providers.aws.session import AwsError
-from runner_platform_sandbox.providers.aws.shapes import timestamp
-from runner_platform_sandbox.providers.aws.tags import changes, own
-from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
 
 _NOT_YET = {"InvalidParameterException", "ResourceInUseException"}
@@ -72,7 +71,7 @@ class AccessEntry(Handler):
             "kubernetesGroups": entry.get("kubernetesGroups", []),
             "modifiedAt": timestamp(entry["modifiedAt"]),
             "principalArn": principal,
-            "tags": own(tags),
+            "tags": own_tags(tags),
             "type": entry.get("type", "STANDARD"),
             "userName": entry.get("username"),
         }
@@ -87,7 +86,7 @@ class AccessEntry(Handler):
         if "tags" in changed:
             entry = eks.call("describe_access_entry", **where)["accessEntry"]
             present = eks.call("list_tags_for_resource", resourceArn=entry["accessEntryArn"]).get("tags")
-            put, remove = changes(own(present), news.get("tags"))
+            put, remove = tag_changes(own_tags(present), news.get("tags"))
             if remove:
                 eks.call("untag_resource", resourceArn=entry["accessEntryArn"], tagKeys=remove)
             if put:

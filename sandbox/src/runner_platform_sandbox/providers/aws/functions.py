@@ -7,11 +7,10 @@ Source: https://www.pulumi.com/registry/packages/aws/api-docs/.
 from typing import Any, Final
 
 from runner_platform_sandbox.providers.aws import eks
+from runner_platform_sandbox.providers.aws.conversion import tag_map, timestamp
 from runner_platform_sandbox.providers.aws.ec2 import Ec2Handler
-from runner_platform_sandbox.providers.aws.resource import Call
-from runner_platform_sandbox.providers.aws.shapes import timestamp
-from runner_platform_sandbox.providers.aws.tags import as_map
-from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.aws.handler import Call
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 
 _SUFFIXES: Final = {"aws-cn": "amazonaws.com.cn"}
 _DEFAULT_SUFFIX: Final = "amazonaws.com"
@@ -112,7 +111,7 @@ def get_vpc(call: Call, arguments: Properties) -> Properties:
         "ownerId": vpc.get("OwnerId", call.account),
         "region": call.region,
         "state": vpc.get("State", "available"),
-        "tags": as_map(vpc.get("Tags")),
+        "tags": tag_map(vpc.get("Tags")),
     }
 
 
@@ -164,7 +163,7 @@ def get_subnet(call: Call, arguments: Properties) -> Properties:
         "privateDnsHostnameTypeOnLaunch": launch.get("HostnameType", "ip-name"),
         "region": call.region,
         "state": subnet.get("State", "available"),
-        "tags": as_map(subnet.get("Tags")),
+        "tags": tag_map(subnet.get("Tags")),
         "vpcId": subnet["VpcId"],
     }
 

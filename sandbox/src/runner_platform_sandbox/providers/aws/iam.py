@@ -1,7 +1,7 @@
 """IAM: roles, their policies, customer-managed policies, OIDC providers.
 
-Owns these types' API calls. Leaves out `inlinePolicies` and `managedPolicyArns` of a role: the programs use the resources
-of their own, and both ways at once fight each other.
+Leaves out `inlinePolicies` and `managedPolicyArns` of a role (the programs use the separate resources, and both
+together would overwrite each other) and the fetch of a thumbprint from the issuer, which AWS does on its side.
 Replacement and defaults follow https://www.pulumi.com/registry/packages/aws/api-docs/iam/.
 """
 
@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.naming import AutoName
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
 from runner_platform_sandbox.providers.aws.session import AwsError, Client
-from runner_platform_sandbox.providers.aws.tags import as_list, as_map, changes
-from runner_platform_sandbox.providers.base import Properties
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
+from runner_platform_sandbox.providers.validation import Failure
 
 _GONE = {"NoSuchEntity"}
 # A principal that was made a second ago is not known everywhere yet.
@@ -50,7 +50,7 @@ class Role(Handler):
                 MaxSessionDuration=inputs["maxSessionDuration"],
                 Path=inputs["path"],
                 PermissionsBoundary=inputs.get("permissionsBoundary"),
-                Tags=as_list(inputs.get("tags")),
+                Tags=tag_list(inputs.get("tags")),
             ),
             _NOT_YET,
         )
@@ -71,7 +71,7 @@ class Role(Handler):
             "name": role["RoleName"],
             "path": role["Path"],
             "permissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-            "tags": as_map(role.get("Tags")),
+            "tags": tag_map(role.get("Tags")),
             "uniqueId": role["RoleId"],
         }
 
@@ -208,7 +208,7 @@ class Policy(Handler):
             PolicyDocument=inputs["policy"],
             Path=inputs["path"],
             Description=inputs.get("description"),
-            Tags=as_list(inputs.get("tags")),
+            Tags=tag_list(inputs.get("tags")),
         )
         return str(answer["Policy"]["Arn"])
 
@@ -229,7 +229,7 @@ class Policy(Handler):
             "path": policy["Path"],
             "policy": _document(version["PolicyVersion"]["Document"]),
             "policyId": policy["PolicyId"],
-            "tags": as_map(tags),
+            "tags": tag_map(tags),
         }
 
     @override
@@ -260,11 +260,11 @@ class Policy(Handler):
 
 def _tag(iam: Client, kind: str, wanted: Mapping[str, str] | None, **identity: str) -> None:
     """Make the tags of a role or a policy what is wanted."""
-    put, remove = changes(as_map(iam.call(f"list_{kind}_tags", **identity)["Tags"]), wanted)
+    put, remove = tag_changes(tag_map(iam.call(f"list_{kind}_tags", **identity)["Tags"]), wanted)
     if remove:
         iam.call(f"untag_{kind}", **identity, TagKeys=remove)
     if put:
-        iam.call(f"tag_{kind}", **identity, Tags=as_list(put))
+        iam.call(f"tag_{kind}", **identity, Tags=tag_list(put))
 
 
 def _instance_profiles(iam: Client, role: str) -> list[str]:
@@ -275,3 +275,76 @@ def _instance_profiles(iam: Client, role: str) -> list[str]:
 def _document(value: object) -> str:
     """IAM sends documents URL-encoded, and botocore decodes some of them into objects."""
     return unquote(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class OpenIdConnectProvider(Handler):
+    """An identity provider. Its id is its ARN."""
+
+    token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"  # noqa: S105 - a type token
+    immutable = frozenset({"url"})
+    computed = frozenset({"thumbprintLists"})
+    sets = frozenset({"clientIdLists"})
+
+    @override
+    def check(self, inputs: Properties) -> list[Failure]:
+        url = inputs.get("url")
+        if isinstance(url, str) and not url.startswith("https://"):
+            return [Failure("url", f"must start with https://, got {url}")]
+        return []
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        try:
+            answer = call.client("iam").call(
+                "create_open_id_connect_provider",
+                Url=inputs["url"],
+                ClientIDList=inputs["clientIdLists"],
+                ThumbprintList=inputs.get("thumbprintLists"),
+                Tags=tag_list(inputs.get("tags")),
+            )
+        except AwsError as error:
+            if error.code != "EntityAlreadyExists":
+                raise
+            raise ProviderError(f"{error}. An account has one provider for each URL; import it instead") from error
+        return str(answer["OpenIDConnectProviderArn"])
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        answer = call.client("iam").find("get_open_id_connect_provider", _GONE, OpenIDConnectProviderArn=identifier)
+        if answer is None:
+            return None
+        return {
+            "arn": identifier,
+            # AWS answers without the scheme, and the real plugin keeps the URL with it.
+            "url": f"https://{answer['Url'].removeprefix('https://')}",
+            "clientIdLists": answer.get("ClientIDList", []),
+            "thumbprintLists": answer.get("ThumbprintList", []),
+            "tags": tag_map(answer.get("Tags")),
+        }
+
+    @override
+    def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
+        iam = call.client("iam")
+        present = iam.call("get_open_id_connect_provider", OpenIDConnectProviderArn=identifier)
+        wanted = set(news["clientIdLists"])
+        for client in sorted(wanted - set(present.get("ClientIDList", []))):
+            iam.call("add_client_id_to_open_id_connect_provider", OpenIDConnectProviderArn=identifier, ClientID=client)
+        for client in sorted(set(present.get("ClientIDList", [])) - wanted):
+            iam.call(
+                "remove_client_id_from_open_id_connect_provider", OpenIDConnectProviderArn=identifier, ClientID=client
+            )
+        if "thumbprintLists" in changed and news.get("thumbprintLists"):
+            iam.call(
+                "update_open_id_connect_provider_thumbprint",
+                OpenIDConnectProviderArn=identifier,
+                ThumbprintList=news["thumbprintLists"],
+            )
+        put, remove = tag_changes(tag_map(present.get("Tags")), news.get("tags"))
+        if remove:
+            iam.call("untag_open_id_connect_provider", OpenIDConnectProviderArn=identifier, TagKeys=remove)
+        if put:
+            iam.call("tag_open_id_connect_provider", OpenIDConnectProviderArn=identifier, Tags=tag_list(put))
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        call.client("iam").find("delete_open_id_connect_provider", _GONE, OpenIDConnectProviderArn=identifier)

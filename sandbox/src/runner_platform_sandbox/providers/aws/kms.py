@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from runner_platform_sandbox.providers.aws.compare import same_last_part
-from runner_platform_sandbox.providers.aws.naming import AutoName
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
-from runner_platform_sandbox.providers.aws.tags import as_list, as_map, changes
-from runner_platform_sandbox.providers.base import Properties
+from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
+from runner_platform_sandbox.providers.stand_in import Properties
 from runner_platform_sandbox.providers.validation import Failure
 
 _GONE = {"NotFoundException"}
@@ -54,7 +53,7 @@ class Key(Handler):
                 MultiRegion=inputs.get("multiRegion"),
                 Policy=inputs.get("policy"),
                 BypassPolicyLockoutSafetyCheck=inputs["bypassPolicyLockoutSafetyCheck"],
-                Tags=as_list(inputs.get("tags"), "TagKey", "TagValue"),
+                Tags=tag_list(inputs.get("tags"), "TagKey", "TagValue"),
             ),
             {"MalformedPolicyDocumentException"},
         )
@@ -96,7 +95,7 @@ class Key(Handler):
             "multiRegion": key.get("MultiRegion", False),
             "policy": kms.call("get_key_policy", KeyId=identifier, PolicyName="default")["Policy"],
             "rotationPeriodInDays": rotation.get("RotationPeriodInDays", _YEAR) if rotates else None,
-            "tags": as_map(kms.call("list_resource_tags", KeyId=identifier).get("Tags"), "TagKey", "TagValue"),
+            "tags": tag_map(kms.call("list_resource_tags", KeyId=identifier).get("Tags"), "TagKey", "TagValue"),
         }
 
     @override
@@ -107,12 +106,12 @@ class Key(Handler):
         if "policy" in changed and news.get("policy"):
             kms.call("put_key_policy", KeyId=identifier, PolicyName="default", Policy=news["policy"])
         if "tags" in changed:
-            present = as_map(kms.call("list_resource_tags", KeyId=identifier).get("Tags"), "TagKey", "TagValue")
-            put, remove = changes(present, news.get("tags"))
+            present = tag_map(kms.call("list_resource_tags", KeyId=identifier).get("Tags"), "TagKey", "TagValue")
+            put, remove = tag_changes(present, news.get("tags"))
             if remove:
                 kms.call("untag_resource", KeyId=identifier, TagKeys=remove)
             if put:
-                kms.call("tag_resource", KeyId=identifier, Tags=as_list(put, "TagKey", "TagValue"))
+                kms.call("tag_resource", KeyId=identifier, Tags=tag_list(put, "TagKey", "TagValue"))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

@@ -1,20 +1,33 @@
-"""The aws stand-in: its configuration, and the way from the engine's operations to handlers.
+"""The aws stand-in: its configuration, and the tables of resource types and functions.
 
-Owns what `aws.Provider` means: which account, which region, which tags. Leaves out the resource types (`handlers` lists
-them) and what all of them share (`lifecycle`).
+Owns what `aws.Provider` means: which account, which region, which tags. To add a type, write a class in the file of its
+service and add it to `_TYPES`. Leaves out what all types share (`crud`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from typing_extensions import override
 
 from runner_platform_sandbox.providers import validation, wire
-from runner_platform_sandbox.providers.aws import lifecycle
-from runner_platform_sandbox.providers.aws.handlers import FUNCTIONS, HANDLERS
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws import (
+    cloudwatch,
+    crud,
+    ec2,
+    ec2_gateways,
+    ec2_security_groups,
+    ecr,
+    eks,
+    eks_access,
+    functions,
+    iam,
+    kms,
+    s3,
+)
+from runner_platform_sandbox.providers.aws.handler import Call, Handler
 from runner_platform_sandbox.providers.aws.session import Session
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.schema import UnknownTokenError, decode_config
+from runner_platform_sandbox.providers.stand_in import (
     ENGINE_KEYS,
     Diff,
     Existing,
@@ -25,8 +38,65 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
-from runner_platform_sandbox.providers.schema import UnknownTokenError, decode_config
 from runner_platform_sandbox.providers.validation import Failure
+
+_TYPES: Final[tuple[type[Handler], ...]] = (
+    cloudwatch.MetricAlarm,
+    ec2_gateways.VpcEndpoint,
+    ec2_gateways.Eip,
+    ec2_gateways.FlowLog,
+    ec2_gateways.NatGateway,
+    ec2.InternetGateway,
+    ec2.Subnet,
+    ec2.Vpc,
+    ec2.Route,
+    ec2.RouteTable,
+    ec2.RouteTableAssociation,
+    ec2_security_groups.DefaultSecurityGroup,
+    ec2_security_groups.SecurityGroup,
+    ec2_security_groups.SecurityGroupEgressRule,
+    ec2_security_groups.SecurityGroupIngressRule,
+    ecr.LifecyclePolicy,
+    ecr.Repository,
+    ecr.RepositoryPolicy,
+    eks.Cluster,
+    eks_access.AccessEntry,
+    eks_access.AccessPolicyAssociation,
+    eks.Addon,
+    iam.Policy,
+    iam.Role,
+    iam.RolePolicy,
+    iam.RolePolicyAttachment,
+    iam.OpenIdConnectProvider,
+    kms.Alias,
+    kms.Key,
+    cloudwatch.LogGroup,
+    cloudwatch.LogMetricFilter,
+    s3.Bucket,
+    s3.BucketLifecycleConfiguration,
+    s3.BucketOwnershipControls,
+    s3.BucketPolicy,
+    s3.BucketPublicAccessBlock,
+    s3.BucketServerSideEncryptionConfiguration,
+    s3.BucketVersioning,
+)
+
+HANDLERS: Final[dict[str, Handler]] = {kind.token: kind() for kind in _TYPES}
+"""Resource types."""
+
+FUNCTIONS: Final[dict[str, Callable[[Call, dict[str, Any]], Properties]]] = {
+    "aws:ec2/getSubnet:getSubnet": functions.get_subnet,
+    "aws:ec2/getSubnets:getSubnets": functions.get_subnets,
+    "aws:ec2/getVpc:getVpc": functions.get_vpc,
+    "aws:eks/getCluster:getCluster": functions.get_cluster,
+    "aws:eks/getClusterVersions:getClusterVersions": functions.get_cluster_versions,
+    "aws:index/getAvailabilityZones:getAvailabilityZones": functions.get_availability_zones,
+    "aws:index/getCallerIdentity:getCallerIdentity": functions.get_caller_identity,
+    "aws:index/getPartition:getPartition": functions.get_partition,
+    "aws:index/getRegion:getRegion": functions.get_region,
+}
+"""Data sources."""
+
 
 _MODELLED: Final = frozenset(
     {"profile", "region", "allowedAccountIds", "forbiddenAccountIds", "defaultTags", "accessKey", "secretKey", "token"}
@@ -89,35 +159,35 @@ class AwsStandIn(StandIn):
     def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
         region = self._session.region if self._session else wire.UNKNOWN
         account = {"region": region, "tags": self._default_tags}
-        return lifecycle.check(_handler(target.token), target, news, olds, naming, account)
+        return crud.check(_handler(target.token), target, news, olds, naming, account)
 
     @override
     def diff(
         self, target: Target, olds: Properties, old_inputs: Properties, news: Properties, ignored: Sequence[str]
     ) -> Diff:
         del old_inputs, ignored  # the engine has put the old values in place of ignored ones
-        return lifecycle.diff(_handler(target.token), olds, news)
+        return crud.diff(_handler(target.token), olds, news)
 
     @override
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
         handler = _handler(target.token)
         if target.preview:
-            return "", lifecycle.preview_create(handler, inputs)
-        return lifecycle.create(handler, self._call(target, inputs), inputs)
+            return "", crud.preview_create(handler, inputs)
+        return crud.create(handler, self._call(target, inputs), inputs)
 
     @override
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
         identifier, _, region = target.id.partition("@")  # `id@region` imports from another region than the provider's
         known = outputs or inputs
         call = self._call(target, {"region": region or known.get("region")})
-        return lifecycle.read(_handler(target.token), call, identifier, inputs, known)
+        return crud.read(_handler(target.token), call, identifier, inputs, known)
 
     @override
     def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
         handler = _handler(target.token)
         if target.preview:
-            return lifecycle.preview_update(handler, olds, old_inputs, news)
-        return lifecycle.update(handler, self._call(target, news), olds, news)
+            return crud.preview_update(handler, olds, old_inputs, news)
+        return crud.update(handler, self._call(target, news), olds, news)
 
     @override
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:

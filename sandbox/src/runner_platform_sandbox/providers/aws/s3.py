@@ -1,19 +1,20 @@
-"""S3 buckets.
+"""S3 buckets, and their settings: one resource type each, with the bucket's name as id.
 
-Owns the bucket itself. Its settings are resources of their own in `s3_settings`; the deprecated properties that hold
-them inside the bucket are refused. Source: https://www.pulumi.com/registry/packages/aws/api-docs/s3/bucket/.
+Leaves out the deprecated properties that hold the settings inside the bucket (they are refused),
+`expectedBucketOwner`, which makes the id two-part, and `mfa`.
+Source: https://www.pulumi.com/registry/packages/aws/api-docs/s3/.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.naming import AutoName
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
+from runner_platform_sandbox.providers.aws.conversion import from_api, tag_list, tag_map, to_api
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
 from runner_platform_sandbox.providers.aws.session import AwsError, Client
-from runner_platform_sandbox.providers.aws.tags import as_list, as_map
-from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 
 GONE = {"404", "NoSuchBucket", "NotFound"}
 _DELETE_BATCH = 1000
@@ -54,7 +55,7 @@ class Bucket(Handler):
         s3 = call.client("s3")
         if _tags(s3, identifier) == (inputs.get("tags") or {}):
             return
-        pairs = as_list(inputs.get("tags"))
+        pairs = tag_list(inputs.get("tags"))
         if pairs:
             s3.call("put_bucket_tagging", Bucket=identifier, Tagging={"TagSet": pairs})
         else:
@@ -98,7 +99,7 @@ class Bucket(Handler):
 
 def _tags(s3: Client, bucket: str) -> dict[str, str]:
     answer = s3.find("get_bucket_tagging", {"NoSuchTagSet"}, Bucket=bucket)
-    return as_map((answer or {}).get("TagSet"))
+    return tag_map((answer or {}).get("TagSet"))
 
 
 def _empty(s3: Client, bucket: str) -> None:
@@ -114,3 +115,210 @@ def _empty(s3: Client, bucket: str) -> None:
     for start in range(0, len(objects), _DELETE_BATCH):
         batch = {"Objects": objects[start : start + _DELETE_BATCH], "Quiet": True}
         s3.call("delete_objects", Bucket=bucket, Delete=batch)
+
+
+_BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+
+
+class _Setting(Handler):
+    """A setting that is put as a whole, so that creating and changing it are the same call."""
+
+    immutable = frozenset({"bucket"})
+    remove: ClassVar[str]
+    """botocore's operation that takes the setting away."""
+
+    @abstractmethod
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        """Apply the setting."""
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        # Two settings of one bucket at the same time make S3 answer with a conflict.
+        call.retry(lambda: self.put(call, inputs["bucket"], inputs), {"OperationAborted", "ConflictException"})
+        return str(inputs["bucket"])
+
+    @override
+    def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
+        self.create(call, {**news, "bucket": identifier})
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        call.client("s3").find(self.remove, GONE, Bucket=identifier)
+
+
+class BucketVersioning(_Setting):
+    """Versioning. It cannot be taken away, only suspended."""
+
+    token = "aws:s3/bucketVersioning:BucketVersioning"  # noqa: S105 - a type token
+    modelled = frozenset({"bucket", "versioningConfiguration"})
+    computed = frozenset({"versioningConfiguration.mfaDelete"})
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        wanted = to_api(inputs["versioningConfiguration"])
+        if wanted.get("Status") != "Disabled":  # the provider's word for "never enabled"; AWS has none
+            wanted["MFADelete"] = wanted.pop("MfaDelete", None) or "Disabled"
+            call.client("s3").call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration=wanted)
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        answer = call.client("s3").find("get_bucket_versioning", GONE, Bucket=identifier)
+        if answer is None:
+            return None
+        status = {"status": answer.get("Status", "Disabled"), "mfaDelete": answer.get("MFADelete", "Disabled")}
+        return {"bucket": identifier, "versioningConfiguration": status}
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        if outputs.get("versioningConfiguration", {}).get("status") == "Enabled":
+            suspended = {"Status": "Suspended"}
+            call.client("s3").find("put_bucket_versioning", GONE, Bucket=identifier, VersioningConfiguration=suspended)
+
+
+class BucketServerSideEncryptionConfiguration(_Setting):
+    """Default encryption."""
+
+    token = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"  # noqa: S105 - a type token
+    modelled = frozenset({"bucket", "rules"})
+    sets = frozenset({"rules"})
+    computed = frozenset({"rules.bucketKeyEnabled", "rules.blockedEncryptionTypes"})
+    remove = "delete_bucket_encryption"
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        rules = to_api(inputs["rules"], {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"})
+        call.client("s3").call(
+            "put_bucket_encryption", Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules}
+        )
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        missing = {*GONE, "ServerSideEncryptionConfigurationNotFoundError"}
+        answer = call.client("s3").find("get_bucket_encryption", missing, Bucket=identifier)
+        if answer is None:
+            return None
+        rules = from_api(
+            answer["ServerSideEncryptionConfiguration"]["Rules"],
+            {"SSEAlgorithm": "sseAlgorithm", "KMSMasterKeyID": "kmsMasterKeyId"},
+        )
+        return {"bucket": identifier, "rules": rules}
+
+
+class BucketPublicAccessBlock(_Setting):
+    """The four switches against public access."""
+
+    token = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"  # noqa: S105 - a type token
+    defaults: ClassVar[Mapping[str, Any]] = dict.fromkeys(_BLOCKS, False)
+    kept = frozenset({"skipDestroy"})
+    remove = "delete_public_access_block"
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        switches = to_api({name: inputs[name] for name in _BLOCKS})
+        call.client("s3").call("put_public_access_block", Bucket=bucket, PublicAccessBlockConfiguration=switches)
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        missing = {*GONE, "NoSuchPublicAccessBlockConfiguration"}
+        answer = call.client("s3").find("get_public_access_block", missing, Bucket=identifier)
+        if answer is None:
+            return None
+        return {"bucket": identifier, **from_api(answer["PublicAccessBlockConfiguration"])}
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        if not outputs.get("skipDestroy"):
+            super().delete(call, identifier, outputs)
+
+
+class BucketPolicy(_Setting):
+    """The bucket's resource policy."""
+
+    token = "aws:s3/bucketPolicy:BucketPolicy"  # noqa: S105 - a type token
+    documents = frozenset({"policy"})
+    remove = "delete_bucket_policy"
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        # A principal that was made a second ago is not known to S3 yet.
+        call.retry(
+            lambda: call.client("s3").call("put_bucket_policy", Bucket=bucket, Policy=inputs["policy"]),
+            {"MalformedPolicy"},
+        )
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        answer = call.client("s3").find("get_bucket_policy", {*GONE, "NoSuchBucketPolicy"}, Bucket=identifier)
+        return None if answer is None else {"bucket": identifier, "policy": answer["Policy"]}
+
+
+class BucketOwnershipControls(_Setting):
+    """Who owns objects that others write."""
+
+    token = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"  # noqa: S105 - a type token
+    remove = "delete_bucket_ownership_controls"
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        controls = {"Rules": [to_api(inputs["rule"])]}
+        call.client("s3").call("put_bucket_ownership_controls", Bucket=bucket, OwnershipControls=controls)
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        missing = {*GONE, "OwnershipControlsNotFoundError"}
+        answer = call.client("s3").find("get_bucket_ownership_controls", missing, Bucket=identifier)
+        if answer is None:
+            return None
+        return {"bucket": identifier, "rule": from_api(answer["OwnershipControls"]["Rules"][0])}
+
+
+class BucketLifecycleConfiguration(_Setting):
+    """Expiry and transitions of objects."""
+
+    token = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"  # noqa: S105 - a type token
+    modelled = frozenset({"bucket", "rules", "timeouts", "transitionDefaultMinimumObjectSize"})
+    computed = frozenset({"transitionDefaultMinimumObjectSize", "rules.filter", "rules.prefix"})
+    nested_defaults: ClassVar[Mapping[str, Any]] = {"rules.expiration.days": 0}
+    kept = frozenset({"timeouts"})
+    remove = "delete_bucket_lifecycle"
+
+    @override
+    def put(self, call: Call, bucket: str, inputs: Properties) -> None:
+        call.client("s3").call(
+            "put_bucket_lifecycle_configuration",
+            Bucket=bucket,
+            LifecycleConfiguration={"Rules": [_rule_to_api(rule) for rule in inputs.get("rules", [])]},
+            TransitionDefaultMinimumObjectSize=inputs.get("transitionDefaultMinimumObjectSize"),
+        )
+
+    @override
+    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+        missing = {*GONE, "NoSuchLifecycleConfiguration"}
+        answer = call.client("s3").find("get_bucket_lifecycle_configuration", missing, Bucket=identifier)
+        if answer is None:
+            return None
+        size = answer.get("TransitionDefaultMinimumObjectSize", "all_storage_classes_128K")
+        rules = [_rule_from_api(rule) for rule in answer["Rules"]]
+        return {"bucket": identifier, "rules": rules, "transitionDefaultMinimumObjectSize": size}
+
+
+def _rule_to_api(rule: dict[str, Any]) -> dict[str, Any]:
+    wanted: dict[str, Any] = to_api({key: value for key, value in rule.items() if key != "filter"}, {"id": "ID"})
+    condition = rule.get("filter")
+    if "Prefix" in wanted:
+        return wanted
+    parts = to_api({key: value for key, value in (condition or {}).items() if key != "and"})
+    if condition and condition.get("and"):
+        both = to_api({key: value for key, value in condition["and"].items() if key != "tags"})
+        pairs = [{"Key": key, "Value": value} for key, value in condition["and"].get("tags", {}).items()]
+        parts["And"] = {**both, **({"Tags": pairs} if pairs else {})}
+    wanted["Filter"] = parts or {"Prefix": ""}
+    return wanted
+
+
+def _rule_from_api(rule: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = from_api(rule, {"ID": "id"})
+    both = found.get("filter", {}).get("and")
+    if both and "tags" in both:
+        both["tags"] = {tag["key"]: tag["value"] for tag in both["tags"]}
+    return found

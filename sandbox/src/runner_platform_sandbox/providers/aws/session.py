@@ -13,7 +13,7 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from runner_platform_sandbox.providers.base import ProviderError
+from runner_platform_sandbox.providers.stand_in import ProviderError
 
 # A server that is down shall be named within seconds; throttling is the server's answer and is retried by botocore.
 _CLIENT_CONFIG: Final = Config(

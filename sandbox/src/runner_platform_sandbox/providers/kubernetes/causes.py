@@ -7,8 +7,8 @@ scheduling and warning events. Best effort: what cannot be read is left out, and
 from typing import Any, Final
 
 from runner_platform_sandbox.kubernetes.client import KubeClient
-from runner_platform_sandbox.kubernetes.connection import KubeconfigError
 from runner_platform_sandbox.kubernetes.errors import ApiError, UnreachableError
+from runner_platform_sandbox.kubernetes.kubeconfig import KubeconfigError
 
 Manifest = dict[str, Any]
 

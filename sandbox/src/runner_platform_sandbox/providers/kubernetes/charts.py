@@ -1,8 +1,11 @@
-"""Where a release's chart comes from.
+"""The chart of a release: where it comes from, and what it renders.
 
-Owns three sources: a folder or archive on disk, a repository that can be reached (its archive is kept in Helm's cache),
-and, for `gitlab-runner` alone, the sandbox's own chart where the repository cannot be reached. That finding is kept in
-Helm's cache folder, too, so that a sandbox without internet does not wait for the repository at every step.
+Owns three sources: a folder or archive on disk; a repository (its archive stays in Helm's cache); and, for
+`gitlab-runner` alone, the sandbox's own chart where the repository cannot be reached. That answer is kept in Helm's
+cache folder too, so that a sandbox without internet does not wait for the repository at every step.
+
+Rendering needs no cluster, as in the real plugin. It gives the checksum that shows a changed chart or value, the names
+of the objects, and the chart's own refusals already in a preview.
 """
 
 import hashlib
@@ -19,8 +22,10 @@ from typing import Any, Final
 import requests
 import yaml
 
-from runner_platform_sandbox.providers.base import ProviderError
 from runner_platform_sandbox.providers.kubernetes.helm import Helm, cache_folder
+from runner_platform_sandbox.providers.kubernetes.manifest import Kind
+from runner_platform_sandbox.providers.stand_in import InvalidInputsError, ProviderError
+from runner_platform_sandbox.providers.validation import Failure
 
 OWN_CHART: Final = Path(__file__).parents[4] / "chart" / "gitlab-runner"
 _OWN_NAME: Final = "gitlab-runner"
@@ -171,3 +176,40 @@ def _replace(file: Path, text: str) -> None:
     with os.fdopen(handle, "w") as stream:
         stream.write(text)
     Path(name).replace(file)
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def rendered(helm: Helm, chart: Chart, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the computed inputs of a release: `checksum` and `resourceNames`.
+
+    Raises:
+        InvalidInputsError: The chart cannot be rendered with these values.
+    """
+    place = [str(inputs["name"]), str(chart.path), "--namespace", str(inputs["namespace"])]
+    flags = ["--no-hooks"] if inputs.get("disableWebhooks") else []
+    flags += [] if inputs.get("skipCrds") else ["--include-crds"]
+    flags += ["--dependency-update"] if inputs.get("dependencyUpdate") else []
+    values = inputs.get("values") or {}
+    try:
+        if inputs.get("lint"):
+            helm.template(["lint", str(chart.path), "--namespace", str(inputs["namespace"])], values)
+        manifest = helm.template(["template", *place, *flags], values)
+    except ProviderError as error:
+        raise InvalidInputsError([Failure("chart", f"cannot be rendered: {error}")]) from error
+    names: dict[str, list[str]] = {}
+    for item in yaml.load_all(manifest, Loader=_Loader):
+        if isinstance(item, dict) and "kind" in item:
+            _add(names, item, str(inputs["namespace"]))
+    return {"checksum": hashlib.sha256(manifest.encode()).hexdigest(), "resourceNames": names}
+
+
+def _add(names: dict[str, list[str]], item: dict[str, Any], default: str) -> None:
+    kind = Kind(str(item.get("apiVersion")), str(item["kind"]))
+    group = "" if kind.group == "v1" else f".{kind.group}"
+    metadata = item.get("metadata") or {}
+    name = str(metadata.get("name"))
+    if kind.namespaced is not False:
+        name = f"{metadata.get('namespace') or default}/{name}"
+    names.setdefault(f"{kind.kind}{group}/{kind.api_version}", []).append(name)

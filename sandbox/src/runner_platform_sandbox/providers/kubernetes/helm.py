@@ -1,13 +1,21 @@
-"""Running the real Helm: found on PATH, its version asked once, one at a time per release, interruptible.
+"""The real Helm, 3 or 4: its process, its command line, its records in the cluster.
 
-Owns the process and its lock: Helm ends with the provider that started it, and holds the lock itself, so that a later
-run knows whether one still works. Values and kubeconfig go through files that only this user can read, never through
-arguments. Leaves out what to run (`releases`) and where charts come from (`charts`).
+The process: one at a time for each release, interruptible, and ended with the provider that started it. Helm itself
+holds the lock, so a later run knows whether one still works. Values and kubeconfig go through files that only this user
+can read, never through arguments (https://helm.sh/docs/helm/helm_upgrade/).
+
+The records: Secrets of type `helm.sh/release.v1`, one for each revision; labels hold owner, name, status and version,
+the content is JSON, zipped, twice base64 (https://helm.sh/docs/topics/advanced/#storage-backends). Reading them saves
+a Helm process for every question.
+
+Leaves out the life of a release (`helm_releases`) and where charts come from (`charts`).
 """
 
+import base64
 import contextlib
 import fcntl
 import functools
+import gzip
 import hashlib
 import json
 import os
@@ -18,11 +26,78 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runner_platform_sandbox.providers.base import ProviderError, StandIn
-from runner_platform_sandbox.providers.kubernetes.access import Access, private_file
+from runner_platform_sandbox.kubernetes.client import KubeClient
+from runner_platform_sandbox.providers.kubernetes.cluster_access import Access, private_file
+from runner_platform_sandbox.providers.stand_in import ProviderError, StandIn
+from runner_platform_sandbox.providers.validation import Failure
+
+OWNER_LABEL: Final = "pulumi-resource"
+"""Custom label of a release: which resource of which stack installed it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One revision of a release."""
+
+    secret: str
+    """Name of the Secret that holds it."""
+    revision: int
+    status: str
+    """deployed, failed, superseded, uninstalling, pending-install, pending-upgrade or pending-rollback."""
+    owner: str
+    """Value of the owner label; empty if something else installed it."""
+    content: dict[str, Any]
+    """Helm's own record: chart, config, info, manifest."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a Helm is, or was until it was killed, at work on it."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Name, version and appVersion of the chart."""
+        return dict((self.content.get("chart") or {}).get("metadata") or {})
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The values that were given."""
+        return dict(self.content.get("config") or {})
+
+    @property
+    def description(self) -> str:
+        """What Helm says about the last operation."""
+        return str((self.content.get("info") or {}).get("description") or "")
+
+
+def latest_record(client: KubeClient, name: str, namespace: str) -> Record | None:
+    """Return the newest revision of a release, None if there is none."""
+    found = client.list("v1", "Secret", namespace, label_selector=f"owner=helm,name={name}")
+    if not found:
+        return None
+    return _record(max(found, key=lambda item: int(item["metadata"]["labels"]["version"])))
+
+
+def discard_record(client: KubeClient, record: Record, namespace: str) -> None:
+    """Remove the record that a killed Helm left pending, so that the next one goes on from the one before."""
+    client.delete("v1", "Secret", record.secret, namespace)
+
+
+def _record(secret: dict[str, Any]) -> Record:
+    labels = secret["metadata"]["labels"]
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    return Record(
+        secret=secret["metadata"]["name"],
+        revision=int(labels["version"]),
+        status=str(labels.get("status", "unknown")),
+        owner=str(labels.get(OWNER_LABEL, "")),
+        content=json.loads(gzip.decompress(packed)),
+    )
+
 
 _TICK_SECONDS: Final = 0.1
 _PROGRESS_SECONDS: Final = 2.0
@@ -156,7 +231,9 @@ class Helm:
 
 
 @contextlib.contextmanager
-def locked(stand_in: StandIn, name: str, namespace: str, cluster: str, tell: Callable[[str], None]) -> Iterator[int]:
+def release_lock(
+    stand_in: StandIn, name: str, namespace: str, cluster: str, tell: Callable[[str], None]
+) -> Iterator[int]:
     """Hold the lock of one release, waiting for a Helm that still works on it; yield the handle to pass on.
 
     Raises:
@@ -194,3 +271,76 @@ def _shortened(problem: str) -> str:
     noise = ("WARNING", "level=", "time=", "W0", "I0", "E0", "Flag --")
     kept = [line for line in lines if not line.startswith(noise)]
     return _TOKEN.sub("[hidden]", " ".join(kept or lines))[:2000].removeprefix("Error: ")
+
+
+DEFAULT_SECONDS: Final = 300
+_HELM_4: Final = 4
+
+_NOT_MODELLED: Final = {
+    "disableCRDHooks": "use disableWebhooks",
+    "manifest": "the real plugin does not support it either",
+    "postrender": "commands of a program are not run",
+    "recreatePods": "Helm has removed it; change a pod annotation instead",
+    "replace": "a failed or uninstalled release is upgraded anyway",
+    "valueYamlFiles": "read the files in the program and pass `values`",
+}
+_SWITCHES: Final = {
+    "cleanupOnFail": "--cleanup-on-fail",
+    "createNamespace": "--create-namespace",
+    "dependencyUpdate": "--dependency-update",
+    "devel": "--devel",
+    "disableOpenapiValidation": "--disable-openapi-validation",
+    "disableWebhooks": "--no-hooks",
+    "renderSubchartNotes": "--render-subchart-notes",
+    "resetValues": "--reset-values",
+    "reuseValues": "--reuse-values",
+    "skipCrds": "--skip-crds",
+    "takeOwnership": "--take-ownership",
+    "verify": "--verify",
+}
+
+
+def unsupported_inputs(inputs: dict[str, Any]) -> list[Failure]:
+    """Return what of a release's inputs the stand-in cannot honour."""
+    return [
+        Failure(key, f"is not modelled by the sandbox: {why}") for key, why in _NOT_MODELLED.items() if inputs.get(key)
+    ]
+
+
+def install_arguments(chart: Path, inputs: dict[str, Any], owner: str) -> list[str]:
+    """Return the arguments that install a release, or upgrade the one that is there.
+
+    Args:
+        chart: Folder or archive.
+        inputs: Of the release, with name and namespace.
+        owner: Value of the label that marks the release as this resource's.
+    """
+    arguments = ["upgrade", "--install", str(inputs["name"]), str(chart), "--namespace", str(inputs["namespace"])]
+    arguments += ["--labels", f"{OWNER_LABEL}={owner}", "--output", "json"]
+    arguments += [flag for key, flag in _SWITCHES.items() if inputs.get(key)]
+    atomic = bool(inputs.get("atomic"))
+    if atomic:
+        arguments.append("--rollback-on-failure" if major() >= _HELM_4 else "--atomic")
+    if inputs.get("forceUpdate"):
+        arguments += ["--force-replace", "--server-side=false"] if major() >= _HELM_4 else ["--force"]
+    if atomic or not inputs.get("skipAwait"):
+        arguments += ["--wait", "--timeout", f"{int(inputs.get('timeout') or DEFAULT_SECONDS)}s"]
+        arguments += ["--wait-for-jobs"] if inputs.get("waitForJobs") else []
+    for key, flag in (("description", "--description"), ("maxHistory", "--history-max"), ("keyring", "--keyring")):
+        arguments += [flag, str(inputs[key])] if inputs.get(key) is not None else []
+    return arguments
+
+
+def uninstall_arguments(name: str, namespace: str, inputs: dict[str, Any], allowed: float) -> list[str]:
+    """Return the arguments that remove a release and wait.
+
+    Args:
+        name: Of the release.
+        namespace: Where its record is.
+        inputs: Of the release.
+        allowed: Seconds that the program allows, 0 for the release's own timeout.
+    """
+    seconds = int(allowed or inputs.get("timeout") or DEFAULT_SECONDS)
+    arguments = ["uninstall", name, "--namespace", namespace, "--timeout", f"{seconds}s"]
+    arguments += ["--no-hooks"] if inputs.get("disableWebhooks") else []
+    return arguments if inputs.get("skipAwait") else [*arguments, "--wait"]

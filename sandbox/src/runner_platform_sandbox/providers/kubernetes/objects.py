@@ -13,7 +13,35 @@ import base64
 from typing import Any, Final
 
 from runner_platform_sandbox.kubernetes.errors import ApiError, ForbiddenError, NotFoundError, UnknownKindError
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.kubernetes import applying, differences
+from runner_platform_sandbox.providers.kubernetes.applying import (
+    CLUSTER_ERRORS,
+    MANAGER_KEY,
+    UNAVAILABLE,
+    called,
+    manager_of,
+    words,
+)
+from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
+from runner_platform_sandbox.providers.kubernetes.manifest import (
+    Kind,
+    identifier,
+    is_set,
+    kind_of,
+    kind_of_token,
+    parse_identifier,
+    propagation,
+    with_name,
+)
+from runner_platform_sandbox.providers.kubernetes.waiting import (
+    NotReadyError,
+    Patience,
+    delete_and_wait,
+    until_ready,
+    verdict,
+)
+from runner_platform_sandbox.providers.schema import UnknownTokenError
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     Existing,
     InvalidInputsError,
@@ -24,26 +52,6 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
-from runner_platform_sandbox.providers.kubernetes import (
-    annotations,
-    applying,
-    comparing,
-    differences,
-    naming,
-    readiness,
-    waiting,
-)
-from runner_platform_sandbox.providers.kubernetes.access import Access
-from runner_platform_sandbox.providers.kubernetes.applying import (
-    CLUSTER_ERRORS,
-    MANAGER_KEY,
-    UNAVAILABLE,
-    called,
-    manager_of,
-    words,
-)
-from runner_platform_sandbox.providers.kubernetes.kinds import Kind, of_object, of_token
-from runner_platform_sandbox.providers.schema import UnknownTokenError
 from runner_platform_sandbox.providers.validation import Failure
 from runner_platform_sandbox.providers.wire import UNKNOWN, Secret, has_unknown
 
@@ -62,7 +70,7 @@ class Objects:
 
     def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
         """Check types, fill in apiVersion, kind, namespace and, where none is given, a name."""
-        kind = of_token(target.token)
+        kind = kind_of_token(target.token)
         inputs = {
             "apiVersion": kind.api_version,
             "kind": kind.kind,
@@ -73,7 +81,7 @@ class Objects:
             return inputs
         if not isinstance(metadata, dict):
             raise InvalidInputsError([Failure("metadata", "must be a map")])
-        metadata = naming.named(metadata, (olds.get("metadata") or {}), target.name, wish)
+        metadata = with_name(metadata, (olds.get("metadata") or {}), target.name, wish)
         if kind.namespaced is False and metadata.get("namespace"):
             raise InvalidInputsError([Failure("metadata.namespace", f"must not be set: {kind.kind} has no namespace")])
         if "namespace" not in metadata and self._namespaced(kind):
@@ -103,7 +111,7 @@ class Objects:
 
     def diff(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:
         """Compare the state with new inputs."""
-        return comparing.compare(self._access, target, olds, old_inputs, news)
+        return applying.compare(self._access, target, olds, old_inputs, news)
 
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
         """Apply the object and wait until it is ready; in a preview ask by dry run."""
@@ -112,7 +120,7 @@ class Objects:
         self._access.require()
         applying.refuse_foreign(self._access, target, inputs)
         live = self._apply_patiently(target, inputs)
-        return naming.identifier(live), self._ready(target, live, inputs, {})
+        return identifier(live), self._ready(target, live, inputs, {})
 
     def update(self, target: Target, olds: Properties, news: Properties) -> Properties:
         """Apply the changed object and wait until it is ready; in a preview ask by dry run."""
@@ -144,7 +152,7 @@ class Objects:
 
     def _apply_patiently(self, target: Target, inputs: Properties) -> Manifest:
         """Apply, giving a namespace or a definition that is being made the time to appear."""
-        patience = waiting.Patience(self._stand_in, _APPEARING_SECONDS)
+        patience = Patience(self._stand_in, _APPEARING_SECONDS)
         while True:
             try:
                 return applying.apply(self._access, target, inputs, {})
@@ -161,22 +169,22 @@ class Objects:
 
     def _ready(self, target: Target, live: Manifest, inputs: Properties, olds: Properties) -> Properties:
         manager = manager_of(target, inputs, olds)
-        if annotations.is_true(inputs, "skipAwait"):
+        if is_set(inputs, "skipAwait"):
             return outputs_of(live, manager)
         try:
-            return outputs_of(waiting.until_ready(self._stand_in, self._access.client, target, live), manager)
+            return outputs_of(until_ready(self._stand_in, self._access.client, target, live), manager)
         except (ProviderError, *CLUSTER_ERRORS) as error:
-            seen = error.live if isinstance(error, waiting.NotReadyError) else live
+            seen = error.live if isinstance(error, NotReadyError) else live
             reason = f"{called(inputs)} was applied, but did not become ready: {words(error)}"
-            raise PartialFailureError(naming.identifier(live), outputs_of(seen, manager), inputs, reason) from error
+            raise PartialFailureError(identifier(live), outputs_of(seen, manager), inputs, reason) from error
 
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
         """Read the live object for a refresh or an import; None if it, or its kind, is gone."""
         problem = self._access.problem()
         if problem:
             return self._unreachable(target, inputs, outputs, problem)
-        kind = of_object(outputs) if "kind" in outputs else of_token(target.token)
-        namespace, name = naming.parse(target.id)
+        kind = kind_of(outputs) if "kind" in outputs else kind_of_token(target.token)
+        namespace, name = parse_identifier(target.id)
         try:
             if not namespace and self._namespaced(kind):
                 namespace = self._access.namespace
@@ -189,12 +197,12 @@ class Objects:
             return None
         seen = secret_data(_seen(inputs, live) if inputs else differences.wanted(live))
         found = Existing(
-            id=naming.identifier(live), inputs=seen, outputs=outputs_of(live, manager_of(target, inputs, outputs))
+            id=identifier(live), inputs=seen, outputs=outputs_of(live, manager_of(target, inputs, outputs))
         )
-        verdict = readiness.judge(live)
-        if not (verdict.ready or annotations.is_true(live, "skipAwait")):
+        state = verdict(live)
+        if not (state.ready or is_set(live, "skipAwait")):
             # Kept in the state as not initialised, so that the next update waits for it again.
-            raise PartialFailureError(found.id, found.outputs, found.inputs, f"{called(live)}: {verdict.message}")
+            raise PartialFailureError(found.id, found.outputs, found.inputs, f"{called(live)}: {state.message}")
         return found
 
     def _unreachable(self, target: Target, inputs: Properties, outputs: Properties, problem: str) -> Existing | None:
@@ -215,7 +223,7 @@ class Objects:
             return
         live = outputs if (outputs.get("metadata") or {}).get("name") else inputs
         try:
-            waiting.delete(self._stand_in, self._access.client, target, live, annotations.propagation(live))
+            delete_and_wait(self._stand_in, self._access.client, target, live, propagation(live))
         except CLUSTER_ERRORS as error:
             raise ProviderError(f"{called(live)} could not be deleted: {words(error)}") from error
 

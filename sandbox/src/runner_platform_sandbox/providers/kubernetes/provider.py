@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from runner_platform_sandbox.providers import wire
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.kubernetes.cluster_access import (
+    Access,
+    Settings,
+    compare_settings,
+    read_settings,
+    unsupported_settings,
+)
+from runner_platform_sandbox.providers.kubernetes.helm_releases import Releases
+from runner_platform_sandbox.providers.kubernetes.objects import Objects
+from runner_platform_sandbox.providers.schema import decode_config
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     Existing,
     InvalidInputsError,
@@ -17,11 +27,6 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
-from runner_platform_sandbox.providers.kubernetes import settings
-from runner_platform_sandbox.providers.kubernetes.access import Access
-from runner_platform_sandbox.providers.kubernetes.objects import Objects
-from runner_platform_sandbox.providers.kubernetes.releases import Releases
-from runner_platform_sandbox.providers.schema import decode_config
 
 RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 
@@ -33,9 +38,9 @@ class Kubernetes(StandIn):
 
     def __init__(self) -> None:
         super().__init__()
-        self._configured(settings.Settings())
+        self._configured(Settings())
 
-    def _configured(self, found: settings.Settings) -> None:
+    def _configured(self, found: Settings) -> None:
         self.access = Access(found)
         self._objects = Objects(self, self.access)
         self._releases = Releases(self, self.access)
@@ -46,18 +51,18 @@ class Kubernetes(StandIn):
     def check_config(self, news: Properties) -> Properties:
         """Refuse what the SDK does not know and what the stand-in does not model."""
         checked = super().check_config(news)
-        failures = settings.refusals(decode_config(wire.reveal(news), self.sdk.provider()))
+        failures = unsupported_settings(decode_config(wire.reveal(news), self.sdk.provider()))
         if failures:
             raise InvalidInputsError(failures)
         return checked
 
     def diff_config(self, olds: Properties, news: Properties) -> Diff:
         """Compare two configurations; see `settings.difference`."""
-        return settings.difference(olds, news)
+        return compare_settings(olds, news)
 
     def configure(self, config: Properties) -> None:
         """Take the configuration. The cluster is first asked when an object is."""
-        self._configured(settings.read(config))
+        self._configured(read_settings(config))
 
     def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
         """Check inputs and fill in names."""

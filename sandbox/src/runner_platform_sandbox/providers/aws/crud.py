@@ -7,10 +7,9 @@ provider's own configuration (`provider`).
 import json
 from typing import Any
 
-from runner_platform_sandbox.providers.aws import naming
 from runner_platform_sandbox.providers.aws.compare import differences, inputs_like, outputs_like
-from runner_platform_sandbox.providers.aws.resource import Call, Handler
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.aws.handler import Call, Handler, name_required, physical_name
+from runner_platform_sandbox.providers.stand_in import (
     CancelledError,
     Diff,
     Existing,
@@ -156,9 +155,9 @@ def _name(handler: Handler, target: Target, inputs: Properties, olds: Properties
     rule = handler.naming
     if rule is None or inputs.get(rule.field) is not None or inputs.get(rule.prefix_field) is not None:
         return {}
-    name = naming.physical_name(rule, target.name, olds, wishes)
+    name = physical_name(rule, target.name, olds, wishes)
     if name is None:
-        raise naming.refused(rule)
+        raise name_required(rule)
     return {rule.field: name}
 
 

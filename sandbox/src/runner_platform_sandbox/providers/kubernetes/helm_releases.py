@@ -12,7 +12,23 @@ https://www.pulumi.com/registry/packages/kubernetes/api-docs/helm/v3/release/
 from typing import Final
 
 from runner_platform_sandbox.kubernetes.client import KubeClient
-from runner_platform_sandbox.providers.base import (
+from runner_platform_sandbox.providers.kubernetes import causes, charts, differences
+from runner_platform_sandbox.providers.kubernetes.applying import CLUSTER_ERRORS, words
+from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
+from runner_platform_sandbox.providers.kubernetes.helm import (
+    DEFAULT_SECONDS,
+    Helm,
+    HelmError,
+    Record,
+    discard_record,
+    install_arguments,
+    latest_record,
+    release_lock,
+    uninstall_arguments,
+    unsupported_inputs,
+)
+from runner_platform_sandbox.providers.kubernetes.manifest import automatic_name, label_digest, parse_identifier
+from runner_platform_sandbox.providers.stand_in import (
     Diff,
     Existing,
     InvalidInputsError,
@@ -23,12 +39,6 @@ from runner_platform_sandbox.providers.base import (
     StandIn,
     Target,
 )
-from runner_platform_sandbox.providers.kubernetes import causes, charts, differences, naming, options, records
-from runner_platform_sandbox.providers.kubernetes.access import Access
-from runner_platform_sandbox.providers.kubernetes.applying import CLUSTER_ERRORS, words
-from runner_platform_sandbox.providers.kubernetes.helm import Helm, HelmError, locked
-from runner_platform_sandbox.providers.kubernetes.records import Record
-from runner_platform_sandbox.providers.kubernetes.rendering import rendered
 from runner_platform_sandbox.providers.validation import Failure
 from runner_platform_sandbox.providers.wire import UNKNOWN, has_unknown
 
@@ -48,24 +58,24 @@ class Releases:
     def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
         """Check types, fill in name, namespace and timeout, and render the chart where every value is known."""
         checked, failures = self._stand_in.sdk.check_resource(target.token, news)
-        failures += options.refusals(checked)
+        failures += unsupported_inputs(checked)
         if failures:
             raise InvalidInputsError(failures)
         inputs = {key: value for key, value in checked.items() if key not in _COMPUTED}
         if not inputs.get("allowNullValues"):
             inputs |= {"values": differences.without_nulls(inputs["values"])} if "values" in inputs else {}
         if not inputs.get("name"):
-            inputs["name"] = olds.get("name") or naming.automatic(target.name, wish)
+            inputs["name"] = olds.get("name") or automatic_name(target.name, wish)
         inputs["namespace"] = inputs.get("namespace") or self._access.namespace
         if not inputs.get("skipAwait"):
-            inputs.setdefault("timeout", options.DEFAULT_SECONDS)
+            inputs.setdefault("timeout", DEFAULT_SECONDS)
         if has_unknown(inputs):
             return inputs
         try:
             chart = charts.locate(self._helm, inputs)
         except ProviderError as error:
             raise InvalidInputsError([Failure("chart", str(error))]) from error
-        return inputs | rendered(self._helm, chart, inputs)
+        return inputs | charts.rendered(self._helm, chart, inputs)
 
     def diff(self, _: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:
         """Compare inputs; a release that is not deployed is mended by the next update."""
@@ -99,12 +109,12 @@ class Releases:
             self._announced.add(chart.notice)
             self._stand_in.announce(target.urn, chart.notice)
         progress = _Progress(self._stand_in, client, target, name, namespace)
-        with locked(self._stand_in, name, namespace, client.connection.server, progress.tell) as lock:
+        with release_lock(self._stand_in, name, namespace, client.connection.server, progress.tell) as lock:
             try:
                 self._clear(client, target, name, namespace, owned=owned)
-                arguments = options.install(chart.path, inputs, _owner(target))
+                arguments = install_arguments(chart.path, inputs, _owner(target))
                 self._helm.release(arguments, inputs.get("values") or {}, lock=lock, progress=progress.look)
-                return _outputs(inputs, records.latest(client, name, namespace))
+                return _outputs(inputs, latest_record(client, name, namespace))
             except HelmError as error:
                 raise self._failure(client, inputs, progress, error) from error
             except CLUSTER_ERRORS as error:
@@ -112,7 +122,7 @@ class Releases:
 
     def _clear(self, client: KubeClient, target: Target, name: str, namespace: str, *, owned: bool) -> None:
         """Make way for Helm: refuse a foreign release, discard what a killed run left pending."""
-        record = records.latest(client, name, namespace)
+        record = latest_record(client, name, namespace)
         if record is None:
             return
         where = f"release {namespace}/{name}"
@@ -134,7 +144,7 @@ class Releases:
         self._stand_in.report(
             target.urn, f"{where} was left {record.status} by a Helm that was killed; going on from there"
         )
-        records.discard(client, record, namespace)
+        discard_record(client, record, namespace)
 
     def _failure(
         self, client: KubeClient, inputs: Properties, progress: "_Progress", error: HelmError
@@ -144,7 +154,7 @@ class Releases:
         progress.look()
         why = f"{error}{f'. Cause: {progress.cause}' if progress.cause else ''}"
         try:
-            record = records.latest(client, name, namespace)
+            record = latest_record(client, name, namespace)
         except CLUSTER_ERRORS:
             record = None
         if record is None:
@@ -164,10 +174,10 @@ class Releases:
             raise ProviderError(
                 f"release {target.id} cannot be read, the Kubernetes cluster cannot be reached: {problem}"
             )
-        namespace, name = naming.parse(target.id)
+        namespace, name = parse_identifier(target.id)
         namespace = namespace or self._access.namespace
         try:
-            record = records.latest(self._access.client, name, namespace)
+            record = latest_record(self._access.client, name, namespace)
         except CLUSTER_ERRORS as error:
             raise ProviderError(f"release {target.id} cannot be read: {words(error)}") from error
         if record is None:
@@ -189,14 +199,14 @@ class Releases:
                 f"release {target.id} cannot be removed, the Kubernetes cluster cannot be reached: {problem}"
             )
         known = inputs or outputs
-        namespace, name = naming.parse(target.id)
+        namespace, name = parse_identifier(target.id)
         client = self._access.client
         progress = _Progress(self._stand_in, client, target, name, namespace)
-        with locked(self._stand_in, name, namespace, client.connection.server, progress.tell) as lock:
+        with release_lock(self._stand_in, name, namespace, client.connection.server, progress.tell) as lock:
             try:
-                if records.latest(client, name, namespace) is None:
+                if latest_record(client, name, namespace) is None:
                     return
-                arguments = options.uninstall(name, namespace, known, target.timeout)
+                arguments = uninstall_arguments(name, namespace, known, target.timeout)
                 self._helm.release(arguments, None, lock=lock, progress=lambda: None)
             except (HelmError, *CLUSTER_ERRORS) as error:
                 raise ProviderError(f"release {namespace}/{name} could not be removed: {words(error)}") from error
@@ -228,7 +238,7 @@ def _identifier(inputs: Properties) -> str:
 
 def _owner(target: Target) -> str:
     """Return the label by which a release is known to be this resource's."""
-    return naming.digest(target.urn)
+    return label_digest(target.urn)
 
 
 def _outputs(inputs: Properties, record: Record | None) -> Properties:

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from runner_platform_sandbox.providers import wire
-from runner_platform_sandbox.providers.aws import lifecycle
-from runner_platform_sandbox.providers.aws.handlers import HANDLERS
-from runner_platform_sandbox.providers.aws.naming import AutoName, physical_name
-from runner_platform_sandbox.providers.aws.provider import AwsStandIn
-from runner_platform_sandbox.providers.base import InvalidInputsError, Naming, Properties, ProviderError, Target
+from runner_platform_sandbox.providers.aws import crud
+from runner_platform_sandbox.providers.aws.handler import AutoName, physical_name
+from runner_platform_sandbox.providers.aws.provider import HANDLERS, AwsStandIn
+from runner_platform_sandbox.providers.stand_in import InvalidInputsError, Naming, Properties, ProviderError, Target
 from runner_platform_sandbox.providers.wire import UNKNOWN
 
 ROLE, BUCKET, CLUSTER = "aws:iam/role:Role", "aws:s3/bucket:Bucket", "aws:eks/cluster:Cluster"
@@ -22,7 +21,7 @@ def target(token: str, name: str = "thing", **more: Any) -> Target:
 
 
 def check(token: str, news: Properties, olds: Properties | None = None, wishes: Naming = SEED) -> Properties:
-    return lifecycle.check(HANDLERS[token], target(token), news, olds or {}, wishes, ACCOUNT)
+    return crud.check(HANDLERS[token], target(token), news, olds or {}, wishes, ACCOUNT)
 
 
 def test_check_fills_in_what_the_real_plugin_fills_in() -> None:
@@ -85,7 +84,7 @@ def test_a_missing_name_that_nobody_may_make_up_is_refused() -> None:
 def test_a_preview_knows_inputs_and_names_everything_else_unknown() -> None:
     config = {"subnetIds": ["a"], "endpointPrivateAccess": True}
     checked = check(CLUSTER, {"roleArn": UNKNOWN, "vpcConfig": config})
-    outputs = lifecycle.preview_create(HANDLERS[CLUSTER], checked)
+    outputs = crud.preview_create(HANDLERS[CLUSTER], checked)
     assert outputs["vpcConfig"]["subnetIds"] == ["a"]
     assert outputs["vpcConfig"]["vpcId"] is UNKNOWN
     assert outputs["identities"] is UNKNOWN
@@ -99,7 +98,7 @@ def test_a_preview_of_an_update_keeps_what_aws_computed() -> None:
     olds = {"arn": "arn:1", "description": "d", "name": "n", "vpcConfig": {"vpcId": "v", "subnetIds": ["a"]}}
     old_inputs = {"description": "d", "name": "n", "vpcConfig": {"subnetIds": ["a"]}}
     news = {"name": "n", "vpcConfig": {"subnetIds": ["b"]}}
-    outputs = lifecycle.preview_update(HANDLERS[CLUSTER], olds, old_inputs, news)
+    outputs = crud.preview_update(HANDLERS[CLUSTER], olds, old_inputs, news)
     assert outputs["arn"] == "arn:1"
     assert outputs["vpcConfig"] == {"vpcId": "v", "subnetIds": ["b"]}
     assert "description" not in outputs
@@ -122,7 +121,7 @@ def test_previews_take_unknown_values_everywhere(token: str) -> None:
     except InvalidInputsError as error:
         assert "must be given" in str(error) or "is required" in str(error)  # noqa: PT017 - either is right
         return
-    outputs = lifecycle.preview_create(handler, checked)
+    outputs = crud.preview_create(handler, checked)
     assert handler.type.computed <= outputs.keys() | {"tagsAll"}
 
 

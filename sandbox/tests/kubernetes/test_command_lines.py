@@ -11,10 +11,10 @@ import psutil
 import pytest
 import yaml
 from cryptography import x509
+from runner_platform_sandbox.kubernetes.children import Children
 
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes import auto_mode, commands
-from runner_platform_sandbox.kubernetes.children import Children
 from runner_platform_sandbox.kubernetes.commands import REFERENCES_CONDITION, Binaries, ClusterSpec, Layout
 from runner_platform_sandbox.kubernetes.connection import read_kubeconfig
 from runner_platform_sandbox.kubernetes.control_plane import ControlPlane

@@ -1,28 +1,124 @@
-"""Security groups and the rules that are resources of their own.
+"""Security groups, with rules inside them or as resources of their own.
 
-Owns `SecurityGroup`, `DefaultSecurityGroup`, `SecurityGroupIngressRule` and `SecurityGroupEgressRule`; how inline rules
-compare is in `ec2_rules`. Source: https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/ and vpc/.
+A block of a program stands for several of EC2's rules (one for each range and group in it). Both are broken down to
+single rules, which compare as sets; blocks that mean the same rules keep the form in which they were written.
+Source: https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/ and vpc/.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from typing_extensions import override
 
+from runner_platform_sandbox.providers.aws.conversion import tag_map
 from runner_platform_sandbox.providers.aws.ec2 import Ec2Handler, is_gone, retag
-from runner_platform_sandbox.providers.aws.ec2_rules import apply_rules, inline_rules, rule_records, same_rules
-from runner_platform_sandbox.providers.aws.naming import AutoName
-from runner_platform_sandbox.providers.aws.resource import Call, one_of
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, one_of
 from runner_platform_sandbox.providers.aws.session import AwsError
-from runner_platform_sandbox.providers.aws.tags import as_map
-from runner_platform_sandbox.providers.base import Properties, ProviderError
+from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
+
+_LISTS = {"cidrBlocks": "CidrIpv4", "ipv6CidrBlocks": "CidrIpv6", "prefixListIds": "PrefixListId"}
+_REQUESTS = {
+    "CidrIpv4": ("IpRanges", "CidrIp"),
+    "CidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
+    "PrefixListId": ("PrefixListIds", "PrefixListId"),
+    "GroupId": ("UserIdGroupPairs", "GroupId"),
+}
+
+
+class Rule(NamedTuple):
+    """One rule: EC2 knows no two that are equal in all but the description."""
+
+    protocol: str
+    first: int
+    last: int
+    kind: str
+    """`CidrIpv4`, `CidrIpv6`, `PrefixListId` or `GroupId`."""
+    source: str
+    description: str
+
+
+def rule_records(call: Call, group: str) -> list[Properties]:
+    """Return EC2's records of all rules of `group`."""
+    mine = [{"Name": "group-id", "Values": [group]}]
+    found = call.client("ec2").pages("describe_security_group_rules", "SecurityGroupRules", Filters=mine)
+    return [record for record in found if record.get("GroupId") == group]
+
+
+def same_rules(new: list[Properties], old: list[Properties]) -> bool:
+    """Tell whether two lists of blocks mean the same rules; `old` names the group itself as `self`."""
+    return _from_blocks("self", new) == _from_blocks("self", old)
+
+
+def inline_rules(group: str, records: list[Properties], *, egress: bool) -> list[Properties]:
+    """Return the rules in one direction as blocks, one for each rule."""
+    present = {_from_record(record) for record in records if bool(record.get("IsEgress")) == egress}
+    return [_as_block(group, rule) for rule in sorted(present)]
+
+
+def apply_rules(call: Call, group: str, blocks: list[Properties], *, egress: bool) -> None:
+    """Bring the rules in one direction to what `blocks` say, with as few calls as possible."""
+    present = {_from_record(record) for record in rule_records(call, group) if bool(record.get("IsEgress")) == egress}
+    wanted = _from_blocks(group, blocks)
+    way = "egress" if egress else "ingress"
+    for operation, rules in (("revoke", present - wanted), ("authorize", wanted - present)):
+        if rules:
+            call.client("ec2").call(
+                f"{operation}_security_group_{way}",
+                GroupId=group,
+                IpPermissions=[_request(rule) for rule in sorted(rules)],
+            )
+
+
+def _from_record(record: Properties) -> Rule:
+    kind = next((key for key in _LISTS.values() if record.get(key)), "GroupId")
+    source = record[kind] if kind != "GroupId" else record.get("ReferencedGroupInfo", {}).get("GroupId", "")
+    ports = record.get("FromPort", -1), record.get("ToPort", -1)
+    return Rule(*_traffic(str(record["IpProtocol"]), *ports), kind, source, record.get("Description") or "")
+
+
+def _from_blocks(group: str, blocks: list[Properties]) -> set[Rule]:
+    rules = set()
+    for block in blocks:
+        traffic = _traffic(str(block["protocol"]), block.get("fromPort", 0), block.get("toPort", 0))
+        note = block.get("description") or ""
+        sources = [(key, source) for name, key in _LISTS.items() for source in block.get(name) or []]
+        sources += [("GroupId", source) for source in block.get("securityGroups") or []]
+        if block.get("self"):
+            sources.append(("GroupId", group))
+        rules |= {Rule(*traffic, kind, source, note) for kind, source in sources}
+    return rules
+
+
+def _traffic(protocol: str, first: int, last: int) -> tuple[str, int, int]:
+    """Return protocol and ports; the ports of "everything" mean nothing."""
+    return ("-1", 0, 0) if protocol.lower() in {"-1", "all"} else (protocol.lower(), first, last)
+
+
+def _as_block(group: str, rule: Rule) -> Properties:
+    names = {key: name for name, key in _LISTS.items()} | {"GroupId": "securityGroups"}
+    block: Properties = {"protocol": rule.protocol, "fromPort": rule.first, "toPort": rule.last}
+    if rule.kind == "GroupId" and rule.source == group:
+        block["self"] = True
+    else:
+        block[names[rule.kind]] = [rule.source]
+    return block | ({"description": rule.description} if rule.description else {})
+
+
+def _request(rule: Rule) -> dict[str, Any]:
+    key, field = _REQUESTS[rule.kind]
+    entry = {field: rule.source, **({"Description": rule.description} if rule.description else {})}
+    permission: dict[str, Any] = {"IpProtocol": rule.protocol, key: [entry]}
+    if rule.protocol != "-1":
+        permission |= {"FromPort": rule.first, "ToPort": rule.last}
+    return permission
+
 
 _SOURCES = {"cidrIpv4": "CidrIpv4", "cidrIpv6": "CidrIpv6", "prefixListId": "PrefixListId"}
 _ANY_PROTOCOL = "-1"
 
 
-class _Group(Ec2Handler):
+class _GroupHandler(Ec2Handler):
     """What the two kinds of group share."""
 
     kind = "security-group"
@@ -44,12 +140,12 @@ class _Group(Ec2Handler):
             "ingress": inline_rules(identifier, records, egress=False),
             "name": group["GroupName"],
             "ownerId": group.get("OwnerId", call.account),
-            "tags": as_map(group.get("Tags")),
+            "tags": tag_map(group.get("Tags")),
             "vpcId": group.get("VpcId"),
         }
 
 
-class SecurityGroup(_Group):
+class SecurityGroup(_GroupHandler):
     """A security group. Like Terraform's, it starts without AWS's "allow all" egress rule."""
 
     token = "aws:ec2/securityGroup:SecurityGroup"  # noqa: S105 - a type token
@@ -84,7 +180,7 @@ class SecurityGroup(_Group):
         self.remove(call, "delete_security_group", GroupId=identifier)
 
 
-class DefaultSecurityGroup(_Group):
+class DefaultSecurityGroup(_GroupHandler):
     """The group that every VPC has. It is adopted: only the given rules stay. Deleting it leaves it as it is."""
 
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"  # noqa: S105 - a type token
@@ -115,7 +211,7 @@ class DefaultSecurityGroup(_Group):
         """AWS does not let a default group be deleted; it only leaves the state, as with the real plugin."""
 
 
-class _Rule(Ec2Handler):
+class _RuleHandler(Ec2Handler):
     """One rule of a group."""
 
     kind = "security-group-rule"
@@ -153,7 +249,7 @@ class _Rule(Ec2Handler):
             "referencedSecurityGroupId": rule.get("ReferencedGroupInfo", {}).get("GroupId"),
             "securityGroupId": rule["GroupId"],
             "securityGroupRuleId": identifier,
-            "tags": as_map(rule.get("Tags")),
+            "tags": tag_map(rule.get("Tags")),
         }
 
     @override
@@ -190,14 +286,14 @@ class _Rule(Ec2Handler):
                 raise
 
 
-class SecurityGroupIngressRule(_Rule):
+class SecurityGroupIngressRule(_RuleHandler):
     """A rule for traffic that comes in."""
 
     token = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"  # noqa: S105 - a type token
     egress = False
 
 
-class SecurityGroupEgressRule(_Rule):
+class SecurityGroupEgressRule(_RuleHandler):
     """A rule for traffic that goes out."""
 
     token = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"  # noqa: S105 - a type token

@@ -6,20 +6,10 @@ from typing import Any
 
 import pytest
 
-from runner_platform_sandbox.providers.base import InvalidInputsError, Naming, ProviderError, Target
-from runner_platform_sandbox.providers.kubernetes import annotations as notes
-from runner_platform_sandbox.providers.kubernetes import (
-    charts,
-    differences,
-    helm,
-    kinds,
-    naming,
-    options,
-    readiness,
-    settings,
-)
-from runner_platform_sandbox.providers.kubernetes.kinds import Kind
+from runner_platform_sandbox.providers.kubernetes import charts, cluster_access, differences, helm, manifest, waiting
+from runner_platform_sandbox.providers.kubernetes.manifest import Kind
 from runner_platform_sandbox.providers.kubernetes.provider import Kubernetes
+from runner_platform_sandbox.providers.stand_in import InvalidInputsError, Naming, ProviderError, Target
 from runner_platform_sandbox.providers.wire import UNKNOWN
 
 SEED = Naming(seed=b"seed")
@@ -38,13 +28,13 @@ TEXT = (
     ],
 )
 def test_tokens_name_kinds(token: str, kind: Kind) -> None:
-    assert kinds.of_token(token) == kind
+    assert manifest.kind_of_token(token) == kind
 
 
 @pytest.mark.parametrize("token", ["kubernetes:core/v1:NamespacePatch", "kubernetes:core/v1:PodList", "kubernetes:x:Y"])
 def test_tokens_that_are_no_single_object_are_refused(token: str) -> None:
     with pytest.raises(ProviderError, match="kubernetes stand-in"):
-        kinds.of_token(token)
+        manifest.kind_of_token(token)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +71,11 @@ def test_the_scope_of_a_kind_is_known_without_a_cluster(kind: Kind, namespaced: 
     ],
 )
 def test_fields_that_cannot_change(kind: Kind, path: str, replaces: bool) -> None:
-    assert bool(kinds.replacing(kind, [path], mutable=False)) is replaces
+    assert bool(manifest.replacing_paths(kind, [path], mutable=False)) is replaces
 
 
 def test_mutable_data_changes_in_place_and_its_type_does_not() -> None:
-    found = kinds.replacing(Kind("v1", "Secret"), ["data.a", "stringData.b", "type"], mutable=True)
+    found = manifest.replacing_paths(Kind("v1", "Secret"), ["data.a", "stringData.b", "type"], mutable=True)
     assert found == ["type"]
 
 
@@ -117,18 +107,18 @@ def test_a_refresh_follows_maps_by_key_and_named_lists_by_name() -> None:
 
 
 def test_names_are_made_once_and_marked() -> None:
-    first = naming.named({}, {}, "settings", SEED)
-    assert naming.named({"labels": {"a": "b"}}, first, "settings", Naming(seed=b"other"))["name"] == first["name"]
+    first = manifest.with_name({}, {}, "settings", SEED)
+    assert manifest.with_name({"labels": {"a": "b"}}, first, "settings", Naming(seed=b"other"))["name"] == first["name"]
     assert first["annotations"] == {"pulumi.com/autonamed": "true"}
-    assert naming.named({"name": "given"}, first, "settings", SEED) == {"name": "given"}
-    assert naming.named({}, {"name": "given"}, "x", Naming(seed=b"", proposed="p"))["name"] == "p"
+    assert manifest.with_name({"name": "given"}, first, "settings", SEED) == {"name": "given"}
+    assert manifest.with_name({}, {"name": "given"}, "x", Naming(seed=b"", proposed="p"))["name"] == "p"
     with pytest.raises(InvalidInputsError, match="autonaming is disabled"):
-        naming.named({}, {}, "x", Naming(seed=b"", disabled=True))
+        manifest.with_name({}, {}, "x", Naming(seed=b"", disabled=True))
 
 
 def test_ids_name_the_namespace_where_there_is_one() -> None:
-    assert naming.identifier({"metadata": {"name": "a"}}) == "a"
-    assert naming.parse(naming.identifier({"metadata": {"name": "a", "namespace": "b"}})) == ("b", "a")
+    assert manifest.identifier({"metadata": {"name": "a"}}) == "a"
+    assert manifest.parse_identifier(manifest.identifier({"metadata": {"name": "a", "namespace": "b"}})) == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -148,21 +138,21 @@ def test_wait_for(expression: str, met: bool) -> None:
     status = {"phase": "Bound", "items": [{"name": "a"}, {"name": "b"}], "conditions": conditions}
     metadata = {"annotations": {"pulumi.com/waitFor": expression}}
     thing = {"apiVersion": "v1", "kind": "Thing", "metadata": metadata, "status": status}
-    assert readiness.judge(thing).ready is met
+    assert waiting.verdict(thing).ready is met
 
 
 def test_a_wait_for_that_nobody_understands_is_refused() -> None:
     with pytest.raises(ProviderError, match="condition=<type>"):
-        notes.waits({"metadata": {"annotations": {"pulumi.com/waitFor": '["condition=A", "eventually"]'}}})
+        manifest.wait_conditions({"metadata": {"annotations": {"pulumi.com/waitFor": '["condition=A", "eventually"]'}}})
 
 
 def test_deletion_is_foreground_unless_the_object_says_otherwise() -> None:
-    assert notes.propagation({}) == "Foreground"
+    assert manifest.propagation({}) == "Foreground"
     note = {"metadata": {"annotations": {"pulumi.com/deletionPropagationPolicy": "orphan"}}}
-    assert notes.propagation(note) == "Orphan"
+    assert manifest.propagation(note) == "Orphan"
     note["metadata"]["annotations"]["pulumi.com/deletionPropagationPolicy"] = "sideways"
     with pytest.raises(ProviderError, match="use background, foreground or orphan"):
-        notes.propagation(note)
+        manifest.propagation(note)
 
 
 def live(kind: Kind, status: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -205,8 +195,8 @@ LATE = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "status": "
     ],
 )
 def test_readiness(found: dict[str, Any], ready: bool, failed: bool) -> None:
-    verdict = readiness.judge(found)
-    assert (verdict.ready, verdict.failed) == (ready, failed)
+    state = waiting.verdict(found)
+    assert (state.ready, state.failed) == (ready, failed)
 
 
 def kubeconfig(server: str) -> str:
@@ -230,7 +220,7 @@ def kubeconfig(server: str) -> str:
 def test_only_another_cluster_replaces_the_provider(
     olds: dict[str, Any], news: dict[str, Any], replaces: list[str]
 ) -> None:
-    assert settings.difference(olds, news).replaces == replaces
+    assert cluster_access.compare_settings(olds, news).replaces == replaces
 
 
 def test_settings_that_are_not_modelled_or_not_known_are_refused() -> None:
@@ -259,17 +249,19 @@ def test_chart_versions_map_to_runner_versions(version: tuple[int, int], runner:
 def test_options_of_a_release_are_said_to_helm(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {"name": "a", "namespace": "b", "atomic": True, "createNamespace": True, "maxHistory": 3, "timeout": 9}
     for major, atomic in ((3, "--atomic"), (4, "--rollback-on-failure")):
-        monkeypatch.setattr(options, "major", lambda found=major: found)
-        said = options.install(charts.OWN_CHART, inputs, "owner")
+        monkeypatch.setattr(helm, "major", lambda found=major: found)
+        said = helm.install_arguments(charts.OWN_CHART, inputs, "owner")
         assert {atomic, "--wait", "--create-namespace"} <= set(said)
         assert said[said.index("--timeout") + 1] == "9s"
         assert said[said.index("--history-max") + 1] == "3"
-    assert "--wait" not in options.install(charts.OWN_CHART, {**inputs, "atomic": False, "skipAwait": True}, "owner")
-    assert options.uninstall("a", "b", inputs, 30)[-2:] == ["30s", "--wait"]
+    assert "--wait" not in helm.install_arguments(
+        charts.OWN_CHART, {**inputs, "atomic": False, "skipAwait": True}, "owner"
+    )
+    assert helm.uninstall_arguments("a", "b", inputs, 30)[-2:] == ["30s", "--wait"]
 
 
 def test_options_that_are_not_modelled_are_refused() -> None:
-    assert [failure.path for failure in options.refusals({"postrender": "x", "atomic": True})] == ["postrender"]
+    assert [failure.path for failure in helm.unsupported_inputs({"postrender": "x", "atomic": True})] == ["postrender"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 import pytest
 
-from runner_platform_sandbox.providers.base import ProviderError
 from runner_platform_sandbox.providers.kubernetes.provider import Kubernetes
+from runner_platform_sandbox.providers.stand_in import ProviderError
 from sandbox.tests.support.provider_driver import Driver, State
 
 if TYPE_CHECKING:

@@ -1,9 +1,12 @@
-"""What a handler of one resource type declares and does.
+"""The base class of all resource types, and the `Call` through which they reach AWS.
 
-Owns the base class of all handlers and the `Call` through which they reach AWS. Leaves out everything that is the same for
-all types: names, tags, defaults, comparison, previews (`lifecycle`).
+Owns what a type declares, and the physical names that the provider makes up: `<logical name>-<7 hex digits>`.
+Leaves out what is the same for all types: tags, defaults, comparison, previews (`crud`).
+Names: https://www.pulumi.com/docs/iac/concepts/resources/names/#autonaming.
 """
 
+import hashlib
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +15,73 @@ from typing import Any, ClassVar, Final
 
 from runner_platform_sandbox.providers import schema
 from runner_platform_sandbox.providers.aws.compare import Rules
-from runner_platform_sandbox.providers.aws.naming import AutoName, prefixed_name
 from runner_platform_sandbox.providers.aws.session import Client, Session, retrying
-from runner_platform_sandbox.providers.base import Properties, ProviderError, StandIn, Target
-from runner_platform_sandbox.providers.validation import Failure
+from runner_platform_sandbox.providers.stand_in import (
+    InvalidInputsError,
+    Naming,
+    Properties,
+    ProviderError,
+    StandIn,
+    Target,
+)
+from runner_platform_sandbox.providers.validation import DEFAULTS_KEY, Failure
+
+_RANDOM_DIGITS: Final = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoName:
+    """How names of one type are made."""
+
+    field: str = "name"
+    """The property that holds the name."""
+    longest: int = 255
+    """Characters; the logical part is cut to fit."""
+    lower: bool = False
+    """Only lower case is allowed."""
+    prefix: str = ""
+    """What every such name starts with, such as `alias/`."""
+
+    @property
+    def prefix_field(self) -> str:
+        """The property with which a program gives only the start of a name."""
+        return f"{self.field}Prefix"
+
+
+def physical_name(rule: AutoName, logical: str, olds: dict[str, Any], naming: Naming) -> str | None:
+    """Return the name for a resource whose program gives none, or None if its configuration forbids making one up.
+
+    A name that was made up before is kept, or every preview would replace the resource.
+    """
+    if rule.field in olds.get(DEFAULTS_KEY, ()) and olds.get(rule.field):
+        return str(olds[rule.field])
+    if naming.disabled:
+        return None
+    if naming.proposed and naming.enforced:
+        return naming.proposed
+    name = naming.proposed or f"{_start(rule, logical)}-{_digits(naming.seed, logical)}"
+    return rule.prefix + (name.lower() if rule.lower else name)
+
+
+def prefixed_name(rule: AutoName, prefix: str) -> str:
+    """Return a new name that starts with `prefix`, for programs that give only that."""
+    return (prefix + secrets.token_hex(13))[: rule.longest]
+
+
+def name_required(rule: AutoName) -> InvalidInputsError:
+    """Return the error for a missing name that nobody may make up."""
+    return InvalidInputsError([Failure(rule.field, "is required, because pulumi:autonaming is disabled")])
+
+
+def _start(rule: AutoName, logical: str) -> str:
+    return logical[: rule.longest - len(rule.prefix) - _RANDOM_DIGITS - 1]
+
+
+def _digits(seed: bytes, logical: str) -> str:
+    if not seed:
+        return secrets.token_hex(_RANDOM_DIGITS)[:_RANDOM_DIGITS]
+    return hashlib.sha256(seed + logical.encode()).hexdigest()[:_RANDOM_DIGITS]
+
 
 _NONE: Final[frozenset[str]] = frozenset()
 

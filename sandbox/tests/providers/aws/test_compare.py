@@ -14,8 +14,8 @@ from runner_platform_sandbox.providers.aws.compare import (
     same,
     same_last_part,
 )
-from runner_platform_sandbox.providers.aws.ec2_rules import same_rules
-from runner_platform_sandbox.providers.aws.handlers import HANDLERS
+from runner_platform_sandbox.providers.aws.ec2_security_groups import same_rules
+from runner_platform_sandbox.providers.aws.provider import HANDLERS
 from runner_platform_sandbox.providers.wire import UNKNOWN
 
 RULES = Rules(
