@@ -16,7 +16,7 @@ from runner_platform_sandbox.aws.process import AwsServer
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.gitlab.process import GitlabServer
 from runner_platform_sandbox.kubernetes.cluster import Cluster
-from runner_platform_sandbox.kubernetes.commands import Binaries, ClusterSpec
+from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.processes import ProcessId
 from runner_platform_sandbox.state import Process
 from runner_platform_sandbox.tools.errors import ToolsError

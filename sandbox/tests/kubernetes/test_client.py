@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from runner_platform_sandbox.kubernetes.discovery import Resource
 
-from runner_platform_sandbox.kubernetes.client import KubeClient
-from runner_platform_sandbox.kubernetes.connection import ExecToken, KubeconfigError, read_kubeconfig
+from runner_platform_sandbox.kubernetes.client import KubeClient, Resource
 from runner_platform_sandbox.kubernetes.errors import (
     ApiError,
     ConflictError,
@@ -27,6 +25,7 @@ from runner_platform_sandbox.kubernetes.errors import (
     UnreachableError,
     error_for,
 )
+from runner_platform_sandbox.kubernetes.kubeconfig import ExecToken, KubeconfigError, read_kubeconfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

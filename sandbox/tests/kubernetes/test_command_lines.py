@@ -11,14 +11,13 @@ import psutil
 import pytest
 import yaml
 from cryptography import x509
-from runner_platform_sandbox.kubernetes.children import Children
 
 from runner_platform_sandbox.errors import SandboxError
-from runner_platform_sandbox.kubernetes import auto_mode, commands
-from runner_platform_sandbox.kubernetes.commands import REFERENCES_CONDITION, Binaries, ClusterSpec, Layout
-from runner_platform_sandbox.kubernetes.connection import read_kubeconfig
-from runner_platform_sandbox.kubernetes.control_plane import ControlPlane
+from runner_platform_sandbox.kubernetes import auto_mode, command_lines
+from runner_platform_sandbox.kubernetes.command_lines import REFERENCES_CONDITION, Binaries, ClusterSpec, Layout
+from runner_platform_sandbox.kubernetes.control_plane import Children, ControlPlane
 from runner_platform_sandbox.kubernetes.keys import Keys
+from runner_platform_sandbox.kubernetes.kubeconfig import read_kubeconfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,21 +62,23 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_every_listener_is_on_loopback(binaries: Binaries, layout: Layout) -> None:
-    lines = [*commands.etcd(binaries, layout), *commands.api_server(binaries, layout, spec())]
+    lines = [*command_lines.etcd(binaries, layout), *command_lines.api_server(binaries, layout, spec())]
     for flag in ("--listen-client-urls", "--listen-peer-urls", "--bind-address", "--advertise-address"):
         (value,) = [line.partition("=")[2] for line in lines if line.startswith(f"{flag}=")]
         assert "127.0.0.1" in value
-    for command in (commands.controller_manager(binaries, layout), commands.scheduler(binaries, layout)):
+    for command in (command_lines.controller_manager(binaries, layout), command_lines.scheduler(binaries, layout)):
         assert "--secure-port=0" in command
 
 
 def test_the_api_server_speaks_for_the_clusters_issuer_and_asks_the_webhook(binaries: Binaries, layout: Layout) -> None:
-    line = commands.api_server(binaries, layout, spec())
+    line = command_lines.api_server(binaries, layout, spec())
     assert f"--service-account-issuer={ISSUER}" in line
     assert f"--api-audiences=https://kubernetes.default.svc,{ISSUER}" in line
     assert "--authentication-token-webhook-cache-ttl=5s" in line
     assert "--service-cluster-ip-range=172.20.0.0/16" in line
-    assert not [each for each in commands.api_server(binaries, layout, spec(webhook_url=None)) if "webhook" in each]
+    assert not [
+        each for each in command_lines.api_server(binaries, layout, spec(webhook_url=None)) if "webhook" in each
+    ]
 
 
 def test_a_cluster_knows_its_name_in_aws() -> None:
@@ -87,7 +88,7 @@ def test_a_cluster_knows_its_name_in_aws() -> None:
 def test_kwok_runs_only_pods_whose_references_were_found(binaries: Binaries) -> None:
     (binaries.kwok_stages / "general").mkdir()
     (binaries.kwok_stages / "general" / "pod-ready.yaml").write_text(stage("pod-ready", "general"))
-    found = {each["metadata"]["name"]: each for each in commands.stages(binaries.kwok_stages)}
+    found = {each["metadata"]["name"]: each for each in command_lines.stages(binaries.kwok_stages)}
     assert tuple(found) == STAGES
     assert found["pod-ready"]["metadata"]["mark"] == "fast"
     (gate,) = found["pod-ready"]["spec"]["selector"]["matchExpressions"]
@@ -99,11 +100,11 @@ def test_kwok_runs_only_pods_whose_references_were_found(binaries: Binaries) -> 
 def test_a_stage_that_is_not_there_is_named(binaries: Binaries) -> None:
     (binaries.kwok_stages / "fast" / "pod-delete.yaml").unlink()
     with pytest.raises(SandboxError, match="no kwok stage pod-delete"):
-        commands.stages(binaries.kwok_stages)
+        command_lines.stages(binaries.kwok_stages)
 
 
 def test_the_files_of_a_control_plane_can_be_read_by_their_owner_only(binaries: Binaries, layout: Layout) -> None:
-    commands.write_files(binaries, layout, spec())
+    command_lines.write_files(binaries, layout, spec())
     for file in [*layout.folder.glob("*.kubeconfig"), *layout.keys.folder.iterdir()]:
         assert file.stat().st_mode & 0o077 == 0, f"{file.name} can be read by others"
     connection = read_kubeconfig(layout.kubeconfig("admin").read_text())

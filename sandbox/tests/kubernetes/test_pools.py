@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from runner_platform_sandbox.kubernetes.node_objects import node_claim, node_of, provider_id
 
 from config.instance_types import BY_NAME, INSTANCE_TYPES
 from runner_platform_sandbox.kubernetes.placement import requests
-from runner_platform_sandbox.kubernetes.pools import CAPACITY_LABEL, Pool, first_choice
+from runner_platform_sandbox.kubernetes.pools import (
+    CAPACITY_LABEL,
+    Pool,
+    first_choice,
+    node_claim,
+    node_of,
+    provider_id,
+)
 
 GIBIBYTE = 2**30
 

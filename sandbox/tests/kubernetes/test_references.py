@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner_platform_sandbox.kubernetes.commands import REFERENCES_CONDITION
+from runner_platform_sandbox.kubernetes.command_lines import REFERENCES_CONDITION
 from runner_platform_sandbox.kubernetes.kubelet import status_for
 from runner_platform_sandbox.kubernetes.references import Kind, missing
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
-
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.cluster import Cluster
+from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.result import Tools
 from tests.support.waiting import until

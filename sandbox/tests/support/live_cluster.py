@@ -6,9 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
-
 from runner_platform_sandbox.kubernetes.cluster import Cluster
+from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.result import Tools
 

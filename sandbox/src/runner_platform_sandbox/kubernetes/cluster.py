@@ -1,7 +1,6 @@
 """One EKS cluster of the sandbox: its control plane, and the loops that stand in for what EKS runs beside it.
 
-Owns the whole of one cluster from `start` to `remove`. Leaves out AWS (told by the caller: what the cluster is, who
-may do what) and the supervisor that calls it.
+Owns a cluster from `start` to `remove`. Leaves out AWS: the caller passes what the cluster is and who may do what.
 """
 
 from __future__ import annotations
@@ -9,30 +8,121 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes import auto_mode
-from runner_platform_sandbox.kubernetes.access import AccessLoop
+from runner_platform_sandbox.kubernetes.access_entries import AccessLoop
 from runner_platform_sandbox.kubernetes.control_plane import ControlPlane
 from runner_platform_sandbox.kubernetes.copies import Copies
 from runner_platform_sandbox.kubernetes.errors import ApiError, UnknownKindError, UnreachableError
 from runner_platform_sandbox.kubernetes.kubelet import KubeletLoop
-from runner_platform_sandbox.kubernetes.loop import Loop
 from runner_platform_sandbox.kubernetes.nodes import NodeLoop
-from runner_platform_sandbox.kubernetes.pods import PodState, pods_by_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runner_platform_sandbox.kubernetes.children import ProcessInfo
     from runner_platform_sandbox.kubernetes.client import KubeClient
-    from runner_platform_sandbox.kubernetes.commands import Binaries, ClusterSpec
+    from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
+    from runner_platform_sandbox.kubernetes.control_plane import ProcessInfo
+
+_LOG = logging.getLogger(__name__)
+_GATHER_SECONDS = 0.05
+_AFTER_ERROR_SECONDS = 1.0
+
+
+class Loop:
+    """Runs `round_` in a thread: after `wake`, and when the time that the last round asked for is over.
+
+    Args:
+        name: Of the thread, for logs.
+        round_: One decision over the whole state; returns seconds until it wants to run again.
+    """
+
+    def __init__(self, name: str, round_: Callable[[], float]) -> None:
+        self._name = name
+        self._round = round_
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin with a first round."""
+        self._woken.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Ask for a round soon; cheap, from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End the thread after its current round."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._stopping.is_set():
+            self._woken.wait(pause)
+            if self._stopping.wait(_GATHER_SECONDS):
+                return
+            self._woken.clear()
+            try:
+                pause = self._round()
+            except (ApiError, UnreachableError, UnknownKindError) as error:
+                # The API server is down or somebody was faster; the next round sees the state as it is then.
+                _LOG.info("%s: %s", self._name, error)
+                pause = _AFTER_ERROR_SECONDS
+            except Exception:  # noqa: BLE001 - one malformed object must not end the loop for all others
+                _LOG.exception("%s failed", self._name)
+                pause = _AFTER_ERROR_SECONDS
+
 
 Body = dict[str, Any]
 
-_LOG = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class PodState:
+    """One pod, for a table."""
+
+    namespace: str
+    name: str
+    phase: str
+    """Pending, Running, Succeeded or Failed; Terminating while it goes."""
+    ready: bool
+    node: str
+    """Empty while it has none."""
+    reason: str
+    """Why it waits; empty otherwise."""
+
+
+def pods_by_namespace(client: KubeClient) -> dict[str, list[PodState]]:
+    """Return the pods of every namespace that has some."""
+    found: dict[str, list[PodState]] = defaultdict(list)
+    for pod in client.list("v1", "Pod"):
+        found[pod["metadata"]["namespace"]].append(_pod_state(pod))
+    return dict(found)
+
+
+def _pod_state(pod: Body) -> PodState:
+    status = pod.get("status") or {}
+    conditions = status.get("conditions") or []
+    waits = [each["state"]["waiting"] for each in status.get("containerStatuses") or [] if "waiting" in each["state"]]
+    unplaced = [each for each in conditions if each["type"] == "PodScheduled" and each["status"] == "False"]
+    why = next((f"{each.get('reason', '')}: {each.get('message', '')}" for each in [*waits, *unplaced]), "")
+    return PodState(
+        namespace=pod["metadata"]["namespace"],
+        name=pod["metadata"]["name"],
+        phase="Terminating" if pod["metadata"].get("deletionTimestamp") else status.get("phase", "Unknown"),
+        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
+        node=pod["spec"].get("nodeName") or "",
+        reason=why.strip(": "),
+    )
 
 
 class Cluster:

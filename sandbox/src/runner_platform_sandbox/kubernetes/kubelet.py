@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.kubernetes.client import STRATEGIC_PATCH
-from runner_platform_sandbox.kubernetes.commands import REFERENCES_CONDITION
+from runner_platform_sandbox.kubernetes.command_lines import REFERENCES_CONDITION
 from runner_platform_sandbox.kubernetes.errors import NotFoundError
-from runner_platform_sandbox.kubernetes.pool_status import now_text
+from runner_platform_sandbox.kubernetes.quantities import now_text
 from runner_platform_sandbox.kubernetes.references import Kind, Reference, missing
 
 if TYPE_CHECKING:

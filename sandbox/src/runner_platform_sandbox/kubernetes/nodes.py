@@ -1,9 +1,10 @@
 """The small Karpenter: nodes for pods that wait, and no nodes without pods.
 
-Owns the decisions: which pods wait for a node, where they will fit, what to launch, what is empty or too old. Leaves
-out the choice among types (`pools.py`), the going (`termination.py`), status (`pool_status.py`), and what EKS's own
-controller does beyond that: consolidation of half-empty nodes, drift, spot interruption, static pools, start-up
-taints (never set here, since the daemons that would lift them do not run).
+Owns the decisions (which pods wait, where they fit, what to launch, which node is empty or too old) and the status of
+NodePools and NodeClasses. Leaves out the choice among instance types (`pools`), the drain (`termination`), and these
+parts of EKS's own controller: consolidation of half-empty nodes, drift, spot interruption, static pools, start-up
+taints (no daemons run here that would lift them). The sandbox's NodeClass is ready once it exists.
+Conditions: https://karpenter.sh/docs/concepts/nodepools/#statusconditions
 """
 
 from __future__ import annotations
@@ -14,23 +15,79 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runner_platform_sandbox.kubernetes.auto_mode import KARPENTER
+from runner_platform_sandbox.kubernetes.auto_mode import EKS, KARPENTER
 from runner_platform_sandbox.kubernetes.errors import ConflictError
-from runner_platform_sandbox.kubernetes.node_objects import claim_status, is_leaving, node_claim, node_name, node_of
 from runner_platform_sandbox.kubernetes.placement import requests, selects, tolerates, waits_for_node
-from runner_platform_sandbox.kubernetes.pool_status import PoolStatus, now_text
-from runner_platform_sandbox.kubernetes.pools import POOL_LABEL, Offer, Pool, first_choice
-from runner_platform_sandbox.kubernetes.quantities import Amounts, add, fits
+from runner_platform_sandbox.kubernetes.pools import (
+    POOL_LABEL,
+    Offer,
+    Pool,
+    claim_status,
+    condition,
+    first_choice,
+    is_leaving,
+    node_claim,
+    node_name,
+    node_of,
+    quantities,
+)
+from runner_platform_sandbox.kubernetes.quantities import Amounts, add, fits, now_text
 from runner_platform_sandbox.kubernetes.termination import Terminator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner_platform_sandbox.kubernetes.client import KubeClient
-    from runner_platform_sandbox.kubernetes.copies import Copies
-    from runner_platform_sandbox.kubernetes.snapshot import Snapshot
+    from runner_platform_sandbox.kubernetes.copies import Copies, Snapshot
 
 Body = dict[str, Any]
+
+
+class PoolStatus:
+    """Writes status where it changed.
+
+    Args:
+        client: Reaches the cluster.
+    """
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    def run(self, snapshot: Snapshot) -> None:
+        """Bring the status of all pools and classes up to date."""
+        for node_class in snapshot.classes.values():
+            self._write(EKS, node_class, {}, {"Ready": ""})
+        for pool in snapshot.pools:
+            used = snapshot.used(pool["metadata"]["name"])
+            count = used.pop("nodes", 0)
+            more = {"resources": quantities({**used, "nodes": count}), "nodes": count}
+            problem = _class_problem(pool, snapshot)
+            self._write(KARPENTER, pool, more, {"ValidationSucceeded": "", "NodeClassReady": problem, "Ready": problem})
+
+    def _write(self, api_version: str, body: Body, more: Body, problems: dict[str, str]) -> None:
+        known = body.get("status") or {}
+        conditions = {each["type"]: each for each in known.get("conditions") or []}
+        now = now_text()
+        for kind, problem in problems.items():
+            fresh = condition(kind, holds=not problem, now=now, message=problem)
+            old = conditions.get(kind)
+            if old is None or (old["status"], old.get("message", "")) != (fresh["status"], problem):
+                conditions[kind] = fresh
+        wanted = {**more, "conditions": list(conditions.values())}
+        if any(known.get(key) != value for key, value in wanted.items()):
+            name = body["metadata"]["name"]
+            self._client.patch(api_version, body["kind"], name, None, {"status": wanted}, subresource="status")
+
+
+def _class_problem(pool: Body, snapshot: Snapshot) -> str:
+    name = pool["spec"]["template"]["spec"]["nodeClassRef"]["name"]
+    node_class = snapshot.classes.get(name)
+    if node_class is None:
+        return f"NodeClass {name} not found"
+    if node_class["metadata"].get("deletionTimestamp"):
+        return f"NodeClass {name} is terminating"
+    return ""
+
 
 _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS = 30.0

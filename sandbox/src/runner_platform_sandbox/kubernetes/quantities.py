@@ -7,6 +7,7 @@ Kubernetes takes. Source: https://kubernetes.io/docs/reference/kubernetes-api/co
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +89,8 @@ def seconds(duration: str | None) -> float | None:
     if duration is None or duration == "Never":
         return None
     return float(sum(int(count) * _SECONDS[unit] for count, unit in _DURATION.findall(duration)))
+
+
+def now_text() -> str:
+    """Write the time as the API does, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,13 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.kubernetes.auto_mode import EKS, KARPENTER
 from runner_platform_sandbox.kubernetes.errors import ApiError, ConflictError, NotFoundError
-from runner_platform_sandbox.kubernetes.node_objects import (
-    CLASS_FINALIZER,
-    DEFAULT_GRACE,
-    TERMINATION_FINALIZER,
-    node_name,
-    uses_class,
-)
 from runner_platform_sandbox.kubernetes.placement import (
     DISRUPTED_TAINT,
     DO_NOT_DISRUPT,
@@ -28,13 +21,20 @@ from runner_platform_sandbox.kubernetes.placement import (
     is_daemon,
     tolerates,
 )
+from runner_platform_sandbox.kubernetes.pools import (
+    CLASS_FINALIZER,
+    DEFAULT_GRACE,
+    TERMINATION_FINALIZER,
+    node_name,
+    uses_class,
+)
 from runner_platform_sandbox.kubernetes.quantities import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runner_platform_sandbox.kubernetes.client import KubeClient
-    from runner_platform_sandbox.kubernetes.snapshot import Snapshot
+    from runner_platform_sandbox.kubernetes.copies import Snapshot
 
 Body = dict[str, Any]
 
