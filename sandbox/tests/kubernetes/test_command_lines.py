@@ -13,7 +13,7 @@ import yaml
 from cryptography import x509
 
 from runner_platform_sandbox.errors import SandboxError
-from runner_platform_sandbox.kubernetes import auto_mode, command_lines
+from runner_platform_sandbox.kubernetes import command_lines
 from runner_platform_sandbox.kubernetes.command_lines import REFERENCES_CONDITION, Binaries, ClusterSpec, Layout
 from runner_platform_sandbox.kubernetes.control_plane import Children, ControlPlane
 from runner_platform_sandbox.kubernetes.keys import Keys
@@ -51,7 +51,7 @@ def binaries(tmp_path: Path) -> Binaries:
         (folder / "fast").mkdir(parents=True, exist_ok=True)
         (folder / "fast" / f"{name}.yaml").write_text(stage(name, "fast"))
     names = ("etcd", "kube_apiserver", "kube_controller_manager", "kube_scheduler", "kwok")
-    return Binaries(**{name: tmp_path / name for name in names}, kwok_stages=folder)
+    return Binaries(**{name: tmp_path / name for name in names}, kwok_stages=folder, karpenter_crds=tmp_path)
 
 
 @pytest.fixture
@@ -171,11 +171,3 @@ def test_a_child_has_a_home_of_its_own_and_little_else(tmp_path: Path, monkeypat
     children.stop("printer")
     assert {"HOME", "PATH", "GOGC"} <= names
     assert not [name for name in names if name.startswith("AWS_")]
-
-
-def test_auto_mode_brings_three_kinds_with_a_status_each() -> None:
-    found = {each["metadata"]["name"]: each["spec"] for each in auto_mode.definitions()}
-    assert set(found) == {"nodepools.karpenter.sh", "nodeclaims.karpenter.sh", "nodeclasses.eks.amazonaws.com"}
-    for each in found.values():
-        assert each["scope"] == "Cluster"
-        assert each["versions"][0]["subresources"] == {"status": {}}

@@ -2,7 +2,7 @@
 
 Owns: objects as plain dictionaries, server-side apply, the URL path of each kind. Leaves out HTTP and watches
 (`transport`), credentials (`kubeconfig`), typed models and caches.
-Why not a library: docs/adr/0009-own-kubernetes-client.md.
+Why not a library: docs/adr/0010-sandbox-kubernetes-client.md.
 API: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 

@@ -141,6 +141,7 @@ class Cluster:
         self.folder = folder
         self.spec = spec
         self.control_plane = ControlPlane(folder, spec, binaries)
+        self._binaries = binaries
         self._rbac = rbac
         self._lock = threading.RLock()
         self._client: KubeClient | None = None
@@ -194,7 +195,7 @@ class Cluster:
             client = self.control_plane.client()
             try:
                 self.served_version = client.version().removeprefix("v")
-                auto_mode.install(client)
+                auto_mode.install(client, self._binaries.karpenter_crds)
             except (ApiError, UnknownKindError, UnreachableError) as error:
                 client.close()
                 raise SandboxError(

