@@ -226,7 +226,9 @@ def test_go_on_path_is_used_when_every_module_allows_it(folder: Path, says: str,
 def test_everything_that_is_missing_is_named_at_once_with_a_remedy(paths: Paths, folder: Path) -> None:
     fake(folder, "helm", "v4.1.4")
     build(paths, "etcd")
-    with pytest.raises(ToolsError, match=r"ministack, kube-apiserver, .*kwok-stages, karpenter-crds; run `make up`") as refused:
+    with pytest.raises(
+        ToolsError, match=r"ministack, kube-apiserver, .*kwok-stages, karpenter-crds; run `make up`"
+    ) as refused:
         Tools.find(paths)
     assert "helm" not in str(refused.value)
     assert "etcd" not in str(refused.value)
@@ -245,7 +247,10 @@ def test_a_complete_cache_serves_everything(paths: Paths, folder: Path) -> None:
         "pod-delete.yaml",
         "pod-ready.yaml",
     ]
-    assert [file.name for file in tools.karpenter_crds] == ["karpenter.sh_nodeclaims.yaml", "karpenter.sh_nodepools.yaml"]
+    assert [file.name for file in tools.karpenter_crds] == [
+        "karpenter.sh_nodeclaims.yaml",
+        "karpenter.sh_nodepools.yaml",
+    ]
     folders = tools.path_folders()
     assert tools.helm.parent in folders
     assert tools.ministack_python.parent not in folders, "its `python` would hide the person's"

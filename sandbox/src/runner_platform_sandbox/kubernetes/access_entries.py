@@ -1,8 +1,8 @@
 """Keeps the RBAC objects behind EKS access entries in step.
 
-EKS authorizes access policies itself; here they are ordinary RBAC objects, which the AWS server composes for the
-namespaces that exist. Owns their applying and the removal of stale ones. Leaves out what they say, and who is who
-(the token webhook).
+EKS evaluates access policies itself; here they are ordinary RBAC objects, which the AWS server composes for the
+existing namespaces. This file applies them and removes stale ones. Leaves out their content, and authentication (the
+token webhook).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Body = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 
 LABEL: Final = "ministack.org/eks-access-policy"
-"""On every object that the AWS server composes."""
+"""Label on every object that the AWS server composes."""
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 _KINDS = ("RoleBinding", "ClusterRoleBinding", "ClusterRole", "Role")
-"""Bindings go first: a role without binding gives nothing."""
+"""Removed in this order: a role without a binding grants nothing."""
 _IDLE_SECONDS = 300.0
 _SOON_SECONDS = 1.0
 _FIELD_MANAGER = "runner-platform-sandbox-access"
 
 
 class AccessLoop:
-    """Applies what the AWS server composes, whenever entries or namespaces change.
+    """Applies the RBAC objects of the access entries when entries or namespaces change.
 
     Args:
         client: Reaches the cluster.
@@ -50,17 +50,17 @@ class AccessLoop:
         self._version = 0
 
     def changed(self) -> None:
-        """Say that an access entry changed; the next round applies everything again."""
+        """Note that an access entry changed; the next round applies all objects again."""
         self._version += 1
 
     def round(self) -> float:
-        """Apply if something changed; returns seconds until the next round is due."""
+        """Apply if something changed, and return the seconds until the next round."""
         if not self._copies.namespaces.synced:
             return _SOON_SECONDS
         namespaces = frozenset(
-            each["metadata"]["name"]
-            for each in self._copies.namespaces.all()
-            if not each["metadata"].get("deletionTimestamp")
+            namespace["metadata"]["name"]
+            for namespace in self._copies.namespaces.all()
+            if not namespace["metadata"].get("deletionTimestamp")
         )
         state = (namespaces, self._version)
         if state == self._applied:
@@ -70,25 +70,25 @@ class AccessLoop:
         self._applied = state
         return _IDLE_SECONDS
 
-    def _apply(self, wanted: list[Body]) -> bool:
+    def _apply(self, manifests: list[Body]) -> bool:
         complete = True
-        # Removal first: whoever lost access must not wait for what others gain.
-        complete &= self._remove_stale({_identity(body) for body in wanted})
-        for body in wanted:
+        # Removal first: lost access must not wait for new access.
+        complete &= self._remove_stale({_identity(body) for body in manifests})
+        for body in manifests:
             try:
                 self._client.apply(body, field_manager=_FIELD_MANAGER)
             except NotFoundError:
-                continue  # the namespace is gone by now; its deletion starts the next round
+                continue  # the namespace was deleted meanwhile, which starts the next round
             except ApiError as error:
                 _LOG.warning("cannot apply %s %s: %s", body["kind"], body["metadata"]["name"], error)
                 complete = False
         return complete
 
-    def _remove_stale(self, wanted: set[tuple[str, str, str]]) -> bool:
+    def _remove_stale(self, expected: set[tuple[str, str, str]]) -> bool:
         complete = True
         for kind in _KINDS:
             for body in self._client.list(_RBAC, kind, label_selector=LABEL):
-                if _identity(body) in wanted:
+                if _identity(body) in expected:
                     continue
                 metadata = body["metadata"]
                 try:

@@ -31,14 +31,14 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 
 class KubeClient:
-    """Speaks to one API server; safe to share between threads.
+    """A client of one API server; safe to share between threads.
 
     Args:
         server: Base URL, such as `https://127.0.0.1:6443`.
         ca_file: File with the authorities to trust, PEM.
-        ca_data: The same as text; wins over `ca_file`.
-        token: Gives the bearer token. If it has a method `invalidate`, it is told of a 401 and asked once more.
-        connection: Replaces all of the above.
+        ca_data: The authorities as text; wins over `ca_file`.
+        token: Returns the bearer token. After a 401 the client calls its method `invalidate`, if any, and asks again once.
+        connection: Replaces the arguments above.
         field_manager: Owner of the fields that this client writes.
     """
 
@@ -71,11 +71,11 @@ class KubeClient:
 
     @classmethod
     def from_kubeconfig_text(cls, text: str, *, context: str | None = None, field_manager: str = FIELD_MANAGER) -> Self:
-        """Open the current (or named) context of a kubeconfig given as YAML or JSON text."""
+        """Open the current (or named) context of a kubeconfig in YAML or JSON text."""
         return cls(connection=read_kubeconfig(text, context=context), field_manager=field_manager)
 
     def close(self) -> None:
-        """Close idle connections and end the patience of calls that are waiting to try again."""
+        """Close idle connections and end calls that wait before a retry."""
         self.transport.close()
 
     def __enter__(self) -> Self:
@@ -93,21 +93,21 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Send one request and return the JSON answer; text answers come as `{"text": ...}`."""
+        """Send one request and return the JSON answer; a text answer becomes `{"text": ...}`."""
         return self.transport.request(method, path, query=query, body=body, content_type=content_type)
 
     def resource(self, api_version: str, kind: str) -> Resource:
-        """Look up how a kind is served: its path segment, and whether it is namespaced.
+        """Look up how the server serves a kind.
 
         Raises:
-            UnknownKindError: Not served, also after asking the server again.
+            UnknownKindError: The server does not serve this kind.
         """
         return self.discovery.find(api_version, kind)
 
     def path(
         self, api_version: str, kind: str, name: str | None = None, namespace: str | None = None, subresource: str = ""
     ) -> str:
-        """Compose the URL path of an object, or of its collection when there is no name."""
+        """Compose the URL path of an object, or of the collection if `name` is None."""
         return self.resource(api_version, kind).path(name, namespace, subresource)
 
     def get(
@@ -116,12 +116,12 @@ class KubeClient:
         """Read one object.
 
         Raises:
-            NotFoundError: It is not there.
+            NotFoundError: The object does not exist.
         """
         return self.request("GET", self.path(api_version, kind, name, namespace, subresource))
 
     def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
-        """Read one object, or return None if it is not there."""
+        """Read one object, or return None if it does not exist."""
         try:
             return self.get(api_version, kind, name, namespace)
         except NotFoundError:
@@ -136,7 +136,7 @@ class KubeClient:
         label_selector: str | None = None,
         field_selector: str | None = None,
     ) -> Objects:
-        """Read all objects of a kind, in one namespace or in all; each with its apiVersion and kind."""
+        """Read all objects of a kind, in one namespace or in all, with apiVersion and kind filled in."""
         return self.list_with_version(
             api_version, kind, namespace, label_selector=label_selector, field_selector=field_selector
         )[0]
@@ -150,14 +150,14 @@ class KubeClient:
         label_selector: str | None = None,
         field_selector: str | None = None,
     ) -> tuple[Objects, str]:
-        """Read all objects and the resource version that a watch goes on from."""
+        """Read all objects and the resource version to start a watch from."""
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         answer = self.request("GET", self.path(api_version, kind, None, namespace), query=query)
         items = [{"apiVersion": api_version, "kind": kind, **item} for item in answer.get("items") or []]
         return items, str(answer["metadata"]["resourceVersion"])
 
     def create(self, body: Mapping[str, Any], *, subresource: str = "", name: str | None = None) -> dict[str, Any]:
-        """Create an object; `subresource` and `name` for the likes of `serviceaccounts/token` and `pods/eviction`."""
+        """Create an object, or a subresource such as `serviceaccounts/token` and `pods/eviction` of the object `name`."""
         metadata = body.get("metadata") or {}
         kind = ("v1", "ServiceAccount") if subresource == "token" else (body["apiVersion"], body["kind"])
         if subresource == "eviction":
@@ -174,7 +174,7 @@ class KubeClient:
         subresource: str = "",
         field_manager: str | None = None,
     ) -> dict[str, Any]:
-        """Apply an object server-side: create it, or take ownership of exactly the given fields.
+        """Apply an object server-side: create it, or own exactly the fields in `body`.
 
         Raises:
             ConflictError: `force` is off and another manager owns one of the fields.
@@ -198,7 +198,7 @@ class KubeClient:
         content_type: str = MERGE_PATCH,
         subresource: str = "",
     ) -> dict[str, Any]:
-        """Patch an object; the kind of patch is its content type."""
+        """Patch an object; the content type selects the kind of patch."""
         path = self.path(api_version, kind, name, namespace, subresource)
         query = {"fieldManager": self.field_manager}
         return self.request("PATCH", path, query=query, body=body, content_type=content_type)
@@ -214,16 +214,16 @@ class KubeClient:
         grace_seconds: int | None = None,
         uid: str | None = None,
     ) -> bool:
-        """Delete an object; False if it was not there.
+        """Delete an object; return False if it did not exist.
 
         Args:
             api_version: Such as `apps/v1`.
             kind: Such as `Deployment`.
-            name: Its name.
-            namespace: Its namespace, None for cluster-scoped kinds.
-            propagation: Foreground, Background or Orphan; None means the kind's default.
+            name: Name of the object.
+            namespace: None for cluster-scoped kinds.
+            propagation: Foreground, Background or Orphan; None for the kind's default.
             grace_seconds: 0 removes a pod at once.
-            uid: Refuse (409) if the object is another one by now.
+            uid: The server refuses (409) if another object has the name by now.
         """
         options = {
             "propagationPolicy": propagation,
@@ -248,10 +248,10 @@ class KubeClient:
         field_selector: str | None = None,
         timeout_seconds: int = 300,
     ) -> Watch:
-        """Open a watch: iterate over it for `(type, object)`, close it from any thread.
+        """Open a watch: an iterator over `(type, object)` that any thread can close.
 
         Raises:
-            ExpiredError: The resource version is too old; list again. Also while iterating.
+            ExpiredError: The resource version is too old; list again. Raised by the iteration too.
         """
         query = {
             "watch": True,
@@ -282,7 +282,7 @@ class KubeClient:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """How one kind is served."""
+    """How the server serves one kind."""
 
     api_version: str
     kind: str
@@ -292,10 +292,10 @@ class Resource:
     verbs: frozenset[str]
 
     def path(self, name: str | None = None, namespace: str | None = None, subresource: str = "") -> str:
-        """Compose the path of an object, or of the collection when there is no name.
+        """Compose the path of an object, or of the collection if `name` is None.
 
         Raises:
-            ValueError: An object of a namespaced kind without a namespace.
+            ValueError: The kind is namespaced and the object has no namespace.
         """
         if self.namespaced and name is not None and not namespace:
             raise ValueError(f"{self.kind} {name!r} needs a namespace: set metadata.namespace")
@@ -309,10 +309,12 @@ class Resource:
 
 
 class Discovery:
-    """Remembers what the server serves.
+    """The kinds that a server serves, read for each group version and cached.
+
+    A kind that is missing in the cache is looked up again: custom resource definitions appear while a client lives.
 
     Args:
-        fetch: Reads one path of the server.
+        fetch: Reads a path of the server.
     """
 
     def __init__(self, fetch: Callable[[str], dict[str, Any]]) -> None:
@@ -321,14 +323,14 @@ class Discovery:
         self._known: dict[tuple[str, str], Resource] = {}
 
     def find(self, api_version: str, kind: str) -> Resource:
-        """Return how a kind is served, asking the server if it is not known yet.
+        """Return how the server serves a kind.
 
         Raises:
-            UnknownKindError: The server does not serve it.
+            UnknownKindError: The server does not serve this kind.
         """
-        known = self._known.get((api_version, kind))
-        if known is not None:
-            return known
+        cached = self._known.get((api_version, kind))
+        if cached is not None:
+            return cached
         with self._lock:
             for resource in self.group_version(api_version):
                 self._known[api_version, resource.kind] = resource
@@ -340,7 +342,7 @@ class Discovery:
             ) from None
 
     def group_version(self, api_version: str) -> list[Resource]:
-        """Read the kinds of one group version; empty if the server does not know it."""
+        """Read the kinds of one group version; empty if the server does not serve it."""
         root = "/api/" if "/" not in api_version else "/apis/"
         try:
             answer = self._fetch(root + api_version)

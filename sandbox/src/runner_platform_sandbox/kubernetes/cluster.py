@@ -34,12 +34,15 @@ _GATHER_SECONDS = 0.05
 _AFTER_ERROR_SECONDS = 1.0
 
 
+Body = dict[str, Any]
+
+
 class Loop:
-    """Runs `round_` in a thread: after `wake`, and when the time that the last round asked for is over.
+    """Runs `round_` in a thread: soon after `wake`, and when the pause that the last round returned is over.
 
     Args:
-        name: Of the thread, for logs.
-        round_: One decision over the whole state; returns seconds until it wants to run again.
+        name: Name of the thread, for logs.
+        round_: Decides once on the whole state and returns the seconds until the next round.
     """
 
     def __init__(self, name: str, round_: Callable[[], float]) -> None:
@@ -50,12 +53,12 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin with a first round."""
+        """Start the thread with a first round."""
         self._woken.set()
         self._thread.start()
 
     def wake(self) -> None:
-        """Ask for a round soon; cheap, from any thread."""
+        """Ask for a round soon, from any thread."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -75,15 +78,12 @@ class Loop:
             try:
                 pause = self._round()
             except (ApiError, UnreachableError, UnknownKindError) as error:
-                # The API server is down or somebody was faster; the next round sees the state as it is then.
+                # The API server is down or another writer was faster; the next round reads the new state.
                 _LOG.info("%s: %s", self._name, error)
                 pause = _AFTER_ERROR_SECONDS
-            except Exception:  # noqa: BLE001 - one malformed object must not end the loop for all others
+            except Exception:  # noqa: BLE001 - one malformed object must not end the loop for all objects
                 _LOG.exception("%s failed", self._name)
                 pause = _AFTER_ERROR_SECONDS
-
-
-Body = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,35 +93,36 @@ class PodState:
     namespace: str
     name: str
     phase: str
-    """Pending, Running, Succeeded or Failed; Terminating while it goes."""
+    """Pending, Running, Succeeded, Failed, or Terminating."""
     ready: bool
     node: str
-    """Empty while it has none."""
+    """Name of its node; empty before it is scheduled."""
     reason: str
-    """Why it waits; empty otherwise."""
+    """Why the pod waits; empty if it does not."""
 
 
 def pods_by_namespace(client: KubeClient) -> dict[str, list[PodState]]:
-    """Return the pods of every namespace that has some."""
-    found: dict[str, list[PodState]] = defaultdict(list)
+    """Return the pods by namespace, without empty namespaces."""
+    pods: dict[str, list[PodState]] = defaultdict(list)
     for pod in client.list("v1", "Pod"):
-        found[pod["metadata"]["namespace"]].append(_pod_state(pod))
-    return dict(found)
+        pods[pod["metadata"]["namespace"]].append(_pod_state(pod))
+    return dict(pods)
 
 
 def _pod_state(pod: Body) -> PodState:
     status = pod.get("status") or {}
     conditions = status.get("conditions") or []
-    waits = [each["state"]["waiting"] for each in status.get("containerStatuses") or [] if "waiting" in each["state"]]
-    unplaced = [each for each in conditions if each["type"] == "PodScheduled" and each["status"] == "False"]
-    why = next((f"{each.get('reason', '')}: {each.get('message', '')}" for each in [*waits, *unplaced]), "")
+    containers = [container["state"] for container in status.get("containerStatuses") or []]
+    waiting = [state["waiting"] for state in containers if "waiting" in state]
+    unplaced = [item for item in conditions if item["type"] == "PodScheduled" and item["status"] == "False"]
+    reason = next((f"{item.get('reason', '')}: {item.get('message', '')}" for item in [*waiting, *unplaced]), "")
     return PodState(
         namespace=pod["metadata"]["namespace"],
         name=pod["metadata"]["name"],
         phase="Terminating" if pod["metadata"].get("deletionTimestamp") else status.get("phase", "Unknown"),
-        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
+        ready=any(item["type"] == "Ready" and item["status"] == "True" for item in conditions),
         node=pod["spec"].get("nodeName") or "",
-        reason=why.strip(": "),
+        reason=reason.strip(": "),
     )
 
 
@@ -129,8 +130,8 @@ class Cluster:
     """A control plane and its loops.
 
     Args:
-        folder: Everything of this cluster; made if absent, kept over restarts.
-        spec: What EKS says about it.
+        folder: Everything of this cluster; created if absent, kept over restarts.
+        spec: The cluster's settings in EKS.
         binaries: The programs.
         rbac: Composes the RBAC objects of the access entries for a list of namespaces.
     """
@@ -149,7 +150,7 @@ class Cluster:
         self._loops: list[Loop] = []
         self._access: tuple[AccessLoop, Loop] | None = None
         self.served_version = ""
-        """Version of the API server that answers, such as `1.35.4`; empty until it runs."""
+        """Version of the running API server, such as `1.35.4`; empty until it runs."""
 
     @property
     def endpoint(self) -> str:
@@ -158,17 +159,17 @@ class Cluster:
 
     @property
     def certificate_authority(self) -> str:
-        """The authority to trust, PEM in base64, as EKS gives it."""
+        """The authority to trust, PEM in base64, as in EKS."""
         return self.control_plane.certificate_authority
 
     @property
     def jwks(self) -> Body:
-        """Public keys of the cluster's service account tokens."""
+        """Public keys of the cluster's service account tokens, a JSON Web Key Set."""
         return self.control_plane.jwks()
 
     @property
     def admin_kubeconfig(self) -> Path:
-        """Kubeconfig of an administrator who needs no AWS."""
+        """Kubeconfig of an administrator with a certificate, without AWS."""
         return self.control_plane.admin_kubeconfig
 
     @property
@@ -186,7 +187,7 @@ class Cluster:
         """Start everything and wait until the API server is ready and Auto Mode's kinds are served.
 
         Raises:
-            SandboxError: Something did not start; the message names it and ends with its log.
+            SandboxError: A process did not start; the message names it and ends with its log.
         """
         with self._lock:
             self.control_plane.start()
@@ -199,14 +200,14 @@ class Cluster:
             except (ApiError, UnknownKindError, UnreachableError) as error:
                 client.close()
                 raise SandboxError(
-                    f"the API server of cluster {self.spec.name} does not take Auto Mode's kinds: {error}",
+                    f"the API server of cluster {self.spec.name} does not accept Auto Mode's kinds: {error}",
                     f"its log is {self.folder / 'logs' / 'kube-apiserver.log'}",
                 ) from error
             self._client = client
             self._start_loops(client)
 
     def stop(self) -> None:
-        """End loops and processes, clients first; what is on disk stays."""
+        """End loops and processes, clients first; keep the folder."""
         with self._lock:
             for loop in self._loops:
                 loop.stop()
@@ -218,15 +219,15 @@ class Cluster:
             self.control_plane.stop()
 
     def remove(self) -> None:
-        """Stop, and delete the folder: the cluster is gone."""
+        """Stop, and delete the folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def heal(self) -> list[str]:
-        """Start again what died; returns the names. Nothing is done to a cluster that was stopped.
+        """Restart dead processes and return their names; a stopped cluster stays stopped.
 
         Raises:
-            SandboxError: It does not start again.
+            SandboxError: A process does not start again.
         """
         with self._lock:
             dead = self.control_plane.dead()
@@ -240,7 +241,7 @@ class Cluster:
         return self.control_plane.processes()
 
     def access_changed(self) -> None:
-        """Say that an access entry changed: RBAC is applied again, soon."""
+        """Note that an access entry changed; the RBAC objects are applied again soon."""
         with self._lock:
             if self._access is not None:
                 access, loop = self._access
@@ -248,7 +249,7 @@ class Cluster:
                 loop.wake()
 
     def pods_by_namespace(self) -> dict[str, list[PodState]]:
-        """Return the pods of every namespace that has some."""
+        """Return the pods by namespace, without empty namespaces."""
         return pods_by_namespace(self.client)
 
     def _start_loops(self, client: KubeClient) -> None:

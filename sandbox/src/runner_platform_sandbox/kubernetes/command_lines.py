@@ -1,6 +1,6 @@
 """Command lines of the control plane's processes, and the small files they read.
 
-Every flag is here, with the reason for those that are not obvious. Leaves out when they run (`control_plane.py`).
+Every flag is here, with a reason where it is not obvious. Leaves out when the processes run (`control_plane`).
 Flags: https://kubernetes.io/docs/reference/command-line-tools-reference/
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_AUDIENCE = "https://kubernetes.default.svc"
 
 REFERENCES_CONDITION = "sandbox.runner-platform/References"
-"""Pod condition without which kwok does not run a pod; set by our stand-in kubelet (`kubelet.py`)."""
+"""Pod condition that kwok waits for before it runs a pod; set by the stand-in kubelet (`kubelet`)."""
 
 CONTROLLERS = (
     "namespace-controller",
@@ -50,7 +50,7 @@ CONTROLLERS = (
     "node-lifecycle-controller",  # takes the not-ready taint off a node that kwok reports ready
     "taint-eviction-controller",
 )
-"""What the product's objects need. Storage, certificates and service addresses of a cloud stay out, for memory."""
+"""The controllers that the product needs. Those for storage, certificates and cloud addresses are left out, for memory."""
 
 _STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete")
 _STAGE_FOLDERS = ("fast", "heartbeat")
@@ -58,7 +58,7 @@ _STAGE_FOLDERS = ("fast", "heartbeat")
 
 @dataclass(frozen=True, kw_only=True)
 class Binaries:
-    """Where the programs are."""
+    """Paths of the programs."""
 
     etcd: Path
     kube_apiserver: Path
@@ -72,7 +72,7 @@ class Binaries:
 
     @classmethod
     def of(cls, tools: Tools) -> Self:
-        """Those that were found or built."""
+        """Return the paths of the tools that were found or built."""
         return cls(
             etcd=tools.etcd,
             kube_apiserver=tools.kube_apiserver,
@@ -86,22 +86,22 @@ class Binaries:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSpec:
-    """What EKS knows about a cluster and its control plane must agree with."""
+    """The settings of a cluster in EKS, for its control plane."""
 
     account: str
     region: str
     name: str
     version: str
-    """Minor version that was asked for, such as `1.35`."""
+    """Requested minor version, such as `1.35`."""
     issuer: str
-    """OIDC issuer URL; it stands in every service account token."""
+    """OIDC issuer URL in every service account token."""
     service_cidr: str
     webhook_url: str | None
-    """Where bearer tokens are reviewed; None accepts service account tokens and certificates only."""
+    """URL that reviews bearer tokens; None accepts service account tokens and certificates only."""
 
     @property
     def arn(self) -> str:
-        """Name of the cluster in AWS."""
+        """ARN of the cluster."""
         partition = "aws-cn" if self.region.startswith("cn-") else "aws"
         return f"arn:{partition}:eks:{self.region}:{self.account}:cluster/{self.name}"
 
@@ -121,7 +121,7 @@ class Layout:
         return f"https://127.0.0.1:{self.api_port}"
 
     def kubeconfig(self, user: str) -> Path:
-        """File with which a component, or the administrator, reaches the API server."""
+        """Return the kubeconfig file of a component or of the administrator."""
         return self.folder / f"{user}.kubeconfig"
 
 
@@ -134,7 +134,7 @@ def etcd(binaries: Binaries, layout: Layout) -> list[str]:
         f"--listen-client-urls={url}",
         f"--advertise-client-urls={url}",
         "--listen-peer-urls=http://127.0.0.1:0",
-        "--unsafe-no-fsync",  # survives any kill; a power cut may cost the sandbox, never anything real
+        "--unsafe-no-fsync",  # data survives a killed process; a power cut may lose the sandbox, nothing real
         "--log-level=warn",
     ]
 
@@ -154,7 +154,7 @@ def api_server(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> list[st
         f"--tls-private-key-file={keys.server_key}",
         f"--client-ca-file={keys.ca}",
         "--authorization-mode=RBAC",
-        "--allow-privileged=true",  # as EKS; else privileged pods never come before pod security admission
+        "--allow-privileged=true",  # as EKS; otherwise the server refuses privileged pods before pod security admission sees them
         f"--service-account-key-file={keys.signing_public_key}",
         f"--service-account-signing-key-file={keys.signing_key}",
         f"--service-account-issuer={spec.issuer}",
@@ -206,7 +206,7 @@ def kwok(binaries: Binaries, layout: Layout) -> list[str]:
 
 
 def write_files(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> None:
-    """Write the files that the command lines name, except keys."""
+    """Write the files that the command lines refer to, except keys."""
     _write_kubeconfig(layout, "admin", "runner-platform-sandbox", spec.name)
     for user in ("controller-manager", "scheduler", "kwok"):
         _write_kubeconfig(layout, user, f"system:sandbox-{user}", spec.name)
@@ -226,27 +226,27 @@ def write_files(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> None:
 
 
 def stages(folder: Path) -> list[dict[str, Any]]:
-    """Read the stages that the sandbox uses, changed so that a pod runs only once its references are there.
+    """Read kwok's stages; make a pod wait until everything that it references exists.
 
     Raises:
-        SandboxError: One of them is not in the folder.
+        SandboxError: The folder lacks a stage.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for stage, preferred in _read_stages(folder):
         name = stage["metadata"]["name"]
-        if name in _STAGES and (preferred or name not in found):
-            found[name] = stage
-    missing = [name for name in _STAGES if name not in found]
+        if name in _STAGES and (preferred or name not in by_name):
+            by_name[name] = stage
+    missing = [name for name in _STAGES if name not in by_name]
     if missing:
         raise SandboxError(f"{folder} has no kwok stage {', '.join(missing)}", "`make distclean`, then `make up`")
-    found["pod-ready"]["spec"]["selector"]["matchExpressions"].append(
+    by_name["pod-ready"]["spec"]["selector"]["matchExpressions"].append(
         {
             "key": f'.status.conditions.[] | select( .type == "{REFERENCES_CONDITION}" ) | .status',
             "operator": "In",
             "values": ["True"],
         }
     )
-    return [found[name] for name in _STAGES]
+    return [by_name[name] for name in _STAGES]
 
 
 def _read_stages(folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -34,13 +34,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_SECONDS = 5.0
-"""Between SIGTERM and SIGKILL. An API server with a watcher takes a minute to end by itself; etcd keeps everything."""
+"""Seconds between SIGTERM and SIGKILL. An API server with a watcher takes a minute to end by itself; etcd loses nothing."""
 
 _LEFTOVER_SECONDS = 2.0
-"""The same for what nobody waits for any more."""
+"""Seconds between SIGTERM and SIGKILL for processes of an earlier supervisor."""
 
 _LOG_BYTES = 8 * 1024 * 1024
 _TAIL_LINES = 6
+
+
+ETCD, API_SERVER = "etcd", "kube-apiserver"
+CLIENTS = ("kube-controller-manager", "kube-scheduler", "kwok")
+NAMES = (ETCD, API_SERVER, *CLIENTS)
+READY_SECONDS = 180.0
+_POLL_SECONDS = 0.1
+_PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +60,7 @@ class ProcessInfo:
     started: float
     """Seconds since the epoch."""
     ports: dict[str, int] = field(default_factory=dict)
-    """Loopback ports it listens on, by use."""
+    """Its loopback ports, by use."""
     memory: int
     """Resident bytes."""
 
@@ -72,13 +80,13 @@ class Children:
         self._ports: dict[str, dict[str, int]] = {}
 
     def start(self, name: str, command: Sequence[str], ports: Mapping[str, int] | None = None) -> None:
-        """Start a process unless it runs; its output goes to `logs/<name>.log`."""
+        """Start a process unless it runs; write its output to `logs/<name>.log`."""
         if self.runs(name):
             return
         log = self._open_log(name)
         try:
-            # A process group of its own: Ctrl-C in a terminal must reach the supervisor only, which ends them in order.
-            # The session stays the supervisor's: that is how a later start recognises what a killed one left.
+            # A separate process group: Ctrl-C in a terminal reaches only the supervisor, which ends the processes in order.
+            # The session stays the supervisor's, so that a later start recognises processes of a killed supervisor.
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
@@ -96,17 +104,17 @@ class Children:
         self._write()
 
     def runs(self, name: str) -> bool:
-        """Whether this process was started here and lives."""
+        """Whether a process was started by this object and is alive."""
         process = self._processes.get(name)
         return process is not None and process.poll() is None
 
     def exit_code(self, name: str) -> int | None:
-        """Return how a process ended: its code, minus the signal's number, None while it runs or never started."""
+        """Return the exit code of a process (negative: a signal), or None if it runs or was not started."""
         process = self._processes.get(name)
         return None if process is None else process.poll()
 
     def stop(self, *names: str) -> None:
-        """End processes together: SIGTERM to all, 5 seconds, SIGKILL to those left."""
+        """End processes together: SIGTERM to all, and SIGKILL after 5 seconds."""
         chosen = [self._processes[name] for name in names if self.runs(name)]
         for process in chosen:
             process.terminate()
@@ -124,17 +132,17 @@ class Children:
         self._write()
 
     def end_leftovers(self) -> list[str]:
-        """End what an earlier supervisor started in this folder and could not end; returns the names."""
+        """End processes that an earlier supervisor left in this folder, and return their names."""
         try:
             recorded = json.loads(self._record.read_text())
         except (FileNotFoundError, ValueError):
             return []
-        mine = {process.pid for process in self._processes.values()}
-        left = [entry for entry in recorded if entry["pid"] not in mine]
-        # Clients first, as in an orderly stop: they are written last.
+        running = {process.pid for process in self._processes.values()}
+        leftovers = [entry for entry in recorded if entry["pid"] not in running]
+        # Clients first, as in an orderly stop: they are recorded last.
         return [
             entry["name"]
-            for entry in reversed(left)
+            for entry in reversed(leftovers)
             if end(ProcessId(pid=entry["pid"], started=entry["started"]), patience=_LEFTOVER_SECONDS)
         ]
 
@@ -153,7 +161,7 @@ class Children:
         ]
 
     def log_tail(self, name: str) -> str:
-        """Return the last lines that a process wrote, for an error message."""
+        """Return the last lines of a process's log, for an error message."""
         try:
             lines = (self._folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -184,21 +192,12 @@ class Children:
         replace(self._record, json.dumps(entries, indent=1))
 
 
-ETCD, API_SERVER = "etcd", "kube-apiserver"
-CLIENTS = ("kube-controller-manager", "kube-scheduler", "kwok")
-NAMES = (ETCD, API_SERVER, *CLIENTS)
-
-READY_SECONDS = 180.0
-_POLL_SECONDS = 0.1
-_PORTS = range(20_000, 32_000)
-
-
 class ControlPlane:
     """The five processes of one cluster.
 
     Args:
-        folder: Keys, data, logs and `admin.kubeconfig`; made if absent, kept over restarts.
-        spec: What EKS says about the cluster.
+        folder: Keys, data, logs and `admin.kubeconfig`; created if absent, kept over restarts.
+        spec: The cluster's settings in EKS.
         binaries: The programs.
     """
 
@@ -209,12 +208,12 @@ class ControlPlane:
         self.keys = Keys(folder / "keys")
         self._children = Children(folder)
         self._lock = threading.RLock()
-        self._wanted = False
+        self._started = False
         self._layout: Layout | None = None
 
     @property
     def layout(self) -> Layout:
-        """Files and ports; the ports are chosen, and written down, when they are first asked for."""
+        """Files and ports; the first access chooses the ports and records them."""
         with self._lock:
             if self._layout is None:
                 ports = self._ports()
@@ -230,13 +229,13 @@ class ControlPlane:
 
     @property
     def certificate_authority(self) -> str:
-        """The authority to trust, PEM in base64, as EKS gives it."""
+        """The authority to trust, PEM in base64, as in EKS."""
         self.keys.ensure()
         return base64.b64encode(self.keys.ca.read_bytes()).decode()
 
     @property
     def admin_kubeconfig(self) -> Path:
-        """Kubeconfig of an administrator who needs no AWS."""
+        """Kubeconfig of an administrator with a certificate, without AWS."""
         return self.layout.kubeconfig("admin")
 
     def jwks(self) -> dict[str, Any]:
@@ -249,20 +248,20 @@ class ControlPlane:
         return KubeClient.from_kubeconfig(self.admin_kubeconfig)
 
     def start(self, *, timeout: float = READY_SECONDS) -> list[str]:
-        """Start what does not run and wait until the API server is ready; returns the names that were started.
+        """Start dead processes, wait until the API server is ready, and return the names of the started ones.
 
         Args:
-            timeout: Seconds to wait for etcd and for the API server, each.
+            timeout: Seconds to wait for etcd, and again for the API server.
 
         Raises:
-            SandboxError: A kept port is taken, or a process ended or did not become ready; with the end of its log.
+            SandboxError: A recorded port is taken, or a process ended or did not become ready; the message ends with its log.
         """
         with self._lock:
-            if not self._wanted:
+            if not self._started:
                 self._children.end_leftovers()
                 self.keys.ensure()
                 command_lines.write_files(self._binaries, self.layout, self.spec)
-            self._wanted = True
+            self._started = True
             dead = self.dead()
             if ETCD in dead:
                 self._start_server(ETCD, command_lines.etcd(self._binaries, self.layout), self.layout.etcd_port)
@@ -276,21 +275,21 @@ class ControlPlane:
             return dead
 
     def stop(self) -> None:
-        """End all processes, clients of the API server first; what is on disk stays."""
+        """End all processes, clients of the API server first; keep the folder."""
         with self._lock:
-            self._wanted = False
+            self._started = False
             self._children.stop(*CLIENTS)
             self._children.stop(API_SERVER)
             self._children.stop(ETCD)
             self._children.end_leftovers()
 
     def dead(self) -> list[str]:
-        """Name the processes that should run and do not; empty after `stop`."""
-        return [name for name in NAMES if self._wanted and not self._children.runs(name)]
+        """Return the names of dead processes; none after `stop`."""
+        return [name for name in NAMES if self._started and not self._children.runs(name)]
 
     def alive(self) -> bool:
-        """Tell whether all five run."""
-        return self._wanted and not self.dead()
+        """Whether all five processes run."""
+        return self._started and not self.dead()
 
     def processes(self) -> list[ProcessInfo]:
         """Return the live processes with their ports and memory."""
@@ -315,9 +314,9 @@ class ControlPlane:
         while not ready():
             code = self._children.exit_code(name)
             if code is not None or time.monotonic() > end:
-                what = f"ended with {code}" if code is not None else f"was not ready after {timeout:.0f} s"
+                outcome = f"ended with {code}" if code is not None else f"was not ready after {timeout:.0f} s"
                 raise SandboxError(
-                    f"{name} of cluster {self.spec.name} {what}:\n{self._children.log_tail(name)}",
+                    f"{name} of cluster {self.spec.name} {outcome}:\n{self._children.log_tail(name)}",
                     f"its whole log is {self.folder / 'logs' / name}.log",
                 )
             time.sleep(_POLL_SECONDS)
@@ -325,15 +324,15 @@ class ControlPlane:
     def _ports(self) -> dict[str, int]:
         file = self.folder / "ports.json"
         try:
-            kept = json.loads(file.read_text())
-            return {"etcd": int(kept["etcd"]), "api": int(kept["api"])}
+            recorded = json.loads(file.read_text())
+            return {"etcd": int(recorded["etcd"]), "api": int(recorded["api"])}
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError) as error:
             raise SandboxError(
                 f"{file} is damaged: {error!r}", "`runner-platform sandbox reset` starts clean"
             ) from error
-        # Below the kernel's range for outgoing connections: one of those could hold a kept port at a restart.
+        # Below the kernel's range for outgoing connections, which could hold a recorded port at a restart.
         free = (port for port in random.SystemRandom().sample(_PORTS, len(_PORTS)) if is_free(port))
         ports = {"etcd": next(free), "api": next(free)}
         replace(file, json.dumps(ports))

@@ -35,9 +35,15 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 
+_LOG = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
+_WATCH_SECONDS = 300
+_PAUSE_SECONDS = 0.05
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Copies of what matters; not to be changed."""
+    """Pods, nodes, claims, pools and classes at one moment; read only."""
 
     pods: list[Body] = field(default_factory=list)
     nodes: dict[str, Body] = field(default_factory=dict)
@@ -47,45 +53,39 @@ class Snapshot:
 
     @cached_property
     def pods_by_node(self) -> dict[str, list[Body]]:
-        """Bound pods that still hold their requests, by node name."""
-        found: dict[str, list[Body]] = defaultdict(list)
+        """Bound pods that hold their requests, by node name."""
+        pods: dict[str, list[Body]] = defaultdict(list)
         for pod in self.pods:
             name = pod["spec"].get("nodeName")
             if name and is_active(pod):
-                found[name].append(pod)
-        return found
+                pods[name].append(pod)
+        return pods
 
     def work_on(self, node: str) -> list[Body]:
-        """Active pods of a node that do not come and go with it."""
+        """Return the active pods of a node, without those of DaemonSets."""
         return [pod for pod in self.pods_by_node.get(node, []) if not is_daemon(pod)]
 
     def free(self, node: Mapping[str, Any]) -> Amounts:
-        """What is left of a node's allocatable amounts; may be below zero."""
+        """Return the free part of a node's allocatable amounts; may be negative."""
         room = amounts((node.get("status") or {}).get("allocatable"))
         for pod in self.pods_by_node.get(node["metadata"]["name"], []):
             room = add(room, {key: -value for key, value in requests(pod).items()})
         return room
 
     def claims_of(self, pool: str) -> list[Body]:
-        """Claims of one pool."""
+        """Return the claims of one pool."""
         return [claim for claim in self.claims if claim["metadata"]["labels"].get(POOL_LABEL) == pool]
 
     def used(self, pool: str) -> Amounts:
-        """Capacity of a pool's claims together; their number is `nodes`."""
+        """Return the summed capacity of a pool's claims, with their number as `nodes`."""
         total: Amounts = {"nodes": 0}
         for claim in self.claims_of(pool):
             total = add(total, {**amounts((claim.get("status") or {}).get("capacity")), "nodes": 1})
         return total
 
     def claim_of(self, node: str) -> Body | None:
-        """The claim that a node belongs to, None for a node that is not of a pool."""
+        """Return the claim of a node, or None for a node without a pool."""
         return next((claim for claim in self.claims if node_name(claim) == node), None)
-
-
-_LOG = logging.getLogger(__name__)
-_RETRY_SECONDS = 1.0
-_WATCH_SECONDS = 300
-_PAUSE_SECONDS = 0.05
 
 
 class Reflector:
@@ -95,7 +95,7 @@ class Reflector:
         client: Reaches the cluster.
         api_version: Such as `v1`.
         kind: Such as `Pod`.
-        keep: Shrinks an object to what its readers need; None keeps all of it.
+        keep: Reduces an object to the fields that its readers need; None keeps the whole object.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Reflector:
         self._thread = threading.Thread(target=self._run, name=f"reflector-{kind}", daemon=True)
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call this after each change; before `start`."""
+        """Register a listener for changes; call it before `start`."""
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Begin, in a thread."""
+        """Start to list and watch, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -131,34 +131,34 @@ class Reflector:
             self._thread.join(timeout=5)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the first complete copy."""
+        """Wait for the first complete copy; return False after `seconds`."""
         return self._synced.wait(seconds)
 
     @property
     def synced(self) -> bool:
-        """Whether there is a complete copy."""
+        """Whether the copy is complete."""
         return self._synced.is_set()
 
     def all(self) -> list[Body]:
-        """Return the objects; not to be changed."""
+        """Return all objects; read only."""
         with self._lock:
             return list(self._store.values())
 
     def get(self, name: str, namespace: str = "") -> Body | None:
-        """Return one object; not to be changed."""
+        """Return one object, or None; read only."""
         with self._lock:
             return self._store.get((namespace, name))
 
     def put(self, body: Body) -> None:
-        """Take in an object that was just written, so that the next decision sees it before the watch does."""
+        """Store an object just after writing it, for decisions before the watch reports it."""
         body = {"apiVersion": self.api_version, "kind": self.kind, **body}
         with self._lock:
             self._take(body)
 
     def _take(self, body: Body) -> None:
         key = _key(body)
-        known = self._store.get(key)
-        if known is None or _version(body) >= _version(known):
+        stored = self._store.get(key)
+        if stored is None or _version(body) >= _version(stored):
             self._store[key] = self._keep(body)
 
     def _run(self) -> None:
@@ -214,7 +214,7 @@ def _key(body: Body) -> tuple[str, str]:
 
 
 def _version(body: Body) -> int:
-    # Comparable as integers by the API's own contract since Kubernetes 1.35 (and in fact ever since).
+    # Kubernetes 1.35 guarantees that versions compare as integers; earlier ones do too.
     return int(body["metadata"].get("resourceVersion") or 0)
 
 
@@ -241,46 +241,46 @@ class Copies:
     @property
     def synced(self) -> bool:
         """Whether all copies are complete."""
-        return all(each.synced for each in self._all)
+        return all(reflector.synced for reflector in self._all)
 
     def on_nodes(self, listener: Callable[[], None]) -> None:
-        """Call this when something changed that decides about nodes."""
-        for each in self._of_nodes:
-            each.listen(listener)
+        """Call `listener` when an object changed that matters for nodes."""
+        for reflector in self._of_nodes:
+            reflector.listen(listener)
 
     def on_pods(self, listener: Callable[[], None]) -> None:
-        """Call this when a pod changed, or something that pods refer to."""
-        for each in self._of_pods:
-            each.listen(listener)
+        """Call `listener` when a pod, Secret or ConfigMap changed."""
+        for reflector in self._of_pods:
+            reflector.listen(listener)
 
     def start(self) -> None:
-        """Begin to watch."""
-        for each in self._all:
-            each.start()
+        """Start all watches."""
+        for reflector in self._all:
+            reflector.start()
 
     def stop(self) -> None:
         """End all watches."""
-        for each in self._all:
-            each.stop()
+        for reflector in self._all:
+            reflector.stop()
 
     def snapshot(self) -> Snapshot:
-        """Return the state that decides about nodes."""
+        """Return the state to decide about nodes on."""
         return Snapshot(
             pods=self.pods.all(),
             nodes={node["metadata"]["name"]: node for node in self.nodes.all()},
             claims=self.claims.all(),
             pools=self.pools.all(),
-            classes={each["metadata"]["name"]: each for each in self.classes.all()},
+            classes={node_class["metadata"]["name"]: node_class for node_class in self.classes.all()},
         )
 
 
 def without_managed_fields(body: Body) -> Body:
-    """Drop the record of field owners: half of an object, and nobody reads it."""
+    """Return the object without the record of field owners, which is half of its size."""
     return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key != "managedFields"}}
 
 
 def key_names(body: Body) -> Body:
-    """Keep the names of a Secret's or ConfigMap's keys only, under `keys`."""
+    """Return a Secret or ConfigMap with the names of its keys (`keys`) and without values."""
     metadata = {key: body["metadata"].get(key) for key in ("name", "namespace", "resourceVersion")}
     keys = {*(body.get("data") or {}), *(body.get("binaryData") or {})}
     return {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "keys": keys}

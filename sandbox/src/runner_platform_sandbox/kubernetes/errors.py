@@ -1,6 +1,6 @@
-"""What an API server's refusals become.
+"""Errors of an API server.
 
-One class per answer that a caller handles differently; everything else is a plain `ApiError`.
+A class for each answer that callers handle differently; every other refusal is a plain `ApiError`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ApiError(Exception):
-    """The API server refused, in its own words.
+    """The API server refused; the message is its own.
 
     Args:
         status: HTTP status code.
-        body: The `Status` object, or whatever else was in the body.
+        body: The `Status` object, or the body as it came.
         action: Method and path, for the message.
     """
 
@@ -27,16 +27,16 @@ class ApiError(Exception):
         self.message = str(body.get("message") or body)
         self.causes: list[dict[str, Any]] = list((body.get("details") or {}).get("causes") or [])
         self.retry_after = (body.get("details") or {}).get("retryAfterSeconds")
-        """Seconds that the server asks to wait before the next try, if it says so."""
+        """Seconds to wait before a retry, or None if the server names no time."""
         super().__init__(f"{action}: {status} {self.reason}: {self.message}")
 
 
 class NotFoundError(ApiError):
-    """404: the object, its namespace or its kind is not there."""
+    """404: the object, its namespace or its kind does not exist."""
 
 
 class ConflictError(ApiError):
-    """409: it exists already, another field manager owns a field, or it changed meanwhile."""
+    """409: the object exists already, another field manager owns a field, or the object changed meanwhile."""
 
 
 class UnauthorizedError(ApiError):
@@ -44,11 +44,11 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """403: no permission, or an admission plugin (pod security, quota) said no."""
+    """403: no permission, or an admission plugin (pod security, quota) refused."""
 
 
 class InvalidError(ApiError):
-    """422: the object breaks its schema."""
+    """422: the object violates its schema."""
 
 
 class ExpiredError(ApiError):
@@ -60,7 +60,7 @@ class UnknownKindError(LookupError):
 
 
 class UnreachableError(ConnectionError):
-    """Nothing answers at the server's address, or not as a TLS server that is trusted."""
+    """No trusted TLS server answers at the address."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -74,5 +74,5 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_for(status: int, body: Mapping[str, Any], action: str) -> ApiError:
-    """Make the exception for an answer of 400 or above."""
+    """Return the exception for a status of 400 or above."""
     return _BY_STATUS.get(status, ApiError)(status, body, action)

@@ -1,8 +1,8 @@
-"""Keys and certificates of one control plane, made once and kept in its folder.
+"""Keys and certificates of one control plane, created once and kept in its folder.
 
 Owns: the cluster's authority, the API server's certificate, client certificates, the key pair that signs service
-account tokens, and its public half as a key document. Leaves out kubeconfigs (`commands.py`). The signing key must
-outlive restarts: tokens and the trust in them would break otherwise.
+account tokens, and its public half as a key set. Leaves out kubeconfigs (`command_lines`). The signing key must
+survive restarts, or issued tokens and the trust in them would break.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Keys:
     """The key files of one folder.
 
     Args:
-        folder: Where they are kept; only its owner may read it.
+        folder: Folder of the files; only its owner may read it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class Keys:
         self.signing_public_key = folder / "service-account.pub"
 
     def ensure(self) -> None:
-        """Make what is missing; what is there stays."""
+        """Create missing keys and certificates; keep existing ones."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.signing_public_key.exists():
             key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
@@ -70,7 +70,7 @@ class Keys:
             self._issue(_name("kube-apiserver"), self.server_certificate, self.server_key, names)
 
     def client(self, user: str, group: str = ADMINISTRATORS) -> tuple[str, str]:
-        """Return certificate and key, PEM, of a user in a group; made on first use."""
+        """Return certificate and key, PEM, of a user in a group; created on first use."""
         stem = user.replace(":", "-")
         certificate, key = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
         if not certificate.exists():
@@ -80,7 +80,7 @@ class Keys:
     def jwks(self) -> dict[str, Any]:
         """Return the JSON Web Key Set that the API server would serve at `/openid/v1/jwks`.
 
-        The key's id is made as the API server makes it: SHA-256 of the public key in DER, base64url without padding.
+        The key's id is the API server's: SHA-256 of the public key in DER, base64url without padding.
         """
         key = serialization.load_pem_public_key(self.signing_public_key.read_bytes())
         if not isinstance(key, rsa.RSAPublicKey):
@@ -104,10 +104,12 @@ class Keys:
         if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
             raise TypeError(f"{self.folder / 'ca.key'} is not the key that this sandbox made")
         authority = x509.load_pem_x509_certificate(self.ca.read_bytes())
-        own = ec.generate_private_key(ec.SECP256R1())
-        made = _certificate(subject, own, authority_key, authority_name=authority.subject, alternative_names=names)
-        replace(key, _private_pem(own))
-        replace(certificate, _certificate_pem(made))
+        private_key = ec.generate_private_key(ec.SECP256R1())
+        issued = _certificate(
+            subject, private_key, authority_key, authority_name=authority.subject, alternative_names=names
+        )
+        replace(key, _private_pem(private_key))
+        replace(certificate, _certificate_pem(issued))
 
 
 def _certificate(

@@ -1,7 +1,7 @@
-"""How a client reaches an API server: TLS, client certificate or token, and what a kubeconfig says about them.
+"""Kubeconfigs, and the connection that one describes: address, TLS, client certificate or token.
 
-Leaves out requests and their answers (`transport.py`). Kept apart so that the sandbox's own loops (an administrator's
-certificate) and the stand-in provider (a kubeconfig with an exec command) share one reading of kubeconfigs.
+The sandbox's loops (an administrator's certificate) and the stand-in provider (an exec command) both read kubeconfigs
+with it. Leaves out requests (`transport`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 EXEC_TIMEOUT_SECONDS = 390.0
-"""A credential command may wait 5 minutes for a fresh access entry; the rest is its own start."""
+"""A credential command may wait 5 minutes for a fresh access entry; 90 s more are for its start."""
 
 _EXPIRY_MARGIN = timedelta(seconds=60)
 
@@ -36,7 +36,7 @@ class KubeconfigError(ValueError):
 
 
 class TlsAdapter(HTTPAdapter):
-    """Uses exactly one SSL context, so that a cluster's own authority is trusted and no public one is."""
+    """An adapter with one fixed SSL context: it trusts the cluster's own authority and no public one."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -45,12 +45,12 @@ class TlsAdapter(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: bool | str, cert: Any = None
     ) -> tuple[Any, Any]:
-        """Replace the TLS settings that requests would derive from `verify` by the context."""
+        """Use the context instead of the TLS settings that requests derives from `verify`."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": self._context} if host["scheme"] == "https" else {}
 
     def cert_verify(self, conn: Any, url: str | bytes, verify: Any, cert: Any) -> None:
-        """Do nothing: the context decides."""
+        """Do nothing: the context verifies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +60,18 @@ class Connection:
     server: str
     """Base URL, without a trailing slash."""
     ca_pem: str | None = None
-    """Authorities to trust, PEM; None means the system's."""
+    """Authorities to trust, PEM; None for the system's."""
     certificate: tuple[str, str] | None = None
     """Client certificate and key, PEM."""
     token: Callable[[], str] | None = None
-    """Gives the bearer token; asked for every request."""
+    """Returns the bearer token; called for every request."""
     namespace: str | None = None
     """Namespace of the kubeconfig's context."""
     verify: bool = True
-    """False only where the kubeconfig says insecure-skip-tls-verify."""
+    """False only if the kubeconfig has insecure-skip-tls-verify."""
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Build the context: given authorities only, client certificate loaded.
+        """Build the context: it trusts `ca_pem` only and presents the client certificate.
 
         Raises:
             KubeconfigError: The authority or the certificate is not valid PEM.
@@ -89,7 +89,7 @@ class Connection:
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    # OpenSSL takes a client certificate from a file only; the file is gone before anybody else could look.
+    # OpenSSL reads a client certificate from a file only; the file exists for this call and only its owner can read it.
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(certificate.rstrip() + "\n" + key)
         file.flush()
@@ -97,12 +97,12 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> No
 
 
 class ExecToken:
-    """A token made by a kubeconfig's exec command (client.authentication.k8s.io), kept until shortly before it expires.
+    """The token of a kubeconfig's exec command (client.authentication.k8s.io), cached until shortly before it expires.
 
     Args:
         spec: The `exec` object of the kubeconfig's user.
-        cluster: The `cluster` object of the kubeconfig, for a command that asks for it (`provideClusterInfo`), as client-go gives it.
-        environment: Variables the command sees; the caller's own by default.
+        cluster: The `cluster` object of the kubeconfig, passed to a command with `provideClusterInfo` as client-go does.
+        environment: Environment variables of the command; by default those of this process.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ExecToken:
         self._expires: datetime | None = None
 
     def __call__(self) -> str:
-        """Return a token that is valid for at least a minute, running the command if needed."""
+        """Return a token that is valid for at least a minute; run the command if needed."""
         with self._lock:
             if self._token is None or (
                 self._expires is not None and datetime.now(UTC) > self._expires - _EXPIRY_MARGIN
@@ -164,19 +164,19 @@ def read_kubeconfig(text: str, *, context: str | None = None, folder: Path | Non
 
     Args:
         text: The kubeconfig.
-        context: Name of the context; None means `current-context`.
-        folder: What relative file names in it are relative to; None means the working directory.
+        context: Name of the context; None for `current-context`.
+        folder: Base of relative file names; None for the working directory.
 
     Raises:
-        KubeconfigError: A part that the context names is missing.
+        KubeconfigError: The context, or a part that it names, is missing.
     """
-    import yaml  # noqa: PLC0415 - the provider's start-up must not pay for it when it is given plain values
+    import yaml  # noqa: PLC0415 - a provider that gets no kubeconfig starts faster without it
 
     try:
         document = yaml.safe_load(text)
-        chosen = _named(document, "contexts", context or document["current-context"])["context"]
-        cluster = _named(document, "clusters", chosen["cluster"])["cluster"]
-        user = _named(document, "users", chosen["user"])["user"] if chosen.get("user") else {}
+        context_entry = _named(document, "contexts", context or document["current-context"])["context"]
+        cluster = _named(document, "clusters", context_entry["cluster"])["cluster"]
+        user = _named(document, "users", context_entry["user"])["user"] if context_entry.get("user") else {}
         server = str(cluster["server"]).rstrip("/")
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise KubeconfigError(f"the kubeconfig is not usable: {error!r} is missing or malformed") from error
@@ -188,7 +188,7 @@ def read_kubeconfig(text: str, *, context: str | None = None, folder: Path | Non
         ca_pem=_material(cluster, "certificate-authority", base),
         certificate=(certificate, key) if certificate and key else None,
         token=_token_source(user, cluster, base),
-        namespace=chosen.get("namespace"),
+        namespace=context_entry.get("namespace"),
         verify=not cluster.get("insecure-skip-tls-verify", False),
     )
 

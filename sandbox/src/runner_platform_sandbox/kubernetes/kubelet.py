@@ -1,8 +1,8 @@
 """The part of a kubelet that kwok lacks: a bound pod waits for the Secrets and ConfigMaps that it names.
 
-Owns one pod condition. kwok is configured to run only pods that have it (`commands.py`), so a pod that nobody has
-looked at waits too, and there is no race. Leaves out images, probes, mounts and exit codes: kwok says Running, and a
-Job's pod Complete, without running anything.
+Owns one pod condition. kwok is configured to run only pods with this condition (`command_lines`), so a pod waits until
+this loop has checked it. Leaves out images, probes, mounts and exit codes: kwok reports Running, and Complete for a
+Job's pod, without running anything.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SOON_SECONDS = 1.0
 
 
 class KubeletLoop:
-    """Lets bound pods start once everything they refer to is there.
+    """Lets bound pods start once the Secrets and ConfigMaps that they reference exist.
 
     Args:
         client: Reaches the cluster.
@@ -41,23 +41,26 @@ class KubeletLoop:
         self._copies = copies
 
     def round(self) -> float:
-        """Look at every bound pod that has not started; returns seconds until the next round is due."""
+        """Check every bound pod that has not started, and return the seconds until the next round."""
         if not self._copies.synced:
             return _SOON_SECONDS
         for pod in self._copies.pods.all():
             if _waits_for_start(pod):
-                self._look_at(pod)
+                self._check(pod)
         return _IDLE_SECONDS
 
-    def _look_at(self, pod: Body) -> None:
+    def _check(self, pod: Body) -> None:
         problems = missing(pod, self._keys)
         status = status_for(pod, problems)
-        known = _condition(pod)
-        fresh = status["conditions"][0]
-        if known is not None and (known["status"], known.get("message", "")) == (fresh["status"], fresh["message"]):
+        current = _condition(pod)
+        condition = status["conditions"][0]
+        if current is not None and (current["status"], current.get("message", "")) == (
+            condition["status"],
+            condition["message"],
+        ):
             return
         metadata = pod["metadata"]
-        # The uid makes the API server refuse if another pod has the name by now.
+        # With the uid the API server refuses if another pod has the name by now.
         body = {"metadata": {"uid": metadata["uid"]}, "status": status}
         try:
             changed = self._client.patch(
@@ -86,7 +89,7 @@ def status_for(pod: Body, problems: Problems) -> Body:
 
     Args:
         pod: The pod.
-        problems: What it refers to and is not there.
+        problems: The missing references, with the kubelet's words.
     """
     message = "; ".join(dict.fromkeys(problem for _, problem in problems))
     condition = {
@@ -123,15 +126,15 @@ def _waiting(container: Body, problems: Problems) -> Body:
 
 
 def _waits_for_start(pod: Body) -> bool:
-    known = _condition(pod)
+    condition = _condition(pod)
     return (
         bool(pod["spec"].get("nodeName"))
         and (pod.get("status") or {}).get("phase") == "Pending"
         and not pod["metadata"].get("deletionTimestamp")
-        and (known is None or known["status"] != "True")
+        and (condition is None or condition["status"] != "True")
     )
 
 
 def _condition(pod: Body) -> Body | None:
     conditions: list[Body] = (pod.get("status") or {}).get("conditions") or []
-    return next((each for each in conditions if each["type"] == REFERENCES_CONDITION), None)
+    return next((condition for condition in conditions if condition["type"] == REFERENCES_CONDITION), None)

@@ -1,8 +1,8 @@
-"""Where a pod could go: selectors, tolerations, requests. Pure functions over API objects.
+"""Which node suits a pod: selectors, tolerations, requests. Pure functions over API objects.
 
-Owns what the scheduler and Karpenter agree on about one pod and one node. Leaves out what involves other pods (affinity
-between pods, topology spread) and storage: runner pods use neither, and a pod that does gets a node that the real
-scheduler may then refuse. Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+Owns the rules that the scheduler and Karpenter share about one pod and one node. Leaves out affinity between pods,
+topology spread and storage: runner pods use none of them, and the real scheduler may refuse the node that another pod
+gets here. Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def selects(pod: Mapping[str, Any], labels: Mapping[str, str], name: str = "") -
     Args:
         pod: The pod.
         labels: The node's labels.
-        name: The node's name, for `matchFields`; empty for a node that does not exist yet.
+        name: The node's name, for `matchFields`; empty before the node exists.
     """
     spec = pod["spec"]
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
@@ -60,15 +60,15 @@ def selects(pod: Mapping[str, Any], labels: Mapping[str, str], name: str = "") -
     if required is None:
         return True
     return any(
-        all(matches(each, labels) for each in term.get("matchExpressions") or [])
-        and all(matches(each, {"metadata.name": name}) for each in term.get("matchFields") or [])
+        all(matches(expression, labels) for expression in term.get("matchExpressions") or [])
+        and all(matches(expression, {"metadata.name": name}) for expression in term.get("matchFields") or [])
         for term in required["nodeSelectorTerms"]
         if term.get("matchExpressions") or term.get("matchFields")
     )
 
 
 def tolerates(pod: Mapping[str, Any], taints: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether a pod tolerates every taint that would keep it away."""
+    """Tell whether a pod tolerates every taint that blocks scheduling or execution."""
     tolerations = pod["spec"].get("tolerations") or []
     return all(
         any(_tolerated(toleration, taint) for toleration in tolerations)
@@ -90,7 +90,7 @@ def _tolerated(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 
 def requests(pod: Mapping[str, Any]) -> Amounts:
-    """Sum what a pod asks of a node: containers and sidecars together, at least the largest init container, overhead.
+    """Sum a pod's requests: containers and sidecars, at least the largest init container, and overhead.
 
     Returns:
         Amounts with `pods` = 1.
@@ -108,7 +108,7 @@ def requests(pod: Mapping[str, Any]) -> Amounts:
     for container in spec.get("containers") or []:
         running = add(running, _own_requests(container))
     total = larger(running, peak)
-    total |= _own_requests(spec)  # requests of the pod as a whole replace the sum
+    total |= _own_requests(spec)  # requests of the pod itself replace the sum
     total = add(total, amounts(spec.get("overhead")))
     return {**total, "pods": 1}
 
@@ -119,22 +119,24 @@ def _own_requests(container: Mapping[str, Any]) -> Amounts:
 
 
 def is_daemon(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a pod belongs to a DaemonSet or to the node itself: it comes and goes with the node."""
+    """Tell whether a pod belongs to a DaemonSet or to the node, so that it comes and goes with the node."""
     owners = pod["metadata"].get("ownerReferences") or []
     return any(owner["kind"] in ("DaemonSet", "Node") for owner in owners)
 
 
 def is_active(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a pod still holds its requests."""
+    """Tell whether a pod still occupies its requests: it has not ended."""
     return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def waits_for_node(pod: Mapping[str, Any]) -> bool:
-    """Tell whether the scheduler tried a pod and found no node for it."""
+    """Tell whether the scheduler found no node for a pod."""
     status = pod.get("status") or {}
     unschedulable = any(
-        each["type"] == "PodScheduled" and each["status"] == "False" and each.get("reason") == "Unschedulable"
-        for each in status.get("conditions") or []
+        condition["type"] == "PodScheduled"
+        and condition["status"] == "False"
+        and condition.get("reason") == "Unschedulable"
+        for condition in status.get("conditions") or []
     )
     return (
         unschedulable

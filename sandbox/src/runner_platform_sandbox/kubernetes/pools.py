@@ -44,8 +44,19 @@ _FOREIGN = (
 )
 _DEFAULT_DISK = "80Gi"
 _DISK_SHARE = 0.9
-"""Of a node's disk, what pods may request; the rest is the image cache and eviction threshold."""
+"""Share of a node's disk that pods may request, without image cache and eviction threshold."""
 _MIB = 2**20
+
+
+TERMINATION_FINALIZER: Final = "karpenter.sh/termination"
+CLASS_FINALIZER: Final = "eks.amazonaws.com/termination"
+CLASS_LABEL: Final = "eks.amazonaws.com/nodeclass"
+NODE_ANNOTATION: Final = "sandbox.runner-platform/node"
+DISK_ANNOTATION: Final = "sandbox.runner-platform/disk-bytes"
+DEFAULT_GRACE: Final = "24h"
+"""Grace period in a claim if the pool has no terminationGracePeriod, as in Auto Mode."""
+_ALPHABET = string.ascii_lowercase + string.digits
+_SUFFIX = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +67,20 @@ class Offer:
     capacity_type: str
     zone: str
     labels: dict[str, str]
-    """Labels of the node, without its own name."""
+    """Labels of the node, except the host name."""
     capacity: Amounts
     allocatable: Amounts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """A NodePool, read.
+    """A NodePool and the offers that it allows.
 
     Args:
         body: The NodePool object.
-        node_class: The NodeClass that it names.
+        node_class: The NodeClass that the pool references.
         region: Region of the cluster.
-        zones: Zones its subnets could be in.
+        zones: Zones that the pool's subnets may be in.
     """
 
     body: Mapping[str, Any]
@@ -84,7 +95,7 @@ class Pool:
 
     @property
     def weight(self) -> int:
-        """Higher is asked first."""
+        """Pools with a higher weight are tried first."""
         return int(self.body["spec"].get("weight") or 0)
 
     @property
@@ -100,65 +111,65 @@ class Pool:
 
     @property
     def requirements(self) -> list[dict[str, Any]]:
-        """What a type must satisfy; on-demand where the pool does not say."""
+        """Requirements for an instance type; on-demand by default."""
         stated = list(self.template["spec"].get("requirements") or [])
-        if not any(each["key"] == CAPACITY_LABEL for each in stated):
+        if not any(requirement["key"] == CAPACITY_LABEL for requirement in stated):
             stated.append({"key": CAPACITY_LABEL, "operator": "In", "values": [ON_DEMAND]})
         return stated
 
     @property
     def consolidate_after(self) -> float | None:
-        """Seconds that a node stays empty before it goes; None keeps it."""
+        """Seconds that a node may stay empty; None for any time."""
         return seconds((self.body["spec"].get("disruption") or {}).get("consolidateAfter", "0s"))
 
     @property
     def expire_after(self) -> float | None:
-        """Seconds that a node lives; None for ever."""
+        """Seconds that a node may live; None for any time."""
         return seconds(self.template["spec"].get("expireAfter"))
 
     @property
     def limits(self) -> Amounts:
-        """Ceilings of the capacity of all nodes together, and of their number (`nodes`)."""
+        """Limits for the capacity of all nodes together, and for their number (`nodes`)."""
         return amounts(self.body["spec"].get("limits"))
 
     @cached_property
     def offers(self) -> list[Offer]:
-        """What the pool allows, the one to prefer first."""
-        stated = [each["key"] for each in self.requirements]
-        allowed = [offer for offer in self._all() if all(matches(each, offer.labels) for each in self.requirements)]
-        if ARCH_LABEL not in stated:
-            # As Karpenter: a pool that does not say gets amd64, since most images have nothing else.
-            allowed = [each for each in allowed if each.instance.arch == "amd64" or _names_type(stated)]
+        """Allowed offers, the preferred one first."""
+        keys = [requirement["key"] for requirement in self.requirements]
+        allowed = [offer for offer in self._all() if all(matches(item, offer.labels) for item in self.requirements)]
+        if ARCH_LABEL not in keys:
+            # As Karpenter: a pool without an architecture gets amd64, since most images have nothing else.
+            allowed = [offer for offer in allowed if offer.instance.arch == "amd64" or _names_type(keys)]
         return sorted(allowed, key=_preference)
 
-    def choose(self, pod: Mapping[str, Any], wanted: Amounts, used: Amounts) -> Offer | None:
-        """Choose what to launch for a pod; None if the pool has nothing for it.
+    def choose(self, pod: Mapping[str, Any], requested: Amounts, used: Amounts) -> Offer | None:
+        """Return the first offer that suits a pod, or None.
 
         Args:
             pod: A pod without a node.
-            wanted: Its requests.
-            used: Capacity of the pool's nodes so far, and their number as `nodes`.
+            requested: The pod's requests.
+            used: Capacity of the pool's nodes, with their number as `nodes`.
         """
         if not tolerates(pod, self.taints):
             return None
         for offer in self.offers:
-            if fits(wanted, offer.allocatable) and self.allows(offer, used) and selects(pod, offer.labels):
+            if fits(requested, offer.allocatable) and self.allows(offer, used) and selects(pod, offer.labels):
                 return offer
         return None
 
     def allows(self, offer: Offer, used: Amounts) -> bool:
-        """Tell whether one more node of this kind stays within the pool's limits."""
-        more = {**offer.capacity, "nodes": 1}
-        return all(used.get(key, 0) + more.get(key, 0) <= limit for key, limit in self.limits.items())
+        """Tell whether one more node of this offer stays within the pool's limits."""
+        added = {**offer.capacity, "nodes": 1}
+        return all(used.get(key, 0) + added.get(key, 0) <= limit for key, limit in self.limits.items())
 
     def disruptable(self, total: int, disrupted: int, reason: str) -> int:
-        """Count the nodes that may be taken down now for a reason.
+        """Return the number of nodes that may be removed now for a reason.
 
-        Budgets with a schedule are left out of account: they only tighten, for hours that a sandbox rarely sees.
+        Budgets with a schedule are ignored: they only tighten, at hours that a sandbox rarely runs.
 
         Args:
             total: Nodes of the pool.
-            disrupted: Those on their way out already.
+            disrupted: Nodes that are already being removed.
             reason: Empty, Underutilized or Drifted.
         """
         allowed = total
@@ -189,27 +200,27 @@ class Pool:
                     )
 
     def _custom_labels(self) -> dict[str, str]:
-        """A requirement on a key of one's own that names a value becomes a label of the node."""
+        """Return the node labels from requirements on keys of the user: the first value of an `In`."""
         return {
-            each["key"]: each["values"][0]
-            for each in self.requirements
-            if each["operator"] == "In" and not each["key"].startswith(_FOREIGN)
+            requirement["key"]: requirement["values"][0]
+            for requirement in self.requirements
+            if requirement["operator"] == "In" and not requirement["key"].startswith(_FOREIGN)
         }
 
 
 def first_choice(
-    pools: Iterable[Pool], pod: Mapping[str, Any], wanted: Amounts, used: Mapping[str, Amounts]
+    pools: Iterable[Pool], pod: Mapping[str, Any], requested: Amounts, used: Mapping[str, Amounts]
 ) -> tuple[Pool, Offer] | None:
-    """Choose pool and offer for a pod; None if no pool serves it.
+    """Return pool and offer for a pod, or None if no pool serves it.
 
     Args:
         pools: All ready pools.
         pod: A pod without a node.
-        wanted: Its requests.
-        used: Capacity of each pool's nodes, by pool name.
+        requested: The pod's requests.
+        used: Capacity of the nodes of each pool, by pool name.
     """
-    for pool in sorted(pools, key=lambda each: (-each.weight, each.name)):
-        offer = pool.choose(pod, wanted, used.get(pool.name, {}))
+    for pool in sorted(pools, key=lambda pool: (-pool.weight, pool.name)):
+        offer = pool.choose(pod, requested, used.get(pool.name, {}))
         if offer is not None:
             return pool, offer
     return None
@@ -254,7 +265,7 @@ def _labels(instance: InstanceType, capacity_type: str, zone: str, region: str) 
 
 
 def sizes(instance: InstanceType, disk: int) -> tuple[Amounts, Amounts]:
-    """Capacity and allocatable amounts of a node.
+    """Return capacity and allocatable amounts of a node.
 
     Args:
         instance: Its type.
@@ -275,35 +286,26 @@ def sizes(instance: InstanceType, disk: int) -> tuple[Amounts, Amounts]:
     return capacity, allocatable
 
 
-TERMINATION_FINALIZER: Final = "karpenter.sh/termination"
-CLASS_FINALIZER: Final = "eks.amazonaws.com/termination"
-CLASS_LABEL: Final = "eks.amazonaws.com/nodeclass"
-NODE_ANNOTATION: Final = "sandbox.runner-platform/node"
-DISK_ANNOTATION: Final = "sandbox.runner-platform/disk-bytes"
-DEFAULT_GRACE: Final = "24h"
-"""What Auto Mode writes into a claim whose pool has no terminationGracePeriod."""
-
-_ALPHABET = string.ascii_lowercase + string.digits
-_SUFFIX = 5
-
-
-def node_claim(pool: Pool, offer: Offer, wanted: Amounts) -> dict[str, Any]:
+def node_claim(pool: Pool, offer: Offer, requested: Amounts) -> dict[str, Any]:
     """Compose the claim for one launch.
 
     Args:
-        pool: Who launches.
-        offer: What is launched.
-        wanted: Requests of the pod that it is launched for.
+        pool: The pool that launches.
+        offer: The offer to launch.
+        requested: Requests of the pod to launch for.
     """
     template = pool.template["spec"]
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
-    chosen = [{"key": TYPE_LABEL, "operator": "In", "values": [offer.instance.name]}]
+    instance_type = [{"key": TYPE_LABEL, "operator": "In", "values": [offer.instance.name]}]
     spec = {
         "nodeClassRef": template["nodeClassRef"],
-        "requirements": [*(each for each in pool.requirements if each["key"] != TYPE_LABEL), *chosen],
+        "requirements": [
+            *(requirement for requirement in pool.requirements if requirement["key"] != TYPE_LABEL),
+            *instance_type,
+        ],
         "taints": pool.taints,
         "terminationGracePeriod": template.get("terminationGracePeriod", DEFAULT_GRACE),
-        "resources": {"requests": quantities(wanted)},
+        "resources": {"requests": quantities(requested)},
     }
     if "expireAfter" in template:
         spec["expireAfter"] = template["expireAfter"]
@@ -327,7 +329,7 @@ def node_claim(pool: Pool, offer: Offer, wanted: Amounts) -> dict[str, Any]:
 
 
 def node_of(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Compose the node that a claim stands for."""
+    """Compose the node of a claim."""
     metadata = claim["metadata"]
     name = node_name(claim)
     capacity, allocatable = _sizes(claim)
@@ -380,10 +382,10 @@ def condition(kind: str, *, holds: bool, now: str, message: str = "") -> dict[st
     """Compose one condition.
 
     Args:
-        kind: Its type; also its reason.
-        holds: Its status.
+        kind: The condition's type, and its reason if it holds.
+        holds: Whether the condition is True.
         now: Time of the transition, RFC 3339.
-        message: For people; empty where it holds.
+        message: Text for people; empty if the condition holds.
     """
     reason = kind if holds else f"{kind}False"
     status = "True" if holds else "False"
@@ -396,18 +398,18 @@ def node_name(claim: Mapping[str, Any]) -> str:
 
 
 def provider_id(claim: Mapping[str, Any]) -> str:
-    """Return the cloud's name of a claim's node."""
+    """Return the provider id of a claim's node."""
     return f"aws:///{claim['metadata']['labels'][ZONE_LABEL]}/{node_name(claim)}"
 
 
 def uses_class(claim: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a claim was made from this NodeClass."""
+    """Tell whether a claim uses this NodeClass."""
     reference = claim["spec"]["nodeClassRef"]
     return bool(reference["name"] == name and f"{reference['group']}/v1" == EKS)
 
 
 def is_leaving(node: Mapping[str, Any]) -> bool:
-    """Tell whether a node is on its way out: deleted, or tainted for it."""
+    """Tell whether a node is being removed: deleted, or tainted for it."""
     taints = node["spec"].get("taints") or []
     return bool(node["metadata"].get("deletionTimestamp")) or any(
         taint["key"] == DISRUPTED_TAINT["key"] for taint in taints
@@ -415,12 +417,12 @@ def is_leaving(node: Mapping[str, Any]) -> bool:
 
 
 def quantities(values: Amounts) -> dict[str, str]:
-    """Write amounts as an object's quantities."""
+    """Return amounts as the quantities of an object."""
     return {resource: text(resource, value) for resource, value in sorted(values.items())}
 
 
 def _owner(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Refer to an owner whose foreground deletion waits for what it owns."""
+    """Return a reference to an owner; its foreground deletion waits for its dependents."""
     metadata = body["metadata"]
     names = {"apiVersion": KARPENTER, "kind": kind, "name": metadata["name"], "uid": metadata["uid"]}
     return {**names, "blockOwnerDeletion": True}

@@ -1,7 +1,7 @@
 """Amounts and durations as the API server stores them, read into plain numbers.
 
-Not the settings' own parsers (`config/quantities.py`): those are narrow on purpose, these take every form that
-Kubernetes takes. Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+The parsers of the settings (`config/quantities.py`) are narrow on purpose; these accept every form that Kubernetes
+accepts. Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _DURATION = re.compile(r"(\d+)([hms])")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 Amounts = dict[str, int]
-"""Resource to amount: CPU in thousandths of a core, all else in its unit (bytes, pieces)."""
+"""Resource to amount: CPU in thousandths of a core, others in bytes or pieces."""
 
 
 def amount(resource: str, value: str | float) -> int:
-    """Read one quantity, rounded up: thousandths of a core for `cpu`, bytes or pieces for all else.
+    """Read one quantity, rounded up: thousandths of a core for `cpu`, bytes or pieces for others.
 
     Raises:
-        ValueError: Not a quantity.
+        ValueError: `value` is not a quantity.
     """
     match = _QUANTITY.match(str(value))
     if match is None or match[2] not in _FACTORS:
@@ -69,28 +69,28 @@ def text(resource: str, value: int) -> str:
     return str(value)
 
 
-def add(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
-    """Sum resource by resource."""
-    return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
+def add(first: Mapping[str, int], second: Mapping[str, int]) -> Amounts:
+    """Add amounts resource by resource."""
+    return {key: first.get(key, 0) + second.get(key, 0) for key in first.keys() | second.keys()}
 
 
-def larger(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
-    """Maximum resource by resource."""
-    return {key: max(left.get(key, 0), right.get(key, 0)) for key in left.keys() | right.keys()}
+def larger(first: Mapping[str, int], second: Mapping[str, int]) -> Amounts:
+    """Return the larger amount of each resource."""
+    return {key: max(first.get(key, 0), second.get(key, 0)) for key in first.keys() | second.keys()}
 
 
-def fits(wanted: Mapping[str, int], room: Mapping[str, int]) -> bool:
-    """Tell whether each wanted amount is there; a resource that is not offered fits only if none of it is wanted."""
-    return all(value <= room.get(resource, 0) for resource, value in wanted.items())
+def fits(requested: Mapping[str, int], available: Mapping[str, int]) -> bool:
+    """Tell whether every requested amount is available; a missing resource counts as 0."""
+    return all(value <= available.get(resource, 0) for resource, value in requested.items())
 
 
 def seconds(duration: str | None) -> float | None:
-    """Read a duration such as `5m` or `1h30m`; None for `Never` and for none."""
+    """Read a duration such as `5m` or `1h30m`; return None for `Never` and for None."""
     if duration is None or duration == "Never":
         return None
     return float(sum(int(count) * _SECONDS[unit] for count, unit in _DURATION.findall(duration)))
 
 
 def now_text() -> str:
-    """Write the time as the API does, to the second."""
+    """Return the current time in the API's format, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,9 +1,9 @@
-"""What a pod refers to, and what of it is missing. Pure functions.
+"""The Secrets and ConfigMaps that a pod references, and the missing ones. Pure functions.
 
-A kubelet does not start a container whose Secret or ConfigMap, or the key it names, is not there, unless the
-reference is optional. Missing volumes stop the whole pod (`ContainerCreating`), missing variables their container
-(`CreateContainerConfigError`). Leaves out image pull secrets (a kubelet goes on without) and service accounts
-(admission's). Source: https://kubernetes.io/docs/concepts/configuration/secret/#restriction-secret-must-exist
+A kubelet does not start a container before its Secrets, ConfigMaps and their keys exist, unless the reference is
+optional. Missing volumes stop the whole pod (`ContainerCreating`), missing variables their container
+(`CreateContainerConfigError`). Leaves out image pull secrets (a kubelet starts without them) and service accounts
+(admission checks them). Source: https://kubernetes.io/docs/concepts/configuration/secret/#restriction-secret-must-exist
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _FIELDS: tuple[tuple[Kind, str], ...] = (("Secret", "secret"), ("ConfigMap", "co
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """One thing that must be there."""
+    """One Secret, ConfigMap or key that must exist."""
 
     kind: Kind
     name: str
     key: str | None = None
-    """None means that the object alone must exist."""
+    """None if the object alone must exist."""
     container: str | None = None
-    """Whose variable it is; None for a volume, which the whole pod waits for."""
+    """Container of the variable; None for a volume, which the whole pod waits for."""
 
     def problem(self, namespace: str, keys: set[str] | None) -> str:
-        """Say what is missing, as a kubelet says it; empty if nothing is.
+        """Return the kubelet's message about a missing object or key, or an empty text.
 
         Args:
             namespace: Namespace of the pod.
-            keys: Keys of the object, None if there is no such object.
+            keys: Keys of the object, or None if it does not exist.
         """
-        thing = "secret" if self.kind == "Secret" else "configmap"
+        kind = "secret" if self.kind == "Secret" else "configmap"
         if keys is None:
-            return f'{thing} "{self.name}" not found'
+            return f'{kind} "{self.name}" not found'
         if self.key is not None and self.key not in keys:
             if self.container is None:
-                return f"references non-existent {thing} key: {self.key} of {namespace}/{self.name}"
+                return f"references non-existent {kind} key: {self.key} of {namespace}/{self.name}"
             return f"couldn't find key {self.key} in {self.kind} {namespace}/{self.name}"
         return ""
 
 
 def references(pod: Mapping[str, Any]) -> Iterator[Reference]:
-    """Yield everything that a pod needs before its containers start; optional references are left out."""
+    """Yield the required references of a pod; optional ones are left out."""
     spec = pod["spec"]
     for volume in spec.get("volumes") or []:
         yield from _volume(volume)
@@ -57,11 +57,11 @@ def references(pod: Mapping[str, Any]) -> Iterator[Reference]:
 
 
 def missing(pod: Mapping[str, Any], keys: Callable[[Kind, str, str], set[str] | None]) -> list[tuple[Reference, str]]:
-    """List what a pod refers to and is not there, each with the kubelet's words.
+    """List the missing references of a pod with the kubelet's messages.
 
     Args:
         pod: The pod.
-        keys: Returns the keys of (kind, namespace, name), None if there is no such object.
+        keys: Returns the keys of (kind, namespace, name), or None if the object does not exist.
     """
     namespace = pod["metadata"]["namespace"]
     problems = []
@@ -75,7 +75,7 @@ def missing(pod: Mapping[str, Any], keys: Callable[[Kind, str, str], set[str] | 
 def _volume(volume: Mapping[str, Any]) -> Iterator[Reference]:
     for kind, field in _FIELDS:
         if volume.get(field):
-            # A secret volume calls its object secretName, everything else calls it name.
+            # A secret volume has `secretName`, all other sources have `name`.
             yield from _source(kind, volume[field], volume[field].get("secretName") or volume[field].get("name"))
     for source in (volume.get("projected") or {}).get("sources") or []:
         for kind, field in _FIELDS:

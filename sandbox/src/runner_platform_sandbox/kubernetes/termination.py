@@ -1,8 +1,8 @@
-"""Takes a node down as Karpenter does: no new pods, pods away, node gone, claim gone.
+"""The end of a node, as with Karpenter: no new pods, evict pods, delete the node, delete the claim.
 
-Owns the drain and the finalizers of NodeClaim, Node and NodeClass. Leaves out the decision to take a node down
-(`nodes.py`, or whoever deletes the claim or its pool). Pods are evicted, so disruption budgets count, and a pod that
-says `karpenter.sh/do-not-disrupt` is waited for, both until the claim's grace period is over. Source:
+Owns the drain and the finalizers of NodeClaim, Node and NodeClass. Leaves out the decision to end a node (`nodes`, or
+the person or program that deletes the claim or its pool). Disruption budgets and `karpenter.sh/do-not-disrupt` hold up
+an eviction until the claim's grace period is over. Source:
 https://karpenter.sh/docs/concepts/disruption/#terminationgraceperiod
 """
 
@@ -40,7 +40,7 @@ Body = dict[str, Any]
 
 
 class Terminator:
-    """Finishes what is marked for deletion.
+    """Completes deletions of claims, nodes and classes.
 
     Args:
         client: Reaches the cluster.
@@ -50,7 +50,7 @@ class Terminator:
         self._client = client
 
     def run(self, snapshot: Snapshot) -> bool:
-        """Take one step for everything that is on its way out; True if something has to be looked at again soon."""
+        """Advance every deletion by one step; return True if one needs another step soon."""
         waiting = False
         claimed = {node_name(claim) for claim in snapshot.claims}
         for claim in snapshot.claims:
@@ -68,9 +68,9 @@ class Terminator:
         return waiting
 
     def remove_if_empty(self, claim: Body, node: Body) -> bool:
-        """Keep new pods away from a node, look again, and delete its claim if it is still empty; False if it is not.
+        """Taint a node, check again that it is empty, and delete its claim; return False if it is not empty.
 
-        The copy that the decision was made on may be older than a binding by the scheduler.
+        The local copy behind the decision may be older than a binding by the scheduler.
         """
         name = node["metadata"]["name"]
         try:
@@ -85,19 +85,19 @@ class Terminator:
         return True
 
     def _follow_gone_node(self, pod: Body) -> None:
-        """A pod that was bound while its node went would stay for 40 s more, until the pod garbage collector comes."""
+        """Delete a pod that was bound while its node ended; the pod garbage collector would take 40 s."""
         if self._client.find("v1", "Node", pod["spec"]["nodeName"]) is None:
             self._delete_pod(pod)
 
     def _step(self, step: Callable[..., bool], *arguments: Any) -> bool:
-        """Take one step; False if it has to be tried again, also because somebody else wrote the object meanwhile."""
+        """Run one step; return False if it must run again, as after a conflict with another writer."""
         try:
             return step(*arguments)
         except ConflictError:
             return False
 
     def _follow_deleted_node(self, node: Body, snapshot: Snapshot, claimed: set[str]) -> bool:
-        """Whoever deletes the Node means the machine: its claim goes too, and the drain happens there."""
+        """Delete the claim of a deleted node, so that the claim's deletion drains it."""
         name = node["metadata"]["name"]
         if name not in claimed:
             self._drop_finalizer("v1", node, TERMINATION_FINALIZER)
@@ -122,7 +122,7 @@ class Terminator:
         if any(taint["key"] == DISRUPTED_TAINT["key"] for taint in node["spec"].get("taints") or []):
             return
         taints = [*(node["spec"].get("taints") or []), DISRUPTED_TAINT]
-        # With the version: another writer of taints (the node lifecycle controller) must not be overwritten.
+        # With the version, so that taints of another writer (the node lifecycle controller) are not overwritten.
         body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints}}
         self._client.patch("v1", "Node", node["metadata"]["name"], None, body)
 
@@ -133,14 +133,16 @@ class Terminator:
         self._client.patch("v1", "Node", name, None, body)
 
     def _drained(self, claim: Body, snapshot: Snapshot) -> bool:
-        over = _grace_is_over(claim)
-        left = [pod for pod in snapshot.work_on(node_name(claim)) if over or not tolerates(pod, [DISRUPTED_TAINT])]
-        for pod in left:
-            if over:
+        grace_is_over = _grace_is_over(claim)
+        remaining_pods = [
+            pod for pod in snapshot.work_on(node_name(claim)) if grace_is_over or not tolerates(pod, [DISRUPTED_TAINT])
+        ]
+        for pod in remaining_pods:
+            if grace_is_over:
                 self._delete_pod(pod)
             elif not pod["metadata"].get("deletionTimestamp") and not _must_not_be_disrupted(pod):
                 self._evict(pod)
-        return not left
+        return not remaining_pods
 
     def _delete_pod(self, pod: Body) -> None:
         metadata = pod["metadata"]
@@ -149,7 +151,7 @@ class Terminator:
                 "v1", "Pod", metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"]
             )
         except ConflictError:
-            return  # another pod has the name by now
+            return  # another pod has this name by now
 
     def _evict(self, pod: Body) -> None:
         metadata = pod["metadata"]
@@ -191,8 +193,8 @@ class Terminator:
         finalizers = current["metadata"].get("finalizers") or []
         if finalizer not in finalizers:
             return
-        left = [each for each in finalizers if each != finalizer]
-        patch = {"metadata": {"finalizers": left, "resourceVersion": current["metadata"]["resourceVersion"]}}
+        remaining = [item for item in finalizers if item != finalizer]
+        patch = {"metadata": {"finalizers": remaining, "resourceVersion": current["metadata"]["resourceVersion"]}}
         try:
             self._client.patch(api_version, body["kind"], metadata["name"], None, patch)
         except NotFoundError:

@@ -31,19 +31,19 @@ class Transport:
     """A session with one API server; safe to share between threads.
 
     Args:
-        connection: Address and credentials. If its token source has a method `invalidate`, it is told of a 401 and
-            asked once more.
+        connection: Address and credentials. After a 401 the transport calls `invalidate` of the token source, if it has
+            this method, and asks for a token again once.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy or a netrc of the person must not see cluster credentials
+        self._session.trust_env = False  # a proxy or netrc of the user must not get cluster credentials
         self._session.mount("https://", TlsAdapter(connection.ssl_context()))
         self._closing = threading.Event()
 
     def close(self) -> None:
-        """Close idle connections and end the patience of calls that are waiting to try again."""
+        """Close idle connections and end calls that wait before a retry."""
         self._closing.set()
         self._session.close()
 
@@ -57,13 +57,13 @@ class Transport:
         content_type: str = "application/json",
         patient: bool = True,
     ) -> dict[str, Any]:
-        """Send one request and return the JSON answer; text answers come as `{"text": ...}`.
+        """Send one request and return the JSON answer; a text answer becomes `{"text": ...}`.
 
-        With `patient`, a 429 or 503 that names a time is waited for, up to 30 times.
+        With `patient`, retry up to 30 times after a 429 or 503 that names a time to wait.
 
         Raises:
-            ApiError: The server refused; the subclass says how.
-            UnreachableError: No connection.
+            ApiError: The server refused; the subclass tells the status.
+            UnreachableError: There is no connection.
         """
         response = self.send(method, path, query=query, body=body, content_type=content_type, patient=patient)
         try:
@@ -74,7 +74,7 @@ class Transport:
             response.close()
 
     def send(self, method: str, path: str, *, patient: bool = True, **arguments: Any) -> requests.Response:
-        """Send one request, as `request`, and return the open response; `stream=True` leaves its body unread."""
+        """Send one request like `request` and return the open response; `stream=True` leaves the body unread."""
         renewed = False
         for attempt in range(_MAX_WAITS):
             try:
@@ -148,11 +148,11 @@ def _refusal(response: requests.Response, action: str) -> ApiError:
 
 
 class Watch:
-    """Yields `(type, object)` where type is ADDED, MODIFIED, DELETED or BOOKMARK; ends when the server's time is over.
+    """Yields `(type, object)` until the server's time is over; types are ADDED, MODIFIED, DELETED and BOOKMARK.
 
     Args:
-        response: The streaming answer.
-        api_version: Of the watched kind; put into each object, as the client does for lists.
+        response: The open response.
+        api_version: Of the watched kind; filled into each object, as the client does for lists.
         kind: The watched kind.
     """
 
@@ -165,7 +165,7 @@ class Watch:
         """Iterate.
 
         Raises:
-            ExpiredError: The server forgot the resource version that the watch was at.
+            ExpiredError: The server no longer has the resource version of the watch.
             UnreachableError: The connection broke.
         """
         try:
@@ -185,7 +185,7 @@ class Watch:
             self._response.close()
 
     def close(self) -> None:
-        """End the iteration, from any thread, also while it waits for data."""
+        """End the iteration, also from another thread while it waits for data."""
         self._closed = True
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             self._response.raw.shutdown()

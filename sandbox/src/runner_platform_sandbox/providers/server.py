@@ -36,6 +36,18 @@ from runner_platform_sandbox.providers.stand_in import (
     Target,
 )
 
+# The engine runs a few operations per core, and waits occupy a thread each; Cancel must always find one free.
+_THREADS: Final = 48
+_ORPHAN_CHECK_SECONDS: Final = 0.5
+_LAST_CALLS_SECONDS: Final = 4.0
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+)
+_AUTONAMING: Final = provider_pb2.CheckRequest.AutonamingOptions
+Method = Callable[["Servicer", Any, grpc.ServicerContext], Any]
+
 
 def is_gone(address: str) -> bool:
     """Tell whether nothing listens where the engine did when it started this process, such as `127.0.0.1:40123`."""
@@ -65,20 +77,6 @@ def reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
             return  # progress is a courtesy; an engine that does not listen loses nothing
 
     return report
-
-
-# The engine runs a few operations per core, and waits occupy a thread each; Cancel must always find one free.
-_THREADS: Final = 48
-_ORPHAN_CHECK_SECONDS: Final = 0.5
-_LAST_CALLS_SECONDS: Final = 4.0
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-)
-
-_AUTONAMING: Final = provider_pb2.CheckRequest.AutonamingOptions
-Method = Callable[["Servicer", Any, grpc.ServicerContext], Any]
 
 
 def _answers(method: Method) -> Method:

@@ -20,6 +20,10 @@ Properties = dict[str, Any]
 """Wire names to values; may hold `wire.UNKNOWN` in previews and `wire.Secret`."""
 
 
+ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
+"""What the engine itself puts among a provider's inputs."""
+
+
 class ProviderError(Exception):
     """Anything that a person must read: what failed, where, and how to mend it. Shown without a traceback."""
 
@@ -100,10 +104,6 @@ class Existing:
     inputs: Properties
     """In the shape in which the program gave them, as far as they still hold."""
     outputs: Properties
-
-
-ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
-"""What the engine itself puts among a provider's inputs."""
 
 
 class StandIn(ABC):

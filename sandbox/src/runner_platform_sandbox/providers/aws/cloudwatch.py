@@ -36,6 +36,17 @@ _PLAIN: Final = {
 }
 
 
+_GONE = {"ResourceNotFoundException"}
+_TRANSFORMATION = {
+    "name": "metricName",
+    "namespace": "metricNamespace",
+    "value": "metricValue",
+    "unit": "unit",
+    "dimensions": "dimensions",
+}
+"""Names in the SDK, and in the API, of what a line is turned into; the default is text in one and a number in the other."""
+
+
 class MetricAlarm(Handler):
     """An alarm on one metric or on an expression. Its id is its name; it is put as a whole."""
 
@@ -132,17 +143,6 @@ def _query_from_api(query: Properties) -> Properties:
         names = {"metricName": metric.get("MetricName"), "namespace": metric.get("Namespace")}
         plain["metric"] = {**parts, **names, "dimensions": dimensions}
     return plain
-
-
-_GONE = {"ResourceNotFoundException"}
-_TRANSFORMATION = {
-    "name": "metricName",
-    "namespace": "metricNamespace",
-    "value": "metricValue",
-    "unit": "unit",
-    "dimensions": "dimensions",
-}
-"""Names in the SDK, and in the API, of what a line is turned into; the default is text in one and a number in the other."""
 
 
 class LogGroup(Handler):

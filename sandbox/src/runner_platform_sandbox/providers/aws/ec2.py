@@ -21,6 +21,23 @@ DEPENDENT = {"DependencyViolation", "Client.InvalidParameterValue.Conflict", "In
 _DEPENDENTS_LEAVE_SECONDS = 120.0
 
 
+_DNS = {"enableDnsSupport": "EnableDnsSupport", "enableDnsHostnames": "EnableDnsHostnames"}
+_READY_SECONDS = 120.0
+_DESTINATIONS: Final = {
+    "destinationCidrBlock": "DestinationCidrBlock",
+    "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock",
+    "destinationPrefixListId": "DestinationPrefixListId",
+}
+_TARGETS: Final = {
+    "egressOnlyGatewayId": "EgressOnlyInternetGatewayId",
+    "gatewayId": "GatewayId",
+    "natGatewayId": "NatGatewayId",
+    "networkInterfaceId": "NetworkInterfaceId",
+    "transitGatewayId": "TransitGatewayId",
+    "vpcPeeringConnectionId": "VpcPeeringConnectionId",
+}
+
+
 class Ec2Handler(Handler):
     """A type whose id EC2 gives."""
 
@@ -82,10 +99,6 @@ def retag(call: Call, identifier: str, news: Properties) -> None:
         ec2.call("delete_tags", Resources=[identifier], Tags=[{"Key": key} for key in remove])
     if put:
         ec2.call("create_tags", Resources=[identifier], Tags=tag_list(put))
-
-
-_DNS = {"enableDnsSupport": "EnableDnsSupport", "enableDnsHostnames": "EnableDnsHostnames"}
-_READY_SECONDS = 120.0
 
 
 class Vpc(Ec2Handler):
@@ -275,21 +288,6 @@ class InternetGateway(Ec2Handler):
     def _attached(self, call: Call, identifier: str) -> str | None:
         attachments = (self._describe(call, identifier) or {}).get("Attachments", [])
         return next((str(item["VpcId"]) for item in attachments if item.get("VpcId")), None)
-
-
-_DESTINATIONS: Final = {
-    "destinationCidrBlock": "DestinationCidrBlock",
-    "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock",
-    "destinationPrefixListId": "DestinationPrefixListId",
-}
-_TARGETS: Final = {
-    "egressOnlyGatewayId": "EgressOnlyInternetGatewayId",
-    "gatewayId": "GatewayId",
-    "natGatewayId": "NatGatewayId",
-    "networkInterfaceId": "NetworkInterfaceId",
-    "transitGatewayId": "TransitGatewayId",
-    "vpcPeeringConnectionId": "VpcPeeringConnectionId",
-}
 
 
 class RouteTable(Ec2Handler):

@@ -26,6 +26,10 @@ _MONITORED = {
 }
 
 
+_MEMBERS: Final = {"routeTableIds": "RouteTableIds", "subnetIds": "SubnetIds", "securityGroupIds": "SecurityGroupIds"}
+_SECONDS: Final = 600.0
+
+
 class Eip(Ec2Handler):
     """An elastic address. Its id is the allocation id."""
 
@@ -224,10 +228,6 @@ class FlowLog(Ec2Handler):
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
         self.remove(call, "delete_flow_logs", FlowLogIds=[identifier])
-
-
-_MEMBERS: Final = {"routeTableIds": "RouteTableIds", "subnetIds": "SubnetIds", "securityGroupIds": "SecurityGroupIds"}
-_SECONDS: Final = 600.0
 
 
 class VpcEndpoint(Ec2Handler):

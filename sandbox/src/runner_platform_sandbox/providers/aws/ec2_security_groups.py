@@ -26,6 +26,10 @@ _REQUESTS = {
 }
 
 
+_SOURCES = {"cidrIpv4": "CidrIpv4", "cidrIpv6": "CidrIpv6", "prefixListId": "PrefixListId"}
+_ANY_PROTOCOL = "-1"
+
+
 class Rule(NamedTuple):
     """One rule: EC2 knows no two that are equal in all but the description."""
 
@@ -112,10 +116,6 @@ def _request(rule: Rule) -> dict[str, Any]:
     if rule.protocol != "-1":
         permission |= {"FromPort": rule.first, "ToPort": rule.last}
     return permission
-
-
-_SOURCES = {"cidrIpv4": "CidrIpv4", "cidrIpv6": "CidrIpv6", "prefixListId": "PrefixListId"}
-_ANY_PROTOCOL = "-1"
 
 
 class _GroupHandler(Ec2Handler):

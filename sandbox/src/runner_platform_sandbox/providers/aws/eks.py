@@ -24,6 +24,11 @@ _AUTO_MODE: Final = ("computeConfig", "kubernetesNetworkConfig", "storageConfig"
 _SINGLE: Final = ("upgradePolicy", "zonalShiftConfig", "deletionProtection", "controlPlaneScalingConfig")
 
 
+_ADDON_SECONDS: Final = 1200.0
+_SETTINGS: Final = ("addonVersion", "configurationValues", "serviceAccountRoleArn")
+_CONFLICTS: Final = {"create_addon": "resolveConflictsOnCreate", "update_addon": "resolveConflictsOnUpdate"}
+
+
 class Cluster(Handler):
     """A cluster. Its id is its name. Creating, changing and deleting one waits until AWS is through."""
 
@@ -269,11 +274,6 @@ def _requests(call: Call, identifier: str, news: Properties, changed: set[str]) 
             together["kubernetesNetworkConfig"] = {"elasticLoadBalancing": balancing}
         requests.append(together)
     return requests
-
-
-_ADDON_SECONDS: Final = 1200.0
-_SETTINGS: Final = ("addonVersion", "configurationValues", "serviceAccountRoleArn")
-_CONFLICTS: Final = {"create_addon": "resolveConflictsOnCreate", "update_addon": "resolveConflictsOnUpdate"}
 
 
 class Addon(Handler):

@@ -29,6 +29,9 @@ from runner_platform_sandbox.providers.validation import DEFAULTS_KEY, Failure
 _RANDOM_DIGITS: Final = 7
 
 
+_NONE: Final[frozenset[str]] = frozenset()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AutoName:
     """How names of one type are made."""
@@ -81,9 +84,6 @@ def _digits(seed: bytes, logical: str) -> str:
     if not seed:
         return secrets.token_hex(_RANDOM_DIGITS)[:_RANDOM_DIGITS]
     return hashlib.sha256(seed + logical.encode()).hexdigest()[:_RANDOM_DIGITS]
-
-
-_NONE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

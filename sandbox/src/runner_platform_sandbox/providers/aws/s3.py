@@ -22,6 +22,9 @@ _DELETE_BATCH = 1000
 _ZONES = {"eu-central-1": "Z21DNDUVLTQW6Q", "eu-west-1": "Z1BKCTXD74EZPE", "us-east-1": "Z3AQBSTGFYJSTF"}
 
 
+_BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+
+
 class Bucket(Handler):
     """A bucket. Its id is its name."""
 
@@ -115,9 +118,6 @@ def _empty(s3: Client, bucket: str) -> None:
     for start in range(0, len(objects), _DELETE_BATCH):
         batch = {"Objects": objects[start : start + _DELETE_BATCH], "Quiet": True}
         s3.call("delete_objects", Bucket=bucket, Delete=batch)
-
-
-_BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
 class _Setting(Handler):

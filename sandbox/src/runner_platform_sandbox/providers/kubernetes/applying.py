@@ -41,6 +41,12 @@ UNAVAILABLE: Final = (UnreachableError, KubeconfigError, UnauthorizedError)
 CLUSTER_ERRORS: Final = (ApiError, UnknownKindError, *UNAVAILABLE)
 
 
+_FIXED_FIELD: Final = ("immutable", "may not change once set", "updates to")
+"""What the API server says about a field that cannot change."""
+_CHANGES: Final = ""
+"""In an answer of `_ask`: something changes, in place."""
+
+
 def manager_of(target: Target, inputs: Properties, olds: Properties) -> str:
     """Return a resource's field manager: given by annotation, else the one of its state, else made from its URN."""
     given = annotation(inputs, "patchFieldManager")
@@ -111,12 +117,6 @@ def called(manifest: Properties) -> str:
 def words(error: Exception) -> str:
     """Return an error's own sentence, without method and path."""
     return error.message if isinstance(error, ApiError) else str(error)
-
-
-_FIXED_FIELD: Final = ("immutable", "may not change once set", "updates to")
-"""What the API server says about a field that cannot change."""
-_CHANGES: Final = ""
-"""In an answer of `_ask`: something changes, in place."""
 
 
 def compare(access: Access, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:

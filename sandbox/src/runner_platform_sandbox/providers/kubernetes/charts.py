@@ -37,6 +37,9 @@ _FIRST_MINOR, _LAST_OF_18 = 77, 88
 """Chart 0.77 is runner 18.0 and so on; 0.88 is 18.11, 0.89 is 19.0."""
 
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chart:
     """A chart on disk."""
@@ -176,9 +179,6 @@ def _replace(file: Path, text: str) -> None:
     with os.fdopen(handle, "w") as stream:
         stream.write(text)
     Path(name).replace(file)
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def rendered(helm: Helm, chart: Chart, inputs: dict[str, Any]) -> dict[str, Any]:

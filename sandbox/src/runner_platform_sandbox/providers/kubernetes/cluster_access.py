@@ -35,6 +35,10 @@ _NOT_MODELLED: Final = {
 }
 
 
+_REMEMBERED_SECONDS: Final = 10.0
+"""How long a cluster is not asked again, so that a preview of many objects does not wait for each of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One explicit provider's configuration."""
@@ -121,10 +125,6 @@ def _server(kubeconfig: Any) -> Any:
         return read_kubeconfig(Settings(kubeconfig=kubeconfig).kubeconfig_text()).server
     except (KubeconfigError, OSError):
         return kubeconfig
-
-
-_REMEMBERED_SECONDS: Final = 10.0
-"""How long a cluster is not asked again, so that a preview of many objects does not wait for each of them."""
 
 
 class Access:

@@ -39,6 +39,42 @@ OWNER_LABEL: Final = "pulumi-resource"
 """Custom label of a release: which resource of which stack installed it."""
 
 
+_TICK_SECONDS: Final = 0.1
+_PROGRESS_SECONDS: Final = 2.0
+_END_SECONDS: Final = 15.0
+"""How long an interrupted Helm may take to write down what it has done."""
+_TOKEN: Final = re.compile(r"\bgl[a-z]{2,5}-[\w.-]+")
+_TETHER: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Becomes the command, after asking the kernel to end it with its parent."""
+DEFAULT_SECONDS: Final = 300
+_HELM_4: Final = 4
+_NOT_MODELLED: Final = {
+    "disableCRDHooks": "use disableWebhooks",
+    "manifest": "the real plugin does not support it either",
+    "postrender": "commands of a program are not run",
+    "recreatePods": "Helm has removed it; change a pod annotation instead",
+    "replace": "a failed or uninstalled release is upgraded anyway",
+    "valueYamlFiles": "read the files in the program and pass `values`",
+}
+_SWITCHES: Final = {
+    "cleanupOnFail": "--cleanup-on-fail",
+    "createNamespace": "--create-namespace",
+    "dependencyUpdate": "--dependency-update",
+    "devel": "--devel",
+    "disableOpenapiValidation": "--disable-openapi-validation",
+    "disableWebhooks": "--no-hooks",
+    "renderSubchartNotes": "--render-subchart-notes",
+    "resetValues": "--reset-values",
+    "reuseValues": "--reuse-values",
+    "skipCrds": "--skip-crds",
+    "takeOwnership": "--take-ownership",
+    "verify": "--verify",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One revision of a release."""
@@ -97,20 +133,6 @@ def _record(secret: dict[str, Any]) -> Record:
         owner=str(labels.get(OWNER_LABEL, "")),
         content=json.loads(gzip.decompress(packed)),
     )
-
-
-_TICK_SECONDS: Final = 0.1
-_PROGRESS_SECONDS: Final = 2.0
-_END_SECONDS: Final = 15.0
-"""How long an interrupted Helm may take to write down what it has done."""
-
-
-_TOKEN: Final = re.compile(r"\bgl[a-z]{2,5}-[\w.-]+")
-_TETHER: Final = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
-    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
-)
-"""Becomes the command, after asking the kernel to end it with its parent."""
 
 
 class HelmError(ProviderError):
@@ -271,33 +293,6 @@ def _shortened(problem: str) -> str:
     noise = ("WARNING", "level=", "time=", "W0", "I0", "E0", "Flag --")
     kept = [line for line in lines if not line.startswith(noise)]
     return _TOKEN.sub("[hidden]", " ".join(kept or lines))[:2000].removeprefix("Error: ")
-
-
-DEFAULT_SECONDS: Final = 300
-_HELM_4: Final = 4
-
-_NOT_MODELLED: Final = {
-    "disableCRDHooks": "use disableWebhooks",
-    "manifest": "the real plugin does not support it either",
-    "postrender": "commands of a program are not run",
-    "recreatePods": "Helm has removed it; change a pod annotation instead",
-    "replace": "a failed or uninstalled release is upgraded anyway",
-    "valueYamlFiles": "read the files in the program and pass `values`",
-}
-_SWITCHES: Final = {
-    "cleanupOnFail": "--cleanup-on-fail",
-    "createNamespace": "--create-namespace",
-    "dependencyUpdate": "--dependency-update",
-    "devel": "--devel",
-    "disableOpenapiValidation": "--disable-openapi-validation",
-    "disableWebhooks": "--no-hooks",
-    "renderSubchartNotes": "--render-subchart-notes",
-    "resetValues": "--reset-values",
-    "reuseValues": "--reuse-values",
-    "skipCrds": "--skip-crds",
-    "takeOwnership": "--take-ownership",
-    "verify": "--verify",
-}
 
 
 def unsupported_inputs(inputs: dict[str, Any]) -> list[Failure]:

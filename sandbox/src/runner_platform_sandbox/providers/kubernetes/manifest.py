@@ -79,6 +79,14 @@ _IMMUTABLE: Final[dict[tuple[str, str], frozenset[str]]] = {
 _MUTABLE_POD_FIELDS: Final = ("spec.activeDeadlineSeconds", "spec.tolerations")
 
 
+PREFIX: Final = "pulumi.com/"
+AUTONAMED: Final = f"{PREFIX}autonamed"
+_PROPAGATION: Final = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
+_JSON_PATH: Final = re.compile(r"^jsonpath=\{\.(?P<path>[\w.\-\[\]]+)\}(?:=(?P<value>.*))?$")
+_CONDITION: Final = re.compile(r"^condition=(?P<type>[\w.\-/]+)(?:=(?P<status>\w+))?$")
+_HEX: Final = 8
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of object."""
@@ -146,14 +154,6 @@ def replacing_paths(kind: Kind, changes: list[str], *, mutable: bool) -> list[st
 
 def _below(path: str, place: str) -> bool:
     return path == place or path.startswith((f"{place}.", f"{place}["))
-
-
-PREFIX: Final = "pulumi.com/"
-AUTONAMED: Final = f"{PREFIX}autonamed"
-
-_PROPAGATION: Final = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
-_JSON_PATH: Final = re.compile(r"^jsonpath=\{\.(?P<path>[\w.\-\[\]]+)\}(?:=(?P<value>.*))?$")
-_CONDITION: Final = re.compile(r"^condition=(?P<type>[\w.\-/]+)(?:=(?P<status>\w+))?$")
 
 
 def annotation(manifest: Mapping[str, Any], name: str) -> str | None:
@@ -224,9 +224,6 @@ def is_fulfilled(manifest: Mapping[str, Any], expression: str) -> bool:
 
 def _get(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
-
-
-_HEX: Final = 8
 
 
 def automatic_name(logical: str, wish: Naming) -> str:

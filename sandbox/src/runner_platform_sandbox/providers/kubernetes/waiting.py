@@ -18,6 +18,13 @@ from runner_platform_sandbox.providers.stand_in import ProviderError, StandIn, T
 Manifest = dict[str, Any]
 
 
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_CAUSE_SECONDS: Final = 2.0
+"""A cause costs several requests, so it is looked for only now and then."""
+DELETE_SECONDS: Final = 600.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """How far an object is."""
@@ -144,13 +151,6 @@ _RULES: Final[dict[tuple[str, str], Callable[[Manifest], Verdict]]] = {
 def patience_seconds(kind: Kind) -> float:
     """Return how many seconds an object of this kind may take where the program does not say."""
     return 60.0 if kind.group in {"karpenter.sh", "eks.amazonaws.com"} else 600.0
-
-
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
-_CAUSE_SECONDS: Final = 2.0
-"""A cause costs several requests, so it is looked for only now and then."""
-DELETE_SECONDS: Final = 600.0
 
 
 class NotReadyError(ProviderError):
