@@ -39,7 +39,7 @@ def test_other_packages_layouts_are_read_too(token: str, known: str) -> None:
 
 def test_a_misspelt_property_is_refused_with_the_likely_name() -> None:
     found = reasons(ROLE, {"assumeRolePolicy": "{}", "tag": {}})
-    assert found == {"tag": "is not a property that the provider knows; did you mean 'tags'?"}
+    assert found == {"tag": "is not a property of this type; did you mean 'tags'?"}
 
 
 def test_a_misspelt_nested_property_is_refused_with_its_path() -> None:

@@ -112,7 +112,7 @@ def test_a_node_pool_is_gone_only_when_its_claims_are(stack: Driver, cluster: Cl
     }
     cluster.client.create(claim)
     time.sleep(0.5)  # the garbage collector must have seen the owner reference
-    with pytest.raises(ProviderError, match="still there: finalizers foregroundDeletion"):
+    with pytest.raises(ProviderError, match="still exists: finalizers foregroundDeletion"):
         stack.destroy(NODE_POOL, "pool", timeout=2)
     cluster.client.patch("v1", "ConfigMap", "held", home(stack), {"metadata": {"finalizers": None}})
     stack.destroy(NODE_POOL, "pool", timeout=30)

@@ -1,7 +1,7 @@
 """The stand-in for Pulumi's `gitlab` plugin: `gitlab:index/userRunner:UserRunner`, over GitLab's own API.
 
-Owns the configuration, the calls and the life of a runner. Leaves out every other type: the programs use none.
-It speaks to whatever `baseUrl` or GITLAB_BASE_URL names, the sandbox's fake or a real GitLab.
+Owns the configuration, the API calls and the life of a runner. Leaves out every other type, since no program uses one.
+It calls the GitLab at `baseUrl` or GITLAB_BASE_URL: the sandbox's stand-in or a real one.
 https://www.pulumi.com/registry/packages/gitlab/api-docs/userrunner/ and https://docs.gitlab.com/api/runners/
 """
 
@@ -42,7 +42,7 @@ _API_NAMES: Final = {
     "tagLists": "tag_list",
     "untagged": "run_untagged",
 }
-"""Property to parameter of the API, for what can change in place."""
+"""Property to API parameter, for properties that can change in place."""
 _FIXED: Final = {"runnerType": "runner_type", "groupId": "group_id", "projectId": "project_id"}
 _COMPUTED: Final = (*_API_NAMES, "token")
 _NOT_MODELLED: Final = ("clientCert", "clientKey", "configFile", "context", "enableAutoCiSupport")
@@ -64,10 +64,10 @@ class Api:
     verify: bool | str = True
     headers: dict[str, str] = field(default_factory=dict)
     retries: int = 3
-    """For 429 only."""
+    """Retries after a 429; other errors are not retried."""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the JSON answer, None for 404 on GET and DELETE and for an empty answer.
+        """Return the JSON answer, or None for an empty answer and for a 404 to GET or DELETE.
 
         Raises:
             ProviderError: GitLab refused, or cannot be reached.
@@ -91,15 +91,15 @@ class Api:
 
 
 def _words(answer: requests.Response) -> str:
-    """Return what GitLab says, which never holds a token."""
+    """Return GitLab's message; it never holds a token."""
     try:
         body = answer.json()
     except ValueError:
         return f"{answer.status_code} {answer.reason}"
-    said = body.get("message") or body.get("error") or answer.reason
-    if isinstance(said, dict):
-        return "; ".join(f"{name} {' and '.join(whys)}" for name, whys in said.items())
-    return str(said)
+    message = body.get("message") or body.get("error") or answer.reason
+    if isinstance(message, dict):
+        return "; ".join(f"{name} {' and '.join(reasons)}" for name, reasons in message.items())
+    return str(message)
 
 
 def _hint(status: int) -> str:
@@ -120,7 +120,7 @@ class GitLab(StandIn):
         self._api: Api | None = None
 
     def check_config(self, news: Properties) -> Properties:
-        """Refuse what the SDK does not know and what is not modelled."""
+        """Refuse properties that are unknown to the SDK or not modelled."""
         checked = super().check_config(news)
         config = decode_config(wire.reveal(news), self.sdk.provider())
         failures = [Failure(key, "is not modelled by the sandbox") for key in _NOT_MODELLED if config.get(key)]
@@ -132,10 +132,12 @@ class GitLab(StandIn):
         return checked
 
     def configure(self, config: Properties) -> None:
-        """Take address and token, from the configuration or GITLAB_BASE_URL and GITLAB_TOKEN, and try them once."""
+        """Read address and token from the configuration or GITLAB_BASE_URL and GITLAB_TOKEN, and try them once."""
         token = config.get("token") or os.environ.get("GITLAB_TOKEN")
         if not token:
-            raise ProviderError("no GitLab token: set GITLAB_TOKEN (scopes create_runner and manage_runner)")
+            raise ProviderError(
+                "the gitlab provider has no token: set GITLAB_TOKEN (scopes create_runner and manage_runner)"
+            )
         url = str(config.get("baseUrl") or os.environ.get("GITLAB_BASE_URL") or DEFAULT_URL)
         verify: bool | str = config.get("cacertFile") or not config.get("insecure", False)
         self._api = Api(
@@ -156,7 +158,7 @@ class GitLab(StandIn):
         return self._api
 
     def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
-        """Check types, allowed values and what belongs together."""
+        """Check types, allowed values and properties that need each other."""
         _only_runners(target)
         inputs = super().check(target, news, olds, naming)
         failures = [
@@ -177,17 +179,17 @@ class GitLab(StandIn):
     def diff(
         self, target: Target, olds: Properties, old_inputs: Properties, news: Properties, ignored: Sequence[str]
     ) -> Diff:
-        """Compare inputs; tags are a set. Where the runner lives can only be changed by a new one."""
+        """Compare inputs; tags are a set. A changed group or project needs a new runner."""
         del target, olds, ignored
         changes = [key for key in sorted(old_inputs.keys() | news.keys()) if _form(old_inputs, key) != _form(news, key)]
         return Diff(changes=changes, replaces=[key for key in changes if key in _FIXED])
 
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
-        """Create the runner; its token is in the outputs, secret, and GitLab never shows it again."""
+        """Create the runner; the outputs hold its token as a secret, because GitLab shows it only once."""
         if target.preview:
             return "", {**dict.fromkeys(_COMPUTED, wire.UNKNOWN), **inputs}
-        made = self._calls.call("POST", "user/runners", _request(inputs, {**_API_NAMES, **_FIXED}))
-        identifier, token = str(made["id"]), wire.Secret(made["token"])
+        created = self._calls.call("POST", "user/runners", _request(inputs, {**_API_NAMES, **_FIXED}))
+        identifier, token = str(created["id"]), wire.Secret(created["token"])
         try:
             return identifier, _outputs(self._calls.call("GET", f"runners/{identifier}") or {}, inputs, token)
         except ProviderError as error:
@@ -196,28 +198,28 @@ class GitLab(StandIn):
             raise PartialFailureError(identifier, outputs, inputs, reason) from error
 
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
-        """Read the runner for a refresh, or by its id for an import, which cannot have the token."""
+        """Read the runner for a refresh or an import; an imported runner has no token."""
         _only_runners(target)
-        found = self._calls.call("GET", f"runners/{target.id}")
-        if found is None:
+        runner = self._calls.call("GET", f"runners/{target.id}")
+        if runner is None:
             return None
         token = wire.Secret(outputs["token"]) if outputs.get("token") else None
-        live = _outputs(found, inputs, token)
+        live = _outputs(runner, inputs, token)
         keys = inputs.keys() or (live.keys() - {"token"})
-        seen = {key: live[key] for key in sorted(keys) if live.get(key) is not None}
-        return Existing(id=target.id, inputs=seen, outputs=live)
+        current_inputs = {key: live[key] for key in sorted(keys) if live.get(key) is not None}
+        return Existing(id=target.id, inputs=current_inputs, outputs=live)
 
     def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
-        """Change the runner in place; properties that the program no longer sets keep their value, as in GitLab."""
+        """Change the runner in place; properties that the program no longer sets keep their values, as in GitLab."""
         del old_inputs
         token = wire.Secret(olds["token"]) if olds.get("token") else None
         if target.preview:
             return {**olds, **news} | ({"token": token} if token else {})
-        found = self._calls.call("PUT", f"runners/{target.id}", _request(news, _API_NAMES))
-        return _outputs(found, news, token)
+        runner = self._calls.call("PUT", f"runners/{target.id}", _request(news, _API_NAMES))
+        return _outputs(runner, news, token)
 
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
-        """Delete the runner; one that is gone already is no error."""
+        """Delete the runner; a runner that is already deleted is no error."""
         del outputs, inputs
         self._calls.call("DELETE", f"runners/{target.id}")
 
@@ -227,36 +229,30 @@ def _only_runners(target: Target) -> None:
         raise ProviderError(f"{target.token} is not modelled by the gitlab stand-in, which knows {RUNNER} only")
 
 
-def as_asked(found: dict[str, Any], wanted: Properties) -> bool:
-    """Whether a runner, as GitLab describes it, has these properties."""
-    live = _outputs(found, wanted, None)
-    return all(_form(live, key) == _form(wanted, key) for key in wanted)
-
-
 def _form(properties: Properties, key: str) -> Any:
-    """Return a property in a form that can be compared."""
+    """Return a property in comparable form."""
     value = properties.get(key)
     return sorted(value, key=str) if key == "tagLists" and isinstance(value, list) else value
 
 
 def _request(inputs: Properties, names: dict[str, str]) -> dict[str, Any]:
-    """Return the API's parameters; tags go as text, separated by commas."""
+    """Return the API's parameters; tags become text, separated by commas."""
     body = {names[key]: value for key, value in inputs.items() if key in names}
     if "tag_list" in body:
         body["tag_list"] = ",".join(body["tag_list"])
     return body
 
 
-def _outputs(found: dict[str, Any], inputs: Properties, token: wire.Secret | None) -> Properties:
-    """Return the runner as the state keeps it; tags in the program's order where they are the same."""
-    live = {key: found[name] for key, name in _API_NAMES.items() if found.get(name) is not None}
-    live["runnerType"] = found.get("runner_type") or inputs.get("runnerType")
-    groups, projects = found.get("groups") or [], found.get("projects") or []
+def _outputs(runner: dict[str, Any], inputs: Properties, token: wire.Secret | None) -> Properties:
+    """Return the runner's outputs, with equal tags in the program's order."""
+    live = {key: runner[name] for key, name in _API_NAMES.items() if runner.get(name) is not None}
+    live["runnerType"] = runner.get("runner_type") or inputs.get("runnerType")
+    groups, projects = runner.get("groups") or [], runner.get("projects") or []
     if groups:
         live["groupId"] = groups[0]["id"]
     if projects and live["runnerType"] == "project_type":
-        mine = [item["id"] for item in projects]
-        live["projectId"] = inputs["projectId"] if inputs.get("projectId") in mine else mine[0]
+        project_ids = [item["id"] for item in projects]
+        live["projectId"] = inputs["projectId"] if inputs.get("projectId") in project_ids else project_ids[0]
     if _form(live, "tagLists") == _form(inputs, "tagLists"):
         live["tagLists"] = inputs.get("tagLists")
     return {**live, "token": token} if token else live

@@ -1,11 +1,11 @@
-"""Which properties a resource type or function has, taken from the installed Python SDK itself.
+"""The properties of a resource type or function, read from the installed Python SDK.
 
-Owns looking up a type token in the source files of `pulumi_<package>` and checking values against what is found there,
-nested types too, so that a stand-in refuses exactly what the real plugin would refuse. Leaves out what the SDK does not
-say: conflicts between properties, allowed values, ranges; those are the handlers' and the API's business.
+It looks up a type token in the source files of `pulumi_<package>` and checks values against the types there, nested
+types too, so that a stand-in refuses exactly what the real plugin would refuse. Leaves out rules that the SDK does not
+hold (conflicts between properties, allowed values, ranges); handlers and the API check them.
 
 The files are read as text, never imported: importing `pulumi_aws` takes seconds and 200 MB, a slice of one file a
-millisecond. The layout relied on is that of Pulumi's own code generator: `class <Type>Args` (`<Type>InitArgs` where the
+millisecond. It relies on the layout of Pulumi's code generator: `class <Type>Args` (`<Type>InitArgs` where the
 name is taken) with `@pulumi.getter(name="wireName")` over each property, nested types in `_inputs.py` beside it, and
 `__args__['wireName'] = name` in functions. Tests run every modelled type through it, so a change of layout shows.
 """
@@ -38,35 +38,35 @@ class UnknownTokenError(LookupError):
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceType:
-    """What the SDK says about one resource type."""
+    """The SDK's declaration of one resource type."""
 
     token: str
     """Such as `aws:iam/role:Role`."""
     inputs: dict[str, Property]
     """By wire name."""
     outputs: frozenset[str]
-    """Wire names of everything the resource has after creation, inputs included."""
+    """Wire names of all properties after creation, inputs included."""
 
     @property
     def computed(self) -> frozenset[str]:
-        """Outputs that no program can set."""
+        """Wire names of outputs that a program cannot set."""
         return self.outputs - self.inputs.keys()
 
 
 @dataclass
 class _Source:
-    """One file of the SDK, with the place of each class in it."""
+    """One file of the SDK, with the position of each class."""
 
     path: Path
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found = [(match.group(1).decode(), match.start()) for match in _CLASS.finditer(self.path.read_bytes())]
-        ends = [start for _, start in found[1:]] + [self.path.stat().st_size]
-        self.spans = {name: (start, end) for (name, start), end in zip(found, ends, strict=True)}
+        starts = [(match.group(1).decode(), match.start()) for match in _CLASS.finditer(self.path.read_bytes())]
+        ends = [start for _, start in starts[1:]] + [self.path.stat().st_size]
+        self.spans = {name: (start, end) for (name, start), end in zip(starts, ends, strict=True)}
 
     def text(self, name: str) -> str | None:
-        """Return the source of class `name`, or None if the file has no such class."""
+        """Return the source of class `name`, or None if the file does not declare it."""
         if name not in self.spans:
             return None
         start, end = self.spans[name]
@@ -90,7 +90,7 @@ class Package:
         self._resources: dict[str, ResourceType] = {}
 
     def resource(self, token: str) -> ResourceType:
-        """Return what the SDK says about resource type `token`.
+        """Return the SDK's declaration of resource type `token`.
 
         Raises:
             UnknownTokenError: if the SDK has no such type.
@@ -129,21 +129,21 @@ class Package:
         tree = ast.parse(text[start : end if end > 0 else None])
         definition = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
         annotations = {argument.arg: argument.annotation for argument in definition.args.args}
-        found = {}
+        arguments = {}
         for match in _ARGUMENT.finditer(text, start, end if end > 0 else len(text)):
             annotation = annotations.get(match["name"])
             kind = self._type(annotation, path) if annotation else PropertyType(kind=Kind.ANY)
-            found[match["wire"]] = Property(name=match["wire"], type=kind, required=False)
-        return found
+            arguments[match["wire"]] = Property(name=match["wire"], type=kind, required=False)
+        return arguments
 
     def check_resource(self, token: str, inputs: dict[str, Any]) -> tuple[dict[str, Any], list[Failure]]:
-        """Check the inputs of a resource. See `validation.validate` for what comes back."""
+        """Check the inputs of a resource with `validation.validate`."""
         return validate(self.resource(token).inputs, inputs)
 
     def _locate(self, token: str) -> tuple[Path, str]:
         """Return the file that declares `token`, and the name within it."""
-        package, _, rest = token.partition(":")
-        module, _, name = rest.partition(":")
+        package, _, module_and_name = token.partition(":")
+        module, _, name = module_and_name.partition(":")
         if package != self.name or not name:
             raise UnknownTokenError(
                 f"{token} is not a type of provider {self.name}; its types look like {self.name}:<module>:<Type>"
@@ -199,7 +199,7 @@ class Package:
     def _nested(self, name: str, path: Path) -> PropertyType:
         """Resolve a quoted name: a nested type of `_inputs.py`, or an enumeration, which is a string on the wire.
 
-        Types of other modules are named with their place, such as `_meta.v1.ObjectMetaArgs`.
+        Types of other modules have a dotted name, such as `_meta.v1.ObjectMetaArgs`.
         """
         *modules, name = name.split(".")
         folder = self.root.joinpath(*(module.removeprefix("_") for module in modules)) if modules else path.parent
@@ -208,18 +208,18 @@ class Package:
             return PropertyType(kind=Kind.ANY)
         if name.endswith("Args") and self._source(inputs).text(name) is not None:
             return PropertyType(kind=Kind.OBJECT, fields=lambda: self._object(inputs, name))
-        # Functions list the dictionary form of a nested type beside it: not a type of its own.
+        # Functions also list the dictionary form of a nested type, which is no separate type.
         if name.endswith("Dict"):
             return PropertyType(kind=Kind.NEVER)
         return PropertyType(kind=Kind.ANY)
 
 
 def decode_config(config: dict[str, Any], properties: Mapping[str, Property]) -> dict[str, Any]:
-    """Return a provider's configuration with nested values decoded: the SDKs send all but strings as JSON text.
+    """Return a provider's configuration with nested values decoded; the SDKs send all but strings as JSON text.
 
     Args:
         config: Values by wire name.
-        properties: What the SDK declares; text that is declared as text stays it, even where it happens to be JSON.
+        properties: The SDK's declaration; a property that is declared as a string is not decoded.
     """
     decoded = {}
     for key, value in config.items():
@@ -234,12 +234,12 @@ def decode_config(config: dict[str, Any], properties: Mapping[str, Property]) ->
 
 @cache
 def package(name: str) -> Package:
-    """Return the one `Package` of a provider in this process."""
+    """Return the `Package` of a provider, cached for this process."""
     return Package(name)
 
 
 def _required(body: str) -> frozenset[str]:
-    """Return the names without a default in the constructor of an Args class."""
+    """Return the constructor arguments of an Args class that have no default."""
     signature = body[body.find("def __init__") : body.find('"""')]
     return frozenset(
         line.strip().partition(":")[0]
@@ -249,5 +249,5 @@ def _required(body: str) -> frozenset[str]:
 
 
 def _snake(name: str) -> str:
-    """Return the Python form of a camelCase name, as Pulumi's generator builds it."""
+    """Return the Python form of a camelCase name, as Pulumi's generator writes it."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()

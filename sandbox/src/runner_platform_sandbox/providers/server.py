@@ -50,7 +50,7 @@ Method = Callable[["Servicer", Any, grpc.ServicerContext], Any]
 
 
 def is_gone(address: str) -> bool:
-    """Tell whether nothing listens where the engine did when it started this process, such as `127.0.0.1:40123`."""
+    """Tell whether the engine has ended: nothing listens at its address, such as `127.0.0.1:40123`."""
     name, _, port = address.rpartition(":")
     try:
         with socket.create_connection((name, int(port)), timeout=2):
@@ -58,11 +58,11 @@ def is_gone(address: str) -> bool:
     except ConnectionRefusedError:
         return True
     except (OSError, ValueError):
-        return False  # unusual, but no proof; the parent process decides
+        return False  # no proof that the engine ended; the parent process decides
 
 
 def reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
-    """Return a function that shows a message beside a resource: passing, or kept in the engine's log."""
+    """Return a function that sends a message about a resource to the engine, passing or for its log."""
     lock = threading.Lock()
     stubs: list[Any] = []
 
@@ -74,13 +74,13 @@ def reporter(address: str, *, passing: bool) -> Callable[[str, str], None]:
         try:
             stubs[0].Log(line, timeout=2)
         except grpc.RpcError:
-            return  # progress is a courtesy; an engine that does not listen loses nothing
+            return  # an engine that does not listen needs no progress
 
     return report
 
 
 def _answers(method: Method) -> Method:
-    """Turn exceptions of `method` into the engine's errors: one message, no traceback."""
+    """Turn exceptions of `method` into errors of the protocol: one message, no traceback."""
 
     @functools.wraps(method)
     def answer(self: "Servicer", request: Any, context: grpc.ServicerContext) -> Any:
@@ -91,14 +91,14 @@ def _answers(method: Method) -> Method:
             return context.abort(grpc.StatusCode.UNKNOWN, str(error))
         except (ProviderError, schema.UnknownTokenError, wire.WireError) as error:
             return context.abort(grpc.StatusCode.UNKNOWN, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the engine must get a message and the process must live on
+        except Exception as error:  # noqa: BLE001 - the engine must get a message, and the process must continue
             return context.abort(grpc.StatusCode.INTERNAL, _unexpected(self.stand_in.name, method.__name__, error))
 
     return answer
 
 
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
-    """Answers the engine's calls with a `StandIn`."""
+    """Passes the engine's calls to a `StandIn`."""
 
     def __init__(self, stand_in: StandIn) -> None:
         """Serve `stand_in`, not yet configured."""
@@ -106,19 +106,19 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     @_answers
     def Handshake(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - names of the protocol
-        """Say what the provider understands."""
+        """Return the protocol features of the provider."""
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=self.stand_in.accept_secrets, supports_autonaming_configuration=True
         )
 
     @_answers
     def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        """Return the version that the engine compares with the program's."""
+        """Return the plugin's version, which the engine compares with the program's."""
         return plugin_pb2.PluginInfo(version=self.stand_in.version)
 
     @_answers
     def GetSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        """Return a schema without types: programs bring their SDK, and nothing else asks."""
+        """Return a schema without types, because programs bring their SDK."""
         return provider_pb2.GetSchemaResponse(
             schema=json.dumps({"name": self.stand_in.name, "version": self.stand_in.version, "resources": {}})
         )
@@ -136,7 +136,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     @_answers
     def Configure(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        """Take the configuration."""
+        """Configure the provider."""
         self.stand_in.configure(
             schema.decode_config(wire.reveal(wire.decode(request.args)), self.stand_in.sdk.provider())
         )
@@ -159,18 +159,18 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     @_answers
     def Create(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        """Create a resource, or say in a preview what would come of it."""
+        """Create a resource, or preview the creation."""
         identifier, outputs = self.stand_in.create(_target(request), wire.decode(request.properties))
         return provider_pb2.CreateResponse(id=identifier, properties=wire.encode(outputs))
 
     @_answers
     def Read(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """Read a resource for a refresh or an import."""
-        found = self.stand_in.read(_target(request), wire.decode(request.inputs), wire.decode(request.properties))
-        if found is None:
+        resource = self.stand_in.read(_target(request), wire.decode(request.inputs), wire.decode(request.properties))
+        if resource is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
-            id=found.id, properties=wire.encode(found.outputs), inputs=wire.encode(found.inputs)
+            id=resource.id, properties=wire.encode(resource.outputs), inputs=wire.encode(resource.inputs)
         )
 
     @_answers
@@ -197,7 +197,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     @_answers
     def Cancel(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        """Interrupt whatever waits."""
+        """Interrupt all waiting operations."""
         self.stand_in.cancel()
         return empty_pb2.Empty()
 
@@ -212,28 +212,28 @@ def start(stand_in: StandIn) -> tuple[grpc.Server, int]:
 
 
 def serve(stand_in: StandIn, arguments: list[str] | None = None) -> None:
-    """Run the provider process until its engine is gone. `arguments` are those of the command line (engine address)."""
+    """Run the provider process until its engine ends. `arguments` replace the command line (the engine's address)."""
     parent = os.getppid()
-    asked = threading.Event()
+    stop_requested = threading.Event()
     # An engine that is done sends SIGINT to the plugin's own process group, where Ctrl-C does not arrive, and waits
     # five seconds for its end.
-    signal.signal(signal.SIGINT, lambda _number, _frame: asked.set())
+    signal.signal(signal.SIGINT, lambda _number, _frame: stop_requested.set())
     addresses = [
         argument for argument in (sys.argv[1:] if arguments is None else arguments) if not argument.startswith("-")
     ]
     if addresses:
         if is_gone(addresses[0]):
-            return  # killed while this process was starting: then the parent is somebody else already
+            return  # the engine was killed while this process started, so the parent is another process already
         stand_in.report = reporter(addresses[0], passing=True)
         stand_in.announce = reporter(addresses[0], passing=False)
     server, port = start(stand_in)
     print(port, flush=True)  # noqa: T201 - the engine reads the port from standard output
     while os.getppid() == parent:
-        if asked.wait(_ORPHAN_CHECK_SECONDS):
+        if stop_requested.wait(_ORPHAN_CHECK_SECONDS):
             stand_in.cancel()
             server.stop(_LAST_CALLS_SECONDS).wait()
             os._exit(0)  # as below
-    os._exit(1)  # the engine was killed; threads that wait would keep an orderly exit for minutes
+    os._exit(1)  # the engine was killed; waiting threads would delay an orderly exit for minutes
 
 
 def _target(request: Any) -> Target:
@@ -297,7 +297,7 @@ def _initialisation_failed(error: PartialFailureError) -> bytes:
 
 
 def _unexpected(provider: str, operation: str, error: Exception) -> str:
-    """Describe a mistake of the stand-in itself: where it is, since nobody sees a traceback."""
+    """Describe an error in the stand-in itself with file and line, since the engine shows no traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

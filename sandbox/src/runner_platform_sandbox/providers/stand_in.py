@@ -1,9 +1,8 @@
-"""What a stand-in provider is: the operations that a subclass answers, and the vocabulary they share.
+"""The base class of stand-in providers: its operations, with their arguments, results and errors, in plain Python values.
 
-Owns the class `StandIn` and its arguments, results and errors, in plain Python values. Leaves out the protocol
-(`server` turns it into gRPC), where the properties come from (`schema`), and every cloud.
+Leaves out the protocol (`server` turns it into gRPC), the property types (`schema`), and every cloud.
 
-The meaning of each operation is that of https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto.
+The operations are those of https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto.
 `pulumi.provider.experimental` was not used: it imports the whole SDK (26 MB a process) and offers no partial failure.
 """
 
@@ -21,11 +20,11 @@ Properties = dict[str, Any]
 
 
 ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
-"""What the engine itself puts among a provider's inputs."""
+"""Inputs that the engine itself adds to a provider."""
 
 
 class ProviderError(Exception):
-    """Anything that a person must read: what failed, where, and how to mend it. Shown without a traceback."""
+    """An error for a person: what failed, where, and the remedy. Shown without a traceback."""
 
 
 class CancelledError(ProviderError):
@@ -33,7 +32,7 @@ class CancelledError(ProviderError):
 
 
 class InvalidInputsError(ProviderError):
-    """Inputs or configuration that the provider refuses; each failure is shown beside its property."""
+    """Refused inputs or configuration; the engine shows each failure beside its property."""
 
     def __init__(self, failures: Sequence[validation.Failure]) -> None:
         """Keep the failures; the message lists them all."""
@@ -42,13 +41,13 @@ class InvalidInputsError(ProviderError):
 
 
 class PartialFailureError(ProviderError):
-    """The resource exists, but not as asked.
+    """The resource exists, but not with the inputs of the program.
 
-    It goes into the state, so that the next run mends it and doubles nothing.
+    It goes into the state, so that the next run repairs it and creates no second one.
     """
 
     def __init__(self, identifier: str, outputs: Properties, inputs: Properties, reason: str) -> None:
-        """Keep what exists: id, outputs, and the inputs that it was made from."""
+        """Keep id, outputs and inputs of the existing resource."""
         self.identifier = identifier
         self.outputs = outputs
         self.inputs = inputs
@@ -57,7 +56,7 @@ class PartialFailureError(ProviderError):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The resource that an operation is about."""
+    """The resource of an operation."""
 
     urn: str
     token: str
@@ -67,32 +66,32 @@ class Target:
     id: str = ""
     """Physical id; empty before creation."""
     preview: bool = False
-    """Nothing may be changed; inputs may hold `wire.UNKNOWN`."""
+    """True: change nothing; inputs may hold `wire.UNKNOWN`."""
     timeout: float = 0
-    """Seconds that the program allows (`custom_timeouts`); 0 means the provider's own default."""
+    """Seconds from `custom_timeouts` of the program; 0 for the provider's default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """How the engine wants a physical name to be made, for `check`."""
+    """The engine's request how `check` makes a physical name."""
 
     seed: bytes
-    """Random, and the same whenever the engine repeats the same plan."""
+    """Random bytes, the same whenever the engine repeats an operation."""
     proposed: str | None = None
-    """A name made from the `pulumi:autonaming` configuration, or None."""
+    """A name from the `pulumi:autonaming` configuration, or None."""
     enforced: bool = False
-    """`proposed` must be taken as it is."""
+    """True: use `proposed` unchanged."""
     disabled: bool = False
-    """No name may be made up."""
+    """True: make up no name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """What separates the state from what the program wants. Property names are top-level or dotted paths."""
+    """The difference between state and inputs. Properties are top-level names or dotted paths."""
 
     changes: list[str] = field(default_factory=list)
     replaces: list[str] = field(default_factory=list)
-    """Those among `changes` that only a new resource can have."""
+    """The part of `changes` that needs a new resource."""
     delete_before_replace: bool = False
 
 
@@ -102,12 +101,12 @@ class Existing:
 
     id: str
     inputs: Properties
-    """In the shape in which the program gave them, as far as they still hold."""
+    """In the program's form, as far as they still match the resource."""
     outputs: Properties
 
 
 class StandIn(ABC):
-    """A provider: one process, one configuration. Subclasses answer the operations, which run in parallel threads."""
+    """A provider: one process, one configuration. Subclasses implement the operations, which run in parallel threads."""
 
     name: ClassVar[str]
     """Package name, such as `aws`."""
@@ -118,18 +117,18 @@ class StandIn(ABC):
         self.cancelled = threading.Event()
         """Set once the engine asks to stop."""
         self.report: Callable[[str, str], None] = lambda _urn, _message: None
-        """Shows a passing message beside a resource (URN, text); the server sets it when the engine listens."""
+        """Shows a passing message (URN, text) beside a resource; set by the server when the engine listens."""
         self.announce: Callable[[str, str], None] = lambda _urn, _message: None
-        """Leaves a message about a resource (URN, text) in the engine's log; set as `report` is."""
+        """Writes a message (URN, text) to the engine's log; set like `report`."""
 
     @property
     def sdk(self) -> schema.Package:
-        """The provider's Python SDK, which says what its types look like."""
+        """The provider's Python SDK, the source of its types."""
         return schema.package(self.name)
 
     @property
     def version(self) -> str:
-        """The version that this process stands in for: that of the Python SDK."""
+        """Version of the plugin that this process replaces: the version of the Python SDK."""
         return version(f"pulumi-{self.name}")
 
     def check_config(self, news: Properties) -> Properties:
@@ -143,17 +142,17 @@ class StandIn(ABC):
         return news
 
     def diff_config(self, olds: Properties, news: Properties) -> Diff:
-        """Compare two configurations. By default no change replaces the provider, so none replaces its resources."""
+        """Compare two configurations. By default no change replaces the provider and its resources."""
         return Diff(changes=sorted(key for key in olds.keys() | news.keys() if olds.get(key) != news.get(key)))
 
     @abstractmethod
     def configure(self, config: Properties) -> None:
-        """Take the configuration, with nested values decoded. Raises `ProviderError` if it leads nowhere."""
+        """Use the configuration, with nested values decoded. Raises `ProviderError` if it is unusable."""
 
     def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
         """Return the inputs with defaults filled in. `olds` are the last checked inputs, empty for a new resource.
 
-        Raises `InvalidInputsError`. By default the types are checked and nothing is filled in.
+        Raises `InvalidInputsError`. The default checks types and fills in nothing.
         """
         del olds, naming
         checked, failures = self.sdk.check_resource(target.token, news)
@@ -169,14 +168,14 @@ class StandIn(ABC):
 
     @abstractmethod
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
-        """Make the resource; return id and outputs. In a preview: empty id, and `wire.UNKNOWN` for what is not known.
+        """Create the resource; return id and outputs. In a preview: an empty id, and `wire.UNKNOWN` for unknown outputs.
 
-        Raises `PartialFailureError` if something exists already when it fails.
+        Raises `PartialFailureError` if the resource exists when a later step fails.
         """
 
     @abstractmethod
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
-        """Return the resource as it is, None if it is gone. `inputs` and `outputs` are empty for an import."""
+        """Return the current resource, or None if it was deleted. `inputs` and `outputs` are empty for an import."""
 
     @abstractmethod
     def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
@@ -184,12 +183,12 @@ class StandIn(ABC):
 
     @abstractmethod
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
-        """Remove the resource and wait until it is gone. One that is gone already is no error."""
+        """Delete the resource and wait for the end; a resource that is already deleted is no error."""
 
     def invoke(self, token: str, arguments: Mapping[str, Any]) -> Properties:
-        """Answer a function (data source). Raises `ProviderError`."""
+        """Run a function (data source). Raises `ProviderError`."""
         del arguments
-        raise ProviderError(f"function {token} cannot be called: the {self.name} stand-in does not model it")
+        raise ProviderError(f"function {token} cannot be called: the sandbox's {self.name} stand-in does not model it")
 
     def cancel(self) -> None:
         """Stop waiting, everywhere, as soon as possible."""
@@ -198,6 +197,4 @@ class StandIn(ABC):
     def wait(self, seconds: float) -> None:
         """Sleep, unless the engine asks to stop. Raises `CancelledError`."""
         if self.cancelled.wait(seconds):
-            raise CancelledError(
-                "stopped waiting because the deployment was interrupted; run the command again to go on"
-            )
+            raise CancelledError("the deployment was interrupted while it waited; run the command again to continue")

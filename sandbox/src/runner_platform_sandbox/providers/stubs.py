@@ -1,7 +1,7 @@
-"""The protocol's generated stubs, without the rest of the Python SDK.
+"""The protocol's generated stubs without the rest of the Python SDK.
 
-Owns one thing: in a provider process, `pulumi` and `pulumi.runtime` become bare packages, so that importing
-`pulumi.runtime.proto` does not run the SDK's own start-up. That saves 26 MB and half a second for every explicit
+In a provider process `pulumi` and `pulumi.runtime` become bare packages, so that importing `pulumi.runtime.proto` does
+not run the SDK's start-up. That saves 26 MB and half a second for every explicit
 provider of a stack. It must run before anything imports `pulumi`, and never in a process that also runs programs, such
 as tests.
 """

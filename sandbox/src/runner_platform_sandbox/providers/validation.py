@@ -1,7 +1,7 @@
-"""Checking values against the property types that an SDK declares.
+"""Check values against the property types that an SDK declares.
 
-Owns the small type language of the SDKs and the errors that a person reads. Leaves out where the types come from
-(`schema`) and anything that the types do not say.
+Owns the type language of the SDKs and the errors for a person. Leaves out where the types come from (`schema`) and
+rules beyond types.
 """
 
 import difflib
@@ -13,11 +13,11 @@ from typing import Any, Final
 from runner_platform_sandbox.providers.wire import UNKNOWN, Secret
 
 DEFAULTS_KEY: Final = "__defaults"
-"""Pulumi's bridged plugins note here, in the checked inputs, which of them the plugin filled in."""
+"""Key in the checked inputs under which Pulumi's bridged plugins list the inputs that they filled in."""
 
 
 class Kind(enum.Enum):
-    """The shapes a value can have."""
+    """The types of a value."""
 
     STRING = "a string"
     INTEGER = "a whole number"
@@ -39,7 +39,7 @@ class PropertyType:
     of: "tuple[PropertyType, ...]" = ()
     """The element type of a list or map; the members of a union."""
     fields: "Callable[[], Mapping[str, Property]] | None" = None
-    """The properties of an object; looked up late, because types can nest themselves."""
+    """Returns the properties of an object; called late, because types can contain themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,12 @@ class Property:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is wrong with one property."""
+    """A problem with one property."""
 
     path: str
     """Such as `rules[0].expiration.days`."""
     reason: str
-    """A sentence that says what was found and what to do."""
+    """A sentence with the problem and the remedy."""
 
 
 def validate(
@@ -66,15 +66,15 @@ def validate(
 ) -> tuple[dict[str, Any], list[Failure]]:
     """Check `values` against `properties`.
 
-    Strings, numbers and booleans are turned into each other where the text allows, as the real plugins do ("3" for 3).
+    Strings, numbers and booleans are converted into each other where possible, as in the real plugins ("3" for 3).
 
     Args:
-        properties: the known properties by wire name.
-        values: what the program gave; may hold `UNKNOWN`. Nulls count as absent.
-        where: path of `values` within the resource, for messages.
+        properties: The declared properties by wire name.
+        values: Values of the program; may hold `UNKNOWN`. Null counts as absent.
+        where: Path of `values` within the resource, for messages.
 
     Returns:
-        The values with their types mended and nulls left out, and what is wrong with them (empty if nothing is).
+        The values with converted types and without nulls, and the failures.
     """
     mended: dict[str, Any] = {}
     failures: list[Failure] = []
@@ -85,19 +85,19 @@ def validate(
         elif name not in properties:
             failures.append(Failure(path, _unknown(name, properties)))
         elif value is not None:
-            mended[name], found = _value(properties[name].type, value, path)
-            failures += found
+            mended[name], value_failures = _value(properties[name].type, value, path)
+            failures += value_failures
     for name, declared in properties.items():
         if declared.required and values.get(name) is None:
             path = f"{where}.{name}" if where else name
-            failures.append(Failure(path, "is required and was not given"))
+            failures.append(Failure(path, "is required"))
     return mended, failures
 
 
 def _unknown(name: str, properties: Mapping[str, Property]) -> str:
     close = difflib.get_close_matches(name, properties, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(sorted(properties))}"
-    return f"is not a property that the provider knows; {hint}"
+    hint = f"did you mean {close[0]!r}?" if close else f"the properties are {', '.join(sorted(properties))}"
+    return f"is not a property of this type; {hint}"
 
 
 def _value(declared: PropertyType, value: Any, path: str) -> tuple[Any, list[Failure]]:
@@ -115,29 +115,29 @@ def _compound(declared: PropertyType, value: Any, path: str) -> tuple[Any, list[
     if declared.kind is Kind.UNION:
         return _union(declared, value, path)
     if declared.kind is Kind.LIST and isinstance(value, list):
-        return _each([(f"{path}[{index}]", item) for index, item in enumerate(value)], declared.of[0])
+        return _values([(f"{path}[{index}]", item) for index, item in enumerate(value)], declared.of[0])
     if declared.kind is Kind.MAP and isinstance(value, dict):
-        items, failures = _each([(f"{path}.{key}", item) for key, item in value.items()], declared.of[0])
+        items, failures = _values([(f"{path}.{key}", item) for key, item in value.items()], declared.of[0])
         return dict(zip(value, items, strict=True)), failures
     if declared.kind is Kind.OBJECT and isinstance(value, dict) and declared.fields is not None:
         return validate(declared.fields(), value, path)
     return _primitive(declared.kind, value, path)
 
 
-def _each(items: list[tuple[str, Any]], declared: PropertyType) -> tuple[list[Any], list[Failure]]:
+def _values(items: list[tuple[str, Any]], declared: PropertyType) -> tuple[list[Any], list[Failure]]:
     pairs = [_value(declared, item, path) for path, item in items]
     return [value for value, _ in pairs], [failure for _, failures in pairs for failure in failures]
 
 
 def _union(declared: PropertyType, value: Any, path: str) -> tuple[Any, list[Failure]]:
-    """Take the first member that fits without changing the value; else the first that fits at all."""
-    tried = [_value(member, value, path) for member in declared.of]
-    fitting = [(mended, failures) for mended, failures in tried if not failures]
+    """Return the first member that accepts the value unchanged, or else the first that accepts it converted."""
+    results = [_value(member, value, path) for member in declared.of]
+    fitting = [(mended, failures) for mended, failures in results if not failures]
     same = [(mended, failures) for mended, failures in fitting if mended == value and type(mended) is type(value)]
-    if isinstance(value, dict):  # nothing fits: report what is wrong with the object, not that it is no string
-        objects = [result for member, result in zip(declared.of, tried, strict=True) if member.kind is Kind.OBJECT]
-        return (same or fitting or objects or tried)[0]
-    return (same or fitting or tried)[0]
+    if isinstance(value, dict):  # no member fits: report the failures inside the object, not that it is no string
+        objects = [result for member, result in zip(declared.of, results, strict=True) if member.kind is Kind.OBJECT]
+        return (same or fitting or objects or results)[0]
+    return (same or fitting or results)[0]
 
 
 def _primitive(kind: Kind, value: Any, path: str) -> tuple[Any, list[Failure]]:
@@ -153,12 +153,12 @@ def _primitive(kind: Kind, value: Any, path: str) -> tuple[Any, list[Failure]]:
     elif kind in {Kind.INTEGER, Kind.NUMBER} and not isinstance(value, bool):
         mended = _number(kind, value)
     if mended is None:
-        return value, [Failure(path, f"must be {kind.value}, got {_shown(value)}")]
+        return value, [Failure(path, f"must be {kind.value}, got {_describe(value)}")]
     return mended, []
 
 
 def _number(kind: Kind, value: Any) -> int | float | None:
-    """Return `value` as a number of `kind`, or None if it is none."""
+    """Return `value` as a number of `kind`, or None."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -168,7 +168,7 @@ def _number(kind: Kind, value: Any) -> int | float | None:
     return number if kind is Kind.NUMBER else None
 
 
-def _shown(value: Any) -> str:
-    """Describe a refused value without printing what could be long or confidential."""
+def _describe(value: Any) -> str:
+    """Describe a refused value by its type; the value may be long or confidential."""
     names = {dict: "a map", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)

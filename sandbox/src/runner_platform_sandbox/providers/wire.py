@@ -1,8 +1,7 @@
-"""Values as the engine sends them, and as the stand-ins handle them.
+"""Translation between the engine's protobuf structs and plain Python values.
 
-Owns the translation between the protobuf structs of the resource provider protocol and plain Python values, with two
-sentinels: `UNKNOWN` (a value that a preview cannot know) and `Secret` (a value that the state must encrypt).
-Leaves out assets, archives and resource references: no property of the modelled types takes one, so they are refused.
+Two markers: `UNKNOWN` (a value that a preview cannot know) and `Secret` (a value that the state must encrypt).
+Assets, archives and resource references are refused, because no property of the modelled types takes one.
 
 The signatures are the protocol's own, see `pulumi.runtime.rpc` of the Python SDK and
 https://www.pulumi.com/docs/iac/concepts/inputs-outputs/. They are repeated here because importing the SDK costs every
@@ -21,7 +20,7 @@ SIGNATURE_KEY: Final = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a marker of the protocol, protects nothing
 OUTPUT_SIGNATURE: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 
-# Doubles hold integers exactly up to here; beyond it a float stays a float rather than turn into a wrong integer.
+# Doubles hold integers exactly up to this number; a larger float stays a float and does not become a wrong integer.
 _LARGEST_EXACT_INTEGER: Final = 2**53
 
 
@@ -30,7 +29,7 @@ class WireError(ValueError):
 
 
 class Unknown(enum.Enum):
-    """The type of `UNKNOWN`; an enumeration because its member is one object for ever, copies included."""
+    """The type of `UNKNOWN`; an enumeration, so that every copy is the same object."""
 
     UNKNOWN = "unknown"
 
@@ -39,12 +38,12 @@ class Unknown(enum.Enum):
 
 
 UNKNOWN: Final = Unknown.UNKNOWN
-"""A value that is known only after the deployment."""
+"""A value that only the deployment makes known."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that the engine must encrypt in the state and hide in its output."""
+    """A value that the engine encrypts in the state and hides in its output."""
 
     value: Any
 
@@ -56,28 +55,28 @@ def decode(struct: struct_pb2.Struct) -> dict[str, Any]:
     """Turn a struct of the engine into a dictionary.
 
     Args:
-        struct: properties of a resource, arguments of a function, or a provider's configuration.
+        struct: Properties of a resource, arguments of a function, or a provider's configuration.
 
     Returns:
         Plain values; integral numbers as `int`; `UNKNOWN` and `Secret` where the engine says so.
 
     Raises:
-        WireError: on an asset, an archive or a resource reference.
+        WireError: The struct holds an asset, an archive or a resource reference.
     """
     return {key: _decode_value(value) for key, value in struct.fields.items()}
 
 
 def encode(properties: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Turn a dictionary into a struct for the engine. `None` is kept as null.
+    """Turn a dictionary into a struct for the engine; None becomes null.
 
     Raises:
-        WireError: if a value has a type that the protocol has no form for.
+        WireError: The protocol has no form for the type of a value.
     """
     return struct_pb2.Struct(fields={key: _encode_value(value) for key, value in properties.items()})
 
 
 def reveal(value: Any) -> Any:
-    """Return `value` with every `Secret` in it replaced by what it holds."""
+    """Return `value` with the content of every `Secret` in place of it."""
     if isinstance(value, Secret):
         return reveal(value.value)
     if isinstance(value, Mapping):

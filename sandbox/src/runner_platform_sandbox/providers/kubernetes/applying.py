@@ -37,29 +37,29 @@ Manifest = dict[str, Any]
 
 MANAGER_KEY: Final = "__fieldManager"
 UNAVAILABLE: Final = (UnreachableError, KubeconfigError, UnauthorizedError)
-"""Errors that say nothing about the object, only that the cluster could not be asked."""
+"""Errors about the connection to the cluster, not about the object."""
 CLUSTER_ERRORS: Final = (ApiError, UnknownKindError, *UNAVAILABLE)
 
 
 _FIXED_FIELD: Final = ("immutable", "may not change once set", "updates to")
-"""What the API server says about a field that cannot change."""
+"""Texts of the API server about a field that cannot change."""
 _CHANGES: Final = ""
-"""In an answer of `_ask`: something changes, in place."""
+"""Stands for a change in place in the result of `_dry_run_changes`."""
 
 
 def manager_of(target: Target, inputs: Properties, olds: Properties) -> str:
-    """Return a resource's field manager: given by annotation, else the one of its state, else made from its URN."""
-    given = annotation(inputs, "patchFieldManager")
+    """Return a resource's field manager: from the annotation, from the state, or derived from the URN."""
+    annotated = annotation(inputs, "patchFieldManager")
     digest = hashlib.sha256(target.urn.encode()).hexdigest()[:8]
-    return str(given or olds.get(MANAGER_KEY) or f"pulumi-kubernetes-{digest}")
+    return str(annotated or olds.get(MANAGER_KEY) or f"pulumi-kubernetes-{digest}")
 
 
 def apply(access: Access, target: Target, inputs: Properties, olds: Properties, *, dry_run: bool = False) -> Manifest:
     """Apply the inputs with the resource's field manager and return the live object.
 
     Raises:
-        ProviderError: Somebody else owns one of the fields.
-        ApiError: Any other refusal.
+        ProviderError: Another manager owns one of the fields.
+        ApiError: The API server refused for another reason.
     """
     body = {key: value for key, value in inputs.items() if key != MANAGER_KEY}
     force = access.settings.patch_force or is_set(inputs, "patchForce")
@@ -69,53 +69,53 @@ def apply(access: Access, target: Target, inputs: Properties, olds: Properties, 
     except ConflictError as error:
         owners = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in error.causes)
         raise ProviderError(
-            f"{called(inputs)} has fields that somebody else owns ({owners or error.message}); leave them out, or take "
-            'them over with the annotation pulumi.com/patchForce: "true"'
+            f"{describe(inputs)} has fields that another manager owns ({owners or error.message}); leave these fields out, or "
+            'take them over with the annotation pulumi.com/patchForce: "true"'
         ) from error
 
 
 def find(access: Access, manifest: Properties) -> Manifest | None:
-    """Return the live object of this kind, namespace and name, None if there is none."""
+    """Return the live object of the same kind, namespace and name, or None."""
     kind, metadata = kind_of(manifest), manifest["metadata"]
     return access.client.find(kind.api_version, kind.kind, metadata["name"], metadata.get("namespace"))
 
 
 def refuse_foreign(access: Access, target: Target, inputs: Properties) -> None:
-    """Refuse to create an object that exists already, unless an interrupted run of this very resource made it.
+    """Refuse to create an object that exists already, unless an interrupted run of this resource created it.
 
     Raises:
-        ProviderError: It is somebody else's, and nothing allows taking it over.
+        ProviderError: The object has another owner, and neither settings nor annotation allow to take it over.
     """
     if access.settings.upsert or is_set(inputs, "patchForce"):
         return
     try:
         live = find(access, inputs)
     except (UnknownKindError, ForbiddenError):
-        return  # applying says it better
+        return  # the apply gives a better message
     if live is None:
         return
     managers = {str(entry.get("manager")) for entry in live["metadata"].get("managedFields") or []}
     if manager_of(target, inputs, {}) not in managers:
-        owners = ", ".join(sorted(managers)) or "somebody else"
+        owners = ", ".join(sorted(managers)) or "another owner"
         raise ProviderError(
-            f"{called(inputs)} exists already and belongs to {owners}; import it "
+            f"{describe(inputs)} exists already and belongs to {owners}; import it "
             f"(`pulumi import {target.token} {target.name} {identifier(live)}`), delete it, or set "
             "upsertExistingObjects on the provider"
         )
 
 
 def lacks_permission(error: ForbiddenError) -> bool:
-    """Tell a missing permission from an admission plugin's refusal: only the first says who cannot do what."""
+    """Tell a missing permission ('user X cannot get Y') from an admission plugin's refusal."""
     return " cannot " in error.message
 
 
-def called(manifest: Properties) -> str:
-    """Return how messages name an object."""
+def describe(manifest: Properties) -> str:
+    """Return kind and id of an object, for messages."""
     return f"{manifest.get('kind')} {identifier(manifest)}"
 
 
-def words(error: Exception) -> str:
-    """Return an error's own sentence, without method and path."""
+def message_of(error: Exception) -> str:
+    """Return the message of an error without method and path."""
     return error.message if isinstance(error, ApiError) else str(error)
 
 
@@ -132,42 +132,46 @@ def compare(access: Access, target: Target, olds: Properties, old_inputs: Proper
     replaces = replacing_paths(kind, changes, mutable=_mutable(access, kind))
     same_place = namespace_and_name(old_inputs) == namespace_and_name(news)
     if same_place and not has_unknown(news) and not access.problem():
-        answer = _ask(access, target, olds, news)
-        if answer == []:
+        dry_run = _dry_run_changes(access, target, olds, news)
+        if dry_run == []:
             return Diff()
-        if answer is not None:
-            replaces = sorted({*replaces, *answer} - {_CHANGES})
+        if dry_run is not None:
+            replaces = sorted({*replaces, *dry_run} - {_CHANGES})
     return Diff(changes=changes, replaces=replaces, delete_before_replace=bool(replaces) and same_place)
 
 
-def _ask(access: Access, target: Target, olds: Properties, news: Properties) -> list[str] | None:
-    """Return the fields that only a new object can have, `_CHANGES` where the update can be done in place.
+def _dry_run_changes(access: Access, target: Target, olds: Properties, news: Properties) -> list[str] | None:
+    """Return the fields that need a new object, or `[_CHANGES]` for an update in place.
 
-    Nothing if nothing would change; None where the API server cannot be asked.
+    An empty list means no change, None that the API server cannot be asked.
     """
     try:
         live = find(access, news)
         if live is None:
             return None
-        would = apply(access, target, news, olds, dry_run=True)
+        result = apply(access, target, news, olds, dry_run=True)
     except InvalidError as error:
         fixed = [str(cause.get("field")) for cause in error.causes if _fixed(cause)]
         if fixed:
             return fixed
-        raise ProviderError(f"{called(news)} would be refused: {error.message}") from error
+        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
     except ForbiddenError as error:
         if lacks_permission(error):
             return None
-        raise ProviderError(f"{called(news)} would be refused: {error.message}") from error
+        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
     except (NotFoundError, UnknownKindError, *UNAVAILABLE):
         return None
     except ApiError as error:
-        raise ProviderError(f"{called(news)} would be refused: {error.message}") from error
-    return [_CHANGES] if differences.changed(differences.wanted(live), differences.wanted(would)) else []
+        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
+    return (
+        [_CHANGES]
+        if differences.changed(differences.without_server_fields(live), differences.without_server_fields(result))
+        else []
+    )
 
 
 def _fixed(cause: dict[str, Any]) -> bool:
-    return any(words in str(cause.get("message")) for words in _FIXED_FIELD)
+    return any(message_of in str(cause.get("message")) for message_of in _FIXED_FIELD)
 
 
 def _mutable(access: Access, kind: Kind) -> bool:

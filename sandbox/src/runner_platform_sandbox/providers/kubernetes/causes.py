@@ -1,7 +1,7 @@
-"""Why pods do not run, in one line: what a person would find with four kubectl commands.
+"""Why pods do not run, in one line: the result of four kubectl commands.
 
-Owns reading ReplicaSet conditions (pod security, quota), missing Secrets, Secret keys and ConfigMaps, container states,
-scheduling and warning events. Best effort: what cannot be read is left out, and nothing is ever raised.
+Reads ReplicaSet conditions (pod security, quota), missing Secrets, Secret keys and ConfigMaps, container states,
+scheduling and warning events. Skips objects that it cannot read, and raises no error.
 """
 
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.errors import ApiError, UnreachableError
 from runner_platform_sandbox.kubernetes.kubeconfig import KubeconfigError
+from runner_platform_sandbox.kubernetes.references import references
 
 Manifest = dict[str, Any]
 
@@ -21,11 +22,11 @@ _CONTROLLERS: Final = (
 )
 _HARMLESS_WAITS: Final = {"ContainerCreating", "PodInitializing"}
 _MOST: Final = 3
-"""Further causes of the same workload say the same again."""
+"""Most causes in one message; further causes of a workload repeat the first ones."""
 
 
 def of_workload(client: KubeClient, live: Manifest) -> str:
-    """Return why the pods of a Deployment, StatefulSet, DaemonSet, Job or Pod do not run; empty if nothing is found."""
+    """Return why the pods of a Deployment, StatefulSet, DaemonSet, Job or Pod do not run, or an empty text."""
     try:
         if live["kind"] == "Pod":
             return _joined(_of_pod(client, live))
@@ -35,18 +36,18 @@ def of_workload(client: KubeClient, live: Manifest) -> str:
 
 
 def of_release(client: KubeClient, name: str, namespace: str) -> str:
-    """Return why the workloads of a Helm release do not run; empty if nothing is found."""
-    found = []
+    """Return why the workloads of a Helm release do not run, or an empty text."""
+    release_causes = []
     try:
         for api_version, kind in _CONTROLLERS:
             for live in client.list(api_version, kind, namespace):
                 notes = live["metadata"].get("annotations") or {}
                 if notes.get("meta.helm.sh/release-name") == name:
                     cause = of_workload(client, live)
-                    found += [f"{kind} {live['metadata']['name']}: {cause}"] if cause else []
+                    release_causes += [f"{kind} {live['metadata']['name']}: {cause}"] if cause else []
     except _TROUBLE:
-        return _joined(found)
-    return _joined(found)
+        return _joined(release_causes)
+    return _joined(release_causes)
 
 
 def _joined(causes: list[str]) -> str:
@@ -79,7 +80,7 @@ def _owned(item: Manifest, owners: set[str]) -> bool:
 
 
 def _refusals(live: Manifest) -> list[str]:
-    """Return why a controller could not create pods: admission or quota said no."""
+    """Return why admission or quota kept a controller from creating pods."""
     conditions = (live.get("status") or {}).get("conditions") or []
     return [
         str(item.get("message"))
@@ -104,54 +105,31 @@ def _of_pod(client: KubeClient, pod: Manifest) -> list[str]:
 
 
 def _events(client: KubeClient, live: Manifest) -> list[str]:
-    """Return the newest warnings about an object."""
-    found = client.list(
+    """Return the newest warning events of an object."""
+    events = client.list(
         "v1",
         "Event",
         live["metadata"]["namespace"],
         field_selector=f"involvedObject.uid={live['metadata']['uid']},type=Warning",
     )
-    found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
-    return [f"{item.get('reason')}: {item.get('message')}" for item in found[-_MOST:]]
+    events.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
+    return [f"{item.get('reason')}: {item.get('message')}" for item in events[-_MOST:]]
 
 
 def _missing_references(client: KubeClient, pod: Manifest) -> list[str]:
-    """Return the Secrets and ConfigMaps, and keys of them, that a pod needs and that are not there."""
+    """Return the Secrets, ConfigMaps and keys that a pod references and that do not exist."""
     namespace, causes = pod["metadata"]["namespace"], []
-    for kind, name, keys in _references(pod.get("spec") or {}):
+    keys_by_object: dict[tuple[str, str], list[str]] = {}
+    for reference in references(pod):
+        keys_by_object.setdefault((reference.kind, reference.name), []).extend([reference.key] if reference.key else [])
+    for (kind, name), keys in keys_by_object.items():
         try:
-            found = client.find("v1", kind, name, namespace)
+            live = client.find("v1", kind, name, namespace)
         except _TROUBLE:
-            continue  # this caller may not read Secrets; the events still say something
-        if found is None:
+            continue  # no permission to read Secrets; the events may still tell the cause
+        if live is None:
             causes.append(f"{kind} {name!r} does not exist in namespace {namespace}")
             continue
-        present = (found.get("data") or {}).keys() | (found.get("binaryData") or {}).keys()
+        present = (live.get("data") or {}).keys() | (live.get("binaryData") or {}).keys()
         causes += [f"{kind} {name!r} in namespace {namespace} has no key {key!r}" for key in keys if key not in present]
     return causes
-
-
-def _references(spec: Manifest) -> list[tuple[str, str, list[str]]]:
-    """Return (kind, name, keys) of everything in a pod's spec that must exist before it starts."""
-    found: list[tuple[str, Any, Any]] = []
-    for volume in spec.get("volumes") or []:
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
-        for source in sources:
-            secret, config = source.get("secret") or {}, source.get("configMap") or {}
-            found.append(("Secret", secret, secret.get("secretName") or secret.get("name")))
-            found.append(("ConfigMap", config, config.get("name")))
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
-        for variable in container.get("env") or []:
-            origin = variable.get("valueFrom") or {}
-            for kind, field in (("Secret", "secretKeyRef"), ("ConfigMap", "configMapKeyRef")):
-                reference = origin.get(field) or {}
-                found.append((kind, {**reference, "items": [reference]}, reference.get("name")))
-        for source in container.get("envFrom") or []:
-            for kind, field in (("Secret", "secretRef"), ("ConfigMap", "configMapRef")):
-                reference = source.get(field) or {}
-                found.append((kind, reference, reference.get("name")))
-    return [
-        (kind, str(name), [str(item["key"]) for item in reference.get("items") or [] if "key" in item])
-        for kind, reference, name in found
-        if name and not reference.get("optional")
-    ]

@@ -32,7 +32,7 @@ _OWN_NAME: Final = "gitlab-runner"
 _REACH_SECONDS: Final = 4.0
 _EXACT: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)$")
 _asking: Final = threading.Lock()
-"""Several releases ask for the same repository at once; one answer is enough."""
+"""Several releases ask for the same repository at once; one request is enough."""
 _FIRST_MINOR, _LAST_OF_18 = 77, 88
 """Chart 0.77 is runner 18.0 and so on; 0.88 is 18.11, 0.89 is 19.0."""
 
@@ -46,16 +46,16 @@ class Chart:
 
     path: Path
     own: bool = False
-    """The sandbox's own chart stands in for the official one."""
+    """True: the sandbox's own chart stands in for the official one."""
     notice: str = ""
-    """What a person should know about it."""
+    """Message about the chart for a person; empty if there is none."""
 
 
 def locate(helm: Helm, inputs: dict[str, Any]) -> Chart:
-    """Return the chart that a release's inputs name, downloading it if needed.
+    """Return the chart of a release's inputs; download it if needed.
 
     Raises:
-        ProviderError: It is not there, or its repository cannot be reached.
+        ProviderError: The chart does not exist, or its repository cannot be reached.
     """
     name, version = str(inputs["chart"]), inputs.get("version")
     options = inputs.get("repositoryOpts") or {}
@@ -86,7 +86,7 @@ def locate(helm: Helm, inputs: dict[str, Any]) -> Chart:
 
 
 def _download(helm: Helm, name: str, version: str | None, options: dict[str, Any]) -> Path:
-    """Fetch an archive once per repository, chart and exact version."""
+    """Download an archive once for each repository, chart and exact version."""
     digest = hashlib.sha256(json.dumps([name, version, options], sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "runner-platform-charts" / digest
     kept = sorted(folder.glob("*.tgz"))
@@ -105,26 +105,26 @@ def _download(helm: Helm, name: str, version: str | None, options: dict[str, Any
 
 
 def _unreachable(source: str, options: dict[str, Any]) -> str:
-    """Return why a repository cannot be reached, or nothing. Only the bad news is kept."""
-    findings = cache_folder() / "runner-platform-unreachable.json"
-    known = json.loads(findings.read_text()) if findings.exists() else {}
-    if source in known:
-        return str(known[source])
+    """Return why a repository cannot be reached, or an empty text. Only failures are recorded."""
+    record = cache_folder() / "runner-platform-unreachable.json"
+    problems = json.loads(record.read_text()) if record.exists() else {}
+    if source in problems:
+        return str(problems[source])
     url = re.sub(r"^oci://", "https://", source)
     if source.startswith("http"):
         url = f"{source.rstrip('/')}/index.yaml"
     try:
         requests.get(url, timeout=_REACH_SECONDS, verify=options.get("caFile") or True, stream=True).close()
     except requests.exceptions.RequestException as error:
-        findings.parent.mkdir(parents=True, exist_ok=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
         problem = f"{type(error).__name__} within {_REACH_SECONDS:.0f} s"
-        _replace(findings, json.dumps({**known, source: problem}, indent=1))
+        _replace(record, json.dumps({**problems, source: problem}, indent=1))
         return problem
     return ""
 
 
 def _own(version: str | None, source: str, problem: str) -> Chart:
-    """Return the sandbox's own chart, stamped with the version that was asked for."""
+    """Return the sandbox's own chart with the requested version."""
     if version is not None and not _EXACT.match(version):
         raise ProviderError(
             f"version {version!r} of chart {_OWN_NAME} is a range, which needs its repository: {source} ({problem})"
@@ -137,11 +137,11 @@ def _own(version: str | None, source: str, problem: str) -> Chart:
     if not chart.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-            copy = Path(fresh) / "made"
+            copy = Path(fresh) / "copy"
             shutil.copytree(OWN_CHART, copy / _OWN_NAME)
             _stamp(copy / _OWN_NAME / "Chart.yaml", version)
             if not folder.exists():
-                _take(copy, folder)
+                _move(copy, folder)
     notice = (
         f"{source} cannot be reached ({problem}); the sandbox's own {_OWN_NAME} chart stands in for "
         f"version {version or 'latest'}. `runner-platform sandbox reset` asks again"
@@ -149,21 +149,21 @@ def _own(version: str | None, source: str, problem: str) -> Chart:
     return Chart(path=chart, own=True, notice=notice)
 
 
-def _take(made: Path, folder: Path) -> None:
+def _move(copy: Path, folder: Path) -> None:
     try:
-        made.rename(folder)
+        copy.rename(folder)
     except OSError:
-        if not folder.exists():  # another process was faster, and made the same
+        if not folder.exists():  # another process was faster and created the same chart
             raise
 
 
 def _stamp(file: Path, version: str | None) -> None:
-    found = _EXACT.match(version or "")
-    if found is None:
+    match = _EXACT.match(version or "")
+    if match is None:
         return
     chart = yaml.safe_load(file.read_text())
-    chart["version"] = f"{found[1]}.{found[2]}.{found[3]}"
-    chart["appVersion"] = app_version(int(found[2]), int(found[3])) if found[1] == "0" else chart["appVersion"]
+    chart["version"] = f"{match[1]}.{match[2]}.{match[3]}"
+    chart["appVersion"] = app_version(int(match[2]), int(match[3])) if match[1] == "0" else chart["appVersion"]
     file.write_text(yaml.safe_dump(chart, sort_keys=False))
 
 
@@ -181,7 +181,7 @@ def _replace(file: Path, text: str) -> None:
     Path(name).replace(file)
 
 
-def rendered(helm: Helm, chart: Chart, inputs: dict[str, Any]) -> dict[str, Any]:
+def render(helm: Helm, chart: Chart, inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the computed inputs of a release: `checksum` and `resourceNames`.
 
     Raises:

@@ -25,7 +25,7 @@ from runner_platform_sandbox.providers.stand_in import Diff, Properties, Provide
 from runner_platform_sandbox.providers.validation import Failure
 from runner_platform_sandbox.providers.wire import UNKNOWN, reveal
 
-# They change how the real plugin talks, not what it does.
+# These properties change how the real plugin connects, not what it does.
 _WITHOUT_EFFECT: Final = {"kubeClientSettings", "suppressDeprecationWarnings", "suppressHelmHookWarnings"}
 _NOT_MODELLED: Final = {
     "alwaysRender": "rendering to files is not modelled",
@@ -36,7 +36,7 @@ _NOT_MODELLED: Final = {
 
 
 _REMEMBERED_SECONDS: Final = 10.0
-"""How long a cluster is not asked again, so that a preview of many objects does not wait for each of them."""
+"""Seconds until the cluster is asked again, so that a preview of many objects waits only once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,55 +44,55 @@ class Settings:
     """One explicit provider's configuration."""
 
     kubeconfig: str = ""
-    """Text, or the path of a file; empty means $KUBECONFIG, else the usual file."""
+    """Text or path of a file; empty for $KUBECONFIG or the default file."""
     context: str | None = None
-    """Context of the kubeconfig; None means its current one."""
+    """Context of the kubeconfig; None for the current one."""
     namespace: str | None = None
-    """Where objects go that name no namespace; None means the context's, else `default`."""
+    """Namespace for objects that name none; None for the context's namespace or `default`."""
     delete_unreachable: bool = False
-    """Objects of a cluster that does not answer are dropped from the state."""
+    """Drop objects from the state if the cluster does not answer."""
     skip_update_unreachable: bool = False
-    """Objects of a cluster that does not answer are read as they were."""
+    """Read objects as they were if the cluster does not answer."""
     patch_force: bool = False
-    """Fields that others own are taken over."""
+    """Take over fields of other managers."""
     secret_mutable: bool = False
-    """A Secret's data changes in place."""
+    """Change a Secret's data in place."""
     config_map_mutable: bool = False
-    """A ConfigMap's data changes in place."""
+    """Change a ConfigMap's data in place."""
     upsert: bool = False
-    """An object that exists already is taken over by a create."""
+    """Take over an existing object when creating it."""
 
     def kubeconfig_text(self) -> str:
-        """Return the kubeconfig itself.
+        """Return the text of the kubeconfig.
 
         Raises:
-            OSError: It is the path of a file that cannot be read.
+            OSError: The setting is a path and the file cannot be read.
         """
-        given = self.kubeconfig.strip()
-        if "\n" in given or given.startswith("{"):
-            return given
-        path = given or os.environ.get("KUBECONFIG", "").partition(os.pathsep)[0] or "~/.kube/config"
+        setting = self.kubeconfig.strip()
+        if "\n" in setting or setting.startswith("{"):
+            return setting
+        path = setting or os.environ.get("KUBECONFIG", "").partition(os.pathsep)[0] or "~/.kube/config"
         return Path(path).expanduser().read_text()
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
-    """Make the settings from decoded configuration; absent and unknown values become defaults."""
-    known = {key: value for key, value in config.items() if value is not None and value is not UNKNOWN}
+    """Return the settings of a decoded configuration; absent and unknown values become defaults."""
+    values = {key: value for key, value in config.items() if value is not None and value is not UNKNOWN}
     return Settings(
-        kubeconfig=str(known.get("kubeconfig", "")),
-        context=known.get("context"),
-        namespace=known.get("namespace"),
-        delete_unreachable=bool(known.get("deleteUnreachable", False)),
-        skip_update_unreachable=bool(known.get("skipUpdateUnreachable", False)),
-        patch_force=bool(known.get("enablePatchForce", False)),
-        secret_mutable=bool(known.get("enableSecretMutable", False)),
-        config_map_mutable=bool(known.get("enableConfigMapMutable", False)),
-        upsert=bool(known.get("upsertExistingObjects", False)),
+        kubeconfig=str(values.get("kubeconfig", "")),
+        context=values.get("context"),
+        namespace=values.get("namespace"),
+        delete_unreachable=bool(values.get("deleteUnreachable", False)),
+        skip_update_unreachable=bool(values.get("skipUpdateUnreachable", False)),
+        patch_force=bool(values.get("enablePatchForce", False)),
+        secret_mutable=bool(values.get("enableSecretMutable", False)),
+        config_map_mutable=bool(values.get("enableConfigMapMutable", False)),
+        upsert=bool(values.get("upsertExistingObjects", False)),
     )
 
 
 def unsupported_settings(config: Mapping[str, Any]) -> list[Failure]:
-    """Return what of the configuration the stand-in cannot honour."""
+    """Return a failure for each setting that the stand-in does not support."""
     failures = [
         Failure(key, f"is not modelled by the sandbox: {why}") for key, why in _NOT_MODELLED.items() if config.get(key)
     ]
@@ -104,8 +104,8 @@ def unsupported_settings(config: Mapping[str, Any]) -> list[Failure]:
 def compare_settings(olds: Properties, news: Properties) -> Diff:
     """Compare two configurations: a changed `clusterIdentifier` alone replaces the provider and its objects.
 
-    Adding or removing the identifier replaces nothing. Without one on both sides, a changed API server address is
-    another cluster.
+    Adding or removing the identifier replaces nothing. Without an identifier on both sides, a changed API server address
+    replaces the provider.
     """
     old, new = reveal(olds), reveal(news)
     changes = sorted(key for key in (old.keys() | new.keys()) - _WITHOUT_EFFECT if old.get(key) != new.get(key))
@@ -118,7 +118,7 @@ def compare_settings(olds: Properties, news: Properties) -> Diff:
 
 
 def _server(kubeconfig: Any) -> Any:
-    """Return the API server's address, or the text itself where there is none to be found."""
+    """Return the API server's address, or the setting itself if it cannot be read."""
     if not isinstance(kubeconfig, str):
         return kubeconfig
     try:
@@ -128,7 +128,7 @@ def _server(kubeconfig: Any) -> Any:
 
 
 class Access:
-    """Opens the cluster that the settings name; safe to share between threads."""
+    """The cluster that the settings name; safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -139,7 +139,7 @@ class Access:
 
     @property
     def client(self) -> KubeClient:
-        """The client.
+        """The client, opened on first use.
 
         Raises:
             ProviderError: The kubeconfig cannot be used.
@@ -155,7 +155,7 @@ class Access:
 
     @property
     def namespace(self) -> str:
-        """Where objects go that name no namespace."""
+        """Namespace for objects that name none."""
         if self.settings.namespace:
             return self.settings.namespace
         try:
@@ -164,23 +164,23 @@ class Access:
             return "default"
 
     def problem(self) -> str:
-        """Ask the cluster for its version; return why it cannot be used, or nothing."""
+        """Ask the cluster for its version, and return the problem or an empty text."""
         with self._lock:
             if time.monotonic() - self._asked < _REMEMBERED_SECONDS:
                 return self._problem
         try:
             self.client.version()
-            found = ""
+            problem = ""
         except (UnreachableError, UnauthorizedError, KubeconfigError, ProviderError) as error:
-            found = self.explain(error)
+            problem = self.explain(error)
         except ApiError:
-            found = ""  # it answers; what it refuses is said where it matters
+            problem = ""  # the cluster answers; the operation itself reports a refusal
         with self._lock:
-            self._problem, self._asked = found, time.monotonic()
-        return found
+            self._problem, self._asked = problem, time.monotonic()
+        return problem
 
     def explain(self, error: Exception) -> str:
-        """Return an error in words for a person, with the kubeconfig's own hint if its command is missing."""
+        """Return an error's text for a person, with the kubeconfig's hint if its credential command is missing."""
         hint = ""
         with contextlib.suppress(OSError, yaml.YAMLError):
             hint = _missing_command(yaml.safe_load(self.settings.kubeconfig_text()))
@@ -189,10 +189,10 @@ class Access:
         return f"{hint or error}"
 
     def require(self) -> KubeClient:
-        """Return the client of a cluster that answers.
+        """Return the client.
 
         Raises:
-            ProviderError: It does not.
+            ProviderError: The cluster does not answer.
         """
         problem = self.problem()
         if problem:
@@ -201,7 +201,7 @@ class Access:
 
     @contextlib.contextmanager
     def kubeconfig_file(self) -> Iterator[Path]:
-        """Write the kubeconfig where only this user can read it, for the time that Helm runs."""
+        """Write the kubeconfig to a private file for a run of Helm."""
         document = yaml.safe_load(self.settings.kubeconfig_text())
         if self.settings.context:
             document["current-context"] = self.settings.context
@@ -222,7 +222,7 @@ def private_file(text: str, suffix: str) -> Iterator[Path]:
 
 
 def _missing_command(kubeconfig: Any) -> str:
-    """Return what to say if a user's credential command is not installed, or nothing."""
+    """Return a message about a credential command that is not installed, or an empty text."""
     for entry in (kubeconfig or {}).get("users") or []:
         spec = (entry.get("user") or {}).get("exec") or {}
         path = next((item["value"] for item in spec.get("env") or [] if item.get("name") == "PATH"), None)

@@ -1,6 +1,6 @@
-"""Comparing objects: what differs between two of them, and what of a live one the program had asked for.
+"""Compare objects: the differences between two objects, and the program's part of a live object.
 
-Pure functions over plain values; nothing here speaks to a cluster.
+Pure functions over plain values, without a cluster.
 """
 
 import copy
@@ -10,7 +10,7 @@ from runner_platform_sandbox.providers.wire import UNKNOWN
 
 Manifest = dict[str, Any]
 
-# Written by the API server; a difference here is no difference of what somebody wants.
+# Written by the API server; a difference in them is no change.
 _SERVER_FIELDS: Final = (
     "creationTimestamp",
     "deletionTimestamp",
@@ -24,13 +24,13 @@ _SERVER_FIELDS: Final = (
 def changed(old: Any, new: Any, path: str = "") -> list[str]:
     """Return the dotted paths at which two values differ; `UNKNOWN` differs from everything.
 
-    Lists are compared by position. An absent key, a null and an empty map or list are the same, as to the API server.
+    Lists are compared by position. An absent key, a null and an empty map or list are equal, as for the API server.
     """
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        paths = []
         for key in sorted(old.keys() | new.keys()):
-            found += changed(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        return found
+            paths += changed(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return paths
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [item for at, pair in enumerate(zip(old, new, strict=True)) for item in changed(*pair, f"{path}[{at}]")]
     if old is UNKNOWN or new is UNKNOWN:
@@ -43,8 +43,8 @@ def _empty(value: Any) -> bool:
     return value is None or value in ({}, [])
 
 
-def wanted(manifest: Manifest) -> Manifest:
-    """Return a live object without what the server alone writes: bookkeeping and status."""
+def without_server_fields(manifest: Manifest) -> Manifest:
+    """Return a live object without status and the metadata that only the server writes."""
     result = {key: copy.deepcopy(value) for key, value in manifest.items() if key != "status"}
     result["metadata"] = {
         key: value for key, value in (result.get("metadata") or {}).items() if key not in _SERVER_FIELDS
@@ -52,18 +52,18 @@ def wanted(manifest: Manifest) -> Manifest:
     return result
 
 
-def shown(manifest: Manifest) -> Manifest:
-    """Return a live object as it goes into outputs: whole, without field ownership."""
+def without_field_owners(manifest: Manifest) -> Manifest:
+    """Return a live object without field ownership, for outputs."""
     result = copy.deepcopy(manifest)
     result.get("metadata", {}).pop("managedFields", None)
     return result
 
 
 def adopt_live(inputs: Any, live: Any) -> Any:
-    """Return `inputs` with each value replaced by the live one; what the program did not set stays out.
+    """Return `inputs` with live values; values that the program did not set are left out.
 
-    Keys that vanished from the live object vanish from the result, so that a refresh shows them as drift. Maps are
-    followed by key, lists of named things by name, other lists as a whole.
+    A key that is missing in the live object is missing in the result, so that a refresh shows drift. Maps are compared
+    by key, lists of named items by name, other lists as a whole.
     """
     if isinstance(inputs, dict) and isinstance(live, dict):
         return {key: adopt_live(value, live.get(key)) for key, value in inputs.items() if key in live or _empty(value)}
@@ -85,7 +85,7 @@ def _adopt_list(inputs: list[Any], live: list[Any]) -> list[Any]:
 
 
 def without_nulls(value: Any) -> Any:
-    """Return `value` without null members of maps, which an apply would read as claims."""
+    """Return `value` without null members of maps; an apply would own their fields."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -94,7 +94,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def renamed(value: Any, old: str, new: str) -> Any:
-    """Return `value` with each key that begins with `old` written in the style of `new`: dashes or underscores."""
+    """Return `value` with keys that begin with `old` written like `new`: with dashes or underscores."""
     if isinstance(value, dict):
         return {_restyled(key, old, new): renamed(item, old, new) for key, item in value.items()}
     if isinstance(value, list):

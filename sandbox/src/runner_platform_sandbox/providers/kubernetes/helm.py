@@ -36,19 +36,19 @@ from runner_platform_sandbox.providers.stand_in import ProviderError, StandIn
 from runner_platform_sandbox.providers.validation import Failure
 
 OWNER_LABEL: Final = "pulumi-resource"
-"""Custom label of a release: which resource of which stack installed it."""
+"""Label of a release with the resource of the stack that installed it."""
 
 
 _TICK_SECONDS: Final = 0.1
 _PROGRESS_SECONDS: Final = 2.0
 _END_SECONDS: Final = 15.0
-"""How long an interrupted Helm may take to write down what it has done."""
+"""Seconds that an interrupted Helm may take to write its record."""
 _TOKEN: Final = re.compile(r"\bgl[a-z]{2,5}-[\w.-]+")
 _TETHER: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "  # PR_SET_PDEATHSIG, SIGTERM
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
 )
-"""Becomes the command, after asking the kernel to end it with its parent."""
+"""Python code that asks the kernel to end the process with its parent, and then executes the command."""
 DEFAULT_SECONDS: Final = 300
 _HELM_4: Final = 4
 _NOT_MODELLED: Final = {
@@ -80,18 +80,18 @@ class Record:
     """One revision of a release."""
 
     secret: str
-    """Name of the Secret that holds it."""
+    """Name of the record's Secret."""
     revision: int
     status: str
     """deployed, failed, superseded, uninstalling, pending-install, pending-upgrade or pending-rollback."""
     owner: str
-    """Value of the owner label; empty if something else installed it."""
+    """Value of the owner label; empty if no stack installed the release."""
     content: dict[str, Any]
     """Helm's own record: chart, config, info, manifest."""
 
     @property
     def pending(self) -> bool:
-        """Whether a Helm is, or was until it was killed, at work on it."""
+        """Whether a Helm works on the release, or did until it was killed."""
         return self.status.startswith("pending-") or self.status == "uninstalling"
 
     @property
@@ -101,25 +101,25 @@ class Record:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The values that were given."""
+        """Values of the release."""
         return dict(self.content.get("config") or {})
 
     @property
     def description(self) -> str:
-        """What Helm says about the last operation."""
+        """Helm's description of the last operation."""
         return str((self.content.get("info") or {}).get("description") or "")
 
 
 def latest_record(client: KubeClient, name: str, namespace: str) -> Record | None:
-    """Return the newest revision of a release, None if there is none."""
-    found = client.list("v1", "Secret", namespace, label_selector=f"owner=helm,name={name}")
-    if not found:
+    """Return the newest revision of a release, or None."""
+    secrets = client.list("v1", "Secret", namespace, label_selector=f"owner=helm,name={name}")
+    if not secrets:
         return None
-    return _record(max(found, key=lambda item: int(item["metadata"]["labels"]["version"])))
+    return _record(max(secrets, key=lambda item: int(item["metadata"]["labels"]["version"])))
 
 
 def discard_record(client: KubeClient, record: Record, namespace: str) -> None:
-    """Remove the record that a killed Helm left pending, so that the next one goes on from the one before."""
+    """Remove the pending record of a killed Helm, so that the next Helm continues from the previous record."""
     client.delete("v1", "Secret", record.secret, namespace)
 
 
@@ -136,7 +136,7 @@ def _record(secret: dict[str, Any]) -> Record:
 
 
 class HelmError(ProviderError):
-    """Helm ended with an error; the message is its own, shortened."""
+    """Helm ended with an error; the message is Helm's, shortened."""
 
 
 @functools.cache
@@ -144,35 +144,35 @@ def binary() -> str:
     """Return the path of Helm.
 
     Raises:
-        ProviderError: It is not on PATH.
+        ProviderError: Helm is not on PATH.
     """
-    found = shutil.which("helm")
-    if found is None:
+    path = shutil.which("helm")
+    if path is None:
         raise ProviderError(
             "helm was not found on PATH; `make setup` builds it, and `runner-platform sandbox env` adds it"
         )
-    return found
+    return path
 
 
 @functools.cache
 def major() -> int:
-    """Return Helm's major version: 4 renamed some options of 3."""
+    """Return Helm's major version; Helm 4 renamed some options."""
     text = subprocess.run([binary(), "version", "--short"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"v(\d+)\.", text)
-    return int(found.group(1)) if found else 3
+    match = re.search(r"v(\d+)\.", text)
+    return int(match.group(1)) if match else 3
 
 
 def cache_folder() -> Path:
-    """Return Helm's cache folder, where the stand-in keeps charts and findings, too."""
+    """Return Helm's cache folder, which also holds the stand-in's charts and records."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("HELM_CACHE_HOME") or Path(base) / "helm")
 
 
 def tethered(command: Sequence[str]) -> list[str]:
-    """Return a command line that runs `command` and ends it when this process ends, however that happens.
+    """Return a command line that runs `command` and ends it with this process, even if the process is killed.
 
-    The engine may be killed, and its providers then end within a second: a Helm that went on alone would change a
-    cluster that nobody watches.
+    After a kill of the engine its providers end within a second; a Helm that continued alone would change the cluster
+    unwatched.
     """
     return [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *command]
 
@@ -181,7 +181,7 @@ class Helm:
     """Runs Helm against one cluster.
 
     Args:
-        stand_in: Whose interruption ends a running Helm.
+        stand_in: Its interruption ends a running Helm.
         access: The cluster.
     """
 
@@ -195,7 +195,7 @@ class Helm:
             return self._run([*arguments, "--values", str(file)], None, lambda: None)
 
     def local(self, arguments: Sequence[str]) -> str:
-        """Run a command that needs no cluster and return its output."""
+        """Run a command without a cluster and return the output."""
         return self._run(arguments, None, lambda: None)
 
     def release(
@@ -209,14 +209,14 @@ class Helm:
         """Run a command that changes a release.
 
         Args:
-            arguments: Of Helm, without kubeconfig and values.
-            values: The release's values, None for commands that take none.
+            arguments: Helm's arguments, without kubeconfig and values.
+            values: The release's values; None for commands without values.
             lock: Handle of the held lock; the process inherits it.
             progress: Called every two seconds while Helm runs.
 
         Raises:
             HelmError: Helm failed.
-            CancelledError: The engine asked to stop; Helm has been ended in order.
+            CancelledError: The engine asked to stop; Helm was ended in order.
         """
         with contextlib.ExitStack() as stack:
             kubeconfig = stack.enter_context(self._access.kubeconfig_file())
@@ -232,10 +232,10 @@ class Helm:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            process_group=0,  # Ctrl-C goes to the engine, which tells us
+            process_group=0,  # Ctrl-C goes to the engine, which cancels the operation
             pass_fds=[] if lock is None else [lock],
         )
-        told = time.monotonic()
+        reported = time.monotonic()
         while True:
             try:
                 output, problem = process.communicate(timeout=_TICK_SECONDS)
@@ -244,9 +244,9 @@ class Helm:
                 if self._stand_in.cancelled.is_set():
                     _end(process)
                     self._stand_in.wait(0)
-                if time.monotonic() - told > _PROGRESS_SECONDS:
+                if time.monotonic() - reported > _PROGRESS_SECONDS:
                     progress()
-                    told = time.monotonic()
+                    reported = time.monotonic()
         if process.returncode != 0:
             raise HelmError(_shortened(problem) or f"helm ended with {process.returncode}")
         return output
@@ -256,7 +256,7 @@ class Helm:
 def release_lock(
     stand_in: StandIn, name: str, namespace: str, cluster: str, tell: Callable[[str], None]
 ) -> Iterator[int]:
-    """Hold the lock of one release, waiting for a Helm that still works on it; yield the handle to pass on.
+    """Hold the lock of one release, after waiting for a Helm that still works on it; yield the lock's handle.
 
     Raises:
         CancelledError: The engine asked to stop while waiting.
@@ -288,7 +288,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _shortened(problem: str) -> str:
-    """Return Helm's error without warnings, log lines and GitLab tokens: a chart may print its values when it fails."""
+    """Return Helm's error without warnings, log lines and GitLab tokens (a failing chart may print its values)."""
     lines = [line.strip() for line in problem.splitlines() if line.strip()]
     noise = ("WARNING", "level=", "time=", "W0", "I0", "E0", "Flag --")
     kept = [line for line in lines if not line.startswith(noise)]
@@ -296,19 +296,19 @@ def _shortened(problem: str) -> str:
 
 
 def unsupported_inputs(inputs: dict[str, Any]) -> list[Failure]:
-    """Return what of a release's inputs the stand-in cannot honour."""
+    """Return a failure for each input of a release that the stand-in does not support."""
     return [
         Failure(key, f"is not modelled by the sandbox: {why}") for key, why in _NOT_MODELLED.items() if inputs.get(key)
     ]
 
 
 def install_arguments(chart: Path, inputs: dict[str, Any], owner: str) -> list[str]:
-    """Return the arguments that install a release, or upgrade the one that is there.
+    """Return Helm's arguments for installing or upgrading a release.
 
     Args:
         chart: Folder or archive.
-        inputs: Of the release, with name and namespace.
-        owner: Value of the label that marks the release as this resource's.
+        inputs: Inputs of the release, with name and namespace.
+        owner: Value of the owner label.
     """
     arguments = ["upgrade", "--install", str(inputs["name"]), str(chart), "--namespace", str(inputs["namespace"])]
     arguments += ["--labels", f"{OWNER_LABEL}={owner}", "--output", "json"]
@@ -327,13 +327,13 @@ def install_arguments(chart: Path, inputs: dict[str, Any], owner: str) -> list[s
 
 
 def uninstall_arguments(name: str, namespace: str, inputs: dict[str, Any], allowed: float) -> list[str]:
-    """Return the arguments that remove a release and wait.
+    """Return Helm's arguments for removing a release and waiting.
 
     Args:
-        name: Of the release.
-        namespace: Where its record is.
-        inputs: Of the release.
-        allowed: Seconds that the program allows, 0 for the release's own timeout.
+        name: Name of the release.
+        namespace: Namespace of its record.
+        inputs: Inputs of the release.
+        allowed: Seconds that the program allows; 0 for the release's own timeout.
     """
     seconds = int(allowed or inputs.get("timeout") or DEFAULT_SECONDS)
     arguments = ["uninstall", name, "--namespace", namespace, "--timeout", f"{seconds}s"]

@@ -1,11 +1,10 @@
 """Helm releases (`kubernetes:helm.sh/v3:Release`), by the real Helm.
 
-Owns the life of a release as the engine sees it: inputs with defaults, name, replacement, the recovery after a failed
-or interrupted run. Leaves out charts (`charts`), the process (`helm`), Helm's records (`records`) and rendering
-(`rendering`).
+Owns the life of a release for the engine: inputs with defaults, name, replacement, recovery after a failed or
+interrupted run. Leaves out charts (`charts`) and the process and its records (`helm`).
 
-Unlike the real plugin, a record that a killed Helm of this very resource left pending is discarded, since the lock
-proves that nobody works on the release any more; with foreign releases a person decides.
+Unlike the real plugin, it discards a pending record of a killed Helm of the same resource, because the lock proves that
+no Helm works on the release. For releases of other resources a person decides.
 https://www.pulumi.com/registry/packages/kubernetes/api-docs/helm/v3/release/
 """
 
@@ -13,7 +12,7 @@ from typing import Final
 
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.providers.kubernetes import causes, charts, differences
-from runner_platform_sandbox.providers.kubernetes.applying import CLUSTER_ERRORS, words
+from runner_platform_sandbox.providers.kubernetes.applying import CLUSTER_ERRORS, message_of
 from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
 from runner_platform_sandbox.providers.kubernetes.helm import (
     DEFAULT_SECONDS,
@@ -56,7 +55,7 @@ class Releases:
         self._announced: set[str] = set()
 
     def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
-        """Check types, fill in name, namespace and timeout, and render the chart where every value is known."""
+        """Check types, fill in name, namespace and timeout, and render the chart if all values are known."""
         checked, failures = self._stand_in.sdk.check_resource(target.token, news)
         failures += unsupported_inputs(checked)
         if failures:
@@ -75,10 +74,10 @@ class Releases:
             chart = charts.locate(self._helm, inputs)
         except ProviderError as error:
             raise InvalidInputsError([Failure("chart", str(error))]) from error
-        return inputs | charts.rendered(self._helm, chart, inputs)
+        return inputs | charts.render(self._helm, chart, inputs)
 
     def diff(self, _: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:
-        """Compare inputs; a release that is not deployed is mended by the next update."""
+        """Compare inputs; a release that is not deployed counts as changed, so that an update repairs it."""
         changes = differences.changed(old_inputs, news)
         if (olds.get("status") or {}).get("status", _DEPLOYED) != _DEPLOYED:
             changes.append("status")
@@ -118,10 +117,10 @@ class Releases:
             except HelmError as error:
                 raise self._failure(client, inputs, progress, error) from error
             except CLUSTER_ERRORS as error:
-                raise ProviderError(f"release {namespace}/{name}: {words(error)}") from error
+                raise ProviderError(f"release {namespace}/{name}: {message_of(error)}") from error
 
     def _clear(self, client: KubeClient, target: Target, name: str, namespace: str, *, owned: bool) -> None:
-        """Make way for Helm: refuse a foreign release, discard what a killed run left pending."""
+        """Refuse a release of another resource, and discard a pending record of a killed run."""
         record = latest_record(client, name, namespace)
         if record is None:
             return
@@ -137,30 +136,28 @@ class Releases:
             return
         if record.owner != _owner(target):
             raise ProviderError(
-                f"{where} is {record.status} (revision {record.revision}): a Helm is at work on it or was killed. "
-                f"When none is: `helm rollback {name} --namespace {namespace}`, or if it never was deployed "
+                f"{where} is {record.status} (revision {record.revision}): another Helm works on it, or was killed. "
+                f"If no Helm runs: `helm rollback {name} --namespace {namespace}`, or if it was never deployed "
                 f"`helm uninstall {name} --namespace {namespace}`; then run again"
             )
-        self._stand_in.report(
-            target.urn, f"{where} was left {record.status} by a Helm that was killed; going on from there"
-        )
+        self._stand_in.report(target.urn, f"a killed Helm left {where} {record.status}; continuing from there")
         discard_record(client, record, namespace)
 
     def _failure(
         self, client: KubeClient, inputs: Properties, progress: "_Progress", error: HelmError
     ) -> ProviderError:
-        """Make the error of a failed install: with the cause, and into the state if Helm kept the release."""
+        """Return the error of a failed install, with the cause; the state keeps a release that Helm kept."""
         name, namespace = str(inputs["name"]), str(inputs["namespace"])
         progress.look()
-        why = f"{error}{f'. Cause: {progress.cause}' if progress.cause else ''}"
+        message = f"{error}{f'. Cause: {progress.cause}' if progress.cause else ''}"
         try:
             record = latest_record(client, name, namespace)
         except CLUSTER_ERRORS:
             record = None
         if record is None:
-            return ProviderError(f"release {namespace}/{name} was not installed: {why}")
-        rest = "the next run upgrades it" if record.status != _DEPLOYED else "the revision before is deployed"
-        reason = f"release {namespace}/{name} is {record.status} (revision {record.revision}), {rest}: {why}"
+            return ProviderError(f"release {namespace}/{name} was not installed: {message}")
+        next_step = "the next run upgrades it" if record.status != _DEPLOYED else "the previous revision is deployed"
+        reason = f"release {namespace}/{name} is {record.status} (revision {record.revision}), {next_step}: {message}"
         return PartialFailureError(_identifier(inputs), _outputs(inputs, record), inputs, reason)
 
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
@@ -179,18 +176,18 @@ class Releases:
         try:
             record = latest_record(self._access.client, name, namespace)
         except CLUSTER_ERRORS as error:
-            raise ProviderError(f"release {target.id} cannot be read: {words(error)}") from error
+            raise ProviderError(f"release {target.id} cannot be read: {message_of(error)}") from error
         if record is None:
             return None
-        seen = dict(inputs) or {"chart": record.metadata.get("name"), "name": name, "namespace": namespace}
-        if record.config or "values" in seen:
-            seen["values"] = record.config
-        if "version" in seen or not inputs:
-            seen["version"] = record.metadata.get("version")
-        return Existing(id=f"{namespace}/{name}", inputs=seen, outputs=_outputs(seen, record))
+        current_inputs = dict(inputs) or {"chart": record.metadata.get("name"), "name": name, "namespace": namespace}
+        if record.config or "values" in current_inputs:
+            current_inputs["values"] = record.config
+        if "version" in current_inputs or not inputs:
+            current_inputs["version"] = record.metadata.get("version")
+        return Existing(id=f"{namespace}/{name}", inputs=current_inputs, outputs=_outputs(current_inputs, record))
 
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
-        """Uninstall the release and wait until its objects are gone."""
+        """Uninstall the release and wait until its objects are deleted."""
         problem = self._access.problem()
         if problem:
             if self._access.settings.delete_unreachable:
@@ -198,7 +195,7 @@ class Releases:
             raise ProviderError(
                 f"release {target.id} cannot be removed, the Kubernetes cluster cannot be reached: {problem}"
             )
-        known = inputs or outputs
+        release_inputs = inputs or outputs
         namespace, name = parse_identifier(target.id)
         client = self._access.client
         progress = _Progress(self._stand_in, client, target, name, namespace)
@@ -206,14 +203,14 @@ class Releases:
             try:
                 if latest_record(client, name, namespace) is None:
                     return
-                arguments = uninstall_arguments(name, namespace, known, target.timeout)
+                arguments = uninstall_arguments(name, namespace, release_inputs, target.timeout)
                 self._helm.release(arguments, None, lock=lock, progress=lambda: None)
             except (HelmError, *CLUSTER_ERRORS) as error:
-                raise ProviderError(f"release {namespace}/{name} could not be removed: {words(error)}") from error
+                raise ProviderError(f"release {namespace}/{name} could not be removed: {message_of(error)}") from error
 
 
 class _Progress:
-    """Shows beside the release why its pods do not run, and remembers it: a rollback removes the evidence."""
+    """Shows why a release's pods do not run, and keeps the cause, because a rollback removes the evidence."""
 
     def __init__(self, stand_in: StandIn, client: KubeClient, target: Target, name: str, namespace: str) -> None:
         self._stand_in, self._client, self._urn = stand_in, client, target.urn
@@ -225,11 +222,11 @@ class _Progress:
         self._stand_in.report(self._urn, message)
 
     def look(self) -> None:
-        """Look for the cause, and show it if it is a new one."""
-        found = causes.of_release(self._client, self._name, self._namespace)
-        if found and found != self.cause:
-            self.cause = found
-            self.tell(f"waiting: {found}")
+        """Look for the cause, and show a new one."""
+        cause = causes.of_release(self._client, self._name, self._namespace)
+        if cause and cause != self.cause:
+            self.cause = cause
+            self.tell(f"waiting: {cause}")
 
 
 def _identifier(inputs: Properties) -> str:
@@ -237,7 +234,7 @@ def _identifier(inputs: Properties) -> str:
 
 
 def _owner(target: Target) -> str:
-    """Return the label by which a release is known to be this resource's."""
+    """Return the label value that marks a release as this resource's."""
     return label_digest(target.urn)
 
 

@@ -57,7 +57,7 @@ _BUILT_IN: Final = {
     "events.k8s.io",
     "policy",
 }
-"""Groups whose kinds are all known here, so that one which is not listed above lives in namespaces."""
+"""Groups with all cluster-scoped kinds listed above; their other kinds are namespaced."""
 
 _SELECTOR: Final = frozenset({"spec.selector"})
 _IMMUTABLE: Final[dict[tuple[str, str], frozenset[str]]] = {
@@ -102,7 +102,7 @@ class Kind:
 
     @property
     def namespaced(self) -> bool | None:
-        """Whether its objects live in namespaces; None for custom kinds that only a cluster knows."""
+        """Whether the kind is namespaced; None for custom kinds, which only the cluster knows."""
         if self.kind in _CLUSTER_SCOPED.get(self.group, set()):
             return False
         return True if self.group in _BUILT_IN else None
@@ -115,14 +115,14 @@ def kind_of_token(token: str) -> Kind:
     """Read the kind from a type token, such as `kubernetes:core/v1:Namespace`.
 
     Raises:
-        ProviderError: It is no token of an object, or of one that the stand-in does not model.
+        ProviderError: The token is not an object's, or the stand-in does not model the type.
     """
-    _, _, rest = token.partition(":")
-    group_version, _, kind = rest.partition(":")
+    _, _, group_version_kind = token.partition(":")
+    group_version, _, kind = group_version_kind.partition(":")
     group, slash, version = group_version.partition("/")
     if not slash or not kind:
         raise ProviderError(
-            f"{token} is no Kubernetes object; the kubernetes stand-in knows objects and helm.sh/v3:Release"
+            f"{token} is not a Kubernetes object; the kubernetes stand-in supports objects and helm.sh/v3:Release"
         )
     if kind.endswith(("Patch", "List")):
         raise ProviderError(f"{token}: the kubernetes stand-in models whole objects only; register the object itself")
@@ -135,43 +135,43 @@ def kind_of(manifest: dict[str, Any]) -> Kind:
 
 
 def replacing_paths(kind: Kind, changes: list[str], *, mutable: bool) -> list[str]:
-    """Return those of the changed paths that only a new object can have.
+    """Return the changed paths that need a new object.
 
     Args:
-        kind: Of the object.
-        changes: Dotted paths.
-        mutable: The provider allows changing the data of this Secret or ConfigMap in place.
+        kind: Kind of the object.
+        changes: Dotted paths of all changes.
+        mutable: True if the provider may change the data of this Secret or ConfigMap in place.
     """
     fixed = _IMMUTABLE.get((kind.group, kind.kind), frozenset())
     if mutable and kind.kind in {"ConfigMap", "Secret"}:
         fixed = fixed & {"type"}
     fixed |= {"metadata.name", "metadata.namespace"}
-    found = [path for path in changes if any(_below(path, place) for place in fixed)]
+    paths = [path for path in changes if any(_is_below(path, place) for place in fixed)]
     if kind == Kind("v1", "Pod"):
-        found = [path for path in found if not any(_below(path, place) for place in _MUTABLE_POD_FIELDS)]
-    return found
+        paths = [path for path in paths if not any(_is_below(path, place) for place in _MUTABLE_POD_FIELDS)]
+    return paths
 
 
-def _below(path: str, place: str) -> bool:
+def _is_below(path: str, place: str) -> bool:
     return path == place or path.startswith((f"{place}.", f"{place}["))
 
 
 def annotation(manifest: Mapping[str, Any], name: str) -> str | None:
-    """Return the value of annotation `pulumi.com/<name>`, None if it is not set."""
+    """Return the value of annotation `pulumi.com/<name>`, or None."""
     value = ((manifest.get("metadata") or {}).get("annotations") or {}).get(PREFIX + name)
     return None if value is None else str(value)
 
 
 def is_set(manifest: Mapping[str, Any], name: str) -> bool:
-    """Tell whether annotation `pulumi.com/<name>` says true."""
+    """Tell whether annotation `pulumi.com/<name>` is true."""
     return (annotation(manifest, name) or "").lower() == "true"
 
 
 def propagation(manifest: Mapping[str, Any]) -> str:
-    """Return how dependents are deleted: Foreground unless the object says otherwise, as in the real plugin.
+    """Return the deletion policy of dependents from the annotation; Foreground by default, as in the real plugin.
 
     Raises:
-        ProviderError: The annotation names no policy.
+        ProviderError: The annotation is not a deletion policy.
     """
     value = annotation(manifest, "deletionPropagationPolicy") or "foreground"
     try:
@@ -195,20 +195,20 @@ def wait_conditions(manifest: Mapping[str, Any]) -> list[str]:
     for expression in expressions:
         if not (_JSON_PATH.match(expression) or _CONDITION.match(expression)):
             raise ProviderError(
-                f"annotation {PREFIX}waitFor: {expression!r} is not understood; "
+                f"annotation {PREFIX}waitFor has the unknown expression {expression!r}; "
                 "use condition=<type>[=<status>] or jsonpath={.<path>}[=<value>]"
             )
     return [str(expression) for expression in expressions]
 
 
 def is_fulfilled(manifest: Mapping[str, Any], expression: str) -> bool:
-    """Tell whether a live object fulfils one expression of `waits`."""
+    """Tell whether a live object fulfils an expression of `wait_conditions`."""
     condition = _CONDITION.match(expression)
     if condition:
-        found = {
+        status_by_type = {
             item.get("type"): item.get("status") for item in (manifest.get("status") or {}).get("conditions") or []
         }
-        return found.get(condition["type"]) == (condition["status"] or "True")
+        return status_by_type.get(condition["type"]) == (condition["status"] or "True")
     path = _JSON_PATH.match(expression)
     if path is None:
         return False
@@ -226,48 +226,48 @@ def _get(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
 
 
-def automatic_name(logical: str, wish: Naming) -> str:
-    """Return a name for a resource that the program did not name: `<logical>-<8 hex>`.
+def automatic_name(logical: str, naming: Naming) -> str:
+    """Return a name for a resource without a name: `<logical>-<8 hex>`.
 
     Raises:
-        InvalidInputsError: The stack's configuration forbids made-up names.
+        InvalidInputsError: The stack's configuration disables autonaming.
     """
-    if wish.disabled:
+    if naming.disabled:
         raise InvalidInputsError([Failure("metadata.name", "is required: autonaming is disabled for this stack")])
-    if wish.proposed:
-        return wish.proposed
-    return f"{logical}-{hashlib.sha256(wish.seed + logical.encode()).hexdigest()[:_HEX]}"
+    if naming.proposed:
+        return naming.proposed
+    return f"{logical}-{hashlib.sha256(naming.seed + logical.encode()).hexdigest()[:_HEX]}"
 
 
-def with_name(metadata: dict[str, Any], old_metadata: dict[str, Any], logical: str, wish: Naming) -> dict[str, Any]:
-    """Return metadata with a name: the given one, else the one made before, else a new one, marked as made up."""
+def with_name(metadata: dict[str, Any], old_metadata: dict[str, Any], logical: str, naming: Naming) -> dict[str, Any]:
+    """Return metadata with a name: the program's, the previous automatic one, or a new automatic one."""
     if metadata.get("name") or metadata.get("generateName"):
         return metadata
-    notes = old_metadata.get("annotations") or {}
-    made_before = notes.get(AUTONAMED) == "true" and old_metadata.get("name")
-    name = made_before or automatic_name(logical, wish)
+    old_annotations = old_metadata.get("annotations") or {}
+    previous_name = old_annotations.get(AUTONAMED) == "true" and old_metadata.get("name")
+    name = previous_name or automatic_name(logical, naming)
     return {**metadata, "name": name, "annotations": {**(metadata.get("annotations") or {}), AUTONAMED: "true"}}
 
 
 def identifier(manifest: dict[str, Any]) -> str:
-    """Return the id of an object."""
+    """Return the id of an object: `namespace/name`, or the name of an object without a namespace."""
     metadata = manifest.get("metadata") or {}
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata.get('name')}" if namespace else str(metadata.get("name"))
 
 
 def parse_identifier(text: str) -> tuple[str, str]:
-    """Return namespace (may be empty) and name of an id."""
+    """Return namespace (may be empty) and name from an id."""
     namespace, _, name = text.rpartition("/")
     return namespace, name
 
 
 def namespace_and_name(manifest: dict[str, Any]) -> list[Any]:
-    """Return what makes two objects collide: namespace and name."""
+    """Return namespace and name; two objects with the same ones collide."""
     metadata = manifest.get("metadata") or {}
     return [metadata.get("namespace"), metadata.get("name")]
 
 
 def label_digest(text: str) -> str:
-    """Return 16 hexadecimal digits that stand for a text, fit for a label."""
+    """Return a hash of a text as 16 hexadecimal digits, valid in a label."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

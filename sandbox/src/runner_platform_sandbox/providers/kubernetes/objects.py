@@ -1,12 +1,12 @@
-"""Every kind of Kubernetes object but Helm releases: checked, compared, applied, read and deleted.
+"""Kubernetes objects of every kind: check, compare, apply, read and delete them.
 
-Owns the life of an object as the engine sees it; its state is the live object without field ownership, plus the name
-of the field manager that applied it. Leaves out what a cluster is (`access`), comparing (`comparing`) and waiting
-(`waiting`).
+Owns the life of an object for the engine; its state is the live object without field ownership, plus the name of the
+field manager. Leaves out Helm releases (`helm_releases`), the cluster (`cluster_access`), comparing (`applying`) and
+waiting (`waiting`).
 
-As the real plugin does: an object that exists already is not taken over by a create, fields of others are not
-overwritten, deletion is foreground, a preview asks the API server by dry run and falls back to comparing inputs where
-it cannot. Unlike it, an object that an interrupted run of the same program left behind is taken over.
+As in the real plugin: a create does not take over an existing object, fields of other managers are not overwritten,
+deletion is foreground, and a preview asks the API server by dry run or, if that fails, compares inputs. Unlike the real
+plugin, a create takes over an object that an interrupted run of the same program left behind.
 """
 
 import base64
@@ -18,9 +18,9 @@ from runner_platform_sandbox.providers.kubernetes.applying import (
     CLUSTER_ERRORS,
     MANAGER_KEY,
     UNAVAILABLE,
-    called,
+    describe,
     manager_of,
-    words,
+    message_of,
 )
 from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
 from runner_platform_sandbox.providers.kubernetes.manifest import (
@@ -58,52 +58,52 @@ from runner_platform_sandbox.providers.wire import UNKNOWN, Secret, has_unknown
 Manifest = dict[str, Any]
 
 _APPEARING_SECONDS: Final = 15.0
-"""How long a create waits for its namespace or its custom resource definition, which another resource may just make."""
+"""Seconds that a create waits for its namespace or its definition, which another resource may be creating."""
 
 
 class Objects:
-    """Handles objects of one cluster for one provider."""
+    """Operations on the objects of one cluster."""
 
     def __init__(self, stand_in: StandIn, access: Access) -> None:
         self._stand_in = stand_in
         self._access = access
 
-    def check(self, target: Target, news: Properties, olds: Properties, wish: Naming) -> Properties:
-        """Check types, fill in apiVersion, kind, namespace and, where none is given, a name."""
+    def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
+        """Check types, and fill in apiVersion, kind, namespace and a missing name."""
         kind = kind_of_token(target.token)
         inputs = {
             "apiVersion": kind.api_version,
             "kind": kind.kind,
-            **differences.without_nulls(self._typed(target, news)),
+            **differences.without_nulls(self._checked(target, news)),
         }
         metadata = inputs.get("metadata", {})
         if metadata is UNKNOWN:
             return inputs
         if not isinstance(metadata, dict):
             raise InvalidInputsError([Failure("metadata", "must be a map")])
-        metadata = with_name(metadata, (olds.get("metadata") or {}), target.name, wish)
+        metadata = with_name(metadata, (olds.get("metadata") or {}), target.name, naming)
         if kind.namespaced is False and metadata.get("namespace"):
             raise InvalidInputsError([Failure("metadata.namespace", f"must not be set: {kind.kind} has no namespace")])
         if "namespace" not in metadata and self._namespaced(kind):
             metadata = {**metadata, "namespace": self._access.namespace}
         return {**inputs, "metadata": metadata}
 
-    def _typed(self, target: Target, news: Properties) -> Properties:
-        """Check types; the SDKs write the extensions of definitions, such as x-kubernetes-map-type, with underscores."""
+    def _checked(self, target: Target, news: Properties) -> Properties:
+        """Check types; the SDKs write extensions of definitions, such as x-kubernetes-map-type, with underscores."""
         defines = target.token.endswith(":CustomResourceDefinition")
-        given = differences.renamed(news, "x-kubernetes-", "x_kubernetes_") if defines else news
+        renamed = differences.renamed(news, "x-kubernetes-", "x_kubernetes_") if defines else news
         try:
-            checked, failures = self._stand_in.sdk.check_resource(target.token, given)
-        except UnknownTokenError:  # a custom kind: its schema is the cluster's business
+            checked, failures = self._stand_in.sdk.check_resource(target.token, renamed)
+        except UnknownTokenError:  # a custom kind: only the cluster has its schema
             return news
         if failures:
             raise InvalidInputsError(failures)
         return differences.renamed(checked, "x_kubernetes_", "x-kubernetes-") if defines else checked
 
     def _namespaced(self, kind: Kind) -> bool:
-        known = kind.namespaced
-        if known is not None or self._access.problem():
-            return bool(known)
+        namespaced = kind.namespaced
+        if namespaced is not None or self._access.problem():
+            return bool(namespaced)
         try:
             return self._access.client.resource(kind.api_version, kind.kind).namespaced
         except CLUSTER_ERRORS:
@@ -114,7 +114,7 @@ class Objects:
         return applying.compare(self._access, target, olds, old_inputs, news)
 
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
-        """Apply the object and wait until it is ready; in a preview ask by dry run."""
+        """Apply the object and wait until it is ready; a preview applies by dry run."""
         if target.preview:
             return "", self._preview(target, inputs, {})
         self._access.require()
@@ -123,35 +123,37 @@ class Objects:
         return identifier(live), self._ready(target, live, inputs, {})
 
     def update(self, target: Target, olds: Properties, news: Properties) -> Properties:
-        """Apply the changed object and wait until it is ready; in a preview ask by dry run."""
+        """Apply the changed object and wait until it is ready; a preview applies by dry run."""
         if target.preview:
             return self._preview(target, news, olds)
         self._access.require()
         try:
             live = applying.apply(self._access, target, news, olds)
         except CLUSTER_ERRORS as error:
-            raise ProviderError(f"{called(news)} could not be changed: {words(error)}") from error
+            raise ProviderError(f"{describe(news)} could not be changed: {message_of(error)}") from error
         return self._ready(target, live, news, olds)
 
     def _preview(self, target: Target, inputs: Properties, olds: Properties) -> Properties:
-        """Return the object as it would be, without its status; the inputs where nobody can say."""
+        """Return the result of a dry run without status, or the inputs if no dry run is possible."""
         if has_unknown(inputs) or self._access.problem():
             return inputs
         try:
             if not olds:
                 applying.refuse_foreign(self._access, target, inputs)
-            return secret_data(differences.wanted(applying.apply(self._access, target, inputs, olds, dry_run=True)))
+            return secret_data(
+                differences.without_server_fields(applying.apply(self._access, target, inputs, olds, dry_run=True))
+            )
         except ForbiddenError as error:
             if applying.lacks_permission(error):
                 return inputs
-            raise ProviderError(f"{called(inputs)} would be refused: {error.message}") from error
+            raise ProviderError(f"{describe(inputs)} would be refused: {error.message}") from error
         except (NotFoundError, UnknownKindError, *UNAVAILABLE):
-            return inputs  # its namespace or its definition is made by the same program
+            return inputs  # the same program creates its namespace or its definition
         except ApiError as error:
-            raise ProviderError(f"{called(inputs)} would be refused: {error.message}") from error
+            raise ProviderError(f"{describe(inputs)} would be refused: {error.message}") from error
 
     def _apply_patiently(self, target: Target, inputs: Properties) -> Manifest:
-        """Apply, giving a namespace or a definition that is being made the time to appear."""
+        """Apply, and wait a little for a namespace or a definition that is being created."""
         patience = Patience(self._stand_in, _APPEARING_SECONDS)
         while True:
             try:
@@ -159,12 +161,12 @@ class Objects:
             except (NotFoundError, UnknownKindError) as error:
                 if patience.over:
                     raise ProviderError(
-                        f"{called(inputs)} could not be created: {words(error)}; "
-                        "let the resource depend on what makes it"
+                        f"{describe(inputs)} could not be created: {message_of(error)}; "
+                        "let the resource depend on the one that creates it"
                     ) from error
-                self._stand_in.report(target.urn, f"waiting: {words(error)}")
+                self._stand_in.report(target.urn, f"waiting: {message_of(error)}")
             except CLUSTER_ERRORS as error:
-                raise ProviderError(f"{called(inputs)} could not be created: {words(error)}") from error
+                raise ProviderError(f"{describe(inputs)} could not be created: {message_of(error)}") from error
             patience.rest()
 
     def _ready(self, target: Target, live: Manifest, inputs: Properties, olds: Properties) -> Properties:
@@ -174,12 +176,12 @@ class Objects:
         try:
             return outputs_of(until_ready(self._stand_in, self._access.client, target, live), manager)
         except (ProviderError, *CLUSTER_ERRORS) as error:
-            seen = error.live if isinstance(error, NotReadyError) else live
-            reason = f"{called(inputs)} was applied, but did not become ready: {words(error)}"
-            raise PartialFailureError(identifier(live), outputs_of(seen, manager), inputs, reason) from error
+            last_seen = error.live if isinstance(error, NotReadyError) else live
+            reason = f"{describe(inputs)} was applied, but did not become ready: {message_of(error)}"
+            raise PartialFailureError(identifier(live), outputs_of(last_seen, manager), inputs, reason) from error
 
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
-        """Read the live object for a refresh or an import; None if it, or its kind, is gone."""
+        """Read the live object for a refresh or an import; return None if the object or its kind is deleted."""
         problem = self._access.problem()
         if problem:
             return self._unreachable(target, inputs, outputs, problem)
@@ -192,18 +194,22 @@ class Objects:
         except UnknownKindError:
             return None
         except CLUSTER_ERRORS as error:
-            raise ProviderError(f"{kind} {target.id} could not be read: {words(error)}") from error
+            raise ProviderError(f"{kind} {target.id} could not be read: {message_of(error)}") from error
         if live is None:
             return None
-        seen = secret_data(_seen(inputs, live) if inputs else differences.wanted(live))
-        found = Existing(
-            id=identifier(live), inputs=seen, outputs=outputs_of(live, manager_of(target, inputs, outputs))
+        current_inputs = secret_data(
+            _current_inputs(inputs, live) if inputs else differences.without_server_fields(live)
+        )
+        existing = Existing(
+            id=identifier(live), inputs=current_inputs, outputs=outputs_of(live, manager_of(target, inputs, outputs))
         )
         state = verdict(live)
         if not (state.ready or is_set(live, "skipAwait")):
-            # Kept in the state as not initialised, so that the next update waits for it again.
-            raise PartialFailureError(found.id, found.outputs, found.inputs, f"{called(live)}: {state.message}")
-        return found
+            # The state keeps it as not initialised, so that the next update waits for it again.
+            raise PartialFailureError(
+                existing.id, existing.outputs, existing.inputs, f"{describe(live)}: {state.message}"
+            )
+        return existing
 
     def _unreachable(self, target: Target, inputs: Properties, outputs: Properties, problem: str) -> Existing | None:
         if self._access.settings.delete_unreachable:
@@ -216,7 +222,7 @@ class Objects:
         )
 
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
-        """Delete the object and wait until it is gone."""
+        """Delete the object and wait for the end of the deletion."""
         problem = self._access.problem()
         if problem:
             self._unreachable(target, {}, {}, problem)
@@ -225,24 +231,24 @@ class Objects:
         try:
             delete_and_wait(self._stand_in, self._access.client, target, live, propagation(live))
         except CLUSTER_ERRORS as error:
-            raise ProviderError(f"{called(live)} could not be deleted: {words(error)}") from error
+            raise ProviderError(f"{describe(live)} could not be deleted: {message_of(error)}") from error
 
 
 def outputs_of(live: Manifest, manager: str) -> Properties:
-    """Return what the state keeps of a live object."""
-    return {**secret_data(differences.shown(live)), MANAGER_KEY: manager}
+    """Return the outputs of a live object, for the state."""
+    return {**secret_data(differences.without_field_owners(live)), MANAGER_KEY: manager}
 
 
 def secret_data(manifest: Properties) -> Properties:
-    """Return the object with the data of a core Secret marked, whoever put it there."""
+    """Return the object with the data of a core Secret marked as secret."""
     if manifest.get("kind") != "Secret" or manifest.get("apiVersion") != "v1":
         return manifest
     marked = {key: Secret(manifest[key]) for key in ("data", "stringData") if manifest.get(key)}
     return {**manifest, **marked}
 
 
-def _seen(inputs: Properties, live: Manifest) -> Properties:
-    """Return the inputs as the live object has them; `stringData` is only ever written, so it is read from `data`."""
+def _current_inputs(inputs: Properties, live: Manifest) -> Properties:
+    """Return the inputs with live values; `stringData` is write-only, so it is read from `data`."""
     data = live.get("data") or {}
     text = {
         key: base64.b64decode(data[key]).decode(errors="replace")
@@ -250,5 +256,5 @@ def _seen(inputs: Properties, live: Manifest) -> Properties:
         if key in data
     }
     view = {**live, "stringData": text} if live.get("kind") == "Secret" else live
-    seen: Properties = differences.adopt_live(inputs, view)
-    return seen
+    adopted: Properties = differences.adopt_live(inputs, view)
+    return adopted

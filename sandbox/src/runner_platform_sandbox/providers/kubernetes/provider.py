@@ -1,6 +1,6 @@
-"""The stand-in itself: configuration, and who answers for which type.
+"""The kubernetes stand-in: its configuration, and the handler of each type.
 
-Leaves out functions (`kubernetes:yaml:decode` and the like): the program renders nothing on the client.
+Leaves out functions such as `kubernetes:yaml:decode`, because the program renders nothing on the client.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,8 +40,8 @@ class Kubernetes(StandIn):
         super().__init__()
         self._configured(Settings())
 
-    def _configured(self, found: Settings) -> None:
-        self.access = Access(found)
+    def _configured(self, cluster_settings: Settings) -> None:
+        self.access = Access(cluster_settings)
         self._objects = Objects(self, self.access)
         self._releases = Releases(self, self.access)
 
@@ -49,7 +49,7 @@ class Kubernetes(StandIn):
         return self._releases if token == RELEASE else self._objects
 
     def check_config(self, news: Properties) -> Properties:
-        """Refuse what the SDK does not know and what the stand-in does not model."""
+        """Refuse settings that are unknown to the SDK or not modelled."""
         checked = super().check_config(news)
         failures = unsupported_settings(decode_config(wire.reveal(news), self.sdk.provider()))
         if failures:
@@ -61,7 +61,7 @@ class Kubernetes(StandIn):
         return compare_settings(olds, news)
 
     def configure(self, config: Properties) -> None:
-        """Take the configuration. The cluster is first asked when an object is."""
+        """Use the configuration; the first operation on an object connects to the cluster."""
         self._configured(read_settings(config))
 
     def check(self, target: Target, news: Properties, olds: Properties, naming: Naming) -> Properties:
@@ -89,11 +89,11 @@ class Kubernetes(StandIn):
         return self._handler(target.token).update(target, olds, news)
 
     def delete(self, target: Target, outputs: Properties, inputs: Properties) -> None:
-        """Delete and wait."""
+        """Delete, and wait for the end of the deletion."""
         self._handler(target.token).delete(target, outputs, inputs)
 
     def invoke(self, token: str, arguments: Mapping[str, Any]) -> Properties:
-        """Refuse functions, with the reason."""
+        """Refuse every function."""
         del arguments
         raise ProviderError(
             f"function {token} is not modelled by the kubernetes stand-in; register resources instead of rendering them"

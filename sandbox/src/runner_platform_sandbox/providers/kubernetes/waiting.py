@@ -21,17 +21,17 @@ Manifest = dict[str, Any]
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _CAUSE_SECONDS: Final = 2.0
-"""A cause costs several requests, so it is looked for only now and then."""
+"""Seconds between two searches for a cause, which cost several requests."""
 DELETE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How far an object is."""
+    """Whether an object is ready."""
 
     ready: bool
     failed: bool = False
-    """It will not become ready by waiting."""
+    """True: waiting longer does not help."""
     message: str = ""
 
 
@@ -39,7 +39,7 @@ READY: Final = Verdict(ready=True)
 
 
 def verdict(live: Manifest) -> Verdict:
-    """Return the verdict about a live object; `pulumi.com/waitFor` replaces the kind's own."""
+    """Return whether a live object is ready; `pulumi.com/waitFor` replaces the rule of its kind."""
     expressions = wait_conditions(live)
     if expressions:
         missing = [expression for expression in expressions if not is_fulfilled(live, expression)]
@@ -50,9 +50,9 @@ def verdict(live: Manifest) -> Verdict:
 
 
 def condition(live: Manifest, name: str) -> dict[str, Any]:
-    """Return a condition of the status, empty if it is not there."""
-    found = (live.get("status") or {}).get("conditions") or []
-    return next((dict(item) for item in found if item.get("type") == name), {})
+    """Return a condition of the status, or an empty dictionary."""
+    conditions = (live.get("status") or {}).get("conditions") or []
+    return next((dict(item) for item in conditions if item.get("type") == name), {})
 
 
 def _observed(live: Manifest) -> bool:
@@ -65,30 +65,30 @@ def _deployment(live: Manifest) -> Verdict:
     spec, status = live.get("spec") or {}, live.get("status") or {}
     if spec.get("paused"):
         return READY
-    wanted = spec.get("replicas", 1)
+    replicas = spec.get("replicas", 1)
     progress = condition(live, "Progressing")
     if progress.get("reason") == "ProgressDeadlineExceeded" and _observed(live):
         return Verdict(ready=False, failed=True, message=str(progress.get("message")))
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    if _observed(live) and updated >= wanted and available >= wanted and status.get("replicas", 0) == updated:
+    if _observed(live) and updated >= replicas and available >= replicas and status.get("replicas", 0) == updated:
         return READY
-    return Verdict(ready=False, message=f"{available} of {wanted} replicas available, {updated} up to date")
+    return Verdict(ready=False, message=f"{available} of {replicas} replicas available, {updated} up to date")
 
 
 def _stateful_set(live: Manifest) -> Verdict:
-    wanted, status = (live.get("spec") or {}).get("replicas", 1), live.get("status") or {}
+    replicas, status = (live.get("spec") or {}).get("replicas", 1), live.get("status") or {}
     current = status.get("currentRevision") == status.get("updateRevision")
-    if _observed(live) and status.get("readyReplicas", 0) >= wanted and current:
+    if _observed(live) and status.get("readyReplicas", 0) >= replicas and current:
         return READY
-    return Verdict(ready=False, message=f"{status.get('readyReplicas', 0)} of {wanted} replicas ready")
+    return Verdict(ready=False, message=f"{status.get('readyReplicas', 0)} of {replicas} replicas ready")
 
 
 def _daemon_set(live: Manifest) -> Verdict:
     status = live.get("status") or {}
-    wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-    if _observed(live) and ready >= wanted and status.get("updatedNumberScheduled", 0) >= wanted:
+    scheduled, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    if _observed(live) and ready >= scheduled and status.get("updatedNumberScheduled", 0) >= scheduled:
         return READY
-    return Verdict(ready=False, message=f"{ready} of {wanted} pods ready")
+    return Verdict(ready=False, message=f"{ready} of {scheduled} pods ready")
 
 
 def _job(live: Manifest) -> Verdict:
@@ -128,7 +128,7 @@ def _definition(live: Manifest) -> Verdict:
 
 
 def _node_pool(live: Manifest) -> Verdict:
-    """Karpenter's objects: whoever manages them may say that they cannot work, or say nothing."""
+    """Return not ready only for a condition Ready that is False; a controller may set none."""
     state = condition(live, "Ready")
     if state.get("status") == "False":
         return Verdict(ready=False, message=f"{state.get('reason')}: {state.get('message')}")
@@ -149,15 +149,15 @@ _RULES: Final[dict[tuple[str, str], Callable[[Manifest], Verdict]]] = {
 
 
 def patience_seconds(kind: Kind) -> float:
-    """Return how many seconds an object of this kind may take where the program does not say."""
+    """Return the default seconds that an object of this kind may take to become ready."""
     return 60.0 if kind.group in {"karpenter.sh", "eks.amazonaws.com"} else 600.0
 
 
 class NotReadyError(ProviderError):
-    """The object exists and did not become ready."""
+    """The object exists but did not become ready."""
 
     def __init__(self, live: Manifest, reason: str) -> None:
-        """Keep the object as it was last seen."""
+        """Keep the last state of the object."""
         self.live = live
         super().__init__(reason)
 
@@ -166,7 +166,7 @@ class Patience:
     """A deadline with growing pauses.
 
     Args:
-        stand_in: Whose interruption ends every pause.
+        stand_in: Its interruption ends every pause.
         seconds: Until the deadline.
     """
 
@@ -181,22 +181,22 @@ class Patience:
         return time.monotonic() >= self._end
 
     def rest(self) -> None:
-        """Pause, longer each time. Raises `CancelledError` if the engine asks to stop."""
+        """Pause, longer each time. Raises `CancelledError` when the engine asks to stop."""
         self._stand_in.wait(max(0.0, min(self._pause, self._end - time.monotonic())))
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 
 
 def until_ready(stand_in: StandIn, client: KubeClient, target: Target, live: Manifest) -> Manifest:
-    """Look at an object until it is ready, and return it as it then is.
+    """Read an object until it is ready, and return it.
 
     Raises:
-        NotReadyError: It failed, or the time was over; the message names the cause where one is found.
+        NotReadyError: The object failed or the time is over; the message has the cause, if known.
         CancelledError: The engine asked to stop.
     """
     kind = kind_of(live)
     seconds = target.timeout or patience_seconds(kind)
     patience = Patience(stand_in, seconds)
-    tell = _Teller(stand_in, target)
+    reporter = _Reporter(stand_in, target)
     metadata = live["metadata"]
     while True:
         state = verdict(live)
@@ -206,58 +206,58 @@ def until_ready(stand_in: StandIn, client: KubeClient, target: Target, live: Man
             cause = causes.of_workload(client, live)
             why = f"{state.message}{': ' if cause else ''}{cause}"
             raise NotReadyError(live, why if state.failed else f"not ready after {seconds:.0f} s: {why}")
-        tell.about(state.message, lambda seen=live: causes.of_workload(client, seen))  # type: ignore[misc]
+        reporter.report(state.message, lambda seen=live: causes.of_workload(client, seen))  # type: ignore[misc]
         patience.rest()
-        found = client.find(kind.api_version, kind.kind, metadata["name"], metadata.get("namespace"))
-        if found is None:
-            raise NotReadyError(live, "it was deleted while it was waited for")
-        live = found
+        current = client.find(kind.api_version, kind.kind, metadata["name"], metadata.get("namespace"))
+        if current is None:
+            raise NotReadyError(live, "it was deleted during the wait")
+        live = current
 
 
-class _Teller:
-    """Shows beside the resource what is waited for, each thing once."""
+class _Reporter:
+    """Shows the current wait beside the resource; repeats no message."""
 
     def __init__(self, stand_in: StandIn, target: Target) -> None:
         self._stand_in = stand_in
         self._urn = target.urn
-        self._said = ""
+        self._last_message = ""
         self._looked = time.monotonic()
 
-    def about(self, message: str, cause: Callable[[], str]) -> None:
-        """Say `message`, from time to time with the cause."""
+    def report(self, message: str, cause: Callable[[], str]) -> None:
+        """Show `message`, from time to time with the cause."""
         if time.monotonic() - self._looked > _CAUSE_SECONDS:
             self._looked = time.monotonic()
             message = f"{message} {cause()}".strip()
-        if message and message != self._said:
-            self._said = message
+        if message and message != self._last_message:
+            self._last_message = message
             self._stand_in.report(self._urn, f"waiting: {message}")
 
 
 def delete_and_wait(stand_in: StandIn, client: KubeClient, target: Target, live: Manifest, propagation: str) -> None:
-    """Delete exactly this object and wait until it is gone.
+    """Delete exactly this object and wait for the end of the deletion.
 
     Raises:
-        ProviderError: It is still there when the time is over; the message says what holds it.
+        ProviderError: The time is over and the object still exists; the message has its finalizers.
         CancelledError: The engine asked to stop.
     """
     kind, metadata = kind_of(live), live["metadata"]
-    place = (kind.api_version, kind.kind, metadata["name"], metadata.get("namespace"))
+    address = (kind.api_version, kind.kind, metadata["name"], metadata.get("namespace"))
     patience = Patience(stand_in, target.timeout or DELETE_SECONDS)
     try:
-        if not client.delete(*place, propagation=propagation, uid=metadata.get("uid")):
+        if not client.delete(*address, propagation=propagation, uid=metadata.get("uid")):
             return
         while True:
-            found = client.find(*place)
-            if found is None or found["metadata"].get("uid") != metadata.get("uid", found["metadata"].get("uid")):
+            current = client.find(*address)
+            if current is None or current["metadata"].get("uid") != metadata.get("uid", current["metadata"].get("uid")):
                 return
             if patience.over:
-                raise ProviderError(f"{kind.kind} {metadata['name']} is still there: {_held_by(found)}")
-            stand_in.report(target.urn, f"deleting: {_held_by(found)}")
+                raise ProviderError(f"{kind.kind} {metadata['name']} still exists: {_held_by(current)}")
+            stand_in.report(target.urn, f"deleting: {_held_by(current)}")
             patience.rest()
     except UnknownKindError:
-        return  # the definition is gone, and every object of the kind with it
+        return  # the definition was deleted, and with it every object of the kind
     except ConflictError:
-        return  # another object has this name by now; ours is gone
+        return  # another object has this name by now; ours was deleted
 
 
 def _held_by(live: Manifest) -> str:
