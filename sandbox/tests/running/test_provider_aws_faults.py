@@ -66,7 +66,7 @@ def test_a_property_that_the_sdk_has_and_the_stand_in_does_not_is_refused(driver
         (
             CLUSTER,
             {"roleArn": "r", "vpcConfig": {"subnetIds": []}, "computeConfig": {"enabled": True}},
-            "Auto Mode is all",
+            "must agree with the other switches of Auto Mode",
         ),
     ],
 )

@@ -119,7 +119,7 @@ def test_previews_take_unknown_values_everywhere(token: str) -> None:
     try:
         checked = check(token, inputs)
     except InvalidInputsError as error:
-        assert "must be given" in str(error) or "is required" in str(error)  # noqa: PT017 - either is right
+        assert "must be set" in str(error) or "is required" in str(error)  # noqa: PT017 - either is right
         return
     outputs = crud.preview_create(handler, checked)
     assert handler.type.computed <= outputs.keys() | {"tagsAll"}
@@ -131,7 +131,7 @@ def test_a_provider_that_does_not_know_its_account_yet_previews_and_refuses_func
     checked = provider.check(target(BUCKET), {}, {}, SEED)
     assert checked["region"] is UNKNOWN
     assert provider.create(target(BUCKET, preview=True), checked)[1]["arn"] is UNKNOWN
-    with pytest.raises(ProviderError, match="not known before the deployment"):
+    with pytest.raises(ProviderError, match="known only after the deployment"):
         provider.invoke("aws:index/getCallerIdentity:getCallerIdentity", {})
 
 

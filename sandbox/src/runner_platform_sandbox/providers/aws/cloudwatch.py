@@ -44,11 +44,11 @@ _TRANSFORMATION = {
     "unit": "unit",
     "dimensions": "dimensions",
 }
-"""Names in the SDK, and in the API, of what a line is turned into; the default is text in one and a number in the other."""
+"""Properties of a metric from log lines: name in the SDK to name in the API. `defaultValue` is text in the SDK and a number in the API."""
 
 
 class MetricAlarm(Handler):
-    """An alarm on one metric or on an expression. Its id is its name; it is put as a whole."""
+    """An alarm on one metric or on an expression. Its id is its name; every change replaces all of its settings."""
 
     token = "aws:cloudwatch/metricAlarm:MetricAlarm"  # noqa: S105 - a type token
     naming = AutoName(longest=255)
@@ -73,15 +73,15 @@ class MetricAlarm(Handler):
         return name
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         watch = call.client("cloudwatch")
         alarms = watch.call("describe_alarms", AlarmNames=[identifier]).get("MetricAlarms", [])
         if not alarms:
             return None
         alarm = alarms[0]
-        found = {name: alarm.get(key) for name, key in _PLAIN.items()}
+        plain = {name: alarm.get(key) for name, key in _PLAIN.items()}
         return {
-            **found,
+            **plain,
             "arn": alarm["AlarmArn"],
             "dimensions": {item["Name"]: item["Value"] for item in alarm.get("Dimensions", [])},
             "metricQueries": [_query_from_api(query) for query in alarm.get("Metrics", [])],
@@ -94,7 +94,7 @@ class MetricAlarm(Handler):
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
         watch = call.client("cloudwatch")
         if changed - {"tags"}:
-            self._put(call, identifier, {**news, "tags": None})  # AWS takes tags only when the alarm is made
+            self._put(call, identifier, {**news, "tags": None})  # AWS accepts tags only when the alarm is created
         if "tags" in changed:
             arn = call.arn("cloudwatch", f"alarm:{identifier}")
             put, remove = tag_changes(
@@ -169,7 +169,7 @@ class LogGroup(Handler):
         except AwsError as error:
             if error.code != "ResourceAlreadyExistsException":
                 raise
-            remedy = "a service may have made it by itself; delete or import it"
+            remedy = "a service may have created it; delete or import it"
             raise ProviderError(f"{error}. Log group {name} exists; {remedy}") from error
         return name
 
@@ -189,7 +189,7 @@ class LogGroup(Handler):
             )
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         logs = call.client("logs")
         group = _group(logs, identifier)
         if group is None:
@@ -228,7 +228,7 @@ class LogGroup(Handler):
 
 
 class LogMetricFilter(Handler):
-    """A metric that counts lines of a log group. Its id is its name; an import takes `<log group>:<name>`. It is put as a whole."""
+    """A metric that counts lines of a log group. Its id is its name; an import takes `<log group>:<name>`."""
 
     token = "aws:cloudwatch/logMetricFilter:LogMetricFilter"  # noqa: S105 - a type token
     naming = AutoName(longest=512)
@@ -246,21 +246,21 @@ class LogMetricFilter(Handler):
     def import_id(self, call: Call, identifier: str) -> tuple[str, Properties]:
         group, separator, name = identifier.rpartition(":")
         if not separator:
-            raise ProviderError(f"{identifier} is no id of a metric filter; an import takes <log group>:<name>")
+            raise ProviderError(f"{identifier} is not the id of a metric filter; an import takes <log group>:<name>")
         return name, {"logGroupName": group}
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        group = known["logGroupName"]
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        group = previous["logGroupName"]
         try:
-            found = call.client("logs").pages(
+            filters = call.client("logs").pages(
                 "describe_metric_filters", "metricFilters", logGroupName=group, filterNamePrefix=identifier
             )
         except AwsError as error:
-            if error.code in _GONE:  # the group is gone, and its filters with it
+            if error.code in _GONE:  # the group was deleted with its filters
                 return None
             raise
-        match = next((item for item in found if item["filterName"] == identifier), None)
+        match = next((item for item in filters if item["filterName"] == identifier), None)
         if match is None:
             return None
         transformation = match["metricTransformations"][0]
@@ -286,10 +286,12 @@ class LogMetricFilter(Handler):
 
     @staticmethod
     def _put(call: Call, name: str, inputs: Properties) -> None:
-        wanted = inputs["metricTransformation"]
-        transformation = {key: wanted[prop] for prop, key in _TRANSFORMATION.items() if wanted.get(prop) is not None}
-        if wanted.get("defaultValue") is not None:
-            transformation["defaultValue"] = float(wanted["defaultValue"])
+        requested = inputs["metricTransformation"]
+        transformation = {
+            key: requested[prop] for prop, key in _TRANSFORMATION.items() if requested.get(prop) is not None
+        }
+        if requested.get("defaultValue") is not None:
+            transformation["defaultValue"] = float(requested["defaultValue"])
         call.client("logs").call(
             "put_metric_filter",
             logGroupName=inputs["logGroupName"],

@@ -1,10 +1,8 @@
-"""When two values mean the same to AWS, and which of two equal forms to keep.
+"""Compare a program's values with AWS's, and choose between two equal forms. Pure functions.
 
-Owns comparison of what a program wants with what AWS has: documents regardless of white space and key order, sets
-regardless of order, values that AWS fills in. Leaves out where values come from. Pure functions.
-
-The rules are those of Terraform's schemas, which the real plugin is built from: an optional property that was not given
-differs from an existing value unless AWS computes it; an empty value and no value are the same.
+Documents compare regardless of white space and key order, sets regardless of order; values that AWS fills in do not
+count. The rules are those of Terraform's schemas, on which the real plugin is built: a missing optional property differs
+from an existing value unless AWS computes it; an empty value and no value are equal.
 """
 
 import json
@@ -18,22 +16,22 @@ from runner_platform_sandbox.providers.wire import has_unknown
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a resource type says about its properties, by path (`vpcConfig.subnetIds`; lists add nothing to a path)."""
+    """How the properties of a resource type compare, by path (`vpcConfig.subnetIds`; a list adds nothing to the path)."""
 
     documents: frozenset[str] = frozenset()
-    """JSON documents in strings."""
+    """Strings with JSON documents."""
     sets: frozenset[str] = frozenset()
-    """Lists whose order means nothing."""
+    """Lists without an order."""
     computed: frozenset[str] = frozenset()
-    """Values that AWS fills in when they are not given."""
+    """Optional values that AWS fills in."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values that stand for "not given"."""
+    """Values that are equal to a missing one."""
     equal: Mapping[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
-    """Comparisons of values that have several forms for one meaning."""
+    """Comparison functions for values with several equal forms."""
 
 
 def same(rules: Rules, new: Any, old: Any, path: str = "") -> bool:
-    """Tell whether what is wanted (`new`) is what there is (`old`)."""
+    """Tell whether the requested value `new` equals the existing value `old`."""
     if has_unknown(new):
         return False
     if path in rules.equal and new is not None and old is not None:
@@ -48,56 +46,58 @@ def same(rules: Rules, new: Any, old: Any, path: str = "") -> bool:
 
 
 def differences(rules: Rules, new: Mapping[str, Any], old: Mapping[str, Any], path: str = "") -> list[str]:
-    """Return the paths, as deep as both sides have objects, at which `new` is not what `old` is."""
-    found: list[str] = []
+    """Return the paths at which `new` differs from `old`, as deep as both sides have objects."""
+    paths: list[str] = []
     for key in sorted(new.keys() | old.keys() - {DEFAULTS_KEY}):
         place = f"{path}.{key}" if path else key
         if key == DEFAULTS_KEY:
             continue
         if new.get(key) is None:
             if not _may_be_left_out(rules, old.get(key), place):
-                found.append(place)
+                paths.append(place)
         elif isinstance(new[key], dict) and isinstance(old.get(key), dict) and place not in rules.documents:
-            found += differences(rules, new[key], old[key], place)
+            paths += differences(rules, new[key], old[key], place)
         elif not same(rules, new[key], old.get(key, rules.defaults.get(place)), place):
-            found.append(place)
-    return found
+            paths.append(place)
+    return paths
 
 
-def outputs_like(rules: Rules, given: Any, found: Any, path: str = "") -> Any:
-    """Return `found`, in the form of `given` where both mean the same."""
-    if isinstance(given, dict) and isinstance(found, dict):
+def outputs_like(rules: Rules, previous: Any, current: Any, path: str = "") -> Any:
+    """Return `current`, in the form of `previous` where both are equal."""
+    if isinstance(previous, dict) and isinstance(current, dict):
         return {
-            key: outputs_like(rules, given.get(key), value, f"{path}.{key}" if path else key)
-            for key, value in found.items()
+            key: outputs_like(rules, previous.get(key), value, f"{path}.{key}" if path else key)
+            for key, value in current.items()
         }
-    return given if given is not None and same(rules, given, found, path) else found
+    return previous if previous is not None and same(rules, previous, current, path) else current
 
 
-def inputs_like(rules: Rules, given: Mapping[str, Any], found: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the inputs that would make `found`, in the form of `given`, without what nobody has to give."""
+def inputs_like(
+    rules: Rules, previous: Mapping[str, Any], current: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """Return the inputs that create `current`, in the form of `previous` and without optional values."""
     inputs: dict[str, Any] = {}
-    for key in [*given, *(key for key in found if key not in given)]:
+    for key in [*previous, *(key for key in current if key not in previous)]:
         place = f"{path}.{key}" if path else key
-        wanted, value = given.get(key), found.get(key)
+        input_value, value = previous.get(key), current.get(key)
         if key == DEFAULTS_KEY:
-            inputs[key] = wanted
-        elif key not in given:
+            inputs[key] = input_value
+        elif key not in previous:
             if not _may_be_left_out(rules, value, place):
                 inputs[key] = _without_computed(rules, value, place)
-        elif isinstance(wanted, dict) and isinstance(value, dict):
-            inputs[key] = inputs_like(rules, wanted, value, place)
-        elif same(rules, wanted, found.get(key, rules.defaults.get(place)), place):
-            inputs[key] = wanted
+        elif isinstance(input_value, dict) and isinstance(value, dict):
+            inputs[key] = inputs_like(rules, input_value, value, place)
+        elif same(rules, input_value, current.get(key, rules.defaults.get(place)), place):
+            inputs[key] = input_value
         elif not is_empty(value):
             inputs[key] = value
     return inputs
 
 
 def canonical(document: str) -> Any:
-    """Return a JSON document in a form in which equal policies are equal; the text itself if it is no JSON.
+    """Return a JSON document in a form that is equal for equal policies, or the text itself if it is not JSON.
 
-    A list of one is its element, and the order of strings in a list means nothing, as in IAM's grammar.
+    As in IAM's grammar, a list of one equals its element, and strings in a list have no order.
     """
     try:
         return _canonical(json.loads(document))
@@ -106,12 +106,12 @@ def canonical(document: str) -> Any:
 
 
 def same_last_part(new: Any, old: Any) -> bool:
-    """Tell whether an ARN and an id, or two of either, name the same thing."""
+    """Tell whether two ARNs or ids name the same resource."""
     return str(new).rpartition("/")[2] == str(old).rpartition("/")[2]
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether `value` is what Terraform's schemas treat like no value."""
+    """Tell whether Terraform's schemas treat `value` like a missing value."""
     return value is None or value is False or value in ("", 0) or value in ({}, [])
 
 
@@ -143,14 +143,14 @@ def _same_lists(rules: Rules, new: list[Any], old: list[Any], path: str) -> bool
         return False
     if path not in rules.sets:
         return all(same(rules, *pair, path) for pair in zip(new, old, strict=True))
-    rest = list(old)
+    unmatched = list(old)
     for item in new:
-        match = _index(rules, item, rest, path)
+        match = _index(rules, item, unmatched, path)
         if match is None:
             return False
-        del rest[match]
+        del unmatched[match]
     return True
 
 
 def _index(rules: Rules, item: Any, candidates: Iterable[Any], path: str) -> int | None:
-    return next((index for index, other in enumerate(candidates) if same(rules, item, other, path)), None)
+    return next((index for index, candidate in enumerate(candidates) if same(rules, item, candidate, path)), None)

@@ -1,7 +1,7 @@
-"""What is the same for every resource type: checking, comparing, previewing, and the steps around the API calls.
+"""The operations of every resource type: check, compare, preview, and the steps around the API calls.
 
-Owns the rules that the real plugin gets from Terraform's schemas. Leaves out what a type is (handlers) and the
-provider's own configuration (`provider`).
+Owns the rules that the real plugin gets from Terraform's schemas. Leaves out the types (`handler` and its subclasses)
+and the provider's configuration (`provider`).
 """
 
 import json
@@ -25,23 +25,23 @@ from runner_platform_sandbox.providers.wire import UNKNOWN, has_unknown
 
 
 def check(
-    handler: Handler, target: Target, news: Properties, olds: Properties, wishes: Naming, account: Properties
+    handler: Handler, target: Target, news: Properties, olds: Properties, naming: Naming, account: Properties
 ) -> Properties:
-    """Return the inputs with everything filled in that the real plugin fills in.
+    """Return the inputs with all defaults of the real plugin filled in.
 
     Args:
-        handler: the type.
-        target: the resource.
-        news: inputs of the program.
-        olds: checked inputs of before, empty for a new resource.
-        wishes: how names are made.
-        account: what the provider's configuration adds: `region`, and `tags` for every taggable resource.
+        handler: The type.
+        target: The resource.
+        news: Inputs of the program.
+        olds: Previous checked inputs, empty for a new resource.
+        naming: The engine's request for names.
+        account: Defaults of the provider's configuration: `region`, and `tags` for every taggable resource.
 
     Raises:
-        InvalidInputsError: with every problem at once.
+        InvalidInputsError: Inputs are wrong; it lists all failures.
     """
-    given = {key: _as_document(value) if key in handler.documents else value for key, value in news.items()}
-    inputs, failures = validate(handler.type.inputs, given)
+    program_inputs = {key: _as_document(value) if key in handler.documents else value for key, value in news.items()}
+    inputs, failures = validate(handler.type.inputs, program_inputs)
     failures += [
         Failure(name, "is a property that the sandbox's aws stand-in does not model for this type")
         for name in inputs
@@ -53,7 +53,7 @@ def check(
         defaults["region"] = account["region"]
     if handler.taggable and account["tags"] and inputs.get("tags") is not UNKNOWN:
         inputs["tags"] = {**account["tags"], **inputs.get("tags", {})}
-    defaults |= _name(handler, target, inputs, olds, wishes)
+    defaults |= _name(handler, target, inputs, olds, naming)
     inputs |= defaults
     failures = failures or handler.check(inputs)
     if failures:
@@ -63,8 +63,8 @@ def check(
 
 def diff(handler: Handler, olds: Properties, news: Properties) -> Diff:
     """Compare outputs and checked inputs; only properties that a program can set count."""
-    known = {key: value for key, value in olds.items() if key in handler.type.inputs}
-    changes = differences(handler.rules, news, known)
+    settable = {key: value for key, value in olds.items() if key in handler.type.inputs}
+    changes = differences(handler.rules, news, settable)
     immutable = handler.immutable | {"region"}
     replaces = [path for path in changes if any(path == fixed or path.startswith(f"{fixed}.") for fixed in immutable)]
     return Diff(
@@ -76,7 +76,7 @@ def diff(handler: Handler, olds: Properties, news: Properties) -> Diff:
 
 
 def preview_create(handler: Handler, inputs: Properties) -> Properties:
-    """Return what a preview can say about a new resource."""
+    """Return the outputs of a new resource that a preview can know."""
     outputs = {key: _copy(value) for key, value in inputs.items() if key != DEFAULTS_KEY}
     for path in sorted(handler.type.computed | handler.computed | _name_properties(handler)):
         parent, _, leaf = path.rpartition(".")
@@ -89,28 +89,28 @@ def preview_create(handler: Handler, inputs: Properties) -> Properties:
 
 
 def preview_update(handler: Handler, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
-    """Return what a preview can say about a changed resource: what AWS computed before stays."""
+    """Return the outputs of a changed resource that a preview can know; values computed by AWS stay."""
     kept = {key: value for key, value in olds.items() if key in news or key not in old_inputs}
     return _with_all_tags(handler, _overlay(kept, {key: value for key, value in news.items() if key != DEFAULTS_KEY}))
 
 
 def create(handler: Handler, call: Call, inputs: Properties) -> tuple[str, Properties]:
-    """Make a resource. What exists when something fails afterwards is handed to the engine, so that nothing is lost."""
+    """Create a resource. If a later step fails, the engine gets the existing resource with the error."""
     identifier = handler.create(call, inputs)
     try:
         handler.settle(call, identifier, inputs)
         outputs = _read(handler, call, identifier, inputs)
     except ProviderError as error:
-        known = {key: value for key, value in inputs.items() if key != DEFAULTS_KEY}
-        reason = str(error) if isinstance(error, CancelledError) else f"{identifier} was made, but: {error}"
-        raise PartialFailureError(identifier, _with_all_tags(handler, known), inputs, reason) from error
+        outputs_so_far = {key: value for key, value in inputs.items() if key != DEFAULTS_KEY}
+        reason = str(error) if isinstance(error, CancelledError) else f"{identifier} was created, but: {error}"
+        raise PartialFailureError(identifier, _with_all_tags(handler, outputs_so_far), inputs, reason) from error
     if outputs is None:
-        raise ProviderError(f"{handler.token} {identifier} was made, and AWS does not know it right after")
+        raise ProviderError(f"{handler.token} {identifier} was created, but AWS does not return it right after")
     return identifier, outputs
 
 
 def update(handler: Handler, call: Call, olds: Properties, news: Properties) -> Properties:
-    """Change a resource, or finish one that was left half made."""
+    """Change a resource, or complete one that an earlier run left incomplete."""
     changed = {path.partition(".")[0] for path in diff(handler, olds, news).changes}
     identifier = call.target.id
     handler.update(call, identifier, news, changed)
@@ -124,45 +124,45 @@ def update(handler: Handler, call: Call, olds: Properties, news: Properties) -> 
 
 
 def read(handler: Handler, call: Call, identifier: str, inputs: Properties, outputs: Properties) -> Existing | None:
-    """Return a resource as it is, in the shape in which the program gave it."""
+    """Return the current resource, in the form of the program's inputs."""
     if not inputs and not outputs:
         identifier, outputs = handler.import_id(call, identifier)
-    found = _read(handler, call, identifier, outputs)
-    if found is None:
+    current = _read(handler, call, identifier, outputs)
+    if current is None:
         return None
-    settable = {key: value for key, value in found.items() if key in handler.type.inputs}
+    settable = {key: value for key, value in current.items() if key in handler.type.inputs}
     shaped = inputs_like(handler.rules, inputs or _required(handler, settable), settable)
     shaped.setdefault(DEFAULTS_KEY, [])
-    return Existing(id=identifier, inputs=shaped, outputs=found)
+    return Existing(id=identifier, inputs=shaped, outputs=current)
 
 
-def _read(handler: Handler, call: Call, identifier: str, known: Properties) -> Properties | None:
-    found = handler.read(call, identifier, known)
-    if found is None:
+def _read(handler: Handler, call: Call, identifier: str, previous: Properties) -> Properties | None:
+    current = handler.read(call, identifier, previous)
+    if current is None:
         return None
     for name in handler.kept:
-        value = known.get(name, handler.defaults.get(name))
+        value = previous.get(name, handler.defaults.get(name))
         if value is not None:
-            found[name] = value
+            current[name] = value
     if handler.regional:
-        found["region"] = call.region
-    found = {key: value for key, value in found.items() if value is not None}
-    shaped: Properties = outputs_like(handler.rules, known, found)
+        current["region"] = call.region
+    current = {key: value for key, value in current.items() if value is not None}
+    shaped: Properties = outputs_like(handler.rules, previous, current)
     return _with_all_tags(handler, shaped)
 
 
-def _name(handler: Handler, target: Target, inputs: Properties, olds: Properties, wishes: Naming) -> Properties:
+def _name(handler: Handler, target: Target, inputs: Properties, olds: Properties, naming: Naming) -> Properties:
     rule = handler.naming
     if rule is None or inputs.get(rule.field) is not None or inputs.get(rule.prefix_field) is not None:
         return {}
-    name = physical_name(rule, target.name, olds, wishes)
+    name = physical_name(rule, target.name, olds, naming)
     if name is None:
         raise name_required(rule)
     return {rule.field: name}
 
 
 def _keeps_its_name(handler: Handler, olds: Properties, news: Properties) -> bool:
-    """Tell whether a replacement would have the name that the program fixed; made-up names change with it."""
+    """Tell whether a replacement would have the same name; automatic names change."""
     if handler.naming is None or handler.naming.field in news.get(DEFAULTS_KEY, ()):
         return False
     name = news.get(handler.naming.field)
@@ -174,20 +174,20 @@ def _name_properties(handler: Handler) -> set[str]:
 
 
 def _with_all_tags(handler: Handler, outputs: Properties) -> Properties:
-    """The real plugin merges default tags in `check`, so all tags are the tags."""
+    """Add `tagsAll`, which equals `tags`: default tags are merged in `check`, as in the real plugin."""
     if "tagsAll" in handler.type.outputs:
         return {**outputs, "tagsAll": outputs.get("tags") or {}}
     return outputs
 
 
 def _required(handler: Handler, settable: Properties) -> Properties:
-    """Return what a program that imports the resource must at least say; its name, too, or it would get another."""
+    """Return the least inputs of a program that imports the resource: required ones and the name."""
     required = {key for key, declared in handler.type.inputs.items() if declared.required} | _name_properties(handler)
     return {key: value for key, value in settable.items() if key in required}
 
 
 def _as_document(value: Any) -> Any:
-    """Documents may be given as objects; AWS and the state have them as text."""
+    """Return a document as text; programs may pass objects."""
     if isinstance(value, dict | list):
         return UNKNOWN if has_unknown(value) else json.dumps(value, sort_keys=True, separators=(",", ":"))
     return value

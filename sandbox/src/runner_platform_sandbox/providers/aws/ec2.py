@@ -39,13 +39,13 @@ _TARGETS: Final = {
 
 
 class Ec2Handler(Handler):
-    """A type whose id EC2 gives."""
+    """A type with an id from EC2."""
 
     kind: ClassVar[str]
-    """EC2's name of the type in tag specifications, such as `vpc`."""
+    """Name of the type in tag specifications, such as `vpc`."""
 
     def tag_specifications(self, inputs: Properties) -> list[dict[str, Any]] | None:
-        """Return the tags in the form that creating calls take."""
+        """Return the tags as an argument of creating calls."""
         pairs = tag_list(inputs.get("tags"))
         return [{"ResourceType": self.kind, "Tags": pairs}] if pairs else None
 
@@ -56,7 +56,7 @@ class Ec2Handler(Handler):
 
     @staticmethod
     def find(call: Call, operation: str, key: str, **arguments: Any) -> Properties | None:
-        """Return the one item that a describing call finds, None if EC2 does not know the id (any more)."""
+        """Return the first item of a describing call, or None if EC2 does not know the id."""
         try:
             items = call.client("ec2").call(operation, **arguments).get(key, [])
         except AwsError as error:
@@ -67,7 +67,7 @@ class Ec2Handler(Handler):
 
     @staticmethod
     def remove(call: Call, operation: str, **arguments: Any) -> None:
-        """Run a deleting call until nothing depends on the resource any more; one that is gone is no error."""
+        """Run a deleting call until the resource has no dependents; a deleted resource is no error."""
 
         def attempt() -> None:
             try:
@@ -86,15 +86,15 @@ class Ec2Handler(Handler):
 
 
 def is_gone(error: AwsError) -> bool:
-    """Tell whether EC2 says that an id does not exist."""
+    """Tell whether an error means that the id does not exist."""
     return error.code.endswith(("NotFound", ".NotFound")) or error.code == "InvalidNetworkInterfaceID.NotFound"
 
 
 def retag(call: Call, identifier: str, news: Properties) -> None:
-    """Bring the tags of a resource to those of `news`."""
+    """Set the tags of a resource to those of `news`."""
     ec2 = call.client("ec2")
-    found = ec2.pages("describe_tags", "Tags", Filters=[{"Name": "resource-id", "Values": [identifier]}])
-    put, remove = tag_changes(tag_map(found), news.get("tags"))
+    present = ec2.pages("describe_tags", "Tags", Filters=[{"Name": "resource-id", "Values": [identifier]}])
+    put, remove = tag_changes(tag_map(present), news.get("tags"))
     if remove:
         ec2.call("delete_tags", Resources=[identifier], Tags=[{"Key": key} for key in remove])
     if put:
@@ -129,13 +129,13 @@ class Vpc(Ec2Handler):
 
         call.wait_until(ready, f"VPC {identifier} to become available", _READY_SECONDS)
         present = self._dns(call, identifier)
-        for name, attribute in _DNS.items():  # one attribute a call, support before host names
+        for name, attribute in _DNS.items():  # one attribute for each call, DNS support before host names
             if name in inputs and inputs[name] != present[name]:
-                wanted = {attribute: {"Value": inputs[name]}}
-                call.client("ec2").call("modify_vpc_attribute", VpcId=identifier, **wanted)
+                request = {attribute: {"Value": inputs[name]}}
+                call.client("ec2").call("modify_vpc_attribute", VpcId=identifier, **request)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         vpc = self.find(call, "describe_vpcs", "Vpcs", VpcIds=[identifier])
         if vpc is None:
             return None
@@ -167,12 +167,12 @@ class Vpc(Ec2Handler):
 
     @staticmethod
     def _dns(call: Call, identifier: str) -> dict[str, bool]:
-        found = {}
+        attributes = {}
         for name, attribute in _DNS.items():
             query = attribute[0].lower() + attribute[1:]
             answer = call.client("ec2").call("describe_vpc_attribute", VpcId=identifier, Attribute=query)
-            found[name] = bool(answer.get(attribute, {}).get("Value", False))
-        return found
+            attributes[name] = bool(answer.get(attribute, {}).get("Value", False))
+        return attributes
 
 
 class Subnet(Ec2Handler):
@@ -220,7 +220,7 @@ class Subnet(Ec2Handler):
             )
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         subnet = self.find(call, "describe_subnets", "Subnets", SubnetIds=[identifier])
         if subnet is None:
             return None
@@ -243,7 +243,7 @@ class Subnet(Ec2Handler):
 
 
 class InternetGateway(Ec2Handler):
-    """An internet gateway, attached to a VPC or to none."""
+    """An internet gateway, attached to a VPC or detached."""
 
     token = "aws:ec2/internetGateway:InternetGateway"  # noqa: S105 - a type token
     kind = "internet-gateway"
@@ -256,15 +256,15 @@ class InternetGateway(Ec2Handler):
 
     @override
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
-        present, wanted = self._attached(call, identifier), inputs.get("vpcId")
-        if wanted is None or present == wanted:
+        present, requested = self._attached(call, identifier), inputs.get("vpcId")
+        if requested is None or present == requested:
             return
         if present:
             self.remove(call, "detach_internet_gateway", InternetGatewayId=identifier, VpcId=present)
-        call.client("ec2").call("attach_internet_gateway", InternetGatewayId=identifier, VpcId=wanted)
+        call.client("ec2").call("attach_internet_gateway", InternetGatewayId=identifier, VpcId=requested)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         gateway = self._describe(call, identifier)
         if gateway is None:
             return None
@@ -306,7 +306,7 @@ class RouteTable(Ec2Handler):
         return str(answer["RouteTable"]["RouteTableId"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         table = _table(call, identifier)
         if table is None:
             return None
@@ -323,7 +323,7 @@ class RouteTable(Ec2Handler):
 
 
 class Route(Ec2Handler):
-    """A route. Its id is made of table and destination; an import takes `<table>_<destination>`."""
+    """A route. Its id combines table and destination; an import takes `<table>_<destination>`."""
 
     token = "aws:ec2/route:Route"  # noqa: S105 - a type token
     kind = ""
@@ -340,7 +340,7 @@ class Route(Ec2Handler):
         table, destination = inputs["routeTableId"], _destination(inputs)
         if self._route(call, table, destination):
             raise ProviderError(f"route table {table} already has a route to {destination}; import or delete it")
-        # A gateway that was made a second ago is not known to the router yet.
+        # The router may not know a gateway that was created a second ago.
         codes = {"InvalidGatewayID.NotFound", "InvalidNatGatewayID.NotFound", "NatGatewayNotFound"}
         call.retry(lambda: call.client("ec2").call("create_route", **_arguments(inputs)), codes)
         return _route_id(table, destination)
@@ -353,14 +353,14 @@ class Route(Ec2Handler):
         return _route_id(table, destination), {"routeTableId": table, name: destination}
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        route = self._route(call, str(known.get("routeTableId", "")), _destination(known))
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        route = self._route(call, str(previous.get("routeTableId", "")), _destination(previous))
         if route is None:
             return None
-        found = {name: route.get(key) for name, key in {**_DESTINATIONS, **_TARGETS}.items()}
+        plain = {name: route.get(key) for name, key in {**_DESTINATIONS, **_TARGETS}.items()}
         return {
-            **found,
-            "routeTableId": known["routeTableId"],
+            **plain,
+            "routeTableId": previous["routeTableId"],
             "origin": route.get("Origin", "CreateRoute"),
             "state": route.get("State", "active"),
         }
@@ -383,9 +383,9 @@ class Route(Ec2Handler):
 
 
 class RouteTableAssociation(Ec2Handler):
-    """The table of a subnet. An import takes `<subnet or gateway>/<table>`.
+    """The route table of a subnet. An import takes `<subnet or gateway>/<table>`.
 
-    Another table is a replacement here; the real plugin changes the association in place, under a new id.
+    Another table needs a replacement here; the real plugin changes the association in place, under a new id.
     """
 
     token = "aws:ec2/routeTableAssociation:RouteTableAssociation"  # noqa: S105 - a type token
@@ -416,12 +416,12 @@ class RouteTableAssociation(Ec2Handler):
         raise ProviderError(f"no association of {member} with route table {table}; ids look like subnet-…/rtb-…")
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        table = _table(call, str(known.get("routeTableId", "")))
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        table = _table(call, str(previous.get("routeTableId", "")))
         for association in (table or {}).get("Associations", []):
             if association["RouteTableAssociationId"] == identifier:
                 return {
-                    "routeTableId": known["routeTableId"],
+                    "routeTableId": previous["routeTableId"],
                     "subnetId": association.get("SubnetId"),
                     "gatewayId": association.get("GatewayId"),
                 }
@@ -436,7 +436,7 @@ def _table(call: Call, identifier: str) -> Properties | None:
     try:
         return Ec2Handler.find(call, "describe_route_tables", "RouteTables", RouteTableIds=[identifier])
     except AwsError as error:
-        if error.code == "InvalidParameterValue":  # no table id at all, as after an import of nonsense
+        if error.code == "InvalidParameterValue":  # the text is not a table id, as after an import with a wrong id
             return None
         raise
 
@@ -451,5 +451,5 @@ def _arguments(inputs: Properties) -> dict[str, Any]:
 
 
 def _route_id(table: str, destination: str) -> str:
-    """Return the id as Terraform builds it: table and a checksum of the destination."""
+    """Return the id in Terraform's form: table and checksum of the destination."""
     return f"r-{table}{zlib.crc32(destination.encode())}"

@@ -51,7 +51,7 @@ class Eip(Ec2Handler):
         return str(answer["AllocationId"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         address = self.find(call, "describe_addresses", "Addresses", AllocationIds=[identifier])
         if address is None:
             return None
@@ -78,7 +78,7 @@ class Eip(Ec2Handler):
 
 
 class NatGateway(Ec2Handler):
-    """A NAT gateway in one subnet. Making and deleting one takes AWS a minute or two, so both wait."""
+    """A NAT gateway in one subnet. AWS takes a minute or two to create or delete one, so both wait."""
 
     token = "aws:ec2/natGateway:NatGateway"  # noqa: S105 - a type token
     kind = "natgateway"
@@ -91,7 +91,11 @@ class NatGateway(Ec2Handler):
     def check(self, inputs: Properties) -> list[Failure]:
         public = inputs.get("connectivityType") == "public"
         needed = ["subnetId", "allocationId"] if public else ["subnetId"]
-        return [Failure(name, "is required for such a NAT gateway") for name in needed if inputs.get(name) is None]
+        return [
+            Failure(name, f"is required for a {inputs.get('connectivityType')} NAT gateway")
+            for name in needed
+            if inputs.get(name) is None
+        ]
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
@@ -117,13 +121,13 @@ class NatGateway(Ec2Handler):
         call.wait_until(ready, f"NAT gateway {identifier} to become available", _NAT_SECONDS)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         gateway = self._describe(call, identifier)
         if gateway is None or gateway.get("State") in {"deleting", "deleted", "failed"}:
             return None
         addresses = gateway.get("NatGatewayAddresses") or [{}]
         primary = next((item for item in addresses if item.get("IsPrimary")), addresses[0])
-        allocation = primary.get("AllocationId") or known.get("allocationId")
+        allocation = primary.get("AllocationId") or previous.get("allocationId")
         return {
             "allocationId": allocation,
             "associationId": primary.get("AssociationId") or "",
@@ -145,13 +149,13 @@ class NatGateway(Ec2Handler):
             gateway = self._describe(call, identifier)
             return gateway is None or gateway.get("State") == "deleted"
 
-        call.wait_until(gone, f"NAT gateway {identifier} to be gone", _NAT_SECONDS)
+        call.wait_until(gone, f"NAT gateway {identifier} to be deleted", _NAT_SECONDS)
 
     def _describe(self, call: Call, identifier: str) -> Properties | None:
         return self.find(call, "describe_nat_gateways", "NatGateways", NatGatewayIds=[identifier])
 
     def _public_ip(self, call: Call, allocation: str | None) -> str:
-        """AWS names the public address with the gateway; some servers only with the allocation."""
+        """Return the public address of the allocation, for servers that do not return it with the gateway."""
         if not allocation:
             return ""
         address = self.find(call, "describe_addresses", "Addresses", AllocationIds=[allocation])
@@ -193,15 +197,15 @@ class FlowLog(Ec2Handler):
         )
         for failed in answer.get("Unsuccessful", []):
             reason = failed["Error"].get("Message") or failed["Error"].get("Code")
-            raise ProviderError(f"no flow log for {failed.get('ResourceId')}: {reason}")
+            raise ProviderError(f"AWS did not create a flow log for {failed.get('ResourceId')}: {reason}")
         return str(answer["FlowLogIds"][0])
 
     @override
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
-        retag(call, identifier, inputs)  # not every AWS server takes the tags with the creation
+        retag(call, identifier, inputs)  # not every AWS server accepts tags at the creation
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         flow = self.find(call, "describe_flow_logs", "FlowLogs", FlowLogIds=[identifier])
         if flow is None:
             return None
@@ -215,9 +219,9 @@ class FlowLog(Ec2Handler):
         return {
             monitored: flow["ResourceId"],
             "arn": call.arn("ec2", f"vpc-flow-log/{identifier}"),
-            "deliverCrossAccountRole": flow.get("DeliverCrossAccountRole") or known.get("deliverCrossAccountRole"),
-            "iamRoleArn": flow.get("DeliverLogsPermissionArn") or known.get("iamRoleArn"),
-            "logDestination": flow.get("LogDestination") or known.get("logDestination"),
+            "deliverCrossAccountRole": flow.get("DeliverCrossAccountRole") or previous.get("deliverCrossAccountRole"),
+            "iamRoleArn": flow.get("DeliverLogsPermissionArn") or previous.get("iamRoleArn"),
+            "logDestination": flow.get("LogDestination") or previous.get("logDestination"),
             "logDestinationType": flow.get("LogDestinationType", "cloud-watch-logs"),
             "logFormat": flow.get("LogFormat"),
             "maxAggregationInterval": int(flow.get("MaxAggregationInterval", 600)),
@@ -284,7 +288,7 @@ class VpcEndpoint(Ec2Handler):
         call.wait_until(ready, f"VPC endpoint {identifier} to become available", _SECONDS)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         endpoint = self._describe(call, identifier)
         if endpoint is None or str(endpoint.get("State", "")).lower() in {"deleting", "deleted"}:
             return None
@@ -294,15 +298,15 @@ class VpcEndpoint(Ec2Handler):
             "arn": call.arn("ec2", f"vpc-endpoint/{identifier}"),
             "cidrBlocks": [],
             "dnsEntries": from_api(endpoint.get("DnsEntries") or []),
-            "ipAddressType": endpoint.get("IpAddressType") or known.get("ipAddressType"),
+            "ipAddressType": endpoint.get("IpAddressType") or previous.get("ipAddressType"),
             "networkInterfaceIds": endpoint.get("NetworkInterfaceIds") or [],
             "ownerId": endpoint.get("OwnerId", call.account),
-            "policy": endpoint.get("PolicyDocument") or known.get("policy"),
+            "policy": endpoint.get("PolicyDocument") or previous.get("policy"),
             "prefixListId": self._prefix_list(call, endpoint["ServiceName"]) if gateway else None,
-            "privateDnsEnabled": endpoint.get("PrivateDnsEnabled", known.get("privateDnsEnabled", False)),
+            "privateDnsEnabled": endpoint.get("PrivateDnsEnabled", previous.get("privateDnsEnabled", False)),
             "requesterManaged": endpoint.get("RequesterManaged", False),
             "routeTableIds": endpoint.get("RouteTableIds") or [],
-            "securityGroupIds": groups or known.get("securityGroupIds") or [],
+            "securityGroupIds": groups or previous.get("securityGroupIds") or [],
             "serviceName": endpoint["ServiceName"],
             "serviceRegion": call.region,
             "state": endpoint.get("State"),
@@ -319,9 +323,9 @@ class VpcEndpoint(Ec2Handler):
         arguments: dict[str, Any] = {}
         for name, key in _MEMBERS.items():
             if name in changed:
-                had, wanted = set(present.get(name) or []), set(news.get(name) or [])
-                arguments[f"Add{key}"] = sorted(wanted - had) or None
-                arguments[f"Remove{key}"] = sorted(had - wanted) or None
+                existing, requested = set(present.get(name) or []), set(news.get(name) or [])
+                arguments[f"Add{key}"] = sorted(requested - existing) or None
+                arguments[f"Remove{key}"] = sorted(existing - requested) or None
         if "policy" in changed:
             arguments |= {"PolicyDocument": news.get("policy"), "ResetPolicy": None if news.get("policy") else True}
         if "privateDnsEnabled" in changed:
@@ -339,12 +343,12 @@ class VpcEndpoint(Ec2Handler):
             endpoint = self._describe(call, identifier)
             return endpoint is None or str(endpoint.get("State", "")).lower() == "deleted"
 
-        call.wait_until(gone, f"VPC endpoint {identifier} to be gone", _SECONDS)
+        call.wait_until(gone, f"VPC endpoint {identifier} to be deleted", _SECONDS)
 
     def _describe(self, call: Call, identifier: str) -> Properties | None:
         return self.find(call, "describe_vpc_endpoints", "VpcEndpoints", VpcEndpointIds=[identifier])
 
     def _prefix_list(self, call: Call, service: str) -> str | None:
         named = [{"Name": "prefix-list-name", "Values": [service]}]
-        found = self.find(call, "describe_prefix_lists", "PrefixLists", Filters=named)
-        return None if found is None else str(found["PrefixListId"])
+        prefix_list = self.find(call, "describe_prefix_lists", "PrefixLists", Filters=named)
+        return None if prefix_list is None else str(prefix_list["PrefixListId"])

@@ -31,7 +31,7 @@ _ANY_PROTOCOL = "-1"
 
 
 class Rule(NamedTuple):
-    """One rule: EC2 knows no two that are equal in all but the description."""
+    """One rule. EC2 allows no two rules that differ only in their description."""
 
     protocol: str
     first: int
@@ -44,13 +44,13 @@ class Rule(NamedTuple):
 
 def rule_records(call: Call, group: str) -> list[Properties]:
     """Return EC2's records of all rules of `group`."""
-    mine = [{"Name": "group-id", "Values": [group]}]
-    found = call.client("ec2").pages("describe_security_group_rules", "SecurityGroupRules", Filters=mine)
-    return [record for record in found if record.get("GroupId") == group]
+    of_group = [{"Name": "group-id", "Values": [group]}]
+    records = call.client("ec2").pages("describe_security_group_rules", "SecurityGroupRules", Filters=of_group)
+    return [record for record in records if record.get("GroupId") == group]
 
 
 def same_rules(new: list[Properties], old: list[Properties]) -> bool:
-    """Tell whether two lists of blocks mean the same rules; `old` names the group itself as `self`."""
+    """Tell whether two lists of blocks mean the same rules; `old` refers to the group itself as `self`."""
     return _from_blocks("self", new) == _from_blocks("self", old)
 
 
@@ -61,14 +61,14 @@ def inline_rules(group: str, records: list[Properties], *, egress: bool) -> list
 
 
 def apply_rules(call: Call, group: str, blocks: list[Properties], *, egress: bool) -> None:
-    """Bring the rules in one direction to what `blocks` say, with as few calls as possible."""
+    """Set the rules in one direction to `blocks`, with as few calls as possible."""
     present = {_from_record(record) for record in rule_records(call, group) if bool(record.get("IsEgress")) == egress}
-    wanted = _from_blocks(group, blocks)
-    way = "egress" if egress else "ingress"
-    for operation, rules in (("revoke", present - wanted), ("authorize", wanted - present)):
+    requested = _from_blocks(group, blocks)
+    direction = "egress" if egress else "ingress"
+    for operation, rules in (("revoke", present - requested), ("authorize", requested - present)):
         if rules:
             call.client("ec2").call(
-                f"{operation}_security_group_{way}",
+                f"{operation}_security_group_{direction}",
                 GroupId=group,
                 IpPermissions=[_request(rule) for rule in sorted(rules)],
             )
@@ -95,7 +95,7 @@ def _from_blocks(group: str, blocks: list[Properties]) -> set[Rule]:
 
 
 def _traffic(protocol: str, first: int, last: int) -> tuple[str, int, int]:
-    """Return protocol and ports; the ports of "everything" mean nothing."""
+    """Return protocol and ports; for all protocols the ports are 0, because they have no meaning."""
     return ("-1", 0, 0) if protocol.lower() in {"-1", "all"} else (protocol.lower(), first, last)
 
 
@@ -119,7 +119,7 @@ def _request(rule: Rule) -> dict[str, Any]:
 
 
 class _GroupHandler(Ec2Handler):
-    """What the two kinds of group share."""
+    """Base of the two kinds of group."""
 
     kind = "security-group"
     computed = frozenset({"ingress", "egress", "vpcId"})
@@ -128,7 +128,7 @@ class _GroupHandler(Ec2Handler):
     defaults: ClassVar[Mapping[str, Any]] = {"revokeRulesOnDelete": False}
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         group = self.find(call, "describe_security_groups", "SecurityGroups", GroupIds=[identifier])
         if group is None:
             return None
@@ -168,9 +168,9 @@ class SecurityGroup(_GroupHandler):
 
     @override
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
-        for way in ("ingress", "egress"):
-            if inputs.get(way) is not None:  # not given: rules that are resources of their own rule
-                apply_rules(call, identifier, inputs[way], egress=way == "egress")
+        for direction in ("ingress", "egress"):
+            if inputs.get(direction) is not None:  # None leaves the rules to separate rule resources
+                apply_rules(call, identifier, inputs[direction], egress=direction == "egress")
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
@@ -181,7 +181,7 @@ class SecurityGroup(_GroupHandler):
 
 
 class DefaultSecurityGroup(_GroupHandler):
-    """The group that every VPC has. It is adopted: only the given rules stay. Deleting it leaves it as it is."""
+    """The default group of a VPC. A create adopts it and leaves only the rules of the program; a delete changes nothing."""
 
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"  # noqa: S105 - a type token
     immutable = frozenset({"vpcId"})
@@ -202,13 +202,13 @@ class DefaultSecurityGroup(_GroupHandler):
 
     @override
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
-        for way in ("ingress", "egress"):
-            apply_rules(call, identifier, inputs.get(way) or [], egress=way == "egress")
+        for direction in ("ingress", "egress"):
+            apply_rules(call, identifier, inputs.get(direction) or [], egress=direction == "egress")
         retag(call, identifier, inputs)
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
-        """AWS does not let a default group be deleted; it only leaves the state, as with the real plugin."""
+        """Do nothing: AWS does not delete a default group, so it only leaves the state, as in the real plugin."""
 
 
 class _RuleHandler(Ec2Handler):
@@ -224,9 +224,9 @@ class _RuleHandler(Ec2Handler):
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
-        way = "egress" if self.egress else "ingress"
+        direction = "egress" if self.egress else "ingress"
         answer = call.client("ec2").call(
-            f"authorize_security_group_{way}",
+            f"authorize_security_group_{direction}",
             GroupId=inputs["securityGroupId"],
             IpPermissions=[_permission(inputs)],
             TagSpecifications=self.tag_specifications(inputs),
@@ -234,17 +234,17 @@ class _RuleHandler(Ec2Handler):
         return str(answer["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         rule = self.find(call, "describe_security_group_rules", "SecurityGroupRules", SecurityGroupRuleIds=[identifier])
         if rule is None or rule.get("SecurityGroupRuleId") != identifier:
             return None
-        anything = str(rule["IpProtocol"]) == _ANY_PROTOCOL  # the ports of such a rule mean nothing
+        anything = str(rule["IpProtocol"]) == _ANY_PROTOCOL  # the ports of a rule for all protocols have no meaning
         return {
             **{name: rule.get(key) for name, key in _SOURCES.items()},
             "arn": call.arn("ec2", f"security-group-rule/{identifier}"),
             "description": rule.get("Description"),
-            "fromPort": known.get("fromPort") if anything else rule.get("FromPort"),
-            "toPort": known.get("toPort") if anything else rule.get("ToPort"),
+            "fromPort": previous.get("fromPort") if anything else rule.get("FromPort"),
+            "toPort": previous.get("toPort") if anything else rule.get("ToPort"),
             "ipProtocol": str(rule["IpProtocol"]),
             "referencedSecurityGroupId": rule.get("ReferencedGroupInfo", {}).get("GroupId"),
             "securityGroupId": rule["GroupId"],
@@ -257,15 +257,15 @@ class _RuleHandler(Ec2Handler):
         super().update(call, identifier, news, changed)
         if not changed - {"tags"}:
             return
-        wanted = {key: news.get(name) for name, key in _SOURCES.items()}
-        wanted |= {
+        values = {key: news.get(name) for name, key in _SOURCES.items()}
+        values |= {
             "IpProtocol": news["ipProtocol"],
             "FromPort": news.get("fromPort", -1),
             "ToPort": news.get("toPort", -1),
             "ReferencedGroupId": news.get("referencedSecurityGroupId"),
             "Description": news.get("description"),
         }
-        request: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+        request: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
         call.client("ec2").call(
             "modify_security_group_rules",
             GroupId=news["securityGroupId"],
@@ -274,10 +274,10 @@ class _RuleHandler(Ec2Handler):
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
-        way = "egress" if self.egress else "ingress"
+        direction = "egress" if self.egress else "ingress"
         try:
             call.client("ec2").call(
-                f"revoke_security_group_{way}",
+                f"revoke_security_group_{direction}",
                 GroupId=outputs["securityGroupId"],
                 SecurityGroupRuleIds=[identifier],
             )
@@ -287,14 +287,14 @@ class _RuleHandler(Ec2Handler):
 
 
 class SecurityGroupIngressRule(_RuleHandler):
-    """A rule for traffic that comes in."""
+    """A rule for incoming traffic."""
 
     token = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"  # noqa: S105 - a type token
     egress = False
 
 
 class SecurityGroupEgressRule(_RuleHandler):
-    """A rule for traffic that goes out."""
+    """A rule for outgoing traffic."""
 
     token = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"  # noqa: S105 - a type token
     egress = True

@@ -43,7 +43,7 @@ class Repository(Handler):
         return str(answer["repository"]["repositoryName"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         ecr = call.client("ecr")
         answer = ecr.find("describe_repositories", _GONE, repositoryNames=[identifier])
         if answer is None:
@@ -55,7 +55,7 @@ class Repository(Handler):
             "encryptionConfigurations": [repository.get("encryptionConfiguration") or {"encryptionType": "AES256"}],
             "imageScanningConfiguration": repository.get("imageScanningConfiguration") or {"scanOnPush": False},
             "imageTagMutability": repository.get("imageTagMutability", "MUTABLE"),
-            "imageTagMutabilityExclusionFilters": filters or known.get("imageTagMutabilityExclusionFilters"),
+            "imageTagMutabilityExclusionFilters": filters or previous.get("imageTagMutabilityExclusionFilters"),
             "name": repository["repositoryName"],
             "registryId": repository["registryId"],
             "repositoryUrl": repository["repositoryUri"],
@@ -103,14 +103,14 @@ class _RepositoryDocument(Handler):
     immutable = frozenset({"repository"})
     documents = frozenset({"policy"})
     kind: ClassVar[str]
-    """The API's word for it, as in `get_<kind>`."""
+    """Name of the document in API operations, as in `get_<kind>`."""
     text: ClassVar[str]
-    """The API's name of the document."""
+    """Name of the document's text in the API."""
     missing: ClassVar[str]
-    """Error where the repository has none."""
+    """Error code for a repository without the document."""
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         answer = call.client("ecr").find(f"get_{self.kind}", {*_GONE, self.missing}, repositoryName=identifier)
         if answer is None:
             return None
@@ -130,7 +130,7 @@ class _RepositoryDocument(Handler):
 
 
 class RepositoryPolicy(_RepositoryDocument):
-    """Who may do what with the repository."""
+    """The resource policy of a repository."""
 
     token = "aws:ecr/repositoryPolicy:RepositoryPolicy"  # noqa: S105 - a type token
     kind = "repository_policy"
@@ -143,13 +143,13 @@ class RepositoryPolicy(_RepositoryDocument):
             lambda: call.client("ecr").call(
                 "set_repository_policy", repositoryName=inputs["repository"], policyText=inputs["policy"]
             ),
-            {"InvalidParameterException"},  # a principal that was made a second ago
+            {"InvalidParameterException"},  # AWS may not know a principal that was created a second ago
         )
         return str(inputs["repository"])
 
 
 class LifecyclePolicy(_RepositoryDocument):
-    """When images expire."""
+    """The rules for expiring images."""
 
     token = "aws:ecr/lifecyclePolicy:LifecyclePolicy"  # noqa: S105 - a type token
     kind = "lifecycle_policy"

@@ -20,7 +20,7 @@ from runner_platform_sandbox.providers.validation import Failure
 GONE: Final = {"ResourceNotFoundException"}
 _SECONDS: Final = 300.0
 _AUTO_MODE: Final = ("computeConfig", "kubernetesNetworkConfig", "storageConfig")
-# One kind of change a call: AWS refuses several at once.
+# AWS accepts only one kind of change in a call.
 _SINGLE: Final = ("upgradePolicy", "zonalShiftConfig", "deletionProtection", "controlPlaneScalingConfig")
 
 
@@ -30,7 +30,7 @@ _CONFLICTS: Final = {"create_addon": "resolveConflictsOnCreate", "update_addon":
 
 
 class Cluster(Handler):
-    """A cluster. Its id is its name. Creating, changing and deleting one waits until AWS is through."""
+    """A cluster. Its id is its name. Create, update and delete wait until AWS is done."""
 
     token = "aws:eks/cluster:Cluster"  # noqa: S105 - a type token
     naming = AutoName(longest=100)
@@ -95,12 +95,10 @@ class Cluster(Handler):
                 "storageConfig.blockStorage.enabled",
             )
         }
-        known = {bool(value) for value in switches.values() if value is None or isinstance(value, bool)}
-        if len(known) > 1:
-            return [
-                Failure("computeConfig", f"must agree with its companions: Auto Mode is all of {', '.join(switches)}")
-            ]
-        if True in known and inputs.get("bootstrapSelfManagedAddons") is True:
+        enabled = {bool(value) for value in switches.values() if value is None or isinstance(value, bool)}
+        if len(enabled) > 1:
+            return [Failure("computeConfig", f"must agree with the other switches of Auto Mode: {', '.join(switches)}")]
+        if True in enabled and inputs.get("bootstrapSelfManagedAddons") is True:
             return [Failure("bootstrapSelfManagedAddons", "must be false with Auto Mode (computeConfig.enabled)")]
         return []
 
@@ -121,7 +119,7 @@ class Cluster(Handler):
                 tags=inputs.get("tags") or None,
                 **optional,
             ),
-            {"InvalidParameterException"},  # the role was made a second ago
+            {"InvalidParameterException"},  # AWS may not know a role that was created a second ago
             seconds=5,
         )
         return str(answer["cluster"]["name"])
@@ -132,18 +130,18 @@ class Cluster(Handler):
             status = (describe(call, identifier) or {}).get("status")
             if status == "FAILED":
                 raise ProviderError(
-                    f"EKS cluster {identifier} failed; destroy it with `pulumi destroy --target`, or look at it"
+                    f"EKS cluster {identifier} has the status FAILED; look at it in EKS, or destroy it with `pulumi destroy --target`"
                 )
             return status == "ACTIVE"
 
         call.wait_until(ready, f"EKS cluster {identifier} to become active", _SECONDS)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         cluster = describe(call, identifier)
         if cluster is None or cluster.get("status") == "DELETING":
             return None
-        return {**outputs_of(cluster, known), "tags": _tags(call, cluster["arn"])}
+        return {**outputs_of(cluster, previous), "tags": _tags(call, cluster["arn"])}
 
     @override
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
@@ -172,7 +170,7 @@ class Cluster(Handler):
                 raise
             remedy = "set deletion_protection to False, run `up`, and destroy again"
             raise ProviderError(f"{error}. Cluster {identifier} is protected against deletion; {remedy}") from error
-        call.wait_until(lambda: describe(call, identifier) is None, f"EKS cluster {identifier} to be gone", _SECONDS)
+        call.wait_until(lambda: describe(call, identifier) is None, f"EKS cluster {identifier} to be deleted", _SECONDS)
 
     def _change(self, call: Call, identifier: str, operation: str, request: dict[str, Any]) -> None:
         eks = call.client("eks")
@@ -180,10 +178,12 @@ class Cluster(Handler):
         update = (answer.get("update") or {}).get("id")
 
         def done() -> bool:
-            found = (eks.find("describe_update", GONE, name=identifier, updateId=update) or {}).get("update") or {}
-            state = found.get("status", "Successful")
+            update_record = (eks.find("describe_update", GONE, name=identifier, updateId=update) or {}).get(
+                "update"
+            ) or {}
+            state = update_record.get("status", "Successful")
             if state in {"Failed", "Cancelled"}:
-                reasons = "; ".join(item.get("errorMessage", "") for item in found.get("errors", []))
+                reasons = "; ".join(item.get("errorMessage", "") for item in update_record.get("errors", []))
                 raise ProviderError(f"EKS refused to change cluster {identifier}: {reasons or state}")
             return bool(state == "Successful")
 
@@ -193,24 +193,24 @@ class Cluster(Handler):
 
 
 def describe(call: Call, name: str) -> Properties | None:
-    """Return EKS's record of a cluster, None if there is none."""
+    """Return EKS's record of a cluster, or None."""
     answer = call.client("eks").find("describe_cluster", GONE, name=name)
     return None if answer is None else dict(answer["cluster"])
 
 
-def outputs_of(cluster: Properties, known: Properties) -> Properties:
-    """Return a cluster's record in the SDK's form. Where the server leaves out a setting, `known` speaks."""
+def outputs_of(cluster: Properties, previous: Properties) -> Properties:
+    """Return a cluster's record in the SDK's form. Settings that the server leaves out come from `previous`."""
     logging = (cluster.get("logging") or {}).get("clusterLogging", [])
     enabled = [name for item in logging if item.get("enabled") for name in item.get("types", [])]
     encryption = cluster.get("encryptionConfig") or []
     settings = {
-        name: cluster[name] if cluster.get(name) is not None else known.get(name)
+        name: cluster[name] if cluster.get(name) is not None else previous.get(name)
         for name in ("accessConfig", *_AUTO_MODE, *_SINGLE)
     }
     access = settings["accessConfig"]
-    if access:  # AWS answers with the mode only
-        given = (known.get("accessConfig") or {}).get("bootstrapClusterCreatorAdminPermissions")
-        settings["accessConfig"] = {"bootstrapClusterCreatorAdminPermissions": given, **access}
+    if access:  # AWS returns the mode only
+        creator_is_admin = (previous.get("accessConfig") or {}).get("bootstrapClusterCreatorAdminPermissions")
+        settings["accessConfig"] = {"bootstrapClusterCreatorAdminPermissions": creator_is_admin, **access}
     return {
         **settings,
         "arn": cluster["arn"],
@@ -235,7 +235,7 @@ def _tags(call: Call, arn: str) -> dict[str, str]:
 
 
 def _at(inputs: Properties, path: str) -> Any:
-    """Return the value at a dotted path, None where nothing was given, `UNKNOWN` where that is not known yet."""
+    """Return the value at a dotted path, None if it is missing, or `UNKNOWN` if it is not known yet."""
     value: Any = inputs
     for step in path.split("."):
         if not isinstance(value, dict):
@@ -248,16 +248,16 @@ def _vpc_request(config: Properties) -> Properties:
     return {key: value for key, value in config.items() if key not in {"vpcId", "clusterSecurityGroupId"}}
 
 
-def _logging(wanted: list[str] | None, present: list[str]) -> dict[str, Any] | None:
-    """Return the request that leaves exactly the `wanted` logs on."""
-    off = sorted(set(present) - set(wanted or []))
-    groups = [{"types": wanted, "enabled": True}] if wanted else []
+def _logging(requested: list[str] | None, present: list[str]) -> dict[str, Any] | None:
+    """Return the request that enables exactly the `requested` logs."""
+    off = sorted(set(present) - set(requested or []))
+    groups = [{"types": requested, "enabled": True}] if requested else []
     groups += [{"types": off, "enabled": False}] if off else []
     return {"clusterLogging": groups} if groups else None
 
 
 def _requests(call: Call, identifier: str, news: Properties, changed: set[str]) -> list[dict[str, Any]]:
-    """Return the changes of configuration as requests, one kind each."""
+    """Return the changes of configuration as requests, each for one kind of change."""
     requests: list[dict[str, Any]] = [{name: news[name]} for name in _SINGLE if name in changed and name in news]
     if "vpcConfig" in changed:
         requests.append({"resourcesVpcConfig": _vpc_request(news["vpcConfig"])})
@@ -267,7 +267,7 @@ def _requests(call: Call, identifier: str, news: Properties, changed: set[str]) 
         requests += [{"logging": logging}] if logging else []
     if "accessConfig" in changed and news.get("accessConfig"):
         requests.append({"accessConfig": {"authenticationMode": news["accessConfig"].get("authenticationMode")}})
-    if changed & set(_AUTO_MODE):  # these three change together or not at all
+    if changed & set(_AUTO_MODE):  # AWS accepts changes of these three only together
         together = {name: news[name] for name in _AUTO_MODE if news.get(name)}
         if "kubernetesNetworkConfig" in together:
             balancing = together["kubernetesNetworkConfig"].get("elasticLoadBalancing")
@@ -291,7 +291,7 @@ class Addon(Handler):
     def create(self, call: Call, inputs: Properties) -> str:
         cluster, name = inputs["clusterName"], inputs["addonName"]
         try:
-            # A role that was made a second ago is not known to EKS yet.
+            # EKS may not know a role that was created a second ago.
             call.retry(
                 lambda: _send(call, "create_addon", inputs, tags=inputs.get("tags") or None),
                 {"InvalidParameterException"},
@@ -300,17 +300,17 @@ class Addon(Handler):
             if error.code != "ResourceInUseException":
                 raise
             raise ProviderError(
-                f"{error}. {cluster} has {name}; import it as {cluster}:{name}, or delete it"
+                f"{error}. {cluster} has the add-on {name} already; import it as {cluster}:{name}, or delete it"
             ) from error
         return f"{cluster}:{name}"
 
     @override
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
         def ready() -> bool:
-            found = _describe_addon(call, identifier) or {}
-            state = str(found.get("status", ""))
+            addon = _describe_addon(call, identifier) or {}
+            state = str(addon.get("status", ""))
             if state.endswith("_FAILED"):
-                issues = (found.get("health") or {}).get("issues", [])
+                issues = (addon.get("health") or {}).get("issues", [])
                 reasons = "; ".join(f"{item.get('code')}: {item.get('message')}" for item in issues)
                 raise ProviderError(f"EKS add-on {identifier}: {state}: {reasons or 'no reason given'}")
             return state == "ACTIVE"
@@ -318,18 +318,18 @@ class Addon(Handler):
         call.wait_until(ready, f"EKS add-on {identifier} to become active", _ADDON_SECONDS)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        found = _describe_addon(call, identifier)
-        if found is None or found.get("status") == "DELETING":
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        addon = _describe_addon(call, identifier)
+        if addon is None or addon.get("status") == "DELETING":
             return None
-        tags = call.client("eks").call("list_tags_for_resource", resourceArn=found["addonArn"]).get("tags")
+        tags = call.client("eks").call("list_tags_for_resource", resourceArn=addon["addonArn"]).get("tags")
         return {
-            **{name: found.get(name) or None for name in _SETTINGS},
-            "addonName": found["addonName"],
-            "arn": found["addonArn"],
-            "clusterName": found["clusterName"],
-            "createdAt": timestamp(found["createdAt"]),
-            "modifiedAt": timestamp(found["modifiedAt"]),
+            **{name: addon.get(name) or None for name in _SETTINGS},
+            "addonName": addon["addonName"],
+            "arn": addon["addonArn"],
+            "clusterName": addon["clusterName"],
+            "createdAt": timestamp(addon["createdAt"]),
+            "modifiedAt": timestamp(addon["modifiedAt"]),
             "tags": own_tags(tags),
         }
 
@@ -374,5 +374,5 @@ def _describe_addon(call: Call, identifier: str) -> Properties | None:
 def _where(identifier: str) -> dict[str, str]:
     cluster, separator, name = identifier.partition(":")
     if not separator:
-        raise ProviderError(f"{identifier} is no id of an add-on; it looks like <cluster>:<add-on>")
+        raise ProviderError(f"{identifier} is not the id of an add-on; an id looks like <cluster>:<add-on>")
     return {"clusterName": cluster, "addonName": name}

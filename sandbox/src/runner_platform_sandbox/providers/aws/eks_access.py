@@ -1,4 +1,4 @@
-"""Who may enter an EKS cluster: access entries and the policies associated with them.
+"""Access to EKS clusters: access entries and their policy associations.
 
 Source: https://www.pulumi.com/registry/packages/aws/api-docs/eks/accessentry/ and accesspolicyassociation/.
 """
@@ -19,7 +19,7 @@ _NOT_YET = {"InvalidParameterException", "ResourceInUseException"}
 
 
 class AccessEntry(Handler):
-    """An IAM principal that the cluster knows. Its id is `<cluster>:<principal ARN>`."""
+    """An IAM principal with access to a cluster. Its id is `<cluster>:<principal ARN>`."""
 
     token = "aws:eks/accessEntry:AccessEntry"  # noqa: S105 - a type token
     immutable = frozenset({"clusterName", "principalArn", "type"})
@@ -48,16 +48,18 @@ class AccessEntry(Handler):
                     username=inputs.get("userName"),
                     tags=inputs.get("tags") or None,
                 ),
-                {"InvalidParameterException"},  # a role that was made a second ago
+                {"InvalidParameterException"},  # EKS may not know a role that was created a second ago
             )
         except AwsError as error:
             if error.code != "ResourceInUseException":
                 raise
-            raise ProviderError(f"{error}. {principal} has an entry in {cluster}; import it or delete it") from error
+            raise ProviderError(
+                f"{error}. {principal} has an entry in {cluster} already; import it or delete it"
+            ) from error
         return f"{cluster}:{principal}"
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         cluster, _, principal = identifier.partition(":")
         answer = call.client("eks").find("describe_access_entry", GONE, clusterName=cluster, principalArn=principal)
         if answer is None:
@@ -99,7 +101,7 @@ class AccessEntry(Handler):
 
 
 class AccessPolicyAssociation(Handler):
-    """What an entry may do. Its id is `<cluster>#<principal ARN>#<policy ARN>`; nothing of it can be changed."""
+    """An access policy of an entry. Its id is `<cluster>#<principal ARN>#<policy ARN>`; every change replaces it."""
 
     token = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"  # noqa: S105 - a type token
     immutable = frozenset({"accessScope", "clusterName", "policyArn", "principalArn"})
@@ -116,12 +118,12 @@ class AccessPolicyAssociation(Handler):
                 policyArn=inputs["policyArn"],
                 accessScope=inputs["accessScope"],
             ),
-            {*GONE, *_NOT_YET},  # an entry that was made a second ago
+            {*GONE, *_NOT_YET},  # EKS may not know an entry that was created a second ago
         )
         return "#".join(inputs[name] for name in ("clusterName", "principalArn", "policyArn"))
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         cluster, principal, policy = _parts(identifier)
         try:
             associated = call.client("eks").pages(
@@ -134,14 +136,14 @@ class AccessPolicyAssociation(Handler):
             if error.code in GONE:
                 return None
             raise
-        found = next((item for item in associated if item["policyArn"] == policy), None)
-        if found is None:
+        association = next((item for item in associated if item["policyArn"] == policy), None)
+        if association is None:
             return None
         return {
-            "accessScope": found["accessScope"],
-            "associatedAt": timestamp(found["associatedAt"]),
+            "accessScope": association["accessScope"],
+            "associatedAt": timestamp(association["associatedAt"]),
             "clusterName": cluster,
-            "modifiedAt": timestamp(found["modifiedAt"]),
+            "modifiedAt": timestamp(association["modifiedAt"]),
             "policyArn": policy,
             "principalArn": principal,
         }
@@ -158,6 +160,6 @@ def _parts(identifier: str) -> tuple[str, str, str]:
     parts = identifier.split("#")
     if len(parts) != 3:  # noqa: PLR2004 - the three parts of the id
         raise ProviderError(
-            f"{identifier} is no id of an association; it looks like <cluster>#<principal ARN>#<policy ARN>"
+            f"{identifier} is not the id of an association; an id looks like <cluster>#<principal ARN>#<policy ARN>"
         )
     return parts[0], parts[1], parts[2]

@@ -1,6 +1,6 @@
-"""Functions (data sources): what exists already, asked during previews too.
+"""Functions (data sources) that the programs use; previews call them too.
 
-Owns the functions that the programs use. Results hold every property that the SDK reads without a default.
+Results hold every property that the SDK reads without a default.
 Source: https://www.pulumi.com/registry/packages/aws/api-docs/.
 """
 
@@ -17,14 +17,14 @@ _DEFAULT_SUFFIX: Final = "amazonaws.com"
 
 
 def get_caller_identity(call: Call, _arguments: Properties) -> Properties:
-    """Who the provider is."""
+    """Return the provider's identity."""
     identity = call.session.identity
     account = identity["Account"]
     return {"accountId": account, "arn": identity["Arn"], "id": account, "userId": identity["UserId"]}
 
 
 def get_partition(call: Call, _arguments: Properties) -> Properties:
-    """The partition of the provider's account."""
+    """Return the partition of the provider's account."""
     partition = call.session.partition
     suffix = _SUFFIXES.get(partition, _DEFAULT_SUFFIX)
     reverse = ".".join(reversed(suffix.split(".")))
@@ -32,7 +32,7 @@ def get_partition(call: Call, _arguments: Properties) -> Properties:
 
 
 def get_region(call: Call, _arguments: Properties) -> Properties:
-    """The region of the provider."""
+    """Return the provider's region."""
     suffix = _SUFFIXES.get(call.session.partition, _DEFAULT_SUFFIX)
     endpoint = f"ec2.{call.region}.{suffix}"
     return {
@@ -45,7 +45,7 @@ def get_region(call: Call, _arguments: Properties) -> Properties:
 
 
 def get_availability_zones(call: Call, arguments: Properties) -> Properties:
-    """The zones of a region, in the order of their names."""
+    """Return the zones of a region, sorted by name."""
     zones = call.client("ec2").call(
         "describe_availability_zones",
         AllAvailabilityZones=arguments.get("allAvailabilityZones"),
@@ -74,13 +74,13 @@ def get_availability_zones(call: Call, arguments: Properties) -> Properties:
 
 
 def get_vpc(call: Call, arguments: Properties) -> Properties:
-    """One VPC, by id, tags, CIDR block or filters."""
+    """Return one VPC, by id, tags, CIDR block or filters."""
     extra = {"cidr": arguments.get("cidrBlock"), "dhcp-options-id": arguments.get("dhcpOptionsId")}
     extra |= {"is-default": str(arguments["default"]).lower() if "default" in arguments else None}
-    found = call.client("ec2").pages(
+    vpcs = call.client("ec2").pages(
         "describe_vpcs", "Vpcs", VpcIds=_ids(arguments), Filters=_filters(arguments, extra) or None
     )
-    vpc = _only(found, "VPC", arguments)
+    vpc = _only(vpcs, "VPC", arguments)
     identifier = vpc["VpcId"]
     main = [{"Name": "vpc-id", "Values": [identifier]}, {"Name": "association.main", "Values": ["true"]}]
     table = Ec2Handler.find(call, "describe_route_tables", "RouteTables", Filters=main) or {}
@@ -116,26 +116,26 @@ def get_vpc(call: Call, arguments: Properties) -> Properties:
 
 
 def get_subnets(call: Call, arguments: Properties) -> Properties:
-    """The ids of all subnets that match filters and tags."""
-    found = call.client("ec2").pages("describe_subnets", "Subnets", Filters=_filters(arguments) or None)
+    """Return the ids of all subnets that match filters and tags."""
+    subnets = call.client("ec2").pages("describe_subnets", "Subnets", Filters=_filters(arguments) or None)
     return {
         "filters": arguments.get("filters"),
         "id": call.region,
-        "ids": [subnet["SubnetId"] for subnet in found],
+        "ids": [subnet["SubnetId"] for subnet in subnets],
         "region": call.region,
         "tags": arguments.get("tags") or {},
     }
 
 
 def get_subnet(call: Call, arguments: Properties) -> Properties:
-    """One subnet, by id, tags, zone, CIDR block or filters."""
+    """Return one subnet, by id, tags, zone, CIDR block or filters."""
     names = {"vpc-id": "vpcId", "availability-zone": "availabilityZone", "cidr-block": "cidrBlock", "state": "state"}
     names |= {"availability-zone-id": "availabilityZoneId"}
     extra = {name: arguments.get(argument) for name, argument in names.items()}
-    found = call.client("ec2").pages(
+    subnets = call.client("ec2").pages(
         "describe_subnets", "Subnets", SubnetIds=_ids(arguments), Filters=_filters(arguments, extra) or None
     )
-    subnet = _only(found, "subnet", arguments)
+    subnet = _only(subnets, "subnet", arguments)
     identifier = subnet["SubnetId"]
     launch = subnet.get("PrivateDnsNameOptionsOnLaunch", {})
     return {
@@ -169,13 +169,13 @@ def get_subnet(call: Call, arguments: Properties) -> Properties:
 
 
 def get_cluster(call: Call, arguments: Properties) -> Properties:
-    """One EKS cluster by name."""
+    """Return one EKS cluster by name."""
     record = eks.describe(call, arguments["name"])
     if record is None:
         raise ProviderError(
             f"there is no EKS cluster {arguments['name']} in {call.region} of {call.session.describe()}"
         )
-    found = eks.outputs_of(record, {})
+    cluster = eks.outputs_of(record, {})
     lists = {
         "accessConfigs": "accessConfig",
         "certificateAuthorities": "certificateAuthority",
@@ -186,13 +186,13 @@ def get_cluster(call: Call, arguments: Properties) -> Properties:
         "upgradePolicies": "upgradePolicy",
         "zonalShiftConfigs": "zonalShiftConfig",
     }
-    same = ("arn", "createdAt", "enabledClusterLogTypes", "endpoint", "identities", "name", "platformVersion")
+    copied = ("arn", "createdAt", "enabledClusterLogTypes", "endpoint", "identities", "name", "platformVersion")
     return {
-        **{plural: [found[name]] if found.get(name) else [] for plural, name in lists.items()},
-        **{name: found[name] for name in (*same, "roleArn", "status", "tags", "version", "vpcConfig")},
+        **{plural: [cluster[name]] if cluster.get(name) else [] for plural, name in lists.items()},
+        **{name: cluster[name] for name in (*copied, "roleArn", "status", "tags", "version", "vpcConfig")},
         "clusterId": "",
-        "deletionProtection": bool(found.get("deletionProtection")),
-        "id": found["name"],
+        "deletionProtection": bool(cluster.get("deletionProtection")),
+        "id": cluster["name"],
         "outpostConfigs": [],
         "region": call.region,
         "remoteNetworkConfigs": [],
@@ -200,8 +200,8 @@ def get_cluster(call: Call, arguments: Properties) -> Properties:
 
 
 def get_cluster_versions(call: Call, arguments: Properties) -> Properties:
-    """The Kubernetes versions that EKS offers."""
-    found = call.client("eks").pages(
+    """Return the Kubernetes versions of EKS."""
+    offered = call.client("eks").pages(
         "describe_cluster_versions",
         "clusterVersions",
         clusterType=arguments.get("clusterType"),
@@ -221,7 +221,7 @@ def get_cluster_versions(call: Call, arguments: Properties) -> Properties:
             "kubernetesPatchVersion": item.get("kubernetesPatchVersion", ""),
             "versionStatus": item.get("versionStatus", ""),
         }
-        for item in found
+        for item in offered
     ]
     return {**arguments, "clusterVersions": versions, "region": call.region}
 
@@ -236,11 +236,11 @@ def _ids(arguments: Properties) -> list[str] | None:
     return [arguments["id"]] if arguments.get("id") else None
 
 
-def _only(found: list[Any], what: str, arguments: Properties) -> dict[str, Any]:
-    if len(found) == 1:
-        return dict(found[0])
-    problem = "none" if not found else f"{len(found)}, where one was wanted"
-    raise ProviderError(f"looked for a {what} with {arguments} and found {problem}")
+def _only(items: list[Any], kind: str, arguments: Properties) -> dict[str, Any]:
+    if len(items) == 1:
+        return dict(items[0])
+    problem = "none" if not items else f"{len(items)} instead of one"
+    raise ProviderError(f"looked for a {kind} with {arguments} and found {problem}")
 
 
 def _vpc_attribute(call: Call, identifier: str, attribute: str) -> bool:

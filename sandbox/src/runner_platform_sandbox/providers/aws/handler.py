@@ -34,27 +34,27 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class AutoName:
-    """How names of one type are made."""
+    """The rule for automatic names of one type."""
 
     field: str = "name"
-    """The property that holds the name."""
+    """Property with the name."""
     longest: int = 255
-    """Characters; the logical part is cut to fit."""
+    """Maximum number of characters; the logical part is cut."""
     lower: bool = False
-    """Only lower case is allowed."""
+    """True: only lower case is allowed."""
     prefix: str = ""
-    """What every such name starts with, such as `alias/`."""
+    """Start of every name, such as `alias/`."""
 
     @property
     def prefix_field(self) -> str:
-        """The property with which a program gives only the start of a name."""
+        """Property with only the start of a name."""
         return f"{self.field}Prefix"
 
 
 def physical_name(rule: AutoName, logical: str, olds: dict[str, Any], naming: Naming) -> str | None:
-    """Return the name for a resource whose program gives none, or None if its configuration forbids making one up.
+    """Return an automatic name, or None if the stack's configuration disables autonaming.
 
-    A name that was made up before is kept, or every preview would replace the resource.
+    A previous automatic name is kept, because another one would replace the resource.
     """
     if rule.field in olds.get(DEFAULTS_KEY, ()) and olds.get(rule.field):
         return str(olds[rule.field])
@@ -67,12 +67,12 @@ def physical_name(rule: AutoName, logical: str, olds: dict[str, Any], naming: Na
 
 
 def prefixed_name(rule: AutoName, prefix: str) -> str:
-    """Return a new name that starts with `prefix`, for programs that give only that."""
+    """Return a new name that starts with the program's `prefix`."""
     return (prefix + secrets.token_hex(13))[: rule.longest]
 
 
 def name_required(rule: AutoName) -> InvalidInputsError:
-    """Return the error for a missing name that nobody may make up."""
+    """Return the error for a missing name while autonaming is disabled."""
     return InvalidInputsError([Failure(rule.field, "is required, because pulumi:autonaming is disabled")])
 
 
@@ -88,7 +88,7 @@ def _digits(seed: bytes, logical: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One operation on one resource: where to send requests, how to wait."""
+    """One operation on one resource: its AWS clients, and waiting."""
 
     session: Session
     stand_in: StandIn
@@ -109,59 +109,59 @@ class Call:
         return f"arn:{self.session.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def retry(self, action: Callable[[], Any], codes: set[str], seconds: float = 5) -> Any:
-        """Run `action`, again while AWS answers with one of `codes`."""
+        """Run `action`, and repeat it while AWS returns one of `codes`."""
         return retrying(action, codes, self.stand_in.wait, seconds)
 
-    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float, pause: float = 0.5) -> None:
-        """Wait until `ready()`, for the program's timeout or else `seconds`, showing progress.
+    def wait_until(self, ready: Callable[[], bool], event: str, seconds: float, pause: float = 0.5) -> None:
+        """Wait until `ready()` and show progress, for the program's timeout or `seconds`.
 
         Raises:
-            ProviderError: when the time is up.
-            CancelledError: when the deployment is interrupted.
+            ProviderError: The time is over.
+            CancelledError: The deployment was interrupted.
         """
         limit = self.target.timeout or seconds
         waited = 0.0
         while not ready():
             if waited >= limit:
                 raise ProviderError(
-                    f"{what} did not happen within {limit:.0f} s; run the command again to go on waiting"
+                    f"{event} did not happen within {limit:.0f} s; run the command again to wait longer"
                 )
-            self.stand_in.report(self.target.urn, f"waiting for {what} ({waited:.0f} s)")
+            self.stand_in.report(self.target.urn, f"waiting for {event} ({waited:.0f} s)")
             self.stand_in.wait(pause)
             waited += pause
 
 
 class Handler(ABC):
-    """One resource type. Properties are wire names; outputs include the inputs as AWS has them."""
+    """One resource type. Properties have wire names; outputs include the inputs with AWS's values."""
 
     token: ClassVar[str]
     """Such as `aws:iam/role:Role`."""
     modelled: ClassVar[frozenset[str] | None] = None
-    """Inputs that the handler honours; None means all that the SDK has."""
+    """Inputs that the handler supports; None for all inputs of the SDK."""
     immutable: ClassVar[frozenset[str]] = _NONE
-    """Paths whose change needs a new resource; `region` always does."""
+    """Paths of inputs that need a new resource when they change; `region` always does."""
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """Inputs that the real plugin fills in."""
+    """Default inputs of the real plugin."""
     nested_defaults: ClassVar[Mapping[str, Any]] = {}
-    """Values inside objects, by path, that stand for "not given"."""
+    """Values inside objects, by path, that equal a missing value."""
     computed: ClassVar[frozenset[str]] = _NONE
-    """Inputs (paths) that AWS fills in when they are not given; output-only properties of the SDK are known anyway."""
+    """Optional inputs (paths) that AWS fills in; output-only properties of the SDK need no entry."""
     documents: ClassVar[frozenset[str]] = _NONE
-    """Inputs that hold JSON in a string."""
+    """Inputs with JSON in a string."""
     sets: ClassVar[frozenset[str]] = _NONE
-    """Lists (paths) whose order means nothing."""
+    """Lists (paths) without an order."""
     equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {}
-    """Comparisons (by path) of values that have several forms for one meaning."""
+    """Comparison functions (by path) for values with several equal forms."""
     kept: ClassVar[frozenset[str]] = _NONE
-    """Inputs that AWS does not know: what was given is what the state keeps."""
+    """Inputs that AWS does not return; the state keeps the program's values."""
     naming: ClassVar[AutoName | None] = None
-    """How a name is made up when the program gives none."""
+    """The rule for automatic names; None for a type without a name."""
     delete_before_replace: ClassVar[bool] = False
-    """A second one cannot exist beside the first."""
+    """True: a second resource cannot exist beside the first."""
 
     @cached_property
     def type(self) -> schema.ResourceType:
-        """What the SDK says about the type."""
+        """The SDK's declaration of the type."""
         return schema.package("aws").resource(self.token)
 
     @cached_property
@@ -176,7 +176,7 @@ class Handler(ABC):
 
     @cached_property
     def rules(self) -> Rules:
-        """How its values compare."""
+        """The rules for comparing its values."""
         names = {self.naming.field, self.naming.prefix_field} if self.naming else set()
         return Rules(
             documents=self.documents,
@@ -187,12 +187,12 @@ class Handler(ABC):
         )
 
     def check(self, inputs: Properties) -> list[Failure]:
-        """Return what is wrong with inputs whose types are right, such as properties that exclude each other."""
+        """Return failures beyond wrong types, such as properties that exclude each other."""
         del inputs
         return []
 
     def name_of(self, inputs: Properties) -> str:
-        """Return the physical name to create the resource with."""
+        """Return the physical name for a new resource."""
         rule = self.naming
         if rule is None:
             raise ProviderError(f"{self.token} has no name of its own")
@@ -200,42 +200,42 @@ class Handler(ABC):
 
     @abstractmethod
     def create(self, call: Call, inputs: Properties) -> str:
-        """Make the resource and return its id as soon as it exists."""
+        """Create the resource and return its id as soon as it exists."""
 
     def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
-        """Bring a resource that exists to what `inputs` say, where `create` cannot, and wait until it can be used.
+        """Set inputs that `create` cannot set, and wait until the resource is usable.
 
-        Runs after `create` and after `update`, so it must do nothing when there is nothing to do.
+        Runs after `create` and after `update`, so a second run must change nothing.
         """
         del call, identifier, inputs
 
     def import_id(self, call: Call, identifier: str) -> tuple[str, Properties]:
-        """Return the id, and what `read` needs to know, for the id that a person gives to an import."""
+        """Return id and previous values for `read`, from the id of an import command."""
         del call
         return identifier, {}
 
     @abstractmethod
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
-        """Return the outputs, None if the resource is gone. `known` holds outputs or inputs of before, or nothing."""
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        """Return the outputs, or None if the resource was deleted. `previous` holds earlier outputs or inputs, if any."""
 
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
-        """Change what can be changed. `changed` holds top-level names; the result must not depend on what was before."""
+        """Update in place. `changed` holds top-level names; the result must not depend on the earlier state."""
         del call, identifier, news, changed
 
     @abstractmethod
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
-        """Remove the resource; one that is gone is no error."""
+        """Delete the resource; a resource that is already deleted is no error."""
 
 
 def one_of(inputs: Properties, *names: str) -> list[Failure]:
-    """Return a failure unless exactly one of `names` is given."""
-    given = [name for name in names if inputs.get(name) is not None]
-    if len(given) == 1:
+    """Return a failure unless exactly one of `names` is set."""
+    present = [name for name in names if inputs.get(name) is not None]
+    if len(present) == 1:
         return []
-    found = f"got {' and '.join(given)}" if given else "none was given"
-    return [Failure(given[0] if given else names[0], f"exactly one of {', '.join(names)} must be given; {found}")]
+    problem = f"got {' and '.join(present)}" if present else "got none"
+    return [Failure(present[0] if present else names[0], f"exactly one of {', '.join(names)} must be set; {problem}")]
 
 
 def at_most_one_of(inputs: Properties, *names: str) -> list[Failure]:
-    """Return a failure if more than one of `names` is given."""
+    """Return a failure if more than one of `names` is set."""
     return one_of(inputs, *names) if any(inputs.get(name) is not None for name in names) else []

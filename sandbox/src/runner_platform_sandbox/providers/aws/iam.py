@@ -20,7 +20,7 @@ from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
 
 _GONE = {"NoSuchEntity"}
-# A principal that was made a second ago is not known everywhere yet.
+# IAM may not know a principal that was created a second ago.
 _NOT_YET = {"MalformedPolicyDocument", "ConcurrentModification"}
 _POLICY_VERSIONS = 5
 
@@ -57,7 +57,7 @@ class Role(Handler):
         return str(answer["Role"]["RoleName"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         answer = call.client("iam").find("get_role", _GONE, RoleName=identifier)
         if answer is None:
             return None
@@ -132,7 +132,7 @@ class RolePolicy(Handler):
         return f"{inputs['role']}:{name}"
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         role, _, name = identifier.partition(":")
         answer = call.client("iam").find("get_role_policy", _GONE, RoleName=role, PolicyName=name)
         if answer is None:
@@ -160,7 +160,7 @@ class RolePolicy(Handler):
 
 
 class RolePolicyAttachment(Handler):
-    """A managed policy on a role. Its id is `<role>/<policy ARN>`, which is also what an import takes."""
+    """A managed policy on a role. Its id, also for an import, is `<role>/<policy ARN>`."""
 
     token = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"  # noqa: S105 - a type token
     immutable = frozenset({"policyArn", "role"})
@@ -172,7 +172,7 @@ class RolePolicyAttachment(Handler):
         return f"{role}/{policy}"
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         role, _, policy = identifier.partition("/")
         try:
             attached = call.client("iam").pages("list_attached_role_policies", "AttachedPolicies", RoleName=role)
@@ -213,7 +213,7 @@ class Policy(Handler):
         return str(answer["Policy"]["Arn"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         iam = call.client("iam")
         answer = iam.find("get_policy", _GONE, PolicyArn=identifier)
         if answer is None:
@@ -251,16 +251,16 @@ class Policy(Handler):
 
     @staticmethod
     def _make_room(iam: Client, identifier: str) -> None:
-        """AWS keeps five versions; the oldest one makes way."""
+        """Delete the oldest version if the policy has five, AWS's limit."""
         versions = iam.call("list_policy_versions", PolicyArn=identifier)["Versions"]
         spare = sorted((v for v in versions if not v["IsDefaultVersion"]), key=lambda version: version["CreateDate"])
         if len(versions) >= _POLICY_VERSIONS and spare:
             iam.call("delete_policy_version", PolicyArn=identifier, VersionId=spare[0]["VersionId"])
 
 
-def _tag(iam: Client, kind: str, wanted: Mapping[str, str] | None, **identity: str) -> None:
-    """Make the tags of a role or a policy what is wanted."""
-    put, remove = tag_changes(tag_map(iam.call(f"list_{kind}_tags", **identity)["Tags"]), wanted)
+def _tag(iam: Client, kind: str, requested: Mapping[str, str] | None, **identity: str) -> None:
+    """Set the tags of a role or a policy."""
+    put, remove = tag_changes(tag_map(iam.call(f"list_{kind}_tags", **identity)["Tags"]), requested)
     if remove:
         iam.call(f"untag_{kind}", **identity, TagKeys=remove)
     if put:
@@ -273,7 +273,7 @@ def _instance_profiles(iam: Client, role: str) -> list[str]:
 
 
 def _document(value: object) -> str:
-    """IAM sends documents URL-encoded, and botocore decodes some of them into objects."""
+    """Return a document as text; IAM sends it URL-encoded, and botocore decodes some into objects."""
     return unquote(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
@@ -305,17 +305,19 @@ class OpenIdConnectProvider(Handler):
         except AwsError as error:
             if error.code != "EntityAlreadyExists":
                 raise
-            raise ProviderError(f"{error}. An account has one provider for each URL; import it instead") from error
+            raise ProviderError(
+                f"{error}. An account has one provider for each URL; import the existing one"
+            ) from error
         return str(answer["OpenIDConnectProviderArn"])
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         answer = call.client("iam").find("get_open_id_connect_provider", _GONE, OpenIDConnectProviderArn=identifier)
         if answer is None:
             return None
         return {
             "arn": identifier,
-            # AWS answers without the scheme, and the real plugin keeps the URL with it.
+            # AWS returns the URL without the scheme; the real plugin keeps it with the scheme.
             "url": f"https://{answer['Url'].removeprefix('https://')}",
             "clientIdLists": answer.get("ClientIDList", []),
             "thumbprintLists": answer.get("ThumbprintList", []),
@@ -326,10 +328,10 @@ class OpenIdConnectProvider(Handler):
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
         iam = call.client("iam")
         present = iam.call("get_open_id_connect_provider", OpenIDConnectProviderArn=identifier)
-        wanted = set(news["clientIdLists"])
-        for client in sorted(wanted - set(present.get("ClientIDList", []))):
+        requested = set(news["clientIdLists"])
+        for client in sorted(requested - set(present.get("ClientIDList", []))):
             iam.call("add_client_id_to_open_id_connect_provider", OpenIDConnectProviderArn=identifier, ClientID=client)
-        for client in sorted(set(present.get("ClientIDList", [])) - wanted):
+        for client in sorted(set(present.get("ClientIDList", [])) - requested):
             iam.call(
                 "remove_client_id_from_open_id_connect_provider", OpenIDConnectProviderArn=identifier, ClientID=client
             )

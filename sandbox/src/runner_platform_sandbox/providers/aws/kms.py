@@ -19,7 +19,7 @@ _YEAR = 365
 
 
 class Key(Handler):
-    """A key. Deleting it starts its waiting period; AWS offers nothing faster."""
+    """A key. A delete starts AWS's waiting period, which cannot be skipped."""
 
     token = "aws:kms/key:Key"  # noqa: S105 - a type token
     immutable = frozenset({"customKeyStoreId", "customerMasterKeySpec", "keyUsage", "multiRegion", "xksKeyId"})
@@ -76,7 +76,7 @@ class Key(Handler):
             kms.call("disable_key", KeyId=identifier)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         kms = call.client("kms")
         answer = kms.find("describe_key", _GONE, KeyId=identifier)
         if answer is None or answer["KeyMetadata"]["KeyState"] in {"PendingDeletion", "PendingReplicaDeletion"}:
@@ -118,7 +118,7 @@ class Key(Handler):
         days = outputs.get("deletionWindowInDays")
         call.client("kms").find(
             "schedule_key_deletion",
-            {*_GONE, "KMSInvalidStateException"},  # waiting to be deleted already
+            {*_GONE, "KMSInvalidStateException"},  # it is scheduled for deletion already
             KeyId=identifier,
             PendingWindowInDays=days,
         )
@@ -131,13 +131,13 @@ class Key(Handler):
 
 
 class Alias(Handler):
-    """A name for a key. Its id is the name, with `alias/`."""
+    """A name for a key. Its id is the name including `alias/`."""
 
     token = "aws:kms/alias:Alias"  # noqa: S105 - a type token
     naming = AutoName(prefix="alias/", longest=256)
     immutable = frozenset({"name", "namePrefix"})
     kept = frozenset({"namePrefix"})
-    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {"targetKeyId": same_last_part}  # an ARN will do
+    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {"targetKeyId": same_last_part}  # accepts an ARN too
 
     @override
     def check(self, inputs: Properties) -> list[Failure]:
@@ -155,16 +155,16 @@ class Alias(Handler):
         return name
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         aliases = call.client("kms").pages("list_aliases", "Aliases")
-        found = next(
+        alias = next(
             (alias for alias in aliases if alias["AliasName"] == identifier and alias.get("TargetKeyId")), None
         )
-        if found is None:
+        if alias is None:
             return None
-        key = found["TargetKeyId"]
+        key = alias["TargetKeyId"]
         return {
-            "arn": found["AliasArn"],
+            "arn": alias["AliasArn"],
             "name": identifier,
             "targetKeyId": key,
             "targetKeyArn": call.arn("kms", f"key/{key}"),

@@ -101,7 +101,7 @@ FUNCTIONS: Final[dict[str, Callable[[Call, dict[str, Any]], Properties]]] = {
 _MODELLED: Final = frozenset(
     {"profile", "region", "allowedAccountIds", "forbiddenAccountIds", "defaultTags", "accessKey", "secretKey", "token"}
 )
-# They concern checks and endpoints that the sandbox does not have; leaving them out changes nothing.
+# Settings for checks and endpoints that the sandbox does not have; ignoring them changes nothing.
 _HARMLESS: Final = frozenset(
     {
         "skipCredentialsValidation",
@@ -141,7 +141,7 @@ class AwsStandIn(StandIn):
     @override
     def configure(self, config: Properties) -> None:
         if wire.has_unknown(config):
-            return  # a preview that cannot know the account yet; resources still preview, functions say why they cannot
+            return  # a preview without a known account; resources still preview, functions raise an error
         session = Session(config)
         account = session.account
         allowed, forbidden = config.get("allowedAccountIds") or [], config.get("forbiddenAccountIds") or []
@@ -165,7 +165,7 @@ class AwsStandIn(StandIn):
     def diff(
         self, target: Target, olds: Properties, old_inputs: Properties, news: Properties, ignored: Sequence[str]
     ) -> Diff:
-        del old_inputs, ignored  # the engine has put the old values in place of ignored ones
+        del old_inputs, ignored  # the engine has replaced ignored properties by their old values
         return crud.diff(_handler(target.token), olds, news)
 
     @override
@@ -178,9 +178,9 @@ class AwsStandIn(StandIn):
     @override
     def read(self, target: Target, inputs: Properties, outputs: Properties) -> Existing | None:
         identifier, _, region = target.id.partition("@")  # `id@region` imports from another region than the provider's
-        known = outputs or inputs
-        call = self._call(target, {"region": region or known.get("region")})
-        return crud.read(_handler(target.token), call, identifier, inputs, known)
+        previous = outputs or inputs
+        call = self._call(target, {"region": region or previous.get("region")})
+        return crud.read(_handler(target.token), call, identifier, inputs, previous)
 
     @override
     def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
@@ -210,7 +210,7 @@ class AwsStandIn(StandIn):
     def _call(self, target: Target, inputs: Mapping[str, Any]) -> Call:
         if self._session is None:
             raise ProviderError(
-                f"{target.token} needs the account of its provider, whose configuration is not known before the deployment"
+                f"{target.token} needs the account of its provider; the provider's configuration is known only after the deployment"
             )
         region = inputs.get("region") or self._session.region
         return Call(session=self._session, stand_in=self, target=target, region=region)
@@ -223,6 +223,6 @@ def _handler(token: str) -> Handler:
     return handler
 
 
-def _not_modelled(what: str, token: str, known: Mapping[str, Any]) -> str:
-    names = ", ".join(sorted(name.removeprefix("aws:").rpartition(":")[0] for name in known))
-    return f"the sandbox's aws stand-in does not model {what} {token}; it knows {names}"
+def _not_modelled(kind: str, token: str, modelled: Mapping[str, Any]) -> str:
+    names = ", ".join(sorted(name.removeprefix("aws:").rpartition(":")[0] for name in modelled))
+    return f"the sandbox's aws stand-in does not model {kind} {token}; it knows {names}"

@@ -49,7 +49,7 @@ class Bucket(Handler):
             if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                 raise
             raise ProviderError(
-                f"{error}. Bucket names are unique in all of AWS; import the bucket if it is yours"
+                f"{error}. Bucket names are unique in all of AWS; choose another name, or import the bucket if it is yours"
             ) from error
         return name
 
@@ -65,7 +65,7 @@ class Bucket(Handler):
             s3.call("delete_bucket_tagging", Bucket=identifier)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         s3 = call.client("s3")
         if s3.find("head_bucket", GONE, Bucket=identifier) is None:
             return None
@@ -121,11 +121,11 @@ def _empty(s3: Client, bucket: str) -> None:
 
 
 class _Setting(Handler):
-    """A setting that is put as a whole, so that creating and changing it are the same call."""
+    """A setting that AWS replaces as a whole, so that create and update are the same call."""
 
     immutable = frozenset({"bucket"})
     remove: ClassVar[str]
-    """botocore's operation that takes the setting away."""
+    """botocore's operation that removes the setting."""
 
     @abstractmethod
     def put(self, call: Call, bucket: str, inputs: Properties) -> None:
@@ -133,7 +133,7 @@ class _Setting(Handler):
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
-        # Two settings of one bucket at the same time make S3 answer with a conflict.
+        # S3 returns a conflict if two settings of a bucket change at the same time.
         call.retry(lambda: self.put(call, inputs["bucket"], inputs), {"OperationAborted", "ConflictException"})
         return str(inputs["bucket"])
 
@@ -147,7 +147,7 @@ class _Setting(Handler):
 
 
 class BucketVersioning(_Setting):
-    """Versioning. It cannot be taken away, only suspended."""
+    """Versioning. AWS cannot remove it, only suspend it."""
 
     token = "aws:s3/bucketVersioning:BucketVersioning"  # noqa: S105 - a type token
     modelled = frozenset({"bucket", "versioningConfiguration"})
@@ -155,13 +155,15 @@ class BucketVersioning(_Setting):
 
     @override
     def put(self, call: Call, bucket: str, inputs: Properties) -> None:
-        wanted = to_api(inputs["versioningConfiguration"])
-        if wanted.get("Status") != "Disabled":  # the provider's word for "never enabled"; AWS has none
-            wanted["MFADelete"] = wanted.pop("MfaDelete", None) or "Disabled"
-            call.client("s3").call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration=wanted)
+        configuration = to_api(inputs["versioningConfiguration"])
+        if (
+            configuration.get("Status") != "Disabled"
+        ):  # the provider's value for "never enabled", which AWS does not have
+            configuration["MFADelete"] = configuration.pop("MfaDelete", None) or "Disabled"
+            call.client("s3").call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration=configuration)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         answer = call.client("s3").find("get_bucket_versioning", GONE, Bucket=identifier)
         if answer is None:
             return None
@@ -192,7 +194,7 @@ class BucketServerSideEncryptionConfiguration(_Setting):
         )
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         missing = {*GONE, "ServerSideEncryptionConfigurationNotFoundError"}
         answer = call.client("s3").find("get_bucket_encryption", missing, Bucket=identifier)
         if answer is None:
@@ -218,7 +220,7 @@ class BucketPublicAccessBlock(_Setting):
         call.client("s3").call("put_public_access_block", Bucket=bucket, PublicAccessBlockConfiguration=switches)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         missing = {*GONE, "NoSuchPublicAccessBlockConfiguration"}
         answer = call.client("s3").find("get_public_access_block", missing, Bucket=identifier)
         if answer is None:
@@ -240,20 +242,20 @@ class BucketPolicy(_Setting):
 
     @override
     def put(self, call: Call, bucket: str, inputs: Properties) -> None:
-        # A principal that was made a second ago is not known to S3 yet.
+        # S3 may not know a principal that was created a second ago.
         call.retry(
             lambda: call.client("s3").call("put_bucket_policy", Bucket=bucket, Policy=inputs["policy"]),
             {"MalformedPolicy"},
         )
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         answer = call.client("s3").find("get_bucket_policy", {*GONE, "NoSuchBucketPolicy"}, Bucket=identifier)
         return None if answer is None else {"bucket": identifier, "policy": answer["Policy"]}
 
 
 class BucketOwnershipControls(_Setting):
-    """Who owns objects that others write."""
+    """The owner of objects that other accounts write."""
 
     token = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"  # noqa: S105 - a type token
     remove = "delete_bucket_ownership_controls"
@@ -264,7 +266,7 @@ class BucketOwnershipControls(_Setting):
         call.client("s3").call("put_bucket_ownership_controls", Bucket=bucket, OwnershipControls=controls)
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         missing = {*GONE, "OwnershipControlsNotFoundError"}
         answer = call.client("s3").find("get_bucket_ownership_controls", missing, Bucket=identifier)
         if answer is None:
@@ -292,7 +294,7 @@ class BucketLifecycleConfiguration(_Setting):
         )
 
     @override
-    def read(self, call: Call, identifier: str, known: Properties) -> Properties | None:
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         missing = {*GONE, "NoSuchLifecycleConfiguration"}
         answer = call.client("s3").find("get_bucket_lifecycle_configuration", missing, Bucket=identifier)
         if answer is None:
@@ -303,22 +305,22 @@ class BucketLifecycleConfiguration(_Setting):
 
 
 def _rule_to_api(rule: dict[str, Any]) -> dict[str, Any]:
-    wanted: dict[str, Any] = to_api({key: value for key, value in rule.items() if key != "filter"}, {"id": "ID"})
+    api_rule: dict[str, Any] = to_api({key: value for key, value in rule.items() if key != "filter"}, {"id": "ID"})
     condition = rule.get("filter")
-    if "Prefix" in wanted:
-        return wanted
+    if "Prefix" in api_rule:
+        return api_rule
     parts = to_api({key: value for key, value in (condition or {}).items() if key != "and"})
     if condition and condition.get("and"):
         both = to_api({key: value for key, value in condition["and"].items() if key != "tags"})
         pairs = [{"Key": key, "Value": value} for key, value in condition["and"].get("tags", {}).items()]
         parts["And"] = {**both, **({"Tags": pairs} if pairs else {})}
-    wanted["Filter"] = parts or {"Prefix": ""}
-    return wanted
+    api_rule["Filter"] = parts or {"Prefix": ""}
+    return api_rule
 
 
 def _rule_from_api(rule: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = from_api(rule, {"ID": "id"})
-    both = found.get("filter", {}).get("and")
+    sdk_rule: dict[str, Any] = from_api(rule, {"ID": "id"})
+    both = sdk_rule.get("filter", {}).get("and")
     if both and "tags" in both:
         both["tags"] = {tag["key"]: tag["value"] for tag in both["tags"]}
-    return found
+    return sdk_rule

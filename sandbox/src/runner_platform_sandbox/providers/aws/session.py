@@ -1,7 +1,7 @@
-"""Access to one AWS account: credentials, clients, and errors that a person can act on.
+"""Access to one AWS account: credentials, clients, and errors with a remedy.
 
-Owns the botocore session behind a configured provider. Leaves out which calls are made (the handlers) and where AWS is:
-botocore takes that from `AWS_ENDPOINT_URL` and its service forms, so nothing here knows the sandbox.
+Owns the botocore session of a configured provider. Leaves out the calls (handlers) and AWS's address: botocore reads it
+from `AWS_ENDPOINT_URL` and its forms for services, so this module does not depend on the sandbox.
 """
 
 import os
@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from runner_platform_sandbox.providers.stand_in import ProviderError
 
-# A server that is down shall be named within seconds; throttling is the server's answer and is retried by botocore.
+# Report a server that is down within seconds; botocore retries throttled calls.
 _CLIENT_CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=60,
@@ -29,16 +29,16 @@ class AwsError(ProviderError):
     """An API call that AWS refused."""
 
     def __init__(self, code: str, message: str) -> None:
-        """Keep the error code, such as `NoSuchEntity`, for handlers to decide on."""
+        """Keep the error code, such as `NoSuchEntity`, for the handlers."""
         self.code = code
         super().__init__(message)
 
 
 class Session:
-    """The account that a provider's configuration leads to."""
+    """The AWS account and region of a provider's configuration."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Open the session. Nothing is called yet; `config` is the provider's configuration, decoded."""
+        """Open the session from the provider's decoded configuration, without a call to AWS."""
         self.profile: str | None = config.get("profile")
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -60,14 +60,14 @@ class Session:
     def client(self, service: str, region: str | None = None) -> "Client":
         """Return the client of `service` (botocore's name) in `region`, by default the provider's."""
         key = (service, region or self.region)
-        with self._lock:  # creating clients is not safe in threads
+        with self._lock:  # botocore cannot create clients in parallel
             if key not in self._clients:
                 self._clients[key] = self._create(*key)
             return Client(self._clients[key], self)
 
     @property
     def identity(self) -> dict[str, str]:
-        """Who the credentials are: `Account`, `Arn`, `UserId`. Asks AWS once."""
+        """Identity of the credentials: `Account`, `Arn`, `UserId`; read from AWS once."""
         if self._identity is None:
             self._identity = self.client("sts").call("get_caller_identity")
         return self._identity
@@ -83,7 +83,7 @@ class Session:
         return self.identity["Arn"].split(":")[1]
 
     def describe(self) -> str:
-        """Say whose credentials these are, for messages; never asks AWS."""
+        """Describe account and profile for messages, without a call to AWS."""
         account = f"account {self._identity['Account']}" if self._identity else "an account not yet known"
         return f"{account}, profile {self.profile}" if self.profile else account
 
@@ -95,7 +95,7 @@ class Session:
 
 
 class Client:
-    """One service, with errors translated."""
+    """A botocore client with translated errors."""
 
     def __init__(self, client: Any, session: Session) -> None:
         """Wrap a botocore client."""
@@ -103,20 +103,20 @@ class Client:
         self._session = session
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """Call `operation` (botocore's method name). Arguments that are None are left out.
+        """Call `operation` (botocore's method name) without the arguments that are None.
 
         Raises:
-            AwsError: if AWS refuses.
-            ProviderError: if it cannot be asked: no server, no credentials.
+            AwsError: AWS refused.
+            ProviderError: There is no server or there are no credentials.
         """
-        given = {name: value for name, value in arguments.items() if value is not None}
-        answer = self._ask(operation, given, lambda: getattr(self._client, operation)(**given))
+        present = {name: value for name, value in arguments.items() if value is not None}
+        answer = self._ask(operation, present, lambda: getattr(self._client, operation)(**present))
         if isinstance(answer, dict):
             answer.pop("ResponseMetadata", None)
         return answer
 
     def find(self, operation: str, missing: frozenset[str] | set[str], **arguments: Any) -> Any | None:
-        """Call `operation`; None if AWS answers with one of the `missing` error codes."""
+        """Call `operation`, and return None if AWS returns one of the `missing` error codes."""
         try:
             return self.call(operation, **arguments)
         except AwsError as error:
@@ -126,29 +126,29 @@ class Client:
 
     def pages(self, operation: str, key: str, **arguments: Any) -> list[Any]:
         """Return the items under `key` of all pages of `operation`."""
-        given = {name: value for name, value in arguments.items() if value is not None}
+        present = {name: value for name, value in arguments.items() if value is not None}
         if not self._client.can_paginate(operation):
-            return list(self.call(operation, **given).get(key, []))
-        pages = self._client.get_paginator(operation).paginate(**given)
-        found: list[Any] = self._ask(operation, given, lambda: [item for page in pages for item in page.get(key, [])])
-        return found
+            return list(self.call(operation, **present).get(key, []))
+        pages = self._client.get_paginator(operation).paginate(**present)
+        items: list[Any] = self._ask(operation, present, lambda: [item for page in pages for item in page.get(key, [])])
+        return items
 
-    def _ask(self, operation: str, given: Mapping[str, Any], action: Callable[[], Any]) -> Any:
+    def _ask(self, operation: str, present: Mapping[str, Any], action: Callable[[], Any]) -> Any:
         try:
             return action()
         except exceptions.ClientError as error:
-            raise self._refused(error, given) from error
+            raise self._refused(error, present) from error
         except exceptions.BotoCoreError as error:
             name = f"{self._client.meta.service_model.service_name}:{operation}"
             raise ProviderError(f"{name}: {explain(error)} ({self._session.describe()})") from error
 
-    def _refused(self, error: exceptions.ClientError, given: Mapping[str, Any]) -> AwsError:
+    def _refused(self, error: exceptions.ClientError, present: Mapping[str, Any]) -> AwsError:
         details = error.response.get("Error", {})
         code = str(details.get("Code", "")) or "no code"
-        # The first call also fetches the credentials, and fails in their name.
+        # The first call also fetches the credentials, and may fail there.
         assuming = error.operation_name.startswith("AssumeRole")
         service = "sts" if assuming else self._client.meta.service_model.service_name
-        thing = next((f" on {value}" for name, value in given.items() if _identifies(name, value)), "")
+        thing = next((f" on {value}" for name, value in present.items() if _identifies(name, value)), "")
         action = f"{service}:{error.operation_name}{thing}"
         text = f"{action} in {self._session.describe()}: {code}: {details.get('Message') or 'no message'}"
         return AwsError(code, text)
@@ -159,7 +159,7 @@ def _identifies(argument: str, value: Any) -> bool:
 
 
 def explain(error: exceptions.BotoCoreError) -> str:
-    """Say in one sentence why AWS could not be asked, and what to do."""
+    """Return in one sentence why AWS could not be asked, with the remedy."""
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
         endpoint = error.kwargs.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL") or "its endpoint"
         return f"the AWS server at {endpoint} does not answer; `runner-platform sandbox status` shows whether it runs"
@@ -171,16 +171,16 @@ def explain(error: exceptions.BotoCoreError) -> str:
 
 
 def missing_profile(profile: str) -> str:
-    """Say that a profile is missing, where it was looked for, and where the sandbox's profiles come from."""
+    """Return the message about a missing profile: the file that lacks it, and the remedy."""
     place = os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")
     remedy = 'run `eval "$(runner-platform sandbox env)"` in this shell first'
     return f"the AWS profile {profile} does not exist in {place}; {remedy}"
 
 
 def retrying(action: Callable[[], Any], codes: set[str], wait: Callable[[float], None], seconds: float) -> Any:
-    """Run `action` until AWS no longer answers with one of `codes`, for at most about `seconds`.
+    """Repeat `action` while AWS returns one of `codes`, for at most about `seconds`.
 
-    AWS is eventually consistent: a role exists for IAM before it exists for EKS, an interface outlives its owner.
+    AWS is eventually consistent: EKS may not know a role that IAM already has, and an interface may outlive its owner.
     """
     waited, pause = 0.0, 0.25
     while True:
