@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from typing_extensions import override
 
 from runner_platform_sandbox.providers.aws.conversion import from_api, own_tags, tag_changes, tag_list, tag_map, to_api
-from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler, at_most_one_of
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler, at_most_one_of, update_tags
 from runner_platform_sandbox.providers.aws.session import AwsError, Client
 from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
@@ -214,12 +214,7 @@ class LogGroup(Handler):
             logs.call("disassociate_kms_key", logGroupName=identifier)
         if "tags" in changed:
             arn = call.arn("logs", f"log-group:{identifier}")
-            present = own_tags(logs.call("list_tags_for_resource", resourceArn=arn).get("tags"))
-            put, remove = tag_changes(present, news.get("tags"))
-            if remove:
-                logs.call("untag_resource", resourceArn=arn, tagKeys=remove)
-            if put:
-                logs.call("tag_resource", resourceArn=arn, tags=put)
+            update_tags(logs, arn, news.get("tags"))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map
-from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
+from runner_platform_sandbox.providers.aws.conversion import tag_list, tag_map
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler, update_tags
 from runner_platform_sandbox.providers.aws.session import AwsError
 from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 
@@ -77,13 +77,7 @@ class Repository(Handler):
             ecr.call("put_image_scanning_configuration", repositoryName=identifier, imageScanningConfiguration=scanning)
         if "tags" in changed:
             arn = call.arn("ecr", f"repository/{identifier}")
-            put, remove = tag_changes(
-                tag_map(ecr.call("list_tags_for_resource", resourceArn=arn).get("tags")), news.get("tags")
-            )
-            if remove:
-                ecr.call("untag_resource", resourceArn=arn, tagKeys=remove)
-            if put:
-                ecr.call("tag_resource", resourceArn=arn, tags=tag_list(put))
+            update_tags(ecr, arn, news.get("tags"), pairs=True)
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

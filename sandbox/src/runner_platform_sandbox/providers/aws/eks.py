@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.conversion import own_tags, tag_changes, timestamp
-from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
+from runner_platform_sandbox.providers.aws.conversion import own_tags, timestamp
+from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler, update_tags
 from runner_platform_sandbox.providers.aws.session import AwsError
 from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
@@ -153,11 +153,7 @@ class Cluster(Handler):
             self._change(call, identifier, "update_cluster_version", {"version": news["version"], "force": force})
         if "tags" in changed:
             cluster = describe(call, identifier) or {}
-            put, remove = tag_changes(_tags(call, cluster["arn"]), news.get("tags"))
-            if remove:
-                call.client("eks").call("untag_resource", resourceArn=cluster["arn"], tagKeys=remove)
-            if put:
-                call.client("eks").call("tag_resource", resourceArn=cluster["arn"], tags=put)
+            update_tags(call.client("eks"), cluster["arn"], news.get("tags"))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
@@ -340,13 +336,7 @@ class Addon(Handler):
             _send(call, "update_addon", news)
         if "tags" in changed:
             arn = (_describe_addon(call, identifier) or {})["addonArn"]
-            put, remove = tag_changes(
-                own_tags(eks.call("list_tags_for_resource", resourceArn=arn).get("tags")), news.get("tags")
-            )
-            if remove:
-                eks.call("untag_resource", resourceArn=arn, tagKeys=remove)
-            if put:
-                eks.call("tag_resource", resourceArn=arn, tags=put)
+            update_tags(eks, arn, news.get("tags"))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.conversion import own_tags, tag_changes, timestamp
+from runner_platform_sandbox.providers.aws.conversion import own_tags, timestamp
 from runner_platform_sandbox.providers.aws.eks import GONE
-from runner_platform_sandbox.providers.aws.handler import Call, Handler
+from runner_platform_sandbox.providers.aws.handler import Call, Handler, update_tags
 from runner_platform_sandbox.providers.aws.session import AwsError
 from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
 from runner_platform_sandbox.providers.validation import Failure
@@ -87,12 +87,7 @@ class AccessEntry(Handler):
             eks.call("update_access_entry", **where, kubernetesGroups=groups, username=news.get("userName"))
         if "tags" in changed:
             entry = eks.call("describe_access_entry", **where)["accessEntry"]
-            present = eks.call("list_tags_for_resource", resourceArn=entry["accessEntryArn"]).get("tags")
-            put, remove = tag_changes(own_tags(present), news.get("tags"))
-            if remove:
-                eks.call("untag_resource", resourceArn=entry["accessEntryArn"], tagKeys=remove)
-            if put:
-                eks.call("tag_resource", resourceArn=entry["accessEntryArn"], tags=put)
+            update_tags(eks, entry["accessEntryArn"], news.get("tags"))
 
     @override
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:

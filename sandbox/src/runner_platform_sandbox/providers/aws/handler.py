@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 from runner_platform_sandbox.providers import schema
 from runner_platform_sandbox.providers.aws.compare import Rules
+from runner_platform_sandbox.providers.aws.conversion import own_tags, tag_changes, tag_list, tag_map
 from runner_platform_sandbox.providers.aws.session import Client, Session, retrying
 from runner_platform_sandbox.providers.stand_in import (
     InvalidInputsError,
@@ -225,6 +226,23 @@ class Handler(ABC):
     @abstractmethod
     def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
         """Delete the resource; a resource that is already deleted is no error."""
+
+
+def update_tags(client: Client, arn: str, requested: Mapping[str, str] | None, *, pairs: bool = False) -> None:
+    """Set the tags of a resource in a service that tags by `resourceArn`.
+
+    Args:
+        client: Client of the service.
+        arn: ARN of the resource.
+        requested: All tags of the program.
+        pairs: True if the service has tags as a list of pairs, False if as a map.
+    """
+    present = client.call("list_tags_for_resource", resourceArn=arn).get("tags")
+    put, remove = tag_changes(tag_map(present) if pairs else own_tags(present), requested)
+    if remove:
+        client.call("untag_resource", resourceArn=arn, tagKeys=remove)
+    if put:
+        client.call("tag_resource", resourceArn=arn, tags=tag_list(put) if pairs else put)
 
 
 def one_of(inputs: Properties, *names: str) -> list[Failure]:
