@@ -60,7 +60,7 @@ def test_nodes_of_auto_mode_live_two_weeks_by_default_and_three_at_most(specs: d
         assert "kind 'NodeClass' only" in messages(spec["properties"]["nodeClassRef"])
 
 
-def test_rules_of_eks_come_on_top_of_karpenter_s_own(specs: dict[str, dict[str, Any]]) -> None:
+def test_rules_of_eks_are_added_to_those_of_karpenter(specs: dict[str, dict[str, Any]]) -> None:
     template = specs["nodepools.karpenter.sh"]["properties"]["template"]["properties"]
     key = template["spec"]["properties"]["requirements"]["items"]["properties"]["key"]
     assert messages(key) == 'upstream; label domain "kubernetes.io" is restricted'

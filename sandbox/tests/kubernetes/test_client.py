@@ -49,8 +49,8 @@ class Server:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 outer.requests.append((self.command, self.path, self.headers.get("Authorization"), body))
-                known = outer.answers.get(self.path.partition("?")[0], [(404, {"message": "no"})])
-                status, content = known.pop(0) if len(known) > 1 else known[0]
+                answers = outer.answers.get(self.path.partition("?")[0], [(404, {"message": "no"})])
+                status, content = answers.pop(0) if len(answers) > 1 else answers[0]
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -79,15 +79,15 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.stop()
+    running_server = Server()
+    yield running_server
+    running_server.stop()
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[KubeClient]:
-    with KubeClient(server.url) as made:
-        yield made
+    with KubeClient(server.url) as kube_client:
+        yield kube_client
 
 
 def kubeconfig(user: dict[str, Any], **cluster: Any) -> str:
@@ -115,7 +115,7 @@ def test_paths_follow_the_api(name: str | None, namespace: str | None, subresour
     assert pods.path(name, namespace, subresource) == path
 
 
-def test_an_object_of_a_namespaced_kind_without_a_namespace_is_refused_before_it_is_sent() -> None:
+def test_an_object_that_lacks_its_namespace_is_refused_before_it_is_sent() -> None:
     pools = Resource(api_version="apps/v1", kind="Deployment", plural="deployments", namespaced=True, verbs=frozenset())
     assert pools.path(None) == "/apis/apps/v1/deployments"
     with pytest.raises(ValueError, match=r"set metadata\.namespace"):
@@ -134,7 +134,7 @@ def test_an_object_of_a_namespaced_kind_without_a_namespace_is_refused_before_it
         (500, ApiError),
     ],
 )
-def test_each_refusal_has_its_class_and_says_what_was_tried(status: int, kind: type[ApiError]) -> None:
+def test_each_refusal_has_its_class_and_names_the_request(status: int, kind: type[ApiError]) -> None:
     error = error_for(status, {"message": "no", "reason": "Because"}, "GET /x")
     assert type(error) is kind
     assert str(error) == f"GET /x: {status} Because: no"
@@ -149,7 +149,7 @@ def test_a_kind_that_appears_later_is_found_without_a_new_client(server: Server,
     assert client.path("karpenter.sh/v1", "NodePool", "small") == "/apis/karpenter.sh/v1/nodepools/small"
 
 
-def test_a_server_that_says_later_is_asked_again(server: Server, client: KubeClient) -> None:
+def test_a_server_that_names_a_time_to_wait_is_asked_again(server: Server, client: KubeClient) -> None:
     later = {"message": "storage is (re)initializing", "details": {"retryAfterSeconds": 0}}
     server.answers["/api/v1/pods"] = [
         (429, later),
@@ -182,7 +182,7 @@ def test_a_refused_token_is_renewed_once(server: Server) -> None:
         server.answers["/x"] = [(401, {"message": "no"})]
         with pytest.raises(UnauthorizedError):
             client.request("GET", "/x")
-    assert [each[2] for each in server.requests] == ["Bearer old", "Bearer new", "Bearer new", "Bearer new"]
+    assert [request[2] for request in server.requests] == ["Bearer old", "Bearer new", "Bearer new", "Bearer new"]
 
 
 def test_apply_takes_ownership_of_the_given_fields(server: Server, client: KubeClient) -> None:
@@ -194,7 +194,7 @@ def test_apply_takes_ownership_of_the_given_fields(server: Server, client: KubeC
     assert path.endswith("?fieldManager=me&force=true&dryRun=All")
 
 
-def test_deleting_what_is_not_there_is_no_error(server: Server, client: KubeClient) -> None:
+def test_deleting_a_missing_object_is_no_error(server: Server, client: KubeClient) -> None:
     assert client.delete("v1", "Pod", "p", "n") is False
     server.answers["/api/v1/namespaces/n/pods/p"] = [(200, {})]
     assert client.delete("v1", "Pod", "p", "n", propagation="Foreground", grace_seconds=0, uid="u") is True
@@ -207,7 +207,7 @@ def test_a_watch_yields_changes_and_raises_when_the_server_forgot(server: Server
         {"type": "ADDED", "object": {"metadata": {"name": "a"}}},
         {"type": "ERROR", "object": {"code": 410, "message": "too old", "reason": "Expired"}},
     ]
-    server.answers["/api/v1/pods"] = [(200, "\n".join(json.dumps(each) for each in events).encode() + b"\n")]
+    server.answers["/api/v1/pods"] = [(200, "\n".join(json.dumps(event) for event in events).encode() + b"\n")]
     with client.watch("v1", "Pod", resource_version="1") as watch:
         changes = iter(watch)
         assert next(changes) == ("ADDED", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}})
@@ -215,7 +215,7 @@ def test_a_watch_yields_changes_and_raises_when_the_server_forgot(server: Server
             next(changes)
 
 
-def test_an_address_where_nothing_answers_is_named() -> None:
+def test_an_unreachable_address_is_named() -> None:
     with KubeClient("http://127.0.0.1:9") as client:
         assert client.ready() is False
         with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:9/version"):
@@ -258,18 +258,18 @@ def command(script: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_an_exec_command_hears_of_its_cluster_if_it_asks(wanted: bool) -> None:
+@pytest.mark.parametrize("provides_cluster_info", [True, False])
+def test_an_exec_command_gets_the_cluster_if_the_kubeconfig_says_so(provides_cluster_info: bool) -> None:
     script = (
         "import os, json\n"
         "asked = json.loads(os.environ['KUBERNETES_EXEC_INFO'])['spec'].get('cluster', {})\n"
         "print(json.dumps({'status': {'token': asked.get('server', 'none')}}))"
     )
-    token = ExecToken({**command(script), "provideClusterInfo": wanted}, {"server": "https://here"})
-    assert token() == ("https://here" if wanted else "none")
+    token = ExecToken({**command(script), "provideClusterInfo": provides_cluster_info}, {"server": "https://here"})
+    assert token() == ("https://here" if provides_cluster_info else "none")
 
 
-def test_an_exec_command_is_run_with_its_variables_and_again_only_when_its_token_is_refused(tmp_path: Path) -> None:
+def test_an_exec_command_runs_with_its_variables_and_again_only_after_a_refusal(tmp_path: Path) -> None:
     counter = tmp_path / "runs"
     script = (
         "import os, json\n"
@@ -293,11 +293,11 @@ def test_an_exec_command_is_run_with_its_variables_and_again_only_when_its_token
         ("print('{}')", "did not print an ExecCredential"),
     ],
 )
-def test_an_exec_command_that_fails_is_named_with_its_words(script: str, message: str) -> None:
+def test_a_failing_exec_command_is_named_with_its_output(script: str, message: str) -> None:
     with pytest.raises(KubeconfigError, match=message):
         ExecToken(command(script))()
 
 
-def test_an_exec_command_that_is_not_there_is_named() -> None:
+def test_a_missing_exec_command_is_named() -> None:
     with pytest.raises(KubeconfigError, match="runner-platform-is-not-here"):
         ExecToken({**command(""), "command": "runner-platform-is-not-here"})()

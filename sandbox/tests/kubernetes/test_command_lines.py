@@ -27,7 +27,7 @@ STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod
 
 
 def spec(**change: Any) -> ClusterSpec:
-    known = {
+    settings = {
         "account": "222222222222",
         "region": "eu-central-1",
         "name": "trial",
@@ -36,7 +36,7 @@ def spec(**change: Any) -> ClusterSpec:
         "service_cidr": "172.20.0.0/16",
         "webhook_url": "http://127.0.0.1:1/review",
     }
-    return ClusterSpec(**{**known, **change})
+    return ClusterSpec(**{**settings, **change})
 
 
 def stage(name: str, mark: str = "") -> str:
@@ -77,7 +77,7 @@ def test_the_api_server_speaks_for_the_clusters_issuer_and_asks_the_webhook(bina
     assert "--authentication-token-webhook-cache-ttl=5s" in line
     assert "--service-cluster-ip-range=172.20.0.0/16" in line
     assert not [
-        each for each in command_lines.api_server(binaries, layout, spec(webhook_url=None)) if "webhook" in each
+        flag for flag in command_lines.api_server(binaries, layout, spec(webhook_url=None)) if "webhook" in flag
     ]
 
 
@@ -88,16 +88,16 @@ def test_a_cluster_knows_its_name_in_aws() -> None:
 def test_kwok_runs_only_pods_whose_references_were_found(binaries: Binaries) -> None:
     (binaries.kwok_stages / "general").mkdir()
     (binaries.kwok_stages / "general" / "pod-ready.yaml").write_text(stage("pod-ready", "general"))
-    found = {each["metadata"]["name"]: each for each in command_lines.stages(binaries.kwok_stages)}
-    assert tuple(found) == STAGES
-    assert found["pod-ready"]["metadata"]["mark"] == "fast"
-    (gate,) = found["pod-ready"]["spec"]["selector"]["matchExpressions"]
+    by_name = {document["metadata"]["name"]: document for document in command_lines.stages(binaries.kwok_stages)}
+    assert tuple(by_name) == STAGES
+    assert by_name["pod-ready"]["metadata"]["mark"] == "fast"
+    (gate,) = by_name["pod-ready"]["spec"]["selector"]["matchExpressions"]
     assert REFERENCES_CONDITION in gate["key"]
     assert (gate["operator"], gate["values"]) == ("In", ["True"])
-    assert found["pod-delete"]["spec"]["selector"]["matchExpressions"] == []
+    assert by_name["pod-delete"]["spec"]["selector"]["matchExpressions"] == []
 
 
-def test_a_stage_that_is_not_there_is_named(binaries: Binaries) -> None:
+def test_a_missing_stage_of_kwok_is_named(binaries: Binaries) -> None:
     (binaries.kwok_stages / "fast" / "pod-delete.yaml").unlink()
     with pytest.raises(SandboxError, match="no kwok stage pod-delete"):
         command_lines.stages(binaries.kwok_stages)
@@ -125,13 +125,13 @@ def test_keys_are_made_once_and_kept(tmp_path: Path) -> None:
     assert Keys(tmp_path / "others").folder != keys.folder
 
 
-def test_a_client_certificate_names_its_user_and_group_and_is_signed_by_the_authority(tmp_path: Path) -> None:
+def test_a_client_certificate_names_user_and_group_and_is_signed_by_the_ca(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     keys.ensure()
     certificate, _key = keys.client("somebody", "some:group")
-    made = x509.load_pem_x509_certificate(certificate.encode())
-    assert made.subject.rfc4514_string() == "O=some:group,CN=somebody"
-    made.verify_directly_issued_by(x509.load_pem_x509_certificate(keys.ca.read_bytes()))
+    parsed = x509.load_pem_x509_certificate(certificate.encode())
+    assert parsed.subject.rfc4514_string() == "O=some:group,CN=somebody"
+    parsed.verify_directly_issued_by(x509.load_pem_x509_certificate(keys.ca.read_bytes()))
     assert keys.client("somebody", "some:group")[0] == certificate
 
 
@@ -144,7 +144,7 @@ def test_ports_are_chosen_once_and_a_damaged_record_is_named(tmp_path: Path, bin
         _ = ControlPlane(folder, spec(), binaries).endpoint
 
 
-def test_a_child_is_logged_recorded_and_ended_also_by_the_next_who_comes(tmp_path: Path) -> None:
+def test_a_child_is_logged_recorded_and_ended_also_by_the_next_supervisor(tmp_path: Path) -> None:
     first = Children(tmp_path)
     first.start("sleeper", ["sh", "-c", "echo here; exec sleep 60"], {"sleeper": 7})
     (info,) = first.table()
@@ -162,11 +162,13 @@ def test_a_child_is_logged_recorded_and_ended_also_by_the_next_who_comes(tmp_pat
     assert not psutil.pid_exists(info.pid)
 
 
-def test_a_child_has_a_home_of_its_own_and_little_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_has_its_own_home_and_few_environment_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fabricated")
     children = Children(tmp_path)
     children.start("printer", ["sh", "-c", "env | sort"])
-    psutil.wait_procs([psutil.Process(each.pid) for each in children.table()], timeout=5)
+    psutil.wait_procs([psutil.Process(process.pid) for process in children.table()], timeout=5)
     names = {line.partition("=")[0] for line in (tmp_path / "logs" / "printer.log").read_text().splitlines()}
     children.stop("printer")
     assert {"HOME", "PATH", "GOGC"} <= names

@@ -52,7 +52,7 @@ def test_quantities_are_read_in_every_form_that_kubernetes_takes(resource: str, 
 
 
 @pytest.mark.parametrize("text", ["", "x", "1Kb", "1 Gi", "--1", "1mm"])
-def test_what_is_not_a_quantity_is_refused_with_its_text(text: str) -> None:
+def test_a_text_that_is_no_quantity_is_refused_with_the_text(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity of memory"):
         quantities.amount("memory", text)
 

@@ -53,8 +53,8 @@ def pod(cpu: str = "1", memory: str = "2Gi", name: str = "small", **more: Any) -
     return {"metadata": {"name": "p", "namespace": "n"}, "spec": spec}
 
 
-def chosen(made: Pool, body: dict[str, Any], used: dict[str, int] | None = None) -> str | None:
-    offer = made.choose(body, requests(body), used or {})
+def chosen(node_pool: Pool, body: dict[str, Any], used: dict[str, int] | None = None) -> str | None:
+    offer = node_pool.choose(body, requests(body), used or {})
     return offer.instance.name if offer else None
 
 
@@ -110,9 +110,9 @@ def test_the_disk_of_the_node_class_decides_how_much_storage_a_pod_may_ask_for()
 def test_spot_comes_first_where_it_is_allowed_and_only_there(
     values: list[str] | None, selector: dict[str, str], answer: str
 ) -> None:
-    made = pool(requirement(CAPACITY_LABEL, *values)) if values else pool()
+    node_pool = pool(requirement(CAPACITY_LABEL, *values)) if values else pool()
     body = pod(nodeSelector={"class": "small", **selector})
-    offer = made.choose(body, requests(body), {})
+    offer = node_pool.choose(body, requests(body), {})
     assert offer is not None
     assert offer.capacity_type == answer
 
@@ -163,21 +163,21 @@ def test_the_heaviest_pool_that_serves_the_pod_is_asked_first() -> None:
 def test_budgets_hold_back_the_removal_of_empty_nodes(
     budgets: list[dict[str, Any]] | None, total: int, disrupted: int, answer: int
 ) -> None:
-    made = pool(disruption={"consolidateAfter": "5m", **({"budgets": budgets} if budgets else {})})
-    assert made.disruptable(total, disrupted, "Empty") == answer
+    node_pool = pool(disruption={"consolidateAfter": "5m", **({"budgets": budgets} if budgets else {})})
+    assert node_pool.disruptable(total, disrupted, "Empty") == answer
 
 
-def test_a_node_carries_the_pools_labels_and_taints_and_is_called_like_its_instance() -> None:
-    made, body = pool(ON_DEMAND), pod()
-    offer = made.choose(body, requests(body), {})
+def test_a_node_has_the_pools_labels_and_taints_and_its_instances_name() -> None:
+    node_pool, body = pool(ON_DEMAND), pod()
+    offer = node_pool.choose(body, requests(body), {})
     assert offer is not None
-    claim = node_claim(made, offer, requests(body))
+    claim = node_claim(node_pool, offer, requests(body))
     claim["metadata"]["uid"] = "uid-claim"
     node = node_of(claim)
     assert node["metadata"]["labels"]["class"] == "small"
     assert node["metadata"]["labels"]["karpenter.sh/nodepool"] == "small"
     assert node["metadata"]["labels"]["kubernetes.io/hostname"] == node["metadata"]["name"]
-    assert node["spec"]["taints"] == made.taints
+    assert node["spec"]["taints"] == node_pool.taints
     assert node["spec"]["providerID"] == provider_id(claim) == f"aws:///eu-central-1a/{node['metadata']['name']}"
     assert len(node["metadata"]["name"]) == len("i-0123456789abcdef0")
     assert node["status"]["capacity"]["cpu"] == "2"
@@ -185,12 +185,12 @@ def test_a_node_carries_the_pools_labels_and_taints_and_is_called_like_its_insta
     assert claim["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] is True
 
 
-def test_the_catalogue_is_regular_and_its_nodes_keep_something_for_themselves() -> None:
+def test_every_instance_type_reserves_a_part_of_its_capacity_for_the_node() -> None:
     assert len(INSTANCE_TYPES) == len(BY_NAME) == 3 * 3 * 3 * 7
     assert (BY_NAME["m7i.2xlarge"].vcpus, BY_NAME["m7i.2xlarge"].memory_mib) == (8, 32768)
     assert (BY_NAME["r8g.large"].arch, BY_NAME["r8g.large"].manufacturer) == ("arm64", "aws")
     assert BY_NAME["c6i.large"].family == "c6i"
-    for each in INSTANCE_TYPES:
-        assert 0 < each.allocatable_mib < each.memory_mib
-        assert 0 < each.allocatable_millicpu < 1000 * each.vcpus
+    for instance in INSTANCE_TYPES:
+        assert 0 < instance.allocatable_mib < instance.memory_mib
+        assert 0 < instance.allocatable_millicpu < 1000 * instance.vcpus
     assert BY_NAME["m7i.xlarge"].allocatable_millicpu == 3920, "60 + 10 + 5 + 5 millicores are the kubelet's"

@@ -90,7 +90,9 @@ def test_the_reason_is_the_one_that_kubectl_shows_on_a_real_node(body: dict[str,
     assert status["conditions"][0]["status"] == "False"
 
 
-def test_a_pod_with_everything_there_is_let_through_and_nothing_else_is_said_about_it() -> None:
+def test_a_pod_without_missing_references_gets_only_the_condition() -> None:
     status = status_for(pod(), [])
-    assert [(each["type"], each["status"]) for each in status["conditions"]] == [(REFERENCES_CONDITION, "True")]
+    assert [(condition["type"], condition["status"]) for condition in status["conditions"]] == [
+        (REFERENCES_CONDITION, "True")
+    ]
     assert "containerStatuses" not in status

@@ -38,9 +38,9 @@ def stack(url: str) -> Driver:
 
 
 def provider(url: str, token: str = GITLAB_TOKEN) -> GitLab:
-    made = GitLab()
-    made.configure({"baseUrl": url, "token": token})
-    return made
+    provider = GitLab()
+    provider.configure({"baseUrl": url, "token": token})
+    return provider
 
 
 def test_a_runner_is_created_once_and_then_left_alone(stack: Driver) -> None:
@@ -78,9 +78,9 @@ def test_a_changed_timeout_is_an_update_in_place_and_keeps_the_token(stack: Driv
 @pytest.mark.parametrize("change", [{"groupId": 4321}, {"runnerType": "project_type", "projectId": 5678}])
 def test_a_runner_that_moves_is_replaced(stack: Driver, change: dict[str, Any]) -> None:
     stack.up(RUNNER, "small", SMALL)
-    known = stack.states["small"]
+    state = stack.states["small"]
     news = stack.check(RUNNER, "small", {**SMALL, **change})
-    diff = stack.stand_in.diff(stack.target(RUNNER, "small"), known.outputs, known.inputs, news, [])
+    diff = stack.stand_in.diff(stack.target(RUNNER, "small"), state.outputs, state.inputs, news, [])
     assert set(diff.replaces) == set(change)
 
 
@@ -107,13 +107,13 @@ def test_a_runner_deleted_in_gitlab_is_gone_after_a_refresh(stack: Driver, url: 
     assert stack.refresh(RUNNER, "small") is None
 
 
-def test_an_import_has_everything_but_the_token(stack: Driver) -> None:
+def test_an_import_has_all_properties_except_the_token(stack: Driver) -> None:
     stack.up(RUNNER, "small", SMALL)
-    found = stack.import_(RUNNER, "imported", "1")
-    assert found is not None
-    assert "token" not in found.outputs
-    assert found.inputs["groupId"] == 1234
-    assert sorted(found.inputs["tagLists"]) == ["cheap", "small"]
+    imported = stack.import_(RUNNER, "imported", "1")
+    assert imported is not None
+    assert "token" not in imported.outputs
+    assert imported.inputs["groupId"] == 1234
+    assert sorted(imported.inputs["tagLists"]) == ["cheap", "small"]
 
 
 def test_deleting_twice_is_no_error(stack: Driver) -> None:
@@ -155,7 +155,7 @@ def test_a_missing_token_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> No
         GitLab().configure({})
 
 
-def test_a_gitlab_that_is_gone_is_named(url: str) -> None:
+def test_an_unreachable_gitlab_is_named(url: str) -> None:
     with pytest.raises(ProviderError, match="cannot be reached"):
         provider("http://127.0.0.1:9/api/v4/")
     del url

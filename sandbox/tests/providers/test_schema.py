@@ -26,26 +26,28 @@ def test_a_type_whose_argument_class_is_named_differently_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "known"),
+    ("token", "property_name"),
     [
         ("gitlab:index/userRunner:UserRunner", "runnerType"),
         ("kubernetes:helm.sh/v3:Release", "chart"),
         ("kubernetes:core/v1:Namespace", "metadata"),
     ],
 )
-def test_other_packages_layouts_are_read_too(token: str, known: str) -> None:
-    assert known in package(token.partition(":")[0]).resource(token).inputs
+def test_other_packages_layouts_are_read_too(token: str, property_name: str) -> None:
+    assert property_name in package(token.partition(":")[0]).resource(token).inputs
 
 
 def test_a_misspelt_property_is_refused_with_the_likely_name() -> None:
-    found = reasons(ROLE, {"assumeRolePolicy": "{}", "tag": {}})
-    assert found == {"tag": "is not a property of this type; did you mean 'tags'?"}
+    failures = reasons(ROLE, {"assumeRolePolicy": "{}", "tag": {}})
+    assert failures == {"tag": "is not a property of this type; did you mean 'tags'?"}
 
 
 def test_a_misspelt_nested_property_is_refused_with_its_path() -> None:
-    found = reasons(LIFECYCLE, {"bucket": "b", "rules": [{"id": "x", "status": "Enabled", "expiration": {"day": 3}}]})
-    assert list(found) == ["rules[0].expiration.day"]
-    assert "'days'" in found["rules[0].expiration.day"]
+    failures = reasons(
+        LIFECYCLE, {"bucket": "b", "rules": [{"id": "x", "status": "Enabled", "expiration": {"day": 3}}]}
+    )
+    assert list(failures) == ["rules[0].expiration.day"]
+    assert "'days'" in failures["rules[0].expiration.day"]
 
 
 def test_a_missing_required_property_is_named_also_inside_lists() -> None:
@@ -68,7 +70,7 @@ def test_a_value_of_the_wrong_type_is_refused(inputs: dict[str, object], path: s
     assert list(reasons(ROLE, inputs)) == [path]
 
 
-def test_texts_that_hold_a_number_or_a_boolean_are_taken_as_the_real_plugin_takes_them() -> None:
+def test_text_with_a_number_or_boolean_is_converted_as_in_the_real_plugin() -> None:
     inputs = {"assumeRolePolicy": "{}", "maxSessionDuration": "3600", "forceDetachPolicies": "true", "tags": {"a": 1}}
     checked, failures = package("aws").check_resource(ROLE, inputs)
     assert not failures
@@ -93,10 +95,10 @@ def test_nulls_count_as_absent() -> None:
 
 
 def test_a_misspelt_key_of_a_policy_document_object_is_refused() -> None:
-    found = reasons(
+    failures = reasons(
         ROLE, {"assumeRolePolicy": {"Version": "2012-10-17", "Statement": [{"Efect": "Allow", "Action": "x"}]}}
     )
-    assert "assumeRolePolicy.Statement[0].Efect" in found
+    assert "assumeRolePolicy.Statement[0].Efect" in failures
 
 
 def test_function_arguments_come_from_the_sdk() -> None:

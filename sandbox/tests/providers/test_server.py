@@ -134,7 +134,7 @@ def test_a_resource_lives_through_every_operation(stub: Any, shelf: Shelf) -> No
     assert wire.decode(updated.properties)["targetKeyId"] == "l"
 
 
-def test_reading_what_is_gone_returns_an_empty_id(stub: Any) -> None:
+def test_reading_a_deleted_resource_returns_an_empty_id(stub: Any) -> None:
     assert stub.Read(provider_pb2.ReadRequest(urn=URN, id="gone")).id == ""
 
 

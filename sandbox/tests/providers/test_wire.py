@@ -26,7 +26,7 @@ def struct(values: dict[str, object]) -> struct_pb2.Struct:
 
 @settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(st.dictionaries(st.text(min_size=1, max_size=5), PLAIN, max_size=5))
-def test_what_is_encoded_decodes_to_the_same(values: dict[str, object]) -> None:
+def test_an_encoded_value_decodes_to_the_same_value(values: dict[str, object]) -> None:
     assert wire.decode(wire.encode(values)) == values
 
 
@@ -74,7 +74,7 @@ def test_an_output_value_becomes_what_it_holds(fields: dict[str, object], expect
     assert wire.decode(struct({"p": {wire.SIGNATURE_KEY: wire.OUTPUT_SIGNATURE, **fields}})) == {"p": expected}
 
 
-def test_an_asset_is_refused_in_words() -> None:
+def test_an_asset_is_refused_with_a_message() -> None:
     with pytest.raises(wire.WireError, match="asset"):
         wire.decode(struct({"p": {wire.SIGNATURE_KEY: "c44067f5952c0a294b673a41bacd8c17", "text": "x"}}))
 

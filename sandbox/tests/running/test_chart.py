@@ -130,7 +130,7 @@ def test_both_token_keys_are_mounted_and_neither_is_optional() -> None:
     assert "optional" not in source["secret"]
 
 
-def test_a_foreign_secret_leaves_the_checksum_of_nothing() -> None:
+def test_a_secret_of_the_user_leaves_the_checksum_of_an_empty_text() -> None:
     """So a changed token does not roll the manager: the trap that the program must avoid with an annotation."""
     annotations = pod({"runners": {"secret": "token"}})["metadata"]["annotations"]
     assert annotations["checksum/secrets"] == EMPTY_SHA256
@@ -157,15 +157,15 @@ def test_empty_rules_give_the_manager_the_whole_core_group() -> None:
     ]
 
 
-def test_rules_miss_nothing_that_the_official_chart_fills_in() -> None:
+def test_rules_have_all_defaults_of_the_official_chart() -> None:
     rules = objects({"rbac": {"create": True, "rules": [{"resources": ["pods"]}]}})["Role"]["rules"]
     assert rules == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}]
 
 
 def test_roles_are_made_in_the_job_namespace() -> None:
-    made = objects({"rbac": {"create": True}, "runners": {"jobNamespace": "jobs-small"}})
-    assert made["Role"]["metadata"]["namespace"] == "jobs-small"
-    assert made["RoleBinding"]["subjects"][0]["namespace"] == "runner-small"
+    rendered = objects({"rbac": {"create": True}, "runners": {"jobNamespace": "jobs-small"}})
+    assert rendered["Role"]["metadata"]["namespace"] == "jobs-small"
+    assert rendered["RoleBinding"]["subjects"][0]["namespace"] == "runner-small"
 
 
 def test_an_own_lifecycle_replaces_the_unregistering_one() -> None:
@@ -176,9 +176,9 @@ def test_an_own_lifecycle_replaces_the_unregistering_one() -> None:
 
 
 def test_an_autoscaler_takes_the_replicas_away() -> None:
-    made = objects({"replicas": 2, "hpa": {"minReplicas": 1, "maxReplicas": 3}})
-    assert "replicas" not in made["Deployment"]["spec"]
-    assert made["HorizontalPodAutoscaler"]["spec"]["maxReplicas"] == 3
+    rendered = objects({"replicas": 2, "hpa": {"minReplicas": 1, "maxReplicas": 3}})
+    assert "replicas" not in rendered["Deployment"]["spec"]
+    assert rendered["HorizontalPodAutoscaler"]["spec"]["maxReplicas"] == 3
 
 
 def test_newer_values_count_from_the_version_that_brought_them(tmp_path: Path) -> None:
@@ -199,13 +199,13 @@ def test_the_packaged_chart_takes_the_values_of_every_class(stack: str, runner_c
     settings = load.of_stack(stack)
     archive = packaged(CHART, tmp_path, settings.chart.version)
     values = yaml.safe_load(inspect.values(stack, runner_class))
-    made = objects(values, archive, names.helm_release(runner_class))
-    data = made["ConfigMap"]["data"]
+    rendered = objects(values, archive, names.helm_release(runner_class))
+    data = rendered["ConfigMap"]["data"]
     template = tomllib.loads(data["config.template.toml"])
     (runner,) = template["runners"]
     assert runner == tomllib.loads(values["runners"]["config"])["runners"][0], "the chart's templating changed the TOML"
     assert runner["kubernetes"]["namespace"] == names.namespace_jobs(runner_class)
     assert set(template) == {"runners"}, "only [[runners]] is merged at registration"
     assert tomllib.loads(data["config.toml"])["concurrent"] == values["concurrent"]
-    manager = made["Deployment"]["spec"]["template"]["spec"]
+    manager = rendered["Deployment"]["spec"]["template"]["spec"]
     assert manager["serviceAccountName"] == values["serviceAccount"]["name"]

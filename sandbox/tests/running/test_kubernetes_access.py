@@ -21,7 +21,7 @@ def may_view(kubernetes: Trial, token: str, namespace: str) -> bool:
         return True
 
 
-def test_a_token_that_nobody_knows_is_refused(kubernetes: Trial) -> None:
+def test_an_unknown_token_is_refused(kubernetes: Trial) -> None:
     with kubernetes.as_user("stranger") as client, pytest.raises(UnauthorizedError):
         client.list("v1", "Pod", "default")
 
@@ -34,8 +34,8 @@ def test_a_namespace_scoped_policy_holds_also_in_namespaces_made_later(kubernete
     until(lambda: may_view(kubernetes, "auditor-token", before), "access in a namespace that was there")
     later = kubernetes.namespace("runner")
     until(lambda: may_view(kubernetes, "auditor-token", later), "access in a namespace made later")
-    other = kubernetes.namespace("other")
-    assert not may_view(kubernetes, "auditor-token", other)
+    other_namespace = kubernetes.namespace("other")
+    assert not may_view(kubernetes, "auditor-token", other_namespace)
     assert not may_view(kubernetes, "auditor-token", "kube-system")
     with kubernetes.as_user("auditor-token") as client, pytest.raises(ForbiddenError):
         client.list("v1", "Secret", before)
@@ -53,7 +53,7 @@ def test_a_policy_that_is_taken_away_takes_its_objects_along(kubernetes: Trial) 
     assert kubernetes.client.find(RBAC, "RoleBinding", "view-leaver", namespace) is None
 
 
-def test_an_object_that_somebody_else_made_is_left_alone(kubernetes: Trial) -> None:
+def test_an_object_of_another_manager_is_not_changed(kubernetes: Trial) -> None:
     namespace = kubernetes.namespace("foreign")
     body = {
         "apiVersion": RBAC,

@@ -67,8 +67,8 @@ def test_a_quota_refuses_the_pod_that_is_too_many(kubernetes: Trial) -> None:
 def refused(kubernetes: Trial, body: dict[str, Any], path: str, value: Any, message: str) -> None:
     *parents, last = path.split(".")
     target = body
-    for each in parents:
-        target = target[each]
+    for parent in parents:
+        target = target[parent]
     target[last] = value
     with pytest.raises(InvalidError, match=message):
         kubernetes.client.apply(body, dry_run=True)
@@ -131,8 +131,8 @@ def test_a_wrong_node_class_is_refused_and_the_field_named(
 def test_a_misspelt_field_is_refused_and_defaults_are_those_of_auto_mode(kubernetes: Trial) -> None:
     with pytest.raises(ApiError, match="weigth: field not declared in schema"):
         kubernetes.client.apply(node_pool("wrong", weigth=1), dry_run=True)
-    made = kubernetes.client.apply(node_pool("right"), dry_run=True)
-    assert made["spec"]["template"]["spec"]["expireAfter"] == "336h"
+    applied = kubernetes.client.apply(node_pool("right"), dry_run=True)
+    assert applied["spec"]["template"]["spec"]["expireAfter"] == "336h"
     del (body := node_pool("right"))["spec"]["disruption"]
     assert kubernetes.client.apply(body, dry_run=True)["spec"]["disruption"] == {
         "budgets": [{"nodes": "10%"}],

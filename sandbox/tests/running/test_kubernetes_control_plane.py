@@ -65,12 +65,14 @@ def kept(own: Trial, name: str) -> bool:
     return bool(own.client.get("v1", "ConfigMap", name, "default")["data"] == {"kept": "yes"})
 
 
-def test_everything_listens_on_loopback_and_only_where_it_says(own: Trial) -> None:
+def test_every_process_listens_on_loopback_and_on_its_recorded_ports_only(own: Trial) -> None:
     processes = own.cluster.processes()
     assert [process.name for process in processes] == list(NAMES)
     for process in processes:
         listening = [
-            each.laddr for each in psutil.Process(process.pid).net_connections() if each.status == psutil.CONN_LISTEN
+            connection.laddr
+            for connection in psutil.Process(process.pid).net_connections()
+            if connection.status == psutil.CONN_LISTEN
         ]
         assert {address.ip for address in listening} <= {"127.0.0.1"}, f"{process.name} listens beyond loopback"
         assert set(process.ports.values()) <= {address.port for address in listening}
@@ -82,7 +84,7 @@ def test_the_version_that_is_served_is_known(own: Trial) -> None:
     assert own.client.version() == f"v{own.cluster.served_version}"
 
 
-def test_a_service_account_token_carries_the_clusters_issuer_and_the_audiences_as_a_list(own: Trial) -> None:
+def test_a_service_account_token_has_the_clusters_issuer_and_a_list_of_audiences(own: Trial) -> None:
     claims = token(own, "sts.amazonaws.com")
     assert claims["iss"] == ISSUER
     assert claims["aud"] == ["sts.amazonaws.com"]
@@ -96,7 +98,7 @@ def test_the_keys_that_aws_gets_are_the_keys_that_the_cluster_signs_with(own: Tr
     assert token(own, "sts.amazonaws.com")["kid"] == own.cluster.jwks["keys"][0]["kid"]
 
 
-def test_killing_the_store_and_the_api_server_loses_nothing(own: Trial) -> None:
+def test_killing_etcd_and_the_api_server_loses_no_object(own: Trial) -> None:
     keep(own, "before-the-kill")
     kill(own.cluster, "etcd", "kube-apiserver")
     assert own.cluster.heal() == ["etcd", "kube-apiserver"]
@@ -107,16 +109,16 @@ def test_killing_the_store_and_the_api_server_loses_nothing(own: Trial) -> None:
 
 
 @pytest.mark.parametrize("name", ["kube-scheduler", "kube-controller-manager", "kwok", "etcd"])
-def test_one_dead_process_is_named_and_started_again_and_the_others_are_left_alone(own: Trial, name: str) -> None:
+def test_one_dead_process_is_restarted_and_the_other_processes_keep_running(own: Trial, name: str) -> None:
     before = pids(own.cluster)
     kill(own.cluster, name)
     assert own.cluster.heal() == [name]
     after = pids(own.cluster)
-    assert {each for each in before if before[each] != after[each]} == {name}
+    assert {process for process in before if before[process] != after[process]} == {name}
     until(own.client.ready, "the API server to be ready")
 
 
-def test_a_stopped_cluster_leaves_no_process_and_goes_on_where_it_was(own: Trial) -> None:
+def test_a_stopped_cluster_leaves_no_process_and_starts_with_its_objects(own: Trial) -> None:
     keep(own, "before-the-stop")
     old, endpoint = token(own), own.cluster.endpoint
     before = pids(own.cluster)
@@ -144,14 +146,14 @@ def test_a_kept_port_that_is_taken_is_named_with_its_holder(own: Trial) -> None:
     assert own.cluster.control_plane.alive()
 
 
-def test_what_a_killed_supervisor_left_is_ended_by_the_next_one(tmp_path: Path) -> None:
+def test_processes_of_a_killed_supervisor_are_ended_by_the_next_one(tmp_path: Path) -> None:
     first = Cluster(tmp_path / "cluster", spec(), binaries(), lambda _namespaces: [])
     second = Cluster(tmp_path / "cluster", spec(), binaries(), lambda _namespaces: [])
     try:
         first.start()
-        left = pids(first)
+        leftovers = pids(first)
         second.start()
-        assert not set(left.values()) & set(pids(second).values())
+        assert not set(leftovers.values()) & set(pids(second).values())
         assert sorted(first.control_plane.dead()) == sorted(NAMES), "they were ended before the new ones started"
         ended = pids(second)
         second.remove()

@@ -32,7 +32,7 @@ def test_a_waiting_pod_gets_a_claim_and_a_node_of_an_allowed_type_and_runs(kuber
         assert node["status"]["allocatable"]["cpu"] == "7910m"
         assert claim["status"]["nodeName"] == node["metadata"]["name"]
         assert claim["metadata"]["ownerReferences"][0]["kind"] == "NodePool"
-        assert {each["type"]: each["status"] for each in claim["status"]["conditions"]}["Ready"] == "True"
+        assert {item["type"]: item["status"] for item in claim["status"]["conditions"]}["Ready"] == "True"
         status = kubernetes.client.get(KARPENTER, "NodePool", pool)["status"]
         assert (status["nodes"], status["resources"]["cpu"]) == (1, "8")
 
@@ -70,7 +70,7 @@ def test_a_pod_that_no_pool_serves_stays_pending_and_says_why(kubernetes: Trial)
         assert waiting(kubernetes, namespace).startswith("Unschedulable")
 
 
-def test_pods_that_refuse_each_others_company_get_a_node_each(kubernetes: Trial) -> None:
+def test_pods_with_anti_affinity_get_one_node_each(kubernetes: Trial) -> None:
     namespace = kubernetes.namespace("nodes")
     apart = {
         "podAntiAffinity": {
@@ -97,8 +97,8 @@ def test_an_empty_node_goes_after_the_time_that_the_pool_says(kubernetes: Trial)
         kubernetes.runs("p", namespace)
         stays(lambda: len(kubernetes.nodes(pool)) == 1, "the node with a pod", 6)
         kubernetes.client.delete("v1", "Pod", "p", namespace)
-        taken = until(lambda: not kubernetes.nodes(pool), "the empty node to go", 20)
-        assert taken > 3, "not before its time"
+        duration = until(lambda: not kubernetes.nodes(pool), "the empty node to go", 20)
+        assert duration > 3, "not before its time"
         until(lambda: not kubernetes.claims(pool), "its claim to go")
 
 
@@ -153,7 +153,7 @@ def test_a_drain_respects_a_disruption_budget(kubernetes: Trial) -> None:
         claim = kubernetes.claims(pool)[0]["metadata"]["name"]
         kubernetes.client.delete(KARPENTER, "NodeClaim", claim)
         stays(lambda: kubernetes.phase("p", namespace) == "Running", "a pod that its budget keeps")
-        (taint,) = [each for each in kubernetes.nodes(pool)[0]["spec"]["taints"] if each["key"] != "class"]
+        (taint,) = [item for item in kubernetes.nodes(pool)[0]["spec"]["taints"] if item["key"] != "class"]
         assert taint["key"] == "karpenter.sh/disrupted", "no new pod comes to a node that is on its way out"
         kubernetes.client.delete("policy/v1", "PodDisruptionBudget", "keep", namespace)
         until(lambda: not kubernetes.claims(pool) and not kubernetes.nodes(pool), "the node to go")

@@ -100,18 +100,20 @@ def assert_known_to_sdk(token: str, outputs: dict[str, Any]) -> None:
     assert not failures, "outputs must have the SDK's types"
 
 
-def assert_importable(provider: AwsStandIn, case: Case, identifier: str, given: str, inputs: dict[str, Any]) -> None:
+def assert_importable(
+    provider: AwsStandIn, case: Case, identifier: str, import_id: str, inputs: dict[str, Any]
+) -> None:
     driver = Driver(provider)
-    found = driver.import_(case.token, "imported", given)
-    assert found is not None
-    assert found.id == identifier
-    news = driver.check(case.token, "imported", {**inputs, **_fixed_name(case, found.inputs)})
+    existing = driver.import_(case.token, "imported", import_id)
+    assert existing is not None
+    assert existing.id == identifier
+    news = driver.check(case.token, "imported", {**inputs, **_fixed_name(case, existing.inputs)})
     target = driver.target(case.token, "imported")
-    diff = provider.diff(target, found.outputs, found.inputs, news, [])
+    diff = provider.diff(target, existing.outputs, existing.inputs, news, [])
     assert set(diff.changes) <= case.kept_inputs, "an import of what the program says must not change it"
 
 
-def _fixed_name(case: Case, found: dict[str, Any]) -> dict[str, Any]:
+def _fixed_name(case: Case, existing: dict[str, Any]) -> dict[str, Any]:
     """An imported resource keeps its name, so a program that imports one names it."""
     rule = HANDLERS[case.token].naming
-    return {} if rule is None else {rule.field: found[rule.field]} if rule.field in found else {}
+    return {} if rule is None else {rule.field: existing[rule.field]} if rule.field in existing else {}

@@ -127,10 +127,10 @@ def test_ctrl_c_while_the_cluster_comes_up_loses_and_doubles_nothing(pulumi: Eng
     output, _ = running.communicate(timeout=120)
     assert running.returncode != 0
     assert "interrupted" in output
-    made = inventory(pulumi.cloud)
+    created = inventory(pulumi.cloud)
     pulumi.planes.paused.clear()
     pulumi.run("up", "--yes", "--skip-preview")
-    assert inventory(pulumi.cloud)["clusters"] == made["clusters"]
+    assert inventory(pulumi.cloud)["clusters"] == created["clusters"]
     pulumi.run("up", "--yes", "--expect-no-changes")
     pulumi.run("destroy", "--yes", "--skip-preview")
     assert inventory(pulumi.cloud) == before
@@ -144,10 +144,10 @@ def test_replacement_adoption_and_a_provider_that_a_preview_cannot_configure(pul
     s3.create_bucket(Bucket="engine-adopted", CreateBucketConfiguration={"LocationConstraint": REGION})
     tagging = {"TagSet": [{"Key": "team", "Value": "platform"}]}
     s3.put_bucket_tagging(Bucket="engine-adopted", Tagging=tagging)
-    shown = changing.run("preview")
-    assert "Bucket adopted import" in shown
-    assert "do not match" not in shown, "an import of what the program says shows no difference"
-    assert "Bucket later create" in shown
+    output = changing.run("preview")
+    assert "Bucket adopted import" in output
+    assert "do not match" not in output, "an import of what the program says shows no difference"
+    assert "Bucket later create" in output
     changing.run("up", "--yes", "--skip-preview")
     changing.run("up", "--yes", "--expect-no-changes")
     moved = changing.run("up", "--yes", "--skip-preview", "-c", "path=/b/")
@@ -161,20 +161,20 @@ def test_replacement_adoption_and_a_provider_that_a_preview_cannot_configure(pul
 
 
 def test_the_wrong_account_is_named_before_anything_is_made(pulumi: Engine) -> None:
-    shown = pulumi.run("preview", "-c", "account=444444444444", fails=True)
-    assert "profile cicd leads to account 222222222222" in shown
-    assert "allowed: 444444444444" in shown
+    output = pulumi.run("preview", "-c", "account=444444444444", fails=True)
+    assert "profile cicd leads to account 222222222222" in output
+    assert "allowed: 444444444444" in output
 
 
 def test_a_missing_profile_is_named(pulumi: Engine) -> None:
     nowhere = pulumi.elsewhere(AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
-    shown = nowhere.run("preview", fails=True)
-    assert re.search(r"the AWS profile (cicd|dev) does not exist in /dev/null", shown)
-    assert "sandbox env" in shown
+    output = nowhere.run("preview", fails=True)
+    assert re.search(r"the AWS profile (cicd|dev) does not exist in /dev/null", output)
+    assert "sandbox env" in output
 
 
 def test_an_aws_server_that_is_not_there_is_named(pulumi: Engine) -> None:
     nowhere = pulumi.elsewhere(AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    shown = nowhere.run("preview", fails=True)
-    assert "the AWS server at http://127.0.0.1:9" in shown
-    assert "sandbox status" in shown
+    output = nowhere.run("preview", fails=True)
+    assert "the AWS server at http://127.0.0.1:9" in output
+    assert "sandbox status" in output

@@ -109,7 +109,7 @@ def test_a_made_up_name_is_kept_until_a_replacement(driver: Driver) -> None:
     driver.destroy(ROLE, "runner")
 
 
-def test_a_change_behind_the_programs_back_shows_and_is_mended(driver: Driver, world: World) -> None:
+def test_a_change_outside_the_program_shows_and_is_repaired(driver: Driver, world: World) -> None:
     inputs = {**ROLE_INPUTS, "name": "drifting", "tags": {"a": "1"}}
     driver.up(ROLE, "drifting", inputs)
     iam = world.client("iam")
@@ -126,7 +126,7 @@ def test_a_change_behind_the_programs_back_shows_and_is_mended(driver: Driver, w
     driver.destroy(ROLE, "drifting")
 
 
-def test_what_was_deleted_by_hand_is_gone_after_a_refresh(driver: Driver, world: World) -> None:
+def test_a_resource_deleted_by_hand_leaves_the_state_at_a_refresh(driver: Driver, world: World) -> None:
     driver.up(ROLE, "deleted", {**ROLE_INPUTS, "name": "deleted"})
     world.client("iam").delete_role(RoleName="deleted")
     assert driver.refresh(ROLE, "deleted") is None
@@ -151,7 +151,7 @@ def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(world:
     driver.destroy(CLUSTER, "interrupted")
 
 
-def test_a_wait_that_takes_too_long_says_how_long(world: World) -> None:
+def test_a_wait_that_takes_too_long_names_its_seconds(world: World) -> None:
     driver = Driver(world.stand_in())
     world.planes.paused.set()
     with pytest.raises(PartialFailureError, match="EKS cluster late to become active did not happen within 1 s"):
@@ -195,16 +195,16 @@ def test_a_resource_can_live_in_another_region_than_the_provider(driver: Driver,
     inputs = {"bucket": "elsewhere-bucket", "region": "eu-west-1"}
     driver.up(BUCKET, "elsewhere", inputs)
     assert driver.states["elsewhere"].outputs["bucketRegion"] == "eu-west-1"
-    found = Driver(world.stand_in()).import_(BUCKET, "elsewhere", "elsewhere-bucket@eu-west-1")
-    assert found is not None
-    assert (found.id, found.outputs["region"]) == ("elsewhere-bucket", "eu-west-1")
+    existing = Driver(world.stand_in()).import_(BUCKET, "elsewhere", "elsewhere-bucket@eu-west-1")
+    assert existing is not None
+    assert (existing.id, existing.outputs["region"]) == ("elsewhere-bucket", "eu-west-1")
     diff, _ = driver.preview(BUCKET, "elsewhere", {"bucket": "elsewhere-bucket"})
     assert diff is not None
     assert diff.replaces == ["region"]
     driver.destroy(BUCKET, "elsewhere")
 
 
-def test_functions_answer_with_what_exists(driver: Driver, world: World) -> None:
+def test_functions_return_existing_resources(driver: Driver, world: World) -> None:
     def call(token: str, **arguments: Any) -> dict[str, Any]:
         return driver.stand_in.invoke(token, arguments)
 

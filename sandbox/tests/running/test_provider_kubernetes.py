@@ -34,7 +34,7 @@ pytestmark = pytest.mark.sandbox
 __all__ = ["cluster", "stack"]  # fixtures
 
 
-def test_a_second_up_changes_nothing_for_every_kind(stack: Driver) -> None:
+def test_a_second_up_changes_no_kind_of_object(stack: Driver) -> None:
     things: list[tuple[str, dict[str, Any]]] = [
         (CONFIG_MAP, config_map(stack)),
         (SECRET, {"metadata": {"namespace": home(stack)}, "stringData": {"token": "x"}}),
@@ -91,21 +91,21 @@ def test_a_field_that_leaves_the_program_leaves_the_object(stack: Driver, cluste
 
 
 @pytest.mark.parametrize("path", ["spec.selector.matchLabels.app", "metadata.name"])
-def test_what_cannot_change_is_replaced(stack: Driver, path: str) -> None:
+def test_a_changed_immutable_property_replaces_the_resource(stack: Driver, path: str) -> None:
     inputs = deployment(stack)
     stack.up(DEPLOYMENT, "x", inputs)
     uid = stack.states["x"].outputs["metadata"]["uid"]
-    other = changed(inputs, path, "y")
+    changed_inputs = changed(inputs, path, "y")
     if path.startswith("spec"):
-        other = changed(other, "spec.template.metadata.labels.app", "y")
-    diff = stack.up(DEPLOYMENT, "x", other)
+        changed_inputs = changed(changed_inputs, "spec.template.metadata.labels.app", "y")
+    diff = stack.up(DEPLOYMENT, "x", changed_inputs)
     assert diff is not None
     assert diff.replaces
     assert diff.delete_before_replace == path.startswith("spec"), "two objects of one name cannot be there together"
     assert stack.states["x"].outputs["metadata"]["uid"] != uid
 
 
-def test_the_api_server_names_fields_that_no_table_knows(stack: Driver) -> None:
+def test_the_api_server_names_immutable_fields_of_custom_kinds(stack: Driver) -> None:
     inputs = {"metadata": {"namespace": home(stack)}, "immutable": True, "data": {"a": "MQ=="}}
     stack.stand_in = provider_like(stack, secret_mutable=True)
     stack.up(SECRET, "token", inputs)
@@ -116,9 +116,9 @@ def test_the_api_server_names_fields_that_no_table_knows(stack: Driver) -> None:
 
 def provider_like(stack: Driver, *, secret_mutable: bool) -> Any:
     text = stack.stand_in.access.settings.kubeconfig  # type: ignore[attr-defined]
-    made = type(stack.stand_in)()
-    made.configure({"kubeconfig": text, "enableSecretMutable": secret_mutable})
-    return made
+    provider = type(stack.stand_in)()
+    provider.configure({"kubeconfig": text, "enableSecretMutable": secret_mutable})
+    return provider
 
 
 def test_a_secret_is_replaced_unless_the_provider_lets_it_change(stack: Driver) -> None:
@@ -136,10 +136,10 @@ def test_a_secret_is_replaced_unless_the_provider_lets_it_change(stack: Driver) 
 def test_the_data_of_a_secret_is_marked(stack: Driver) -> None:
     inputs = {"metadata": {"namespace": home(stack), "name": "token"}, "stringData": {"token": "x"}}
     stack.up(SECRET, "token", inputs)
-    found = stack.import_(SECRET, "again", f"{home(stack)}/token")
-    assert found is not None
-    assert isinstance(found.outputs["data"], Secret)
-    assert isinstance(found.inputs["data"], Secret)
+    existing = stack.import_(SECRET, "again", f"{home(stack)}/token")
+    assert existing is not None
+    assert isinstance(existing.outputs["data"], Secret)
+    assert isinstance(existing.inputs["data"], Secret)
 
 
 def test_a_refresh_finds_what_somebody_changed(stack: Driver, cluster: Cluster) -> None:
@@ -149,7 +149,7 @@ def test_a_refresh_finds_what_somebody_changed(stack: Driver, cluster: Cluster) 
     assert stack.states["x"].inputs["spec"]["replicas"] == 3, "the drift is in the state, for the next diff"
 
 
-def test_what_somebody_deleted_is_gone_after_a_refresh(stack: Driver, cluster: Cluster) -> None:
+def test_an_object_deleted_outside_the_program_leaves_the_state_at_a_refresh(stack: Driver, cluster: Cluster) -> None:
     stack.up(CONFIG_MAP, "settings", config_map(stack))
     cluster.client.delete("v1", "ConfigMap", "settings", home(stack))
     assert stack.refresh(CONFIG_MAP, "settings") is None
@@ -167,7 +167,7 @@ def test_fields_of_others_are_not_overwritten_and_the_owner_is_named(stack: Driv
     assert stack.states["x"].outputs["spec"]["replicas"] == 4
 
 
-def test_an_object_of_somebody_else_is_not_taken_over(stack: Driver, cluster: Cluster) -> None:
+def test_an_object_of_another_manager_is_not_taken_over(stack: Driver, cluster: Cluster) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", **config_map(stack)}
     cluster.client.apply(body, field_manager="a-person")
     for way in (stack.preview, stack.up):
@@ -194,7 +194,7 @@ def test_an_imported_object_is_managed_without_a_change(stack: Driver, cluster: 
     assert diff.changes == []
 
 
-def test_a_preview_of_what_does_not_exist_yet_knows_what_it_can(stack: Driver) -> None:
+def test_a_preview_of_a_new_object_returns_the_inputs(stack: Driver) -> None:
     inputs = {"metadata": {"namespace": "not-yet", "name": "x"}, "data": {"a": "1"}}
     assert stack.preview(CONFIG_MAP, "x", inputs)[1]["data"] == {"a": "1"}
     unknown = {"metadata": {"namespace": UNKNOWN, "name": "x"}, "data": {"a": UNKNOWN}}

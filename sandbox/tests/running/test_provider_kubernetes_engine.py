@@ -48,10 +48,10 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def gitlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GitLab, str]]:
-    made = GitLab(tmp_path_factory.mktemp("gitlab"), "https://gitlab.com")
-    server = serve(made, 0)
+    gitlab = GitLab(tmp_path_factory.mktemp("gitlab"), "https://gitlab.com")
+    server = serve(gitlab, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield made, f"http://127.0.0.1:{server.server_address[1]}/api/v4/"
+    yield gitlab, f"http://127.0.0.1:{server.server_address[1]}/api/v4/"
     server.shutdown()
     server.server_close()
 
@@ -72,7 +72,7 @@ def pulumi(cluster: Cluster, gitlab: tuple[GitLab, str], tmp_path_factory: pytes
 
 def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: Engine, cluster: Cluster) -> None:
     assert "to create" in pulumi.run("preview"), "a first preview needs nothing to exist"
-    shown = pulumi.run("up", "--yes", "--skip-preview")
+    output = pulumi.run("up", "--yes", "--skip-preview")
     outputs = json.loads(pulumi.run("stack", "output", "--json"))
     assert outputs["release"].startswith("manager-"), "a release without a name gets one"
     assert outputs["version"] == "19.4.0", "our own chart stands in for the version that was asked for"
@@ -83,7 +83,7 @@ def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: 
     pulumi.run("refresh", "--yes", "--expect-no-changes")
     pulumi.run("up", "--yes", "--expect-no-changes", "--refresh")
     state = pulumi.run("stack", "export")
-    assert runner["token"] not in state + shown, "the token is a secret everywhere"
+    assert runner["token"] not in state + output, "the token is a secret everywhere"
     changed = pulumi.run("up", "--yes", "--skip-preview", "-c", "concurrent=20")
     assert "updated" in changed
     assert "1 updated" in changed, "only the release changes"
@@ -92,13 +92,13 @@ def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: 
     assert pulumi.gitlab.store.runners == {}
 
 
-def test_a_cluster_that_is_gone_is_named_and_previewed_all_the_same(pulumi: Engine, cluster: Cluster) -> None:
+def test_a_deleted_cluster_is_named_and_previewed_by_inputs(pulumi: Engine, cluster: Cluster) -> None:
     pulumi.run("up", "--yes", "--skip-preview")
     text = cluster.admin_kubeconfig.read_text()
     pulumi.run("config", "set", "kubeconfig", text.replace(cluster.endpoint, "https://127.0.0.1:9"))
     assert "8 unchanged" in pulumi.run("preview"), "a preview without the cluster compares inputs"
-    shown = pulumi.run("up", "--yes", "--skip-preview", "-c", "concurrent=30", fails=True)
-    assert "the Kubernetes cluster cannot be reached" in shown
+    output = pulumi.run("up", "--yes", "--skip-preview", "-c", "concurrent=30", fails=True)
+    assert "the Kubernetes cluster cannot be reached" in output
     pulumi.run("config", "set", "kubeconfig", text)
     pulumi.run("up", "--yes", "--skip-preview")
     pulumi.run("destroy", "--yes", "--skip-preview")

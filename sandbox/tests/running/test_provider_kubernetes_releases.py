@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner_platform_sandbox.providers.kubernetes import helm
-from runner_platform_sandbox.providers.kubernetes.helm import binary, locked
+from runner_platform_sandbox.providers.kubernetes.helm import binary, release_lock
 from runner_platform_sandbox.providers.stand_in import (
     CancelledError,
     InvalidInputsError,
@@ -43,9 +43,9 @@ __all__ = ["cluster", "stack"]  # fixtures
 
 
 def latest(stack: Driver, cluster: Cluster) -> Record:
-    found = helm.latest_record(cluster.client, "gitlab-runner-small", home(stack))
-    assert found is not None
-    return found
+    record = helm.latest_record(cluster.client, "gitlab-runner-small", home(stack))
+    assert record is not None
+    return record
 
 
 def test_a_release_is_installed_repeated_upgraded_refreshed_and_removed(stack: Driver, cluster: Cluster) -> None:
@@ -130,8 +130,8 @@ def test_a_foreign_release_is_not_taken_over(stack: Driver, cluster: Cluster) ->
     subprocess.run([binary(), "install", "gitlab-runner-small", inputs["chart"], *place], check=True)
     with pytest.raises(ProviderError, match=r"exists already \(deployed, revision 1\).*import it.*helm uninstall"):
         stack.up(RELEASE, "small", inputs)
-    found = stack.import_(RELEASE, "small", f"{home(stack)}/gitlab-runner-small")
-    assert found is not None
+    record = stack.import_(RELEASE, "small", f"{home(stack)}/gitlab-runner-small")
+    assert record is not None
     stack.up(RELEASE, "small", inputs)
     assert latest(stack, cluster).revision == 2
 
@@ -143,7 +143,7 @@ def leave_pending(stack: Driver, cluster: Cluster, status: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
-def test_what_a_killed_helm_left_pending_is_gone_on_from(stack: Driver, cluster: Cluster, status: str) -> None:
+def test_a_release_that_a_killed_helm_left_pending_is_upgraded(stack: Driver, cluster: Cluster, status: str) -> None:
     stack.up(RELEASE, "small", release(stack))
     leave_pending(stack, cluster, status)
     del stack.states["small"]  # the engine was killed with it
@@ -162,17 +162,17 @@ def test_a_foreign_pending_release_is_reported_with_the_remedy(stack: Driver, cl
 
 
 def test_a_helm_that_still_works_is_waited_for(stack: Driver, cluster: Cluster) -> None:
-    said: list[str] = []
-    stack.stand_in.report = lambda _urn, message: said.append(message)
+    messages: list[str] = []
+    stack.stand_in.report = lambda _urn, message: messages.append(message)
     server = cluster.client.connection.server
-    with locked(stack.stand_in, "gitlab-runner-small", home(stack), server, said.append):
+    with release_lock(stack.stand_in, "gitlab-runner-small", home(stack), server, messages.append):
         thread = threading.Thread(target=stack.up, args=(RELEASE, "small", release(stack)))
         thread.start()
         time.sleep(1.5)
         assert "small" not in stack.states
     thread.join(60)
     assert "small" in stack.states
-    assert any("still works on this release" in message for message in said)
+    assert any("still works on this release" in message for message in messages)
 
 
 def test_an_interruption_ends_helm_and_the_next_run_goes_on(stack: Driver, cluster: Cluster) -> None:
@@ -187,7 +187,9 @@ def test_an_interruption_ends_helm_and_the_next_run_goes_on(stack: Driver, clust
     assert latest(stack, cluster).status == "deployed"
 
 
-def test_values_never_are_arguments(stack: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_values_are_never_passed_as_arguments_of_helm(
+    stack: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen = tmp_path / "arguments"
     spy = tmp_path / "helm"
     spy.write_text(f'#!/bin/sh\necho "$@" >> {seen}\nexec {binary()} "$@"\n')
@@ -206,12 +208,12 @@ def test_a_preview_with_unknown_values_renders_nothing(stack: Driver) -> None:
     assert outputs["resourceNames"] is UNKNOWN
 
 
-def test_what_the_chart_refuses_is_seen_in_the_preview(stack: Driver) -> None:
+def test_values_that_the_chart_refuses_fail_the_preview(stack: Driver) -> None:
     with pytest.raises(InvalidInputsError, match=r"cannot be rendered: .*runners\.maximumTimeout cannot be set"):
         stack.preview(RELEASE, "small", release(stack, runners={"maximumTimeout": 3600}))
 
 
-def test_a_chart_that_is_not_there_is_named(stack: Driver) -> None:
+def test_a_missing_chart_is_named_in_the_error(stack: Driver) -> None:
     for chart, more in (("./nowhere.tgz", {}), ("other", {"repositoryOpts": {"repo": "http://127.0.0.1:9"}})):
         with pytest.raises(InvalidInputsError, match=chart.strip("./")):
             stack.preview(RELEASE, "small", {**release(stack), "chart": chart, **more})
@@ -233,11 +235,11 @@ def test_a_packaged_chart_is_deployed_from_its_path(
 
 
 def test_our_own_chart_stands_in_where_the_repository_cannot_be_reached(stack: Driver) -> None:
-    said: list[str] = []
-    stack.stand_in.announce = lambda _urn, message: said.append(message)
+    messages: list[str] = []
+    stack.stand_in.announce = lambda _urn, message: messages.append(message)
     official = {**release(stack), "chart": "gitlab-runner", "repositoryOpts": {"repo": "http://127.0.0.1:9"}}
     stack.up(RELEASE, "small", {**official, "version": "0.88.2"})
     assert stack.states["small"].outputs["status"]["version"] == "0.88.2"
-    assert any("the sandbox's own gitlab-runner chart stands in" in message for message in said)
+    assert any("the sandbox's own gitlab-runner chart stands in" in message for message in messages)
     stack.up(RELEASE, "small", {**official, "version": "0.93.0"})
     assert stack.states["small"].outputs["status"]["appVersion"] == "19.4.0"

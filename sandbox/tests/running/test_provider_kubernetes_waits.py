@@ -57,7 +57,7 @@ def test_a_job_is_waited_for(stack: Driver) -> None:
     assert stack.states["job"].outputs["status"]["succeeded"] == 1
 
 
-def test_skip_await_does_not_wait(stack: Driver) -> None:
+def test_skip_await_ends_without_waiting(stack: Driver) -> None:
     missing = [{"name": "v", "secret": {"secretName": "nowhere"}}]
     inputs = changed(deployment(stack, volumes=missing), "metadata.annotations", {"pulumi.com/skipAwait": "true"})
     start = time.monotonic()
@@ -119,11 +119,11 @@ def test_a_node_pool_is_gone_only_when_its_claims_are(stack: Driver, cluster: Cl
     assert cluster.client.find("karpenter.sh/v1", "NodePool", "pool") is None
 
 
-def test_deleting_what_is_gone_is_no_error_and_hits_nobody_else(stack: Driver, cluster: Cluster) -> None:
+def test_deleting_a_deleted_object_is_no_error_and_spares_its_successor(stack: Driver, cluster: Cluster) -> None:
     stack.up(CONFIG_MAP, "settings", config_map(stack))
     cluster.client.delete("v1", "ConfigMap", "settings", home(stack))
-    other = {"apiVersion": "v1", "kind": "ConfigMap", **config_map(stack)}
-    cluster.client.apply(other, field_manager="a-person")
+    inputs = {"apiVersion": "v1", "kind": "ConfigMap", **config_map(stack)}
+    cluster.client.apply(inputs, field_manager="a-person")
     stack.destroy(CONFIG_MAP, "settings")
     assert cluster.client.find("v1", "ConfigMap", "settings", home(stack)) is not None
 
@@ -137,7 +137,7 @@ def test_an_interruption_ends_the_wait_and_keeps_the_object(stack: Driver) -> No
     assert stack.states["x"].unready
 
 
-def test_a_refresh_keeps_in_mind_what_is_not_ready(stack: Driver) -> None:
+def test_a_refresh_records_objects_that_are_not_ready(stack: Driver) -> None:
     missing = [{"name": "v", "secret": {"secretName": "later"}}]
     with pytest.raises(PartialFailureError):
         stack.up(DEPLOYMENT, "x", deployment(stack, volumes=missing), timeout=2)

@@ -70,7 +70,7 @@ def make_cluster(aws: Cloud, *, active: bool = True, **fields: Any) -> tuple[Any
     """Make a cluster and return the client with what its keepers see."""
     eks, request = aws.root(CICD).client("eks"), cluster_request(aws, CICD, **fields)
     eks.create_cluster(**request)
-    cluster = next(one for one in aws.admin.clusters() if one.name == request["name"])
+    cluster = next(cluster for cluster in aws.admin.clusters() if cluster.name == request["name"])
     if active:
         aws.admin.report(
             cluster, {"status": "ACTIVE", "endpoint": "https://127.0.0.1:1", "certificate_authority": "Y2E="}

@@ -176,7 +176,7 @@ class ControlPlanes(threading.Thread):
 
     def _report(self) -> None:
         certificate = base64.b64encode(b"a certificate").decode()
-        said = {"status": "ACTIVE", "endpoint": "https://127.0.0.1:6443", "certificate_authority": certificate}
+        answer = {"status": "ACTIVE", "endpoint": "https://127.0.0.1:6443", "certificate_authority": certificate}
         for cluster in self._cloud.admin.clusters():
             if cluster.status == "CREATING" and not self.paused.is_set():
-                self._cloud.admin.report(cluster, said)
+                self._cloud.admin.report(cluster, answer)

@@ -32,42 +32,42 @@ class Driver:
     states: dict[str, State] = field(default_factory=dict)
 
     def target(self, token: str, name: str, **more: Any) -> Target:
-        known = self.states.get(name)
+        state = self.states.get(name)
         urn = f"urn:pulumi:{self.stack}::test::{token}::{name}"
-        return Target(urn=urn, token=token, name=name, id=known.id if known else "", **more)
+        return Target(urn=urn, token=token, name=name, id=state.id if state else "", **more)
 
     def check(self, token: str, name: str, properties: dict[str, Any]) -> dict[str, Any]:
-        known = self.states.get(name)
+        state = self.states.get(name)
         naming = Naming(seed=f"{self.stack}/{name}".encode())
-        return self.stand_in.check(self.target(token, name), properties, known.inputs if known else {}, naming)
+        return self.stand_in.check(self.target(token, name), properties, state.inputs if state else {}, naming)
 
     def preview(self, token: str, name: str, properties: dict[str, Any]) -> tuple[Diff | None, dict[str, Any]]:
         """Return (difference, outputs) of a preview; no difference means a creation."""
-        news, known = self.check(token, name, properties), self.states.get(name)
+        news, state = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, preview=True)
-        if known is None:
+        if state is None:
             return None, self.stand_in.create(target, news)[1]
-        diff = self.stand_in.diff(target, known.outputs, known.inputs, news, [])
-        return diff, self.stand_in.update(target, known.outputs, known.inputs, news) if diff.changes else known.outputs
+        diff = self.stand_in.diff(target, state.outputs, state.inputs, news, [])
+        return diff, self.stand_in.update(target, state.outputs, state.inputs, news) if diff.changes else state.outputs
 
     def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 60) -> Diff | None:
         """Create, update or replace; returns the difference that was acted on, None for a creation."""
-        news, known = self.check(token, name, properties), self.states.get(name)
+        news, state = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, timeout=timeout)
-        if known is None:
+        if state is None:
             self._create(target, name, news)
             return None
-        diff = self.stand_in.diff(target, known.outputs, known.inputs, news, [])
+        diff = self.stand_in.diff(target, state.outputs, state.inputs, news, [])
         if diff.replaces:
             self.destroy(token, name)
             self._create(self.target(token, name, timeout=timeout), name, news)
-        elif diff.changes or known.unready:
+        elif diff.changes or state.unready:
             try:
-                outputs = self.stand_in.update(target, known.outputs, known.inputs, news)
+                outputs = self.stand_in.update(target, state.outputs, state.inputs, news)
             except PartialFailureError as error:
                 self._keep(name, error)
                 raise
-            self.states[name] = State(known.id, news, _plain(outputs))
+            self.states[name] = State(state.id, news, _plain(outputs))
         return diff
 
     def _create(self, target: Target, name: str, news: dict[str, Any]) -> None:
@@ -82,25 +82,25 @@ class Driver:
         self.states[name] = State(error.identifier, _plain(error.inputs), _plain(error.outputs), unready=str(error))
 
     def refresh(self, token: str, name: str) -> Existing | None:
-        known = self.states[name]
+        state = self.states[name]
         try:
-            found = self.stand_in.read(self.target(token, name), known.inputs, known.outputs)
+            existing = self.stand_in.read(self.target(token, name), state.inputs, state.outputs)
         except PartialFailureError as error:
             self._keep(name, error)
             return Existing(id=error.identifier, inputs=error.inputs, outputs=error.outputs)
-        if found is None:
+        if existing is None:
             del self.states[name]
         else:
-            self.states[name] = State(found.id, _plain(found.inputs), _plain(found.outputs))
-        return found
+            self.states[name] = State(existing.id, _plain(existing.inputs), _plain(existing.outputs))
+        return existing
 
     def import_(self, token: str, name: str, identifier: str) -> Existing | None:
         self.states[name] = State(identifier, {}, {})
         return self.refresh(token, name)
 
     def destroy(self, token: str, name: str, timeout: float = 60) -> None:
-        known = self.states[name]
-        self.stand_in.delete(self.target(token, name, timeout=timeout), known.outputs, known.inputs)
+        state = self.states[name]
+        self.stand_in.delete(self.target(token, name, timeout=timeout), state.outputs, state.inputs)
         del self.states[name]
 
 

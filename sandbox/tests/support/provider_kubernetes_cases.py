@@ -42,8 +42,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         folders = [str(folder) for folder in Tools.find(Paths.from_environment()).path_folders()]
         patch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
         patch.setenv("HELM_CACHE_HOME", str(tmp_path_factory.mktemp("helm")))
-        with running_cluster(tmp_path_factory.mktemp("cluster")) as made:
-            yield made
+        with running_cluster(tmp_path_factory.mktemp("cluster")) as started:
+            yield started
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def stack(cluster: Cluster, request: pytest.FixtureRequest) -> Driver:
 
 
 def provider(cluster: Cluster, **config: Any) -> Kubernetes:
-    made = Kubernetes()
-    made.configure({"kubeconfig": cluster.admin_kubeconfig.read_text(), **config})
-    return made
+    started = Kubernetes()
+    started.configure({"kubeconfig": cluster.admin_kubeconfig.read_text(), **config})
+    return started
 
 
 def home(stack: Driver) -> str:

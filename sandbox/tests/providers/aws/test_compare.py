@@ -35,23 +35,25 @@ PROPERTIES = st.dictionaries(st.sampled_from(["path", "zone", "config", "policy"
 
 @settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES)
-def test_nothing_differs_from_itself(values: dict[str, Any]) -> None:
+def test_a_value_never_differs_from_itself(values: dict[str, Any]) -> None:
     assert not differences(RULES, values, values)
 
 
 @settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES, PROPERTIES)
-def test_inputs_that_a_refresh_reports_do_not_differ_from_what_was_found(
-    given_inputs: dict[str, Any], found: dict[str, Any]
+def test_inputs_from_a_refresh_do_not_differ_from_the_live_values(
+    given_inputs: dict[str, Any], current: dict[str, Any]
 ) -> None:
-    assert not differences(RULES, inputs_like(RULES, given_inputs, found), found)
+    assert not differences(RULES, inputs_like(RULES, given_inputs, current), current)
 
 
 @settings(max_examples=25, deadline=None)  # a loaded machine is no failure
 @given(PROPERTIES, PROPERTIES)
-def test_the_form_of_outputs_never_changes_what_they_mean(given_inputs: dict[str, Any], found: dict[str, Any]) -> None:
-    shaped = outputs_like(RULES, given_inputs, found)
-    assert not differences(RULES, shaped, found)
+def test_the_form_of_outputs_never_changes_what_they_mean(
+    given_inputs: dict[str, Any], current: dict[str, Any]
+) -> None:
+    shaped = outputs_like(RULES, given_inputs, current)
+    assert not differences(RULES, shaped, current)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +96,10 @@ def test_a_document_that_is_no_json_is_compared_as_text() -> None:
     assert not same(RULES, "{oops", "{}", "policy")
 
 
-def test_a_refresh_reports_what_was_added_and_removed_and_nothing_that_nobody_gives() -> None:
+def test_a_refresh_reports_added_and_removed_values_but_no_optional_ones() -> None:
     given_inputs = {"tags": {"a": "1", "b": "2"}, "path": "/", "description": "d", "__defaults": ["path"]}
-    found = {"tags": {"a": "1", "c": "3"}, "path": "/", "zone": "z", "boundary": "arn"}
-    assert inputs_like(RULES, given_inputs, found) == {
+    current = {"tags": {"a": "1", "c": "3"}, "path": "/", "zone": "z", "boundary": "arn"}
+    assert inputs_like(RULES, given_inputs, current) == {
         "tags": {"a": "1", "c": "3"},
         "path": "/",
         "boundary": "arn",
@@ -105,7 +107,7 @@ def test_a_refresh_reports_what_was_added_and_removed_and_nothing_that_nobody_gi
     }
 
 
-def test_blocks_of_security_rules_compare_as_single_rules() -> None:
+def test_blocks_of_security_rules_compare_rule_by_rule() -> None:
     together = [{"protocol": "tcp", "fromPort": 1, "toPort": 2, "cidrBlocks": ["b", "a"], "self": True}]
     single = [
         {"protocol": "TCP", "fromPort": 1, "toPort": 2, "self": True},
@@ -119,7 +121,7 @@ def test_blocks_of_security_rules_compare_as_single_rules() -> None:
 
 
 @pytest.mark.parametrize("token", sorted(HANDLERS))
-def test_what_a_handler_declares_exists_in_the_sdk(token: str) -> None:
+def test_the_properties_of_a_handler_exist_in_the_sdk(token: str) -> None:
     handler = HANDLERS[token]
     inputs = set(handler.type.inputs)
     declared = handler.immutable | handler.computed | handler.sets | handler.documents | handler.kept

@@ -76,7 +76,7 @@ def test_long_logical_names_are_cut_to_what_aws_takes() -> None:
     assert name[-8] == "-"
 
 
-def test_a_missing_name_that_nobody_may_make_up_is_refused() -> None:
+def test_a_missing_name_is_refused_while_autonaming_is_disabled() -> None:
     with pytest.raises(InvalidInputsError, match="autonaming is disabled"):
         check(BUCKET, {}, wishes=Naming(seed=b"s", disabled=True))
 
@@ -114,8 +114,10 @@ def test_every_problem_of_the_inputs_is_reported_at_once() -> None:
 @pytest.mark.parametrize("token", sorted(HANDLERS))
 def test_previews_take_unknown_values_everywhere(token: str) -> None:
     handler = HANDLERS[token]
-    given = {name: UNKNOWN for name in handler.type.inputs if handler.modelled is None or name in handler.modelled}
-    inputs = {name: value for name, value in given.items() if handler.type.inputs[name].required}
+    unknown_inputs = {
+        name: UNKNOWN for name in handler.type.inputs if handler.modelled is None or name in handler.modelled
+    }
+    inputs = {name: value for name, value in unknown_inputs.items() if handler.type.inputs[name].required}
     try:
         checked = check(token, inputs)
     except InvalidInputsError as error:
@@ -125,7 +127,7 @@ def test_previews_take_unknown_values_everywhere(token: str) -> None:
     assert handler.type.computed <= outputs.keys() | {"tagsAll"}
 
 
-def test_a_provider_that_does_not_know_its_account_yet_previews_and_refuses_functions() -> None:
+def test_a_provider_without_a_known_account_previews_and_refuses_functions() -> None:
     provider = AwsStandIn()
     provider.configure({"profile": UNKNOWN, "region": "eu-central-1"})
     checked = provider.check(target(BUCKET), {}, {}, SEED)

@@ -52,10 +52,10 @@ class Api:
 
 @pytest.fixture
 def api() -> Iterator[tuple[Api, str]]:
-    made = Api()
+    answers = Api()
 
     class Handler(BaseHTTPRequestHandler):
-        served: ClassVar[Api] = made
+        served: ClassVar[Api] = answers
 
         def _handle(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -75,7 +75,7 @@ def api() -> Iterator[tuple[Api, str]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield made, f"http://127.0.0.1:{server.server_address[1]}"
+    yield answers, f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
 
@@ -92,9 +92,9 @@ def kubeconfig(server: str, user: dict[str, Any] | None = None) -> str:
 
 
 def stack(server: str, user: dict[str, Any] | None = None, **config: Any) -> Driver:
-    made = Kubernetes()
-    made.configure({"kubeconfig": kubeconfig(server, user), **config})
-    driver = Driver(made)
+    provider = Kubernetes()
+    provider.configure({"kubeconfig": kubeconfig(server, user), **config})
+    driver = Driver(provider)
     driver.states["a"] = State("default/a", {**STORED}, {**STORED})
     return driver
 
@@ -128,9 +128,9 @@ def test_an_unreachable_cluster_can_be_given_up() -> None:
 
 
 def test_an_unreachable_cluster_can_be_skipped() -> None:
-    found = stack(NOWHERE, skipUpdateUnreachable=True).refresh(CONFIG_MAP, "a")
-    assert found is not None
-    assert found.inputs == STORED
+    existing = stack(NOWHERE, skipUpdateUnreachable=True).refresh(CONFIG_MAP, "a")
+    assert existing is not None
+    assert existing.inputs == STORED
 
 
 def test_a_missing_credential_command_is_told_with_its_hint() -> None:
@@ -140,62 +140,64 @@ def test_a_missing_credential_command_is_told_with_its_hint() -> None:
 
 
 def test_the_credential_command_runs_once_and_again_after_a_401(api: tuple[Api, str], tmp_path: Any) -> None:
-    made, url = api
+    answers, url = api
     command, count = tmp_path / "token", tmp_path / "count"
     count.write_text("")
     token = '{"status": {"token": "t%s"}}'
     command.write_text(f"#!/bin/sh\nprintf x >> {count}\nprintf '{token}' $(wc -c < {count}) $EXTRA\n")
     command.chmod(0o755)
     spec = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(command)}
-    made.get = (200, STORED)
+    answers.get = (200, STORED)
     driver = stack(url, {"exec": spec})
     for _ in range(3):
         driver.refresh(CONFIG_MAP, "a")
     assert count.read_text() == "x", "a token is kept as long as it is accepted"
-    made.good_tokens = {"t2"}
+    answers.good_tokens = {"t2"}
     driver.refresh(CONFIG_MAP, "a")
     assert count.read_text() == "xx"
 
 
 def test_a_reader_without_permission_to_patch_compares_inputs(api: tuple[Api, str]) -> None:
-    made, url = api
-    made.get = (200, STORED)
-    made.patch = refusal(403, 'configmaps "a" is forbidden: User "reader" cannot patch resource "configmaps"')
+    answers, url = api
+    answers.get = (200, STORED)
+    answers.patch = refusal(403, 'configmaps "a" is forbidden: User "reader" cannot patch resource "configmaps"')
     diff, outputs = stack(url).preview(CONFIG_MAP, "a", CHANGED)
     assert diff is not None
     assert diff.changes == ["metadata.labels"]
     assert outputs["metadata"]["labels"] == {"a": "b"}
 
 
-def test_admission_s_refusal_is_shown_in_the_preview(api: tuple[Api, str]) -> None:
-    made, url = api
-    made.get = (200, STORED)
-    made.patch = refusal(403, 'configmaps "a" is forbidden: exceeded quota: jobs')
+def test_a_refusal_by_admission_is_shown_in_the_preview(api: tuple[Api, str]) -> None:
+    answers, url = api
+    answers.get = (200, STORED)
+    answers.patch = refusal(403, 'configmaps "a" is forbidden: exceeded quota: jobs')
     with pytest.raises(ProviderError, match=r"ConfigMap default/a would be refused: .*exceeded quota"):
         stack(url).preview(CONFIG_MAP, "a", CHANGED)
 
 
-def test_what_the_api_server_finds_the_same_is_no_change(api: tuple[Api, str]) -> None:
-    made, url = api
-    made.get = (200, STORED)
+def test_values_that_the_api_server_finds_equal_are_no_change(api: tuple[Api, str]) -> None:
+    answers, url = api
+    answers.get = (200, STORED)
     diff, _ = stack(url).preview(CONFIG_MAP, "a", CHANGED)
     assert diff is not None
     assert diff.changes == [], "the dry run returned what is there"
 
 
 def test_a_conflict_names_field_owner_and_remedy(api: tuple[Api, str]) -> None:
-    made, url = api
-    made.get = (200, STORED)
+    answers, url = api
+    answers.get = (200, STORED)
     cause = {"reason": "FieldManagerConflict", "field": ".data.a", "message": 'conflict with "kubectl"'}
-    made.patch = refusal(409, "Apply failed", causes=[cause])
+    answers.patch = refusal(409, "Apply failed", causes=[cause])
     with pytest.raises(ProviderError, match=r'\.data\.a: conflict with "kubectl".*patchForce'):
         stack(url).preview(CONFIG_MAP, "a", CHANGED)
 
 
 def test_an_immutable_field_that_the_api_server_names_is_a_replacement(api: tuple[Api, str]) -> None:
-    made, url = api
-    made.get = (200, STORED)
-    made.patch = refusal(422, "invalid", causes=[{"field": "spec.x", "message": "Invalid value: field is immutable"}])
+    answers, url = api
+    answers.get = (200, STORED)
+    answers.patch = refusal(
+        422, "invalid", causes=[{"field": "spec.x", "message": "Invalid value: field is immutable"}]
+    )
     driver = stack(url)
     news = driver.check(CONFIG_MAP, "a", CHANGED)
     diff = driver.stand_in.diff(driver.target(CONFIG_MAP, "a"), STORED, STORED, news, [])
@@ -203,22 +205,22 @@ def test_an_immutable_field_that_the_api_server_names_is_a_replacement(api: tupl
     assert diff.delete_before_replace
 
 
-def test_a_definition_that_is_gone_takes_its_objects_with_it(api: tuple[Api, str]) -> None:
+def test_objects_of_a_deleted_definition_count_as_deleted(api: tuple[Api, str]) -> None:
     driver = stack(api[1])
     thing = {"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "default"}}
     driver.states["t"] = State("default/t", thing, thing)
     driver.destroy("kubernetes:core/v1:Thing", "t")
 
 
-def test_a_kubeconfig_that_is_none_is_refused_in_words() -> None:
-    made = Kubernetes()
-    made.configure({"kubeconfig": "{}"})
+def test_an_empty_kubeconfig_is_refused_with_a_message() -> None:
+    provider = Kubernetes()
+    provider.configure({"kubeconfig": "{}"})
     with pytest.raises(ProviderError, match="kubeconfig cannot be used"):
-        made.read(Driver(made).target(CONFIG_MAP, "a"), {}, {})
+        provider.read(Driver(provider).target(CONFIG_MAP, "a"), {}, {})
 
 
 @pytest.mark.processes
-def test_helm_ends_with_the_provider_however_that_ends() -> None:
+def test_helm_ends_with_its_provider_even_after_a_kill() -> None:
     code = (
         "import subprocess, time; from runner_platform_sandbox.providers.kubernetes.helm import tethered; "
         "child = subprocess.Popen(tethered(['/bin/sleep', '60'])); print(child.pid, flush=True); time.sleep(60)"

@@ -75,8 +75,8 @@ def test_fields_that_cannot_change(kind: Kind, path: str, replaces: bool) -> Non
 
 
 def test_mutable_data_changes_in_place_and_its_type_does_not() -> None:
-    found = manifest.replacing_paths(Kind("v1", "Secret"), ["data.a", "stringData.b", "type"], mutable=True)
-    assert found == ["type"]
+    replaced = manifest.replacing_paths(Kind("v1", "Secret"), ["data.a", "stringData.b", "type"], mutable=True)
+    assert replaced == ["type"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_ids_name_the_namespace_where_there_is_one() -> None:
         ("jsonpath={.status.nowhere}", False),
     ],
 )
-def test_wait_for(expression: str, met: bool) -> None:
+def test_wait_for_expressions_match_conditions_and_paths(expression: str, met: bool) -> None:
     conditions = [{"type": "Ready", "status": "True"}, {"type": "Synced", "status": "False"}]
     status = {"phase": "Bound", "items": [{"name": "a"}, {"name": "b"}], "conditions": conditions}
     metadata = {"annotations": {"pulumi.com/waitFor": expression}}
@@ -141,7 +141,7 @@ def test_wait_for(expression: str, met: bool) -> None:
     assert waiting.verdict(thing).ready is met
 
 
-def test_a_wait_for_that_nobody_understands_is_refused() -> None:
+def test_an_unknown_expression_in_wait_for_is_refused() -> None:
     with pytest.raises(ProviderError, match="condition=<type>"):
         manifest.wait_conditions({"metadata": {"annotations": {"pulumi.com/waitFor": '["condition=A", "eventually"]'}}})
 
@@ -171,7 +171,7 @@ LATE = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "status": "
 
 
 @pytest.mark.parametrize(
-    ("found", "ready", "failed"),
+    ("live_object", "ready", "failed"),
     [
         (live(DEPLOYMENT, DONE, replicas=1), True, False),
         (live(DEPLOYMENT, {**DONE, "observedGeneration": 1}, replicas=1), False, False),
@@ -194,8 +194,8 @@ LATE = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "status": "
         ),
     ],
 )
-def test_readiness(found: dict[str, Any], ready: bool, failed: bool) -> None:
-    state = waiting.verdict(found)
+def test_an_object_is_ready_pending_or_failed(live_object: dict[str, Any], ready: bool, failed: bool) -> None:
+    state = waiting.verdict(live_object)
     assert (state.ready, state.failed) == (ready, failed)
 
 
@@ -246,14 +246,14 @@ def test_chart_versions_map_to_runner_versions(version: tuple[int, int], runner:
     assert charts.app_version(*version) == runner
 
 
-def test_options_of_a_release_are_said_to_helm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_of_a_release_become_arguments_of_helm(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {"name": "a", "namespace": "b", "atomic": True, "createNamespace": True, "maxHistory": 3, "timeout": 9}
     for major, atomic in ((3, "--atomic"), (4, "--rollback-on-failure")):
-        monkeypatch.setattr(helm, "major", lambda found=major: found)
-        said = helm.install_arguments(charts.OWN_CHART, inputs, "owner")
-        assert {atomic, "--wait", "--create-namespace"} <= set(said)
-        assert said[said.index("--timeout") + 1] == "9s"
-        assert said[said.index("--history-max") + 1] == "3"
+        monkeypatch.setattr(helm, "major", lambda version=major: version)
+        text = helm.install_arguments(charts.OWN_CHART, inputs, "owner")
+        assert {atomic, "--wait", "--create-namespace"} <= set(text)
+        assert text[text.index("--timeout") + 1] == "9s"
+        assert text[text.index("--history-max") + 1] == "3"
     assert "--wait" not in helm.install_arguments(
         charts.OWN_CHART, {**inputs, "atomic": False, "skipAwait": True}, "owner"
     )
@@ -279,14 +279,14 @@ def test_options_that_are_not_modelled_are_refused() -> None:
 def test_misspelt_properties_are_found_at_any_depth_without_a_cluster(
     token: str, inputs: dict[str, Any], path: str
 ) -> None:
-    made = Kubernetes()
-    made.configure({"kubeconfig": kubeconfig("http://127.0.0.1:9")})
+    provider = Kubernetes()
+    provider.configure({"kubeconfig": kubeconfig("http://127.0.0.1:9")})
     target = Target(urn=f"urn:pulumi:dev::test::{token}::x", token=token, name="x")
     with pytest.raises(InvalidInputsError) as caught:
-        made.check(target, inputs, {}, SEED)
+        provider.check(target, inputs, {}, SEED)
     assert [failure.path for failure in caught.value.failures] == [path]
 
 
-def test_helm_s_errors_are_short_and_hold_no_token() -> None:
-    said = "WARNING: old\nlevel=WARN msg=x\nError: bad values: glrt-abc_d.e-f here\n"
-    assert helm._shortened(said) == "bad values: [hidden] here"
+def test_errors_of_helm_are_short_and_hold_no_token() -> None:
+    text = "WARNING: old\nlevel=WARN msg=x\nError: bad values: glrt-abc_d.e-f here\n"
+    assert helm._shortened(text) == "bad values: [hidden] here"
