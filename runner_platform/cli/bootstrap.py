@@ -35,7 +35,7 @@ def bootstrap(
 ) -> None:
     """Bring up the foundation in an empty organisation, move its state into its bucket, make the stacks' places there."""
     from config import load  # noqa: PLC0415  # same
-    from runner_platform.bootstrap.run import Bootstrap  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.bootstrap.steps import Bootstrap  # noqa: PLC0415  # see runner_platform.cli.main
 
     folder = work or Path.home() / ".runner-platform" / load.of_foundation().organization.id
     run = Bootstrap(
@@ -54,9 +54,9 @@ def backend(
 ) -> None:
     """Print the URL of the platform's state backend, for PULUMI_BACKEND_URL."""
     from config import load  # noqa: PLC0415  # same
-    from runner_platform.bootstrap import backend as places  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.bootstrap import state_backend  # noqa: PLC0415  # see runner_platform.cli.main
 
-    typer.echo(places.state_url(load.of_foundation(), "foundation" if foundation else "platform"))
+    typer.echo(state_backend.state_url(load.of_foundation(), "foundation" if foundation else "platform"))
 
 
 def register(app: typer.Typer) -> None:

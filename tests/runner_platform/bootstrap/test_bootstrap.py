@@ -1,4 +1,4 @@
-"""The bootstrap's questions and refusals, without a cloud: keys, quotas, stack files, and where the state is to be."""
+"""The bootstrap's checks and refusals without a cloud: static keys, accounts, buckets, quotas, the state's URL."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from botocore.stub import Stubber
 
 from components.documents.platform_roles import SECRETS_KEY_ALIAS
 from config import load
-from runner_platform.bootstrap import backend, checks, keys
-from runner_platform.bootstrap.checks import State
+from runner_platform.bootstrap import organization_checks, state_backend, static_keys
+from runner_platform.bootstrap.organization_checks import State
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
 from tests.support import program
@@ -48,75 +48,75 @@ def section(name: str, key: str, token: str = "") -> str:
 
 def test_sessions_and_roles_are_no_static_keys(tmp_path: Path) -> None:
     config = "[profile sso]\nsso_session = company\n[profile dev]\nrole_arn = arn\nsource_profile = sso\n"
-    surroundings = files(tmp_path, credentials=section("temporary", "ASIAIOSFODNN7EXAMPLE", "token"), config=config)
-    keys.refuse(surroundings | {"AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE", "AWS_SESSION_TOKEN": "token"})
+    environment = files(tmp_path, credentials=section("temporary", "ASIAIOSFODNN7EXAMPLE", "token"), config=config)
+    static_keys.refuse(environment | {"AWS_ACCESS_KEY_ID": "ASIAIOSFODNN7EXAMPLE", "AWS_SESSION_TOKEN": "token"})
 
 
 @pytest.mark.parametrize("token", ["", "token"])
 def test_a_long_term_key_is_refused_wherever_it_stands(tmp_path: Path, token: str) -> None:
-    surroundings = files(
+    environment = files(
         tmp_path,
         credentials=section("old", KEY, token),
         config=section("profile older", KEY.replace("IOS", "IOT"), token),
     )
     (tmp_path / "Pulumi.dev.yaml").write_text(f"config:\n  aws:accessKey: {KEY}\n")
-    given = surroundings | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SESSION_TOKEN": token}
+    variables = environment | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SESSION_TOKEN": token}
     with pytest.raises(FailedError) as refused:
-        keys.refuse(given, [tmp_path / "Pulumi.dev.yaml", tmp_path / "none.yaml"])
-    said = str(refused.value)
+        static_keys.refuse(variables, [tmp_path / "Pulumi.dev.yaml", tmp_path / "none.yaml"])
+    message = str(refused.value)
     for place in ("variable AWS_ACCESS_KEY_ID", "credentials, [old]", "config, [profile older]", "Pulumi.dev.yaml"):
-        assert place in said
-    assert KEY not in said, "not even the id is printed whole"
-    assert "aws configure sso" in said
+        assert place in message
+    assert KEY not in message, "not even the id is printed whole"
+    assert "aws configure sso" in message
 
 
 def test_any_key_without_a_session_is_static(tmp_path: Path) -> None:
     with pytest.raises(FailedError, match="static AWS keys"):
-        keys.refuse(files(tmp_path, credentials=section("default", "somebody")))
+        static_keys.refuse(files(tmp_path, credentials=section("default", "somebody")))
 
 
 def test_the_sandboxs_public_keys_open_nothing_in_aws_and_pass_on_loopback_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surroundings = files(tmp_path, credentials=section("management", "999999999999"))
+    environment = files(tmp_path, credentials=section("management", "999999999999"))
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with pytest.raises(FailedError):
-        keys.refuse(surroundings)
+        static_keys.refuse(environment)
     monkeypatch.setenv("AWS_ENDPOINT_URL", LOOPBACK["AWS_ENDPOINT_URL"])
-    keys.refuse(surroundings)
+    static_keys.refuse(environment)
     with pytest.raises(FailedError):
-        keys.refuse(files(tmp_path, credentials=section("mine", KEY)))
+        static_keys.refuse(files(tmp_path, credentials=section("mine", KEY)))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("no section\n", "cannot be read as an AWS config"),
         ("[profile a]\nregion = x\n" * 2, r"\[line +3\]: section 'profile a' already exists"),
     ],
 )
-def test_a_file_that_no_sdk_would_read_is_said_to_be_none(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(FailedError, match=said):
-        keys.refuse(files(tmp_path, config=text))
+def test_a_file_that_no_sdk_would_read_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(FailedError, match=message):
+        static_keys.refuse(files(tmp_path, config=text))
 
 
 class Answers:
-    """Clients that answer what a test says, by service; anything else is refused."""
+    """Clients with the answers of a test, by profile and service. Any other call is an error."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.given: dict[tuple[str, str], Any] = {}
-        monkeypatch.setattr(checks, "client", self._client)
+        self.by_client: dict[tuple[str, str], Any] = {}
+        monkeypatch.setattr(organization_checks, "client", self._client)
 
     def _client(self, profile: str, service: str, _settings: object) -> Any:
-        answer = self.given.get((profile, service), self.given.get(("*", service)))
+        answer = self.by_client.get((profile, service), self.by_client.get(("*", service)))
         if isinstance(answer, Exception):
             raise answer
-        made = boto3.client(service, region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
-        stubber = Stubber(made)
+        client = boto3.client(service, region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+        stubber = Stubber(client)
         if answer is not None:
             stubber.add_response(*answer)
         stubber.activate()
-        return made
+        return client
 
 
 @pytest.fixture
@@ -129,13 +129,13 @@ def caller(account: str, arn: str = ARN) -> tuple[str, dict[str, str]]:
 
 
 def test_the_right_account_through_a_role_is_fine(answers: Answers) -> None:
-    answers.given["foundation-dev", "sts"] = caller("333333333333")
-    found = checks.identity(SETTINGS, "dev")
-    assert (found.state, found.text) == (State.FINE, ARN.format("333333333333"))
+    answers.by_client["foundation-dev", "sts"] = caller("333333333333")
+    check = organization_checks.check_identity(SETTINGS, "dev")
+    assert (check.state, check.text) == (State.FINE, ARN.format("333333333333"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (caller("444444444444"), "it opens account 444444444444, and accounts.dev.id is 333333333333"),
         (caller("333333333333", "arn:aws:iam::{}:root"), "which is no role"),
@@ -147,18 +147,21 @@ def test_the_right_account_through_a_role_is_fine(answers: Answers) -> None:
         ),
     ],
 )
-def test_who_may_not_act_in_an_account_is_told_why(answers: Answers, answer: Any, said: str) -> None:
-    answers.given["foundation-dev", "sts"] = answer
-    found = checks.identity(SETTINGS, "dev")
-    assert found.state is State.PROBLEM
-    assert said in found.text
+def test_a_profile_that_cannot_act_in_an_account_says_why(answers: Answers, answer: Any, message: str) -> None:
+    answers.by_client["foundation-dev", "sts"] = answer
+    check = organization_checks.check_identity(SETTINGS, "dev")
+    assert check.state is State.PROBLEM
+    assert message in check.text
 
 
-def test_another_organisation_is_a_problem_since_no_trust_would_admit_anybody(answers: Answers) -> None:
-    answers.given["*", "organizations"] = ("describe_organization", {"Organization": {"Id": "o-another001"}})
-    assert checks.membership(SETTINGS).state is State.PROBLEM
-    answers.given["*", "organizations"] = ("describe_organization", {"Organization": {"Id": SETTINGS.organization.id}})
-    assert checks.membership(SETTINGS).state is State.FINE
+def test_another_organisation_is_a_problem_since_every_trust_would_refuse(answers: Answers) -> None:
+    answers.by_client["*", "organizations"] = ("describe_organization", {"Organization": {"Id": "o-another001"}})
+    assert organization_checks.check_membership(SETTINGS).state is State.PROBLEM
+    answers.by_client["*", "organizations"] = (
+        "describe_organization",
+        {"Organization": {"Id": SETTINGS.organization.id}},
+    )
+    assert organization_checks.check_membership(SETTINGS).state is State.FINE
 
 
 @pytest.mark.parametrize(
@@ -169,50 +172,50 @@ def test_only_a_trail_of_the_organisation_and_all_regions_counts(
     answers: Answers, organisation: bool, regions: bool, state: State
 ) -> None:
     trail = {"TrailARN": "arn:t", "IsOrganizationTrail": organisation, "IsMultiRegionTrail": regions}
-    answers.given["*", "cloudtrail"] = ("describe_trails", {"trailList": [trail]})
-    assert checks.trail(SETTINGS).state is state
+    answers.by_client["*", "cloudtrail"] = ("describe_trails", {"trailList": [trail]})
+    assert organization_checks.check_trail(SETTINGS).state is state
 
 
-def test_a_trail_that_may_not_be_looked_for_is_unknown_and_not_missing(answers: Answers) -> None:
-    answers.given["*", "cloudtrail"] = ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeTrails")
-    assert checks.trail(SETTINGS).state is State.UNKNOWN
+def test_a_trail_that_cannot_be_read_is_unknown_and_not_missing(answers: Answers) -> None:
+    answers.by_client["*", "cloudtrail"] = ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeTrails")
+    assert organization_checks.check_trail(SETTINGS).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize(("allowed", "state"), [(100_000.0, State.FINE), (3.0, State.WARNING)])
 def test_quotas_are_compared_with_what_all_stacks_together_need(answers: Answers, allowed: float, state: State) -> None:
-    answers.given["*", "service-quotas"] = ("get_service_quota", {"Quota": {"Value": allowed}})
+    answers.by_client["*", "service-quotas"] = ("get_service_quota", {"Quota": {"Value": allowed}})
     stacks = {name: load.of_stack(name) for name in load.stacks()}
-    found = checks.quotas(SETTINGS, stacks)
-    assert {each.state for each in found} == {state}
-    needed = checks.needed(list(stacks.values()))
-    assert needed[checks.ADDRESSES] == 4, "one NAT in dev, three in prod"
-    assert needed[checks.ON_DEMAND] > needed[checks.SPOT] > 0
+    checks = organization_checks.check_quotas(SETTINGS, stacks)
+    assert {check.state for check in checks} == {state}
+    needed = organization_checks.full_load(list(stacks.values()))
+    assert needed[organization_checks.ADDRESSES] == 4, "one NAT in dev, three in prod"
+    assert needed[organization_checks.ON_DEMAND] > needed[organization_checks.SPOT] > 0
     if state is State.WARNING:
-        assert f"--desired-value {needed[checks.ON_DEMAND]} --profile foundation-cicd" in found[0].text
+        assert f"--desired-value {needed[organization_checks.ON_DEMAND]} --profile foundation-cicd" in checks[0].text
 
 
-def heads(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """Let S3 answer each question for a bucket with a status."""
-    made = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
-    stubber = Stubber(made)
+def answer_head_bucket(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Let S3 answer every `HeadBucket` with a status."""
+    client = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    stubber = Stubber(client)
     if status == HTTPStatus.OK:
         stubber.add_response("head_bucket", {})
     else:
         stubber.add_client_error("head_bucket", str(status), http_status_code=status)
     stubber.activate()
-    monkeypatch.setattr(checks, "client", lambda *_: made)
+    monkeypatch.setattr(organization_checks, "client", lambda *_: client)
 
 
-def test_a_bucket_of_somebody_else_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    heads(monkeypatch, 404)
-    assert not checks.bucket_exists(SETTINGS)
-    heads(monkeypatch, 403)
+def test_the_bucket_of_another_account_does_not_count_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_head_bucket(monkeypatch, 404)
+    assert not organization_checks.bucket_exists(SETTINGS)
+    answer_head_bucket(monkeypatch, 403)
     with pytest.raises(FailedError, match="exists and is not yours"):
-        checks.bucket_exists(SETTINGS)
+        organization_checks.bucket_exists(SETTINGS)
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "said"),
+    ("status", "state", "message"),
     [
         (404, State.FINE, "free for dev"),
         (200, State.FINE, "dev has it already"),
@@ -220,34 +223,36 @@ def test_a_bucket_of_somebody_else_is_not_taken_for_none(monkeypatch: pytest.Mon
         (301, State.PROBLEM, "is not dev's in eu-central-1"),
     ],
 )
-def test_the_name_of_each_accounts_bucket_must_be_free_or_its_own(
-    monkeypatch: pytest.MonkeyPatch, status: int, state: State, said: str
+def test_the_bucket_of_an_account_must_be_free_or_its_own(
+    monkeypatch: pytest.MonkeyPatch, status: int, state: State, message: str
 ) -> None:
-    heads(monkeypatch, status)
-    found = checks.bucket(SETTINGS, "dev")
-    assert found.name == "bucket o-senncloud01-state-333333333333-eu-central-1"
-    assert found.state is state
-    assert said in found.text
+    answer_head_bucket(monkeypatch, status)
+    check = organization_checks.check_bucket(SETTINGS, "dev")
+    assert check.name == "bucket o-senncloud01-state-333333333333-eu-central-1"
+    assert check.state is state
+    assert message in check.text
 
 
-def test_a_session_that_has_ended_is_not_blamed_on_an_invited_account(answers: Answers) -> None:
-    answers.given["foundation-dev", "sts"] = UnauthorizedSSOTokenError()
-    found = checks.identity(SETTINGS, "dev")
-    assert found.state is State.PROBLEM
-    assert "invited" not in found.text
+def test_an_expired_session_is_not_blamed_on_an_invited_account(answers: Answers) -> None:
+    answers.by_client["foundation-dev", "sts"] = UnauthorizedSSOTokenError()
+    check = organization_checks.check_identity(SETTINGS, "dev")
+    assert check.state is State.PROBLEM
+    assert "invited" not in check.text
 
 
 def test_the_state_and_its_key_are_where_the_foundation_puts_them() -> None:
-    place = "region=eu-central-1&profile=platform-admin&awssdk=v2"
+    query = "region=eu-central-1&profile=platform-admin&awssdk=v2"
     assert (
-        backend.state_url(SETTINGS, "platform")
-        == f"s3://o-senncloud01-state-111111111111-eu-central-1/platform?{place}"
+        state_backend.state_url(SETTINGS, "platform")
+        == f"s3://o-senncloud01-state-111111111111-eu-central-1/platform?{query}"
     )
-    assert backend.secrets_url(SETTINGS, "platform") == f"awskms://{SECRETS_KEY_ALIAS}?{place}"
+    assert state_backend.secrets_url(SETTINGS, "platform") == f"awskms://{SECRETS_KEY_ALIAS}?{query}"
     exported = program.rehearsed("foundation").exports["secrets_provider"]
-    assert exported == backend.secrets_url(SETTINGS, "platform"), "a person who copies it gets in as the bootstrap does"
+    assert exported == state_backend.secrets_url(SETTINGS, "platform"), (
+        "a person who copies it gets in as the bootstrap does"
+    )
     ran = typer.testing.CliRunner().invoke(main.app, ["backend", "--foundation"])
-    assert ran.stdout.strip() == backend.state_url(SETTINGS, "foundation")
+    assert ran.stdout.strip() == state_backend.state_url(SETTINGS, "foundation")
 
 
 def test_static_keys_end_the_command_before_any_cloud_is_asked(
@@ -255,12 +260,12 @@ def test_static_keys_end_the_command_before_any_cloud_is_asked(
 ) -> None:
     for name, value in files(tmp_path, credentials=section("default", KEY)).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(checks, "client", lambda *_: pytest.fail("a cloud was asked"))
+    monkeypatch.setattr(organization_checks, "client", lambda *_: pytest.fail("a cloud was asked"))
     monkeypatch.setattr("sys.argv", ["runner-platform", "bootstrap", "--dry-run", "--work", str(tmp_path / "work")])
     with pytest.raises(SystemExit) as ended, contextlib.chdir(tmp_path):
         main.main()
     assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert said.startswith("target: ")
-    assert "static AWS keys are refused" in said
+    errors = capsys.readouterr().err
+    assert errors.startswith("target: ")
+    assert "static AWS keys are refused" in errors
     assert not (tmp_path / "work").exists()

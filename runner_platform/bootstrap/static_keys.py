@@ -1,0 +1,102 @@
+"""The search for static AWS keys in every place that a deployment would read, and their refusal.
+
+The key of an IAM user or a root user never expires, is copied, and acts for people who left. The platform works with sessions: of IAM
+Identity Center, of a role, of a job's ID token. A key id of twelve digits is an account of the sandbox. AWS's key ids have letters and at least
+16 characters, so such a key opens nothing in AWS; it is allowed only while AWS's endpoint is on this machine's loopback.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner_platform.driver.project import in_sandbox
+from runner_platform.errors import FailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+LONG_TERM = re.compile(r"\bAKIA[A-Z0-9]{12,}\b")
+SANDBOX_KEY = re.compile(r"\d{12}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticKey:
+    """A key that never expires."""
+
+    place: str
+    """File and section, or the environment variable."""
+    key: str
+    """The key's id, with all but the last four characters masked."""
+
+
+def refuse(environment: Mapping[str, str], documents: Iterable[Path] = ()) -> None:
+    """Refuse static keys.
+
+    Args:
+        environment: environment variables of this process; they also name the AWS files.
+        documents: further files that must not hold a key, such as stack files.
+
+    Raises:
+        FailedError: names every place of a static key, and the remedy.
+    """
+    keys = [*in_environment(environment), *in_aws_files(environment), *in_documents(documents)]
+    if keys:
+        places = "\n".join(f"  {key.place}: {key.key}" for key in keys)
+        raise FailedError(
+            f"static AWS keys are refused:\n{places}\n"
+            "They never expire and act as whoever made them. Use sessions: `aws configure sso` (IAM Identity Center) for a profile of the "
+            "management account, or a profile with role_arn. Delete the keys; for a key that belongs to something else, point "
+            "AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE at files without it."
+        )
+
+
+def in_environment(environment: Mapping[str, str]) -> Iterator[StaticKey]:
+    """Find a key in the environment variables."""
+    key = environment.get("AWS_ACCESS_KEY_ID", "")
+    if key and _is_static(key, environment.get("AWS_SESSION_TOKEN", "")):
+        yield StaticKey(place="variable AWS_ACCESS_KEY_ID", key=_mask(key))
+
+
+def in_aws_files(environment: Mapping[str, str]) -> Iterator[StaticKey]:
+    """Find keys in the AWS config and credentials files."""
+    folder = Path(environment.get("HOME") or Path.home()) / ".aws"
+    for variable, name in (("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")):
+        file = Path(environment.get(variable) or folder / name).expanduser()
+        for section, values in _read_sections(file):
+            key = values.get("aws_access_key_id", "").strip()
+            if key and _is_static(key, values.get("aws_session_token", "")):
+                yield StaticKey(place=f"{file}, [{section}]", key=_mask(key))
+
+
+def in_documents(files: Iterable[Path]) -> Iterator[StaticKey]:
+    """Find ids of long-term keys anywhere in files."""
+    for file in files:
+        if file.is_file():
+            yield from (StaticKey(place=str(file), key=_mask(key)) for key in LONG_TERM.findall(file.read_text()))
+
+
+def _read_sections(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    # As strict as every SDK: a section that stands twice ends them all.
+    parser = configparser.RawConfigParser(default_section="\0")
+    try:
+        parser.read_string(file.read_text(), source=file.name)
+    except OSError:
+        return  # no file, no keys
+    except configparser.Error as error:
+        raise FailedError(f"{file} cannot be read as an AWS config: {error.message.splitlines()[0]}") from None
+    yield from parser.items()
+
+
+def _is_static(key: str, session_token: str) -> bool:
+    if SANDBOX_KEY.fullmatch(key) and in_sandbox():
+        return False
+    return bool(LONG_TERM.fullmatch(key)) or not session_token.strip()
+
+
+def _mask(key: str) -> str:
+    return f"{'*' * max(len(key) - 4, 0)}{key[-4:]}"
