@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from config import foundation, load
 from config.settings import PROJECT
@@ -16,6 +16,10 @@ from runner_platform.errors import FailedError
 
 if TYPE_CHECKING:
     from config.settings import Settings
+
+MISSING_CLI: Final = (
+    'the Pulumi CLI is not on PATH; install it, or use the sandbox\'s: eval "$(runner-platform sandbox env)"'
+)
 
 
 def outputs(stack: str) -> dict[str, Any]:
@@ -58,9 +62,7 @@ def _ask(stack: str, *arguments: str) -> str:
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise FailedError(
-            'the Pulumi CLI is not on PATH; install it, or use the sandbox\'s: eval "$(runner-platform sandbox env)"'
-        ) from None
+        raise FailedError(MISSING_CLI) from None
     if done.returncode == 0:
         return done.stdout
     if "no stack named" in done.stderr:

@@ -21,10 +21,9 @@ from runner_platform.errors import CommandError, FailedError, InterruptedRunErro
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runner_platform.driver.display import Screen
-    from runner_platform.driver.operations import Result
-    from runner_platform.driver.project import Project
-    from runner_platform.driver.session import Patience, Session
+    from runner_platform.driver.deployment import Result
+    from runner_platform.driver.run import Patience, Run
+    from runner_platform.driver.screen import Screen
 
 Stack = Annotated[
     str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
@@ -52,16 +51,16 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Show what `up` would change; changes nothing and takes no lock."""
-    from runner_platform.driver import operations, preview_report  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import deployment, preview_report  # noqa: PLC0415  # see runner_platform.cli.main
 
-    with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as run:
+    with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as command:
         try:
-            found = operations.preview(run.session, plan=plan)
+            result = deployment.preview(command.run, plan=plan)
         except FailedError as error:
-            preview_report.write(run.session, reports, failure=str(error))
+            preview_report.write(command.run, reports, failure=str(error))
             raise
-        preview_report.write(run.session, reports, plan=plan)
-        run.ended(found)
+        preview_report.write(command.run, reports, plan=plan)
+        command.print_result(result)
 
 
 def up(
@@ -81,19 +80,19 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Deploy a stack: wait for its turn, mend what a killed run left, and bring it to what its program says."""
-    from runner_platform.driver import operations, project  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import deployment, project  # noqa: PLC0415  # see runner_platform.cli.main
 
-    origin = project.of(promoted_from, folder) if promoted_from else None
-    with _run("up", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
-        run.ended(operations.up(run.session, create=create, plan=plan, origin=origin))
+    origin = project.find(promoted_from, folder) if promoted_from else None
+    with _run("up", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
+        command.print_result(deployment.up(command.run, create=create, plan=plan, origin=origin))
 
 
 def refresh(stack: Stack, wait: Wait = "10m", stop: Stop = "20m", folder: Folder = None, as_json: Json = False) -> None:
     """Read every resource of a stack back into its state."""
-    from runner_platform.driver import operations  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import deployment  # noqa: PLC0415  # see runner_platform.cli.main
 
-    with _run("refresh", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
-        run.ended(operations.refresh(run.session))
+    with _run("refresh", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
+        command.print_result(deployment.refresh(command.run))
 
 
 def destroy(
@@ -110,23 +109,23 @@ def destroy(
     as_json: Json = False,
 ) -> None:
     """Take a stack down: pause its runners in GitLab, let jobs end, delete everything but what is kept on purpose."""
-    from runner_platform.driver import destroying  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import teardown  # noqa: PLC0415  # see runner_platform.cli.main
 
-    with _run("destroy", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as run:
+    with _run("destroy", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Delete everything of stack {stack}?", abort=True, err=True)
-        run.ended(destroying.destroy(run.session, drain=drain))
+        command.print_result(teardown.destroy(command.run, drain=drain))
 
 
 def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
     """Print a stack's outputs; secrets are not shown."""
-    from runner_platform.driver import operations, project, session  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver.display import Screen  # noqa: PLC0415  # same
+    from runner_platform.driver import deployment, project, run  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
 
-    found = project.of(stack, folder)
-    typer.echo(found.target(), err=True)
-    with session.begun(found, "outputs", Screen(as_json=False), _patience()) as begun:
-        values = operations.outputs(begun)
+    target = project.find(stack, folder)
+    typer.echo(target.target(), err=True)
+    with run.begin(target, "outputs", Screen(as_json=False), _patience()) as current:
+        values = deployment.outputs(current)
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
@@ -143,20 +142,19 @@ def unlock(
     as_json: Json = False,
 ) -> None:
     """Say who holds a stack, and remove locks that are proven dead. Exit code 4 where a live run holds it."""
-    from runner_platform.driver import project  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver import unlock as unlocking  # noqa: PLC0415  # same
+    from runner_platform.driver import locks, project  # noqa: PLC0415  # see runner_platform.cli.main
 
-    found = project.of(stack, folder)
-    typer.echo(found.target(), err=True)
-    judged = unlocking.unlock(found, lock)
+    target = project.find(stack, folder)
+    typer.echo(target.target(), err=True)
+    reports = locks.unlock(target, lock)
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in judged], indent=2))
-    for each in () if as_json else judged:
-        typer.echo(each.sentence)
-    if not judged and not as_json:
+        typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
+    for report in () if as_json else reports:
+        typer.echo(report.sentence)
+    if not reports and not as_json:
         typer.echo(f"nobody holds stack {stack}")
-    left = [each for each in judged if not each.removed]
-    raise typer.Exit((4 if any(each.fate == "alive" for each in left) else 1) if left else 0)
+    kept = [report for report in reports if not report.removed]
+    raise typer.Exit((4 if any(report.fate == "alive" for report in kept) else 1) if kept else 0)
 
 
 def drift(
@@ -167,44 +165,46 @@ def drift(
     as_json: Json = False,
 ) -> None:
     """Say what was changed behind the program's back; exit code 1 where that weakens a policy or something is gone."""
-    from runner_platform.driver import drift as drifting  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver import drift_access, drift_report, project, session  # noqa: PLC0415  # same
-    from runner_platform.driver.display import Screen  # noqa: PLC0415  # same
+    from runner_platform.driver import drift as drifts  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import project, run  # noqa: PLC0415  # same
+    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
     from runner_platform.reports import files  # noqa: PLC0415  # same
 
-    found = project.of(stack, folder)
+    target = project.find(stack, folder)
     screen = Screen(as_json=False, stderr=as_json)
-    screen.say(found.target())
-    with session.begun(found, "drift", screen, _patience(wait)) as begun:
-        drifted = drifting.drift(begun)
-    place = files.write(reports, stack, drift_report.files(stack, drifted))
-    gains = drift_access.write(stack, drifted.live, reports) if found.here and drifted.live else []
+    screen.say(target.target())
+    with run.begin(target, "drift", screen, _patience(wait)) as current:
+        result = drifts.find(current)
+    stack_folder = files.write(reports, stack, drifts.report_files(stack, result))
+    gains = drifts.write_access(stack, result.live, reports) if target.is_this_checkout and result.live else []
     if as_json:
-        typer.echo(json.dumps([{**asdict(each), "kind": each.kind.value} for each in drifted.differences], indent=2))
-    for each in drifted.differences:
-        why = "; ".join(reason.partition("\n")[0] for reason in each.reasons or each.properties)
-        screen.say(f"{each.kind.value}: {each.name}{f' in {each.account}' if each.account else ''}: {why}")
+        resources = [{**asdict(resource), "kind": resource.kind.value} for resource in result.resources]
+        typer.echo(json.dumps(resources, indent=2))
+    for resource in result.resources:
+        why = "; ".join(reason.partition("\n")[0] for reason in resource.reasons or resource.properties)
+        account = f" in {resource.account}" if resource.account else ""
+        screen.say(f"{resource.kind.value}: {resource.name}{account}: {why}")
     for gain in gains:
         screen.say(f"gained by it: {gain}")
-    screen.say(f"{drift_report.sentence(stack, drifted.differences)}; reports in {place}")
-    raise typer.Exit(0 if drifted.fine else 1)
+    screen.say(f"{stack}: {drifts.verdict(result.resources)}; reports in {stack_folder}")
+    raise typer.Exit(0 if result.fine else 1)
 
 
 def audit(stack: Stack, as_json: Json = False) -> None:
     """After a destroy: what of a stack still exists, over every account and GitLab; exit code 1 where something should not."""
-    from runner_platform.driver import audit as auditing  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver import audit as audits  # noqa: PLC0415  # see runner_platform.cli.main
     from runner_platform.driver import project  # noqa: PLC0415  # same
 
-    found = project.of(stack)
-    typer.echo(found.target(), err=True)
-    left = auditing.audit(found)
+    target = project.find(stack)
+    typer.echo(target.target(), err=True)
+    leftovers = audits.audit(target)
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in left], indent=2))
-    for each in () if as_json else left:
-        typer.echo(f"{each.account or '-':8} {each.kind:20} {each.id}")
-        typer.echo(f"         {f'stays: {each.stays}' if each.stays else f'remove it: {each.command}'}")
-    wrong = [each for each in left if not each.stays]
-    typer.echo(f"{len(left) - len(wrong)} things stay on purpose, {len(wrong)} should be gone", err=True)
+        typer.echo(json.dumps([asdict(leftover) for leftover in leftovers], indent=2))
+    for leftover in () if as_json else leftovers:
+        typer.echo(f"{leftover.account or '-':8} {leftover.kind:20} {leftover.id}")
+        typer.echo(f"         {f'stays: {leftover.stays}' if leftover.stays else f'remove it: {leftover.command}'}")
+    wrong = [leftover for leftover in leftovers if not leftover.stays]
+    typer.echo(f"{len(leftovers) - len(wrong)} things stay on purpose, {len(wrong)} should be gone", err=True)
     raise typer.Exit(int(bool(wrong)))
 
 
@@ -214,30 +214,30 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-class _Run:
-    """One command on a stack, and how it ends."""
+class _Command:
+    """One command on a stack."""
 
-    def __init__(self, project: Project, screen: Screen, session: Session) -> None:
-        self.project, self.screen, self.session = project, screen, session
+    def __init__(self, screen: Screen, run: Run) -> None:
+        self.screen, self.run = screen, run
 
-    def ended(self, result: Result) -> None:
-        """It ended well."""
+    def print_result(self, result: Result) -> None:
+        """Print the result of a run that succeeded."""
         self.screen.say(result.sentence)
-        self.screen.emit({"event": "result", "result": "succeeded", **asdict(result)})
+        self.screen.emit({"event": "result", "result": "succeeded", **result.document()})
 
 
 @contextlib.contextmanager
-def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, patience: Patience) -> Iterator[_Run]:
-    """Print the target, begin, and put the end into the document whatever it is."""
-    from runner_platform.driver import project, session  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver.display import Screen  # noqa: PLC0415  # same
+def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, patience: Patience) -> Iterator[_Command]:
+    """Print the target, begin a run, and write its end into the document in any case."""
+    from runner_platform.driver import project, run  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
 
-    found = project.of(stack, folder)
+    target = project.find(stack, folder)
     screen = Screen(as_json=as_json)
     try:
-        screen.say(found.target())
-        with _explained(), session.begun(found, operation, screen, patience) as begun:
-            yield _Run(found, screen, begun)
+        screen.say(target.target())
+        with _explained(), run.begin(target, operation, screen, patience) as current:
+            yield _Command(screen, current)
     except (CommandError, SettingsError) as error:
         screen.emit(
             {"event": "result", "result": _word(error), "operation": operation, "stack": stack, "message": str(error)}
@@ -249,7 +249,7 @@ def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, pati
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """A full disk, or a folder that is gone, in a sentence."""
+    """Explain a full disk, or a folder that is gone, in a sentence."""
     try:
         yield
     except OSError as error:
@@ -263,13 +263,13 @@ def _word(error: Exception) -> str:
 
 
 def _patience(wait: str = "0s", stop: str = "20m") -> Patience:
-    from runner_platform.driver.session import Patience  # noqa: PLC0415  # see runner_platform.cli.main
+    from runner_platform.driver.run import Patience  # noqa: PLC0415  # see runner_platform.cli.main
 
-    return Patience(turn=_seconds(wait, "--wait"), stop=_seconds(stop, "--stop"))
+    return Patience(lock=_seconds(wait, "--wait"), stop=_seconds(stop, "--stop"))
 
 
 def _seconds(text: str, option: str) -> float:
-    found = re.fullmatch(r"(\d+)(s|m|h)", text)
-    if not found:
+    match = re.fullmatch(r"(\d+)(s|m|h)", text)
+    if not match:
         raise WrongUseError(f"{option} {text!r} is no duration; write 90s, 10m or 1h")
-    return float(int(found[1]) * _UNITS[found[2]])
+    return float(int(match[1]) * _UNITS[match[2]])

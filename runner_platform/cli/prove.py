@@ -67,6 +67,6 @@ def _remember(stack: str, *, fine: bool) -> None:
     from runner_platform.driver import project, promotion  # noqa: PLC0415  # the SDKs take a second to import
 
     try:
-        promotion.proven(project.of(stack), fine=fine)
+        promotion.record_proof(project.find(stack), passed=fine)
     except CommandError as error:
         typer.echo(f"the proof is not recorded for a promotion: {error}", err=True)

@@ -1,1 +1,1 @@
-"""The driver: deploys stacks with the Pulumi engine, from a person's terminal or a GitLab job, and heals what a killed run left."""
+"""Deployments that survive cancelled jobs, dead machines and expired credentials: the driver of the platform's stacks."""

@@ -1,4 +1,4 @@
-"""What one command acts on: a stack, its program's folder, its state backend; and the words that say so first."""
+"""One stack of a Pulumi project: its program's folder, its state backend, and the sentence that every command prints first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from config import foundation, load
 from config import settings as platform
 from runner_platform.check import inspect
-from runner_platform.driver import store
+from runner_platform.driver import backend
 from runner_platform.errors import WrongUseError
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Project:
 
     stack: str
     folder: Path
-    """Where its Pulumi.yaml is."""
+    """The folder with the project's Pulumi.yaml."""
     url: str = ""
-    """Of the state backend; empty for the one that `pulumi` would use."""
+    """URL of the state backend; empty for the one that plain `pulumi` would use."""
 
     @cached_property
     def name(self) -> str:
@@ -48,53 +48,63 @@ class Project:
             raise WrongUseError(f"{self.folder} holds no Pulumi.yaml with a name") from None
 
     @cached_property
-    def store(self) -> store.Store:
+    def store(self) -> backend.Store:
         """The state backend."""
-        return store.open_store(self.url or store.backend_url(self.folder))
+        return backend.open_store(self.url or backend.current_url(self.folder))
 
     @property
     def settings_file(self) -> Path:
-        """The stack's own file."""
+        """The stack file."""
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
     @property
-    def ours(self) -> bool:
-        """Whether it is one of the platform's own projects, and not another one, such as a test's."""
+    def is_platform(self) -> bool:
+        """Whether the project is the platform or its foundation, and not, for instance, a test's."""
         return self.name in {platform.PROJECT, foundation.PROJECT}
 
     @property
-    def here(self) -> bool:
-        """Whether its program is the one of this checkout, which mock runs run, and not a copy of it."""
-        return self.ours and self.folder in {load.ROOT, load.ROOT / "foundation"}
+    def is_this_checkout(self) -> bool:
+        """Whether the stack's program is this checkout, so that a mock run shows it."""
+        return self.is_platform and self.folder in {load.ROOT, load.ROOT / "foundation"}
 
     @property
     def policies(self) -> list[str]:
-        """Folders of the packs that judge it: in a preview what is planned, in an update what is made, and the whole at its end."""
-        return [os.environ.get("RUNNER_PLATFORM_POLICIES") or str(load.ROOT / "policies")] if self.ours else []
+        """Folders of the policy packs that the engine runs; empty for other projects."""
+        return [os.environ.get("RUNNER_PLATFORM_POLICIES") or str(load.ROOT / "policies")] if self.is_platform else []
 
     @cached_property
     def settings(self) -> Settings | FoundationSettings:
-        """Its settings, as the program will read them.
+        """The stack's settings, as its program reads them.
 
         Raises:
-            SettingsError: they cannot be used.
+            SettingsError: the stack file cannot be used.
         """
         return load.of_foundation() if self.stack == foundation.STACK else inspect.settings_of(self.stack)
 
+    @property
+    def runner_settings(self) -> Settings | None:
+        """The settings of a stack with runners; None for the foundation and for other projects.
+
+        Raises:
+            SettingsError: the stack file cannot be used.
+        """
+        settings = self.settings if self.is_platform else None
+        return settings if isinstance(settings, platform.Settings) else None
+
     def target(self) -> str:
-        """The sentence that every command prints before it touches anything."""
-        where = [f"{_cloud()}"]
-        if self.ours:
+        """Return the sentence that every command prints before it touches anything."""
+        parts = [_cloud()]
+        if self.is_platform:
             accounts = ", ".join(f"{name} {account.id}" for name, account in self.settings.accounts.items())
-            where += [f"region {self.settings.organization.region}", f"accounts {accounts}"]
-        return f"target: {', '.join(where)}; state in {self.store.url}"
+            parts += [f"region {self.settings.organization.region}", f"accounts {accounts}"]
+        return f"target: {', '.join(parts)}; state in {self.store.url}"
 
 
-def of(stack: str, folder: Path | None = None) -> Project:
-    """The stack by name.
+def find(stack: str, folder: Path | None = None) -> Project:
+    """Find a stack by its name.
 
     Args:
-        stack: its name.
+        stack: the stack's name.
         folder: folder of another project than the platform's.
 
     Raises:
@@ -102,8 +112,8 @@ def of(stack: str, folder: Path | None = None) -> Project:
     """
     if folder is not None:
         return Project(stack=stack, folder=folder.resolve())
-    known = inspect.known(stack)
-    return Project(stack=known, folder=load.ROOT / "foundation" if known == foundation.STACK else load.ROOT)
+    name = inspect.known(stack)
+    return Project(stack=name, folder=load.ROOT / "foundation" if name == foundation.STACK else load.ROOT)
 
 
 def in_sandbox() -> bool:

@@ -1,7 +1,7 @@
-"""What is deployed where, and whether it is proven: a record beside the state, and the promotion that it allows.
+"""Promotion: a stack may only get the program that another stack runs, and whose access was proven there.
 
-Owns `.runner-platform/deployed/<project>/<stack>.json`: written by a successful `up`, completed by `prove`. `up --promoted-from dev`
-refuses a program that does not run in dev exactly as it is, or whose access was not proven there since.
+`.runner-platform/deployed/<project>/<stack>.json` records the program of a stack. A successful `up` writes it, `prove` completes it.
+`up --promoted-from dev` refuses a program that dev does not run exactly like this, or whose access was not proven there since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runner_platform.driver import source
+from runner_platform.driver.update_plans import source_of
 from runner_platform.errors import FailedError
 
 if TYPE_CHECKING:
@@ -21,45 +21,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """What a stack was last deployed from."""
+    """The program that a stack was last deployed from."""
 
     tree: str
     commit: str
     changed: int
     """Number of uncommitted files; 0 in a pipeline."""
     at: str
-    """RFC 3339."""
+    """Time of the deployment, RFC 3339."""
     job_url: str | None
     proven: bool | None = None
-    """Whether `prove` found every cell right since; None where it has not run."""
+    """Whether `prove` found all access as declared since; None if it has not run."""
     proven_at: str | None = None
 
 
-def deployed(project: Project) -> None:
-    """Write down what the stack runs now; an earlier proof does not count for it."""
+def record_deployment(project: Project) -> None:
+    """Write down the program that the stack runs now. An earlier proof does not count for it."""
     try:
-        found = source.of(project.folder)
+        source = source_of(project.folder)
     except FailedError:
-        return  # no checkout: nothing can be promoted from here, and that is all
+        return  # no checkout: nothing can be promoted from here
     record = Deployed(
-        tree=found.tree,
-        commit=found.commit,
-        changed=len(found.changed),
+        tree=source.tree,
+        commit=source.commit,
+        changed=len(source.changed),
         at=_now(),
         job_url=os.environ.get("CI_JOB_URL"),
     )
     _write(project, record)
 
 
-def proven(project: Project, *, fine: bool) -> None:
-    """Write down how `prove` went for what is deployed; nothing where nothing is recorded."""
+def record_proof(project: Project, *, passed: bool) -> None:
+    """Write down the result of `prove` for the deployed program, if one is recorded."""
     record = read(project)
     if record is not None:
-        _write(project, replace(record, proven=fine, proven_at=_now()))
+        _write(project, replace(record, proven=passed, proven_at=_now()))
 
 
 def read(project: Project) -> Deployed | None:
-    """What the stack was last deployed from; None where it is not known."""
+    """Return the program that the stack was last deployed from, or None without a record."""
     try:
         raw = json.loads(project.store.read(_key(project)) or b"null")
         return Deployed(**{field.name: raw[field.name] for field in fields(Deployed)}) if raw else None
@@ -67,31 +67,35 @@ def read(project: Project) -> Deployed | None:
         return None
 
 
-def require(promoted: Project, origin: Project) -> str:
-    """Say what is promoted.
+def require(target: Project, origin: Project) -> str:
+    """Check a promotion; return a sentence about it.
 
     Args:
-        promoted: the stack that is to be deployed.
-        origin: the stack where the same program must run already, proven.
+        target: the stack to deploy.
+        origin: the stack that must run the same program already, proven.
 
     Raises:
-        FailedError: it does not.
+        FailedError: the promotion is not allowed.
     """
-    here, there = source.of(promoted.folder), read(origin)
+    source, deployed = source_of(target.folder), read(origin)
     refusal = (
-        f"stack {promoted.stack} is not deployed: {{why}}. Deploy and prove {origin.stack} first, from the same commit"
+        f"stack {target.stack} is not deployed: {{why}}. Deploy and prove {origin.stack} first, from the same commit"
     )
-    if here.changed:
-        raise FailedError(refusal.format(why=f"this checkout has uncommitted changes ({', '.join(here.changed[:5])})"))
-    if there is None:
+    if source.changed:
+        files = ", ".join(source.changed[:5])
+        raise FailedError(refusal.format(why=f"this checkout has uncommitted changes ({files})"))
+    if deployed is None:
         raise FailedError(refusal.format(why=f"nothing says what runs in {origin.stack}"))
-    if there.tree != here.tree:
-        why = f"{origin.stack} runs {there.commit[:8]} (tree {there.tree[:8]}), this is {here.commit[:8]} (tree {here.tree[:8]})"
+    if deployed.tree != source.tree:
+        why = (
+            f"{origin.stack} runs {deployed.commit[:8]} (tree {deployed.tree[:8]}), "
+            f"this is {source.commit[:8]} (tree {source.tree[:8]})"
+        )
         raise FailedError(refusal.format(why=why))
-    if there.proven is not True:
-        why = "was found wrong by `prove`" if there.proven is False else "was not proven since it was deployed"
+    if deployed.proven is not True:
+        why = "was found wrong by `prove`" if deployed.proven is False else "was not proven since it was deployed"
         raise FailedError(refusal.format(why=f"the access of {origin.stack} {why}"))
-    return f"promoted from {origin.stack}: {there.commit[:8]}, deployed there {there.at}, proven {there.proven_at}"
+    return f"promoted from {origin.stack}: {deployed.commit[:8]}, deployed there {deployed.at}, proven {deployed.proven_at}"
 
 
 def _write(project: Project, record: Deployed) -> None:

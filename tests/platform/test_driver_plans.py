@@ -148,9 +148,9 @@ def test_promotion_wants_the_same_program_deployed_and_proven(stack: Stack) -> N
     refused = promoted()
     assert refused.returncode == 1
     assert "was not proven since it was deployed" in refused.stdout
-    promotion.proven(origin, fine=False)
+    promotion.record_proof(origin, passed=False)
     assert "was found wrong by `prove`" in promoted().stdout
-    promotion.proven(origin, fine=True)
+    promotion.record_proof(origin, passed=True)
     (stack.folder / "note.txt").write_text("not committed")
     assert "uncommitted changes (note.txt)" in promoted().stdout
     commit(stack)

@@ -16,7 +16,7 @@ import boto3
 import gitlab
 import pytest
 
-from runner_platform.driver import releases
+from runner_platform.driver import helm_releases
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
 from tests.support.copied_program import change, copied
@@ -132,9 +132,9 @@ def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes
     secrets = kubernetes.list("v1", "Secret", "runner-small")
     last = max(
         (each for each in secrets if each["type"] == "helm.sh/release.v1"),
-        key=lambda each: releases.parsed(each).number,
+        key=lambda each: helm_releases.parse_revision(each).number,
     )
-    number = releases.parsed(last).number + 1
+    number = helm_releases.parse_revision(last).number + 1
     payload = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(last["data"]["release"]))))
     payload["version"], payload["info"]["status"] = number, "pending-upgrade"
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(payload).encode()))).decode()
@@ -163,11 +163,11 @@ def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes
     assert f"runner-small/gitlab-runner-small was left pending-upgrade in revision {number}" in healed.stdout
     assert not record.exists()
     statuses = [
-        releases.parsed(each).status
+        helm_releases.parse_revision(each).status
         for each in kubernetes.list("v1", "Secret", "runner-small")
         if "helm" in each["type"]
     ]
-    assert not set(statuses) & releases.PENDING
+    assert not set(statuses) & helm_releases.PENDING
 
 
 def test_a_cancelled_run_of_the_platform_is_finished_by_the_next(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from config import load
 from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
-from runner_platform.driver import owners, pods
-from runner_platform.driver.owners import Owner
+from runner_platform.driver import evidence, locks
+from runner_platform.driver.evidence import Pod
+from runner_platform.driver.locks import RunRecord
 from runner_platform.driver.project import Project
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
@@ -40,7 +41,7 @@ def client(sandbox: Sandbox) -> Iterator[KubeClient]:
 
 
 @pytest.fixture
-def pod(sandbox: Sandbox, client: KubeClient, tmp_path: Path) -> Iterator[pods.Pod]:
+def pod(sandbox: Sandbox, client: KubeClient, tmp_path: Path) -> Iterator[Pod]:
     """A job pod of the class, as a run in it knows itself by the token that the API server signs for it."""
     made = create(sandbox, client)
     request = {
@@ -54,7 +55,7 @@ def pod(sandbox: Sandbox, client: KubeClient, tmp_path: Path) -> Iterator[pods.P
     }
     path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{JOB_SERVICE_ACCOUNT}/token"
     (tmp_path / "token").write_text(client.request("POST", path, body=request)["status"]["token"])
-    known = pods.this_pod((str(tmp_path / "token"),))
+    known = evidence.this_pod((str(tmp_path / "token"),))
     assert known is not None
     assert (known.namespace, known.name, known.uid) == (NAMESPACE, NAME, made["metadata"]["uid"])
     yield known
@@ -85,10 +86,10 @@ def stack(sandbox: Sandbox) -> Iterator[Project]:
         made.store.delete(key)
 
 
-def hold(stack: Project, pod: pods.Pod, name: str = "job") -> str:
+def hold(stack: Project, pod: Pod, name: str = "job") -> str:
     """Leave a lock and its record as a driver in this pod does; GitLab does not tell about the job."""
     now = datetime.now(UTC)
-    owner = Owner(
+    record = RunRecord(
         id=name,
         operation="up",
         user="somebody",
@@ -104,7 +105,7 @@ def hold(stack: Project, pod: pods.Pod, name: str = "job") -> str:
         ends=(now + timedelta(hours=1)).isoformat(),
         pod=pod,
     )
-    owners.write(stack, owner)
+    locks.write_record(stack, record)
     lock = {"pid": 41, "username": "somebody", "hostname": pod.name, "timestamp": now.isoformat()}
     key = f"{LOCKS}/{name}.json"
     stack.store.write(key, json.dumps(lock).encode())
@@ -120,7 +121,7 @@ def unlock(sandbox: Sandbox, **variables: str) -> tuple[Done, dict[str, Any]]:
 
 
 def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_one(
-    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project
+    sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project
 ) -> None:
     hold(stack, pod)
     other = f"{LOCKS}/foreign.json"
@@ -137,7 +138,7 @@ def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_o
 
 
 def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
-    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project
+    sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project
 ) -> None:
     hold(stack, pod)
     delete(client)
@@ -150,7 +151,7 @@ def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
 
 @pytest.mark.parametrize("reason", ["another cluster", "no credentials", "no right to look", "AWS is not there"])
 def test_a_pod_that_is_gone_proves_nothing_where_it_cannot_be_asked_for(
-    sandbox: Sandbox, client: KubeClient, pod: pods.Pod, stack: Project, tmp_path: Path, reason: str
+    sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project, tmp_path: Path, reason: str
 ) -> None:
     delete(client)
     config = tmp_path / "config"
@@ -161,7 +162,7 @@ def test_a_pod_that_is_gone_proves_nothing_where_it_cannot_be_asked_for(
     )
     variables: dict[str, str] = {}
     if reason == "another cluster":
-        pod = pods.Pod(issuer=f"{pod.issuer}0", namespace=pod.namespace, name=pod.name, uid=pod.uid)
+        pod = Pod(issuer=f"{pod.issuer}0", namespace=pod.namespace, name=pod.name, uid=pod.uid)
     if reason == "no credentials":
         variables = {"AWS_CONFIG_FILE": str(config)}
     if reason == "no right to look":

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from runner_platform.driver import remaining
+from runner_platform.driver import remaining_changes
 from tests.support.copied_program import copied
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def test_a_preview_that_a_policy_refuses_writes_its_findings_and_no_counts(sandb
 def test_of_what_is_deployed_whole_an_interrupted_run_leaves_nothing(sandbox: Sandbox) -> None:
     """The program's mock run and the engine name resources differently; told apart wrongly, everything would seem to be left."""
     script = (
-        "from runner_platform.driver import events, project, remaining; stack = project.of('dev'); "
-        "print([len(remaining.lines(stack, each, events.Progress())) for each in ('up', 'destroy')])"
+        "from runner_platform.driver import progress, project, remaining_changes as changes; dev = project.find('dev'); "
+        "print([len(changes.lines(dev, operation, progress.Progress())) for operation in ('up', 'destroy')])"
     )
     done = sandbox.run([sys.executable, "-c", script], sandbox.variables)
-    assert done.stdout.strip() == f"[0, {remaining.SHOWN + 1}]", done.stderr
+    assert done.stdout.strip() == f"[0, {remaining_changes.MOST + 1}]", done.stderr

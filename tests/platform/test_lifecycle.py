@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from runner_platform.driver import finders, lost_runners, repair
+from runner_platform.driver import repair
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.processes import ProcessId
 from tests.support.live import changes_in_the_repository
@@ -156,14 +156,14 @@ def test_every_resource_that_a_killed_run_could_leave_is_found_by_what_the_progr
     """Takes each resource out of the state in thought, and looks for it as after a killed run."""
     for name, value in sandbox.variables.items():
         monkeypatch.setenv(name, value)
-    looked_for = {*finders.BY_NAME, *finders.BY_TAGS, *finders._SEARCHES, lost_runners.RUNNER}
+    looked_for = {*repair.BY_NAME, *repair.BY_TAGS, *repair.SEARCHES, repair.RUNNER}
     missed = []
     for stack in ("foundation", "dev", "prod"):
         resources = sandbox.exported(stack)["resources"]
         wanted = [resource for resource in resources if resource["type"] in looked_for]
         assert wanted
         others = [resource for resource in resources if resource not in wanted]
-        found = finders.assign([repair.question(each, others) for each in wanted])
+        found = repair.find_all([repair.search_for(each, others) for each in wanted])
         # Addresses that were asked for with the same words are interchangeable, so only the whole is compared.
         missed += sorted({str(resource["id"]) for resource in wanted} ^ {str(identifier) for identifier in found})
     assert missed == []

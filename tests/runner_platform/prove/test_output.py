@@ -152,7 +152,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
             return result
 
         monkeypatch.setattr(proof, "prove", prove)
-        monkeypatch.setattr(promotion, "proven", lambda _project, *, fine: recorded.append(fine))
+        monkeypatch.setattr(promotion, "record_proof", lambda _project, *, passed: recorded.append(passed))
         monkeypatch.setattr(sys, "argv", ["runner-platform", "prove", "--stack", "prod", *arguments])
         with pytest.raises(SystemExit) as ended:
             main.main()

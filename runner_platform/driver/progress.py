@@ -1,7 +1,6 @@
-"""What the engine tells while it runs, reduced to what people and machines may see.
+"""The progress of the engine, from its events: resources in progress, finished changes, errors, policy findings.
 
-Owns the meaning of the engine's events: what is in progress, in which account, what is done, what went wrong. States and values of
-resources are left out of everything that is shown or written, since they may hold secrets.
+Values of resources may be secret, so only the fields that say so hold them, and these are never printed or written to a report.
 https://pkg.go.dev/github.com/pulumi/pulumi/sdk/v3/go/common/apitype#EngineEvent
 """
 
@@ -34,14 +33,14 @@ EXPIRED_CODES: Final = (
     "UnrecognizedClientException",
     "invalid_token",
 )
-"""Codes of AWS's services (IAM Identity Center's included) for credentials that ran out or are gone, and OAuth's, which GitLab answers with.
+"""Codes of AWS (with IAM Identity Center) and of OAuth, which GitLab uses, for expired or revoked credentials.
 
 Sources: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html,
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html, https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 """
 EXPIRED: Final = re.compile(
-    # Whole words: `UnauthorizedOperation` is a permission that is missing, and 401 may be a port.
+    # Whole words: `UnauthorizedOperation` is a missing permission, and 401 may be a port.
     rf"\b(?:{'|'.join(EXPIRED_CODES)})\b|\bUnauthorized\b|: 401\b|StatusCode: 401\b|is GITLAB_TOKEN set"
     r"|(?i:expired token|\b(?:token|session|credentials?)\b[^.:]{0,60}\bexpired)"
     r"|asked for the client to provide credentials"
@@ -51,29 +50,31 @@ UNCERTAIN: Final = re.compile(
     r"|[Tt]ime(?:d )?[Oo]ut|deadline exceeded|connection reset|\bEOF\b|broken pipe"
 )
 """A provider's process ended, or its request was never answered."""
-_PARTS: Final = 4
+MOST_ERRORS: Final = 10
+"""Errors that a failed run lists."""
+_URN_PARTS: Final = 4
 
 
 def label(urn: str) -> str:
-    """Short name of a resource: the last part of its type, and its name."""
+    """Return a resource's short name: the last part of its type, then its logical name."""
     return f"{type_of(urn).rpartition(':')[2]} {urn.rpartition('::')[2]}".strip()
 
 
 def type_of(urn: str) -> str:
-    """Type token of a resource; empty for what is no URN."""
+    """Return a resource's type token, or an empty string for text that is no URN."""
     parts = urn.split("::")
-    return parts[2].rpartition("$")[2] if len(parts) >= _PARTS else ""
+    return parts[2].rpartition("$")[2] if len(parts) >= _URN_PARTS else ""
 
 
 def account_of(provider: str) -> str:
-    """Name of the account that a provider reference (`<urn>::<id>`) leads to; empty outside AWS."""
+    """Return the account's name from a provider reference (`<urn>::<id>`), or an empty string outside AWS."""
     urn = provider.rpartition("::")[0]
     return urn.rpartition("::")[2] if "pulumi:providers:aws" in urn else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One operation on one resource."""
+    """One operation of the engine on one resource."""
 
     urn: str
     operation: str
@@ -83,38 +84,38 @@ class Step:
 
     @property
     def name(self) -> str:
-        """For people: `Role small-job in cicd`."""
+        """The resource and its account: `Role small-job in cicd`."""
         return label(self.urn) + (f" in {self.account}" if self.account else "")
 
 
 @dataclass
 class Progress:
-    """What the events so far say."""
+    """A summary of the events so far."""
 
     running: dict[str, Step] = field(default_factory=dict)
-    """By URN, what is in progress."""
+    """Steps in progress, by URN."""
     done: dict[str, int] = field(default_factory=dict)
-    """Number of finished operations by kind; `same` counts what stayed as it is."""
+    """Number of finished steps by operation; `same` counts unchanged resources."""
     finished: set[str] = field(default_factory=set)
-    """URNs whose operation is done, whatever it was."""
+    """URNs with a finished step of any operation."""
     failed: list[str] = field(default_factory=list)
-    """URNs whose operation failed."""
+    """URNs with a failed step."""
     unfinished: list[dict[str, Any]] = field(default_factory=list)
-    """Resources whose creation failed, as a state would hold them, without an id. Never shown."""
+    """Resources whose creation failed, as the state would hold them, without an id. Never printed."""
     live: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    """By URN, inputs and outputs as a refresh found them where they differ; None where the resource is gone. Never shown."""
+    """Inputs and outputs by URN where a refresh finds other values; None for a resource that is gone. Never printed."""
     errors: list[str] = field(default_factory=list)
-    """Diagnostics of severity error, each with the resource they belong to."""
+    """Diagnostics of severity `error`, each with its resource."""
     warnings: list[str] = field(default_factory=list)
     violations: list[dict[str, str]] = field(default_factory=list)
-    """What policies said: `{policy, level, urn, message}`."""
+    """Findings of the policy pack: `{policy, level, urn, message}`."""
     steps: list[dict[str, Any]] = field(default_factory=list)
-    """What changes: `{operation, urn, type, account, properties, reasons}`; names of properties, never values."""
+    """Changing steps: `{operation, urn, type, account, properties, reasons}`; names of properties, never values."""
     summary: dict[str, int] | None = None
     """Resources by operation, once the engine has finished."""
 
     def add(self, event: EngineEvent) -> dict[str, Any] | None:
-        """Take one event into account; returns what a stream of events shows of it, None where it is nothing."""
+        """Count one event; return its public form for `--json`, or None if there is nothing to publish."""
         if event.resource_pre_event:
             return self._begin(event.resource_pre_event.metadata)
         if event.res_outputs_event:
@@ -132,27 +133,27 @@ class Progress:
 
     @property
     def changed(self) -> int:
-        """Finished operations that changed something."""
+        """Number of finished steps that changed something."""
         return sum(count for operation, count in self.done.items() if operation not in READS)
 
     @property
     def changes(self) -> dict[str, int]:
-        """Resources by operation, without those that stay as they are."""
+        """Number of changed resources by operation."""
         return {name: count for name, count in (self.summary or self.done).items() if name not in READS}
 
     @property
     def throttled(self) -> bool:
-        """Whether a cloud asked to be called less often."""
+        """Whether a cloud asked for fewer calls."""
         return any(THROTTLED.search(text) for text in self.errors)
 
     @property
     def expired(self) -> bool:
-        """Whether credentials ran out."""
+        """Whether credentials expired."""
         return any(EXPIRED.search(text) for text in self.errors)
 
     @property
     def uncertain(self) -> bool:
-        """Whether nobody knows what became of a request: what was asked for may exist, and the engine takes it for never made."""
+        """Whether a request was not answered: the resource may exist, although the engine counts it as not created."""
         return any(UNCERTAIN.search(text) for text in self.errors)
 
     def _begin(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
@@ -165,23 +166,23 @@ class Progress:
         )
         self.running[metadata.urn] = step
         if operation not in READS:
-            self._change(metadata, step.account, operation)
-        return _shown(step, "begun")
+            self._add_step(metadata, step.account, operation)
+        return _step_event(step, "begun")
 
     def _end(self, metadata: StepEventMetadata) -> dict[str, Any] | None:
         operation = _word(metadata.op)
         step = self.running.pop(metadata.urn, None)
-        now = metadata.new
-        if step is not None and step.operation == "refresh" and (now is None or metadata.diffs):
-            self._change(metadata, step.account, "update" if now else "delete")
+        new = metadata.new
+        if step is not None and step.operation == "refresh" and (new is None or metadata.diffs):
+            self._add_step(metadata, step.account, "update" if new else "delete")
             self.live[metadata.urn] = (
-                {"inputs": dict(now.inputs or {}), "outputs": dict(now.outputs or {})} if now else None
+                {"inputs": dict(new.inputs or {}), "outputs": dict(new.outputs or {})} if new else None
             )
         self.done[operation] = self.done.get(operation, 0) + 1
         self.finished.add(metadata.urn)
-        return _shown(step, "done") if step else None
+        return _step_event(step, "done") if step else None
 
-    def _change(self, metadata: StepEventMetadata, account: str, operation: str) -> None:
+    def _add_step(self, metadata: StepEventMetadata, account: str, operation: str) -> None:
         self.steps.append(
             {
                 "operation": operation,
@@ -207,32 +208,32 @@ class Progress:
                     "provider": metadata.provider,
                 }
             )
-        return _shown(step, "failed") if step else None
+        return _step_event(step, "failed") if step else None
 
     def _diagnostic(self, event: Any) -> dict[str, Any] | None:
         text = str(event.message or "").strip()
-        wanted = {"error": self.errors, "warning": self.warnings}.get(event.severity)
-        if wanted is None or not text or event.ephemeral:
+        messages = {"error": self.errors, "warning": self.warnings}.get(event.severity)
+        if messages is None or not text or event.ephemeral:
             return None
-        wanted.append(f"{label(event.urn)}: {text}" if event.urn else text)
+        messages.append(f"{label(event.urn)}: {text}" if event.urn else text)
         return {"event": event.severity, "urn": event.urn or None, "message": text}
 
     def _policy(self, event: Any) -> dict[str, Any]:
-        found = {
+        violation = {
             "policy": event.policy_name,
             "level": event.enforcement_level,
             "urn": event.resource_urn or "",
             "message": str(event.message).strip(),
         }
-        self.violations.append(found)
-        return {"event": "policy", **found}
+        self.violations.append(violation)
+        return {"event": "policy", **violation}
 
 
 def _word(operation: Any) -> str:
     return str(getattr(operation, "value", operation))
 
 
-def _shown(step: Step, status: str) -> dict[str, Any]:
+def _step_event(step: Step, status: str) -> dict[str, Any]:
     seconds = {} if status == "begun" else {"seconds": round(time.monotonic() - step.began, 1)}
     return {
         "event": "resource",
@@ -243,3 +244,41 @@ def _shown(step: Step, status: str) -> dict[str, Any]:
         "account": step.account or None,
         **seconds,
     }
+
+
+def describe_failure(operation: str, stack: str, progress: Progress, error: Exception, exit_code: int) -> str:
+    """Describe a failed run: the engine's errors, the findings of policies, and what to do next.
+
+    Args:
+        operation: the command, such as `up`.
+        stack: name of the stack.
+        progress: summary of the engine's events.
+        error: the SDK's exception.
+        exit_code: the engine's exit code; minus the signal's number if a signal ended the engine.
+    """
+    lines = [f"{operation} of {stack} failed:"]
+    if exit_code < 0:
+        lines.append(f"  the engine was ended by signal {-exit_code}")
+    errors = list(dict.fromkeys(progress.errors)) or [error_lines(error)]
+    lines += [f"  {text}" for text in errors[:MOST_ERRORS]]
+    if len(errors) > MOST_ERRORS:
+        lines.append(f"  and {len(errors) - MOST_ERRORS} more")
+    lines += [
+        f"  {violation['policy']} ({violation['level']}): {violation['message']}"
+        for violation in progress.violations
+        if violation["level"] == "mandatory"
+    ]
+    if progress.expired:
+        lines.append(
+            "  credentials ran out, or are refused: AWS renews those of a profile as long as its token file or source profile is valid; "
+            "a GitLab ID token ends with its job's timeout"
+        )
+    lines.append(f"  what was made is in the state; `runner-platform {operation} --stack {stack}` goes on from there")
+    return "\n".join(lines)
+
+
+def error_lines(error: Exception) -> str:
+    """Return the engine's own error lines, without the usage text and the SDK's frame."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if "error:" in line]
+    return "\n  ".join(dict.fromkeys(lines[:MOST_ERRORS])) or text.strip()[-2000:]

@@ -1,4 +1,4 @@
-"""What a plan is bound to, what a promotion wants: judged without an engine, on small git repositories."""
+"""Update plans and promotions, compared without an engine on small git repositories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner_platform.driver import plans, promotion, source
+from runner_platform.driver import promotion, update_plans
 from runner_platform.errors import FailedError, WrongUseError
 from tests.support.stack_states import project, write_state
 
@@ -28,82 +28,82 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *person, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def commit(of: Project) -> None:
-    git(of.folder, "add", "--all")
-    git(of.folder, "commit", "--message", "a change", "--allow-empty")
+def commit(stack: Project) -> None:
+    git(stack.folder, "add", "--all")
+    git(stack.folder, "commit", "--message", "a change", "--allow-empty")
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Project:
-    made = project(tmp_path)
-    made.settings_file.write_text("config: {}\n")
-    git(made.folder, "init", "--initial-branch=main")
-    commit(made)
-    write_state(made, [BUCKET])
-    return made
+    stack = project(tmp_path)
+    stack.settings_file.write_text("config: {}\n")
+    git(stack.folder, "init", "--initial-branch=main")
+    commit(stack)
+    write_state(stack, [BUCKET])
+    return stack
 
 
 @pytest.fixture
 def plan(stack: Project, tmp_path: Path) -> Path:
     file = tmp_path / "plan.json"
     file.write_text("{}")
-    plans.bind(stack, file, cli=CLI, steps=[])
+    update_plans.bind(stack, file, cli=CLI, steps=[])
     return file
 
 
-def test_a_plan_that_nothing_has_moved_holds(stack: Project, plan: Path) -> None:
-    assert plans.require(stack, plan, cli=CLI).exempt is None
+def test_a_plan_holds_while_nothing_differs(stack: Project, plan: Path) -> None:
+    assert update_plans.require_current(stack, plan, cli=CLI).exempt is None
 
 
-def test_each_thing_that_moves_is_named(stack: Project, plan: Path) -> None:
+def test_every_difference_is_named(stack: Project, plan: Path) -> None:
     write_state(stack, [BUCKET, BUCKET])
     stack.settings_file.write_text("config: {a: b}\n")
     plan.write_text("{ }")
     with pytest.raises(FailedError) as refusal:
-        plans.require(stack, plan, cli="3.201.0")
-    said = str(refusal.value)
-    for word in (
+        update_plans.require_current(stack, plan, cli="3.201.0")
+    message = str(refusal.value)
+    for phrase in (
         "plan file itself",
         "program is another",
         "settings were changed",
         "by another run",
         "CLI has another",
     ):
-        assert word in said
-    assert "another stack" not in said
-    assert "3.200.0 when it was planned, 3.201.0 now" in said
+        assert phrase in message
+    assert "another stack" not in message
+    assert "3.200.0 when it was planned, 3.201.0 now" in message
 
 
 def test_an_old_plan_is_refused(stack: Project, plan: Path) -> None:
-    old = replace(plans.read(plan), made=(datetime.now(UTC) - timedelta(days=8)).isoformat())
-    plans.file_of(plan).write_text(json.dumps(asdict(old)))
+    old = replace(update_plans.read_binding(plan), created=(datetime.now(UTC) - timedelta(days=8)).isoformat())
+    update_plans.binding_file(plan).write_text(json.dumps(asdict(old)))
     with pytest.raises(FailedError, match="8 days old"):
-        plans.require(stack, plan, cli=CLI)
+        update_plans.require_current(stack, plan, cli=CLI)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null"])
 def test_a_plan_without_its_binding_is_wrong_use(plan: Path, content: str) -> None:
-    plans.file_of(plan).write_text(content)
+    update_plans.binding_file(plan).write_text(content)
     with pytest.raises(WrongUseError, match="make the plan anew"):
-        plans.read(plan)
+        update_plans.read_binding(plan)
 
 
 def test_a_first_deployment_and_a_replaced_cluster_are_exempt(stack: Project, plan: Path) -> None:
-    step = {"type": plans.CLUSTER, "operation": "create-replacement"}
-    assert plans.bind(stack, plan, cli=CLI, steps=[step]).exempt == plans.REPLACED
-    assert plans.bind(stack, plan, cli=CLI, steps=[{**step, "operation": "update"}]).exempt is None
+    step = {"type": update_plans.CLUSTER, "operation": "create-replacement"}
+    assert update_plans.bind(stack, plan, cli=CLI, steps=[step]).exempt == update_plans.REPLACED
+    assert update_plans.bind(stack, plan, cli=CLI, steps=[{**step, "operation": "update"}]).exempt is None
     write_state(stack, [])
-    assert plans.bind(stack, plan, cli=CLI, steps=[]).exempt == plans.FIRST
+    assert update_plans.bind(stack, plan, cli=CLI, steps=[]).exempt == update_plans.FIRST
 
 
-def test_the_tree_of_a_changed_folder_is_what_a_commit_would_make_it(stack: Project) -> None:
-    clean = source.of(stack.folder)
+def test_the_tree_of_a_changed_folder_is_the_tree_of_its_commit(stack: Project) -> None:
+    clean = update_plans.source_of(stack.folder)
     (stack.folder / "new.py").write_text("x = 1\n")
-    changed = source.of(stack.folder)
+    changed = update_plans.source_of(stack.folder)
     assert changed.changed == ("new.py",)
     assert changed.tree != clean.tree
     commit(stack)
-    committed = source.of(stack.folder)
+    committed = update_plans.source_of(stack.folder)
     assert (committed.tree, committed.changed) == (changed.tree, ())
     assert committed.commit != clean.commit
 
@@ -111,30 +111,30 @@ def test_the_tree_of_a_changed_folder_is_what_a_commit_would_make_it(stack: Proj
 def test_a_folder_without_git_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(FailedError, match="checkout with a commit"):
-        source.of(tmp_path)
+        update_plans.source_of(tmp_path)
 
 
-def test_a_promotion_wants_the_same_tree_proven(stack: Project) -> None:
+def test_a_promotion_requires_the_same_tree_proven(stack: Project) -> None:
     prod = replace(stack, stack="prod")
     with pytest.raises(FailedError, match="nothing says what runs in test"):
         promotion.require(prod, stack)
-    promotion.deployed(stack)
+    promotion.record_deployment(stack)
     with pytest.raises(FailedError, match="was not proven since"):
         promotion.require(prod, stack)
-    promotion.proven(stack, fine=False)
+    promotion.record_proof(stack, passed=False)
     with pytest.raises(FailedError, match="found wrong by `prove`"):
         promotion.require(prod, stack)
-    promotion.proven(stack, fine=True)
+    promotion.record_proof(stack, passed=True)
     assert "promoted from test" in promotion.require(prod, stack)
-    promotion.deployed(stack)
+    promotion.record_deployment(stack)
     with pytest.raises(FailedError, match="was not proven since"):
         promotion.require(prod, stack)
 
 
 def test_a_promotion_of_another_or_an_uncommitted_program_is_refused(stack: Project) -> None:
     prod = replace(stack, stack="prod")
-    promotion.deployed(stack)
-    promotion.proven(stack, fine=True)
+    promotion.record_deployment(stack)
+    promotion.record_proof(stack, passed=True)
     (stack.folder / "note.txt").write_text("x")
     with pytest.raises(FailedError, match=r"uncommitted changes \(note.txt\)"):
         promotion.require(prod, stack)
@@ -143,6 +143,6 @@ def test_a_promotion_of_another_or_an_uncommitted_program_is_refused(stack: Proj
         promotion.require(prod, stack)
 
 
-def test_a_proof_of_what_nobody_recorded_is_recorded_nowhere(stack: Project) -> None:
-    promotion.proven(stack, fine=True)
+def test_a_proof_without_a_recorded_deployment_is_not_recorded(stack: Project) -> None:
+    promotion.record_proof(stack, passed=True)
     assert promotion.read(stack) is None

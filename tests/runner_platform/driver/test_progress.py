@@ -1,18 +1,14 @@
-"""What the engine's events say to people and machines, and what they never say."""
+"""The engine's events as progress: names, counts, errors, and no values of resources."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pulumi.automation.events import EngineEvent
 
-from runner_platform.driver import display
-from runner_platform.driver.events import Progress, account_of, label
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from runner_platform.driver.progress import Progress, account_of, describe_failure, label
 
 ROLE = "urn:pulumi:dev::runner-platform::runnerplatform:index:RunnerClass$aws:iam/role:Role::small-job"
 CICD = "urn:pulumi:dev::runner-platform::pulumi:providers:aws::cicd::0a"
@@ -37,7 +33,7 @@ def metadata(operation: str, urn: str = ROLE, **more: Any) -> dict[str, Any]:
 
 def after(*events: dict[str, Any]) -> tuple[Progress, list[dict[str, Any] | None]]:
     progress = Progress()
-    return progress, [progress.add(event(**each)) for each in events]
+    return progress, [progress.add(event(**content)) for content in events]
 
 
 def test_a_resource_is_named_by_the_last_part_of_its_type_and_its_name() -> None:
@@ -45,35 +41,19 @@ def test_a_resource_is_named_by_the_last_part_of_its_type_and_its_name() -> None
     assert label("odd") == "odd"
 
 
-def test_an_account_is_named_by_its_provider() -> None:
+def test_the_provider_names_the_account() -> None:
     assert account_of(CICD) == "cicd"
     assert account_of("urn:pulumi:dev::p::pulumi:providers:kubernetes::cluster::0a") == ""
 
 
-def test_what_is_in_progress_is_named_with_its_account_and_what_is_done_is_counted() -> None:
-    progress, _ = after(
-        {"resourcePreEvent": metadata("create")},
-        {"resourcePreEvent": metadata("same", "a::b::x:y:Z::other")},
-        {"resOutputsEvent": metadata("same", "a::b::x:y:Z::other")},
-    )
-    assert display.described(progress).startswith("0 done, 1 unchanged: creating Role small-job in cicd (")
-    progress.add(event(resOutputsEvent=metadata("create")))
-    assert display.described(progress) == "1 done, 1 unchanged"
-
-
-def test_many_at_once_are_shortened() -> None:
-    progress, _ = after(*({"resourcePreEvent": metadata("create", f"a::b::x:y:Subnet::{n}")} for n in range(20)))
-    assert display.described(progress).endswith("and 12 more")
-
-
-def test_nothing_that_is_shown_or_kept_holds_a_value() -> None:
+def test_public_events_and_steps_hold_no_values() -> None:
     diff = {"policy": {"diffKind": "update", "inputDiff": True}}
-    progress, shown = after({"resourcePreEvent": metadata("update", detailedDiff=diff)})
+    progress, public = after({"resourcePreEvent": metadata("update", detailedDiff=diff)})
     assert progress.steps[0]["properties"] == ["policy"]
-    assert "hush" not in json.dumps([shown, progress.steps])
+    assert "hush" not in json.dumps([public, progress.steps])
 
 
-def test_errors_are_kept_with_their_resource_and_passing_messages_are_not() -> None:
+def test_errors_are_kept_with_their_resource_and_ephemeral_messages_are_not() -> None:
     progress, _ = after(
         {"diagnosticEvent": {"urn": ROLE, "message": "AccessDenied: no\n", "color": "", "severity": "error"}},
         {"diagnosticEvent": {"message": "still waiting", "color": "", "severity": "error", "ephemeral": True}},
@@ -112,48 +92,36 @@ def test_errors_are_kept_with_their_resource_and_passing_messages_are_not() -> N
         ("AccessDenied: role/4290 may not", False, False),
     ],
 )
-def test_throttling_and_expired_credentials_are_told_from_other_errors(
-    text: str, throttled: bool, expired: bool
-) -> None:
+def test_throttling_and_expired_credentials_are_recognised(text: str, throttled: bool, expired: bool) -> None:
     progress, _ = after({"diagnosticEvent": {"message": text, "color": "", "severity": "error"}})
     assert (progress.throttled, progress.expired) == (throttled, expired)
 
 
-@pytest.fixture
-def output(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    written: list[str] = []
-
-    def so_far() -> str:
-        written.append(capsys.readouterr().out)
-        return "".join(written)
-
-    return so_far
+def test_counts_are_by_operation() -> None:
+    progress, _ = after(
+        {"resourcePreEvent": metadata("create")},
+        {"resOutputsEvent": metadata("create")},
+        {"resOutputsEvent": metadata("same", "a::b::x:y:Z::other")},
+    )
+    assert (progress.changed, progress.done, progress.changes) == (1, {"create": 1, "same": 1}, {"create": 1})
 
 
-def test_the_document_is_one_array_and_each_line_can_be_read_alone(output: Callable[[], str]) -> None:
-    screen = display.Screen(as_json=True)
-    screen.emit({"event": "a"})
-    screen.emit({"event": "b"})
-    lines = output().splitlines()
-    assert [json.loads(line.lstrip("[,"))["event"] for line in lines] == ["a", "b"], "before it is closed"
-    screen.close()
-    assert [each["event"] for each in json.loads(output())] == ["a", "b"]
+def test_a_failure_lists_the_first_errors_and_the_next_command() -> None:
+    errors = [
+        {"diagnosticEvent": {"urn": ROLE, "message": f"no {number}", "color": "", "severity": "error"}}
+        for number in range(12)
+    ]
+    progress, _ = after(*errors)
+    lines = describe_failure("up", "dev", progress, RuntimeError("unused"), 255).splitlines()
+    assert lines[:2] == ["up of dev failed:", "  Role small-job: no 0"]
+    assert lines[-2:] == [
+        "  and 2 more",
+        "  what was made is in the state; `runner-platform up --stack dev` goes on from there",
+    ]
 
 
-def test_a_document_of_nothing_is_still_one(output: Callable[[], str]) -> None:
-    display.Screen(as_json=True).close()
-    assert json.loads(output()) == []
-
-
-def test_a_log_has_the_time_of_day_in_each_line(output: Callable[[], str]) -> None:
-    display.Screen(as_json=False).say("something [bold]plain[/]")
-    written = output()
-    assert written.endswith("Z something [bold]plain[/]\n")
-    assert written[:2] == "20"
-
-
-def test_a_refresh_tells_what_differs_and_what_is_gone() -> None:
-    """As `preview --refresh` does: its own steps are all called refresh, whatever they found."""
+def test_a_refresh_collects_changed_and_lost_resources() -> None:
+    """As in `preview --refresh`, whose own steps are all called refresh."""
     gone = metadata("refresh", "a::b::x:y:Z::gone")
     gone["metadata"]["new"] = None
     progress, _ = after(
@@ -166,7 +134,7 @@ def test_a_refresh_tells_what_differs_and_what_is_gone() -> None:
         "a::b::x:y:Z::other": {"inputs": {"secret": "hush"}, "outputs": {}},
         "a::b::x:y:Z::gone": None,
     }
-    assert [(each["operation"], each["properties"]) for each in progress.steps] == [
+    assert [(step["operation"], step["properties"]) for step in progress.steps] == [
         ("update", ["tags"]),
         ("delete", []),
     ]

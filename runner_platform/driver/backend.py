@@ -1,7 +1,7 @@
 """The objects of a self-managed state backend: a folder or an S3 bucket.
 
-Owns reading, writing, listing and deleting objects below the backend's root, where the engine keeps `.pulumi/` and the driver keeps
-`.runner-platform/` beside it. Leaves out what the objects mean. Pulumi Cloud is refused: it has locks and history of its own.
+The engine keeps `.pulumi/` below the backend's root; the driver keeps `.runner-platform/` beside it. This module reads, writes, lists and
+deletes objects and does not interpret them. Pulumi Cloud is refused, since it has locks and a history of its own.
 https://www.pulumi.com/docs/iac/concepts/state-and-backends/
 """
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ATTRIBUTES: Final = ".attrs"
-"""Suffix of the file that the file backend keeps beside each object; it is no object itself."""
+"""Suffix of the file with attributes that the engine keeps beside each object in a folder."""
 
 
 class Store(Protocol):
-    """Objects by key; keys use slashes and are relative to the backend's root."""
+    """Objects by key. A key uses slashes and is relative to the backend's root."""
 
     url: str
 
     def read(self, key: str) -> bytes | None:
-        """The object, None where there is none."""
+        """Return the object, or None if it does not exist."""
 
     def write(self, key: str, content: bytes) -> None:
-        """Put the whole object in place at once."""
+        """Replace the whole object at once."""
 
     def delete(self, key: str) -> None:
-        """Delete the object; one that is gone already is no error."""
+        """Delete the object. A missing object is no error."""
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys that begin with the prefix, sorted."""
+        """List the keys with this prefix, sorted."""
 
 
 class FolderStore:
@@ -52,49 +52,49 @@ class FolderStore:
         self.folder = folder
 
     def read(self, key: str) -> bytes | None:
-        """The object, None where there is none."""
-        with _explained(self.url):
+        """Return the object, or None if it does not exist."""
+        with _explain_errors(self.url):
             try:
                 return (self.folder / key).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def write(self, key: str, content: bytes) -> None:
-        """Put the whole object in place at once."""
-        with _explained(self.url):
+        """Replace the whole object at once."""
+        with _explain_errors(self.url):
             file = self.folder / key
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
             try:
-                with os.fdopen(handle, "wb") as opened:
-                    opened.write(content)
+                with os.fdopen(handle, "wb") as draft:
+                    draft.write(content)
                 Path(name).replace(file)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
 
     def delete(self, key: str) -> None:
-        """Delete the object and its attributes."""
-        with _explained(self.url):
+        """Delete the object and its attributes. A missing object is no error."""
+        with _explain_errors(self.url):
             (self.folder / key).unlink(missing_ok=True)
             (self.folder / f"{key}{ATTRIBUTES}").unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys that begin with the prefix, sorted; the backend's attribute files are none."""
+        """List the keys with this prefix, sorted, without the attribute files."""
         start = self.folder / prefix.rpartition("/")[0]
-        with _explained(self.url):
-            found = [str(file.relative_to(self.folder)) for file in start.rglob("*") if file.is_file()]
-        return sorted(key for key in found if key.startswith(prefix) and not key.endswith(ATTRIBUTES))
+        with _explain_errors(self.url):
+            keys = [str(file.relative_to(self.folder)) for file in start.rglob("*") if file.is_file()]
+        return sorted(key for key in keys if key.startswith(prefix) and not key.endswith(ATTRIBUTES))
 
 
 class BucketStore:
     """A backend `s3://<bucket>/<prefix>?region=…&profile=…`.
 
     Args:
-        url: as the engine gets it.
+        url: the backend's URL, as the engine gets it.
         client: an S3 client of boto3.
         bucket: the bucket's name.
-        prefix: what all keys begin with; empty or ending with a slash.
+        prefix: prefix of all keys; empty or ending with a slash.
     """
 
     def __init__(self, url: str, client: Any, bucket: str, prefix: str) -> None:
@@ -102,8 +102,8 @@ class BucketStore:
         self._client, self._bucket, self._prefix = client, bucket, prefix
 
     def read(self, key: str) -> bytes | None:
-        """The object, None where there is none."""
-        with _explained(self.url):
+        """Return the object, or None if it does not exist."""
+        with _explain_errors(self.url):
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             except self._client.exceptions.NoSuchKey:
@@ -112,39 +112,39 @@ class BucketStore:
             return content
 
     def write(self, key: str, content: bytes) -> None:
-        """Put the whole object in place at once."""
-        with _explained(self.url):
+        """Replace the whole object at once."""
+        with _explain_errors(self.url):
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content)
 
     def delete(self, key: str) -> None:
-        """Delete the object; in a versioned bucket it can be brought back."""
-        with _explained(self.url):
+        """Delete the object. A versioned bucket can bring it back."""
+        with _explain_errors(self.url):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys that begin with the prefix, sorted."""
-        with _explained(self.url):
+        """List the keys with this prefix, sorted."""
+        with _explain_errors(self.url):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
-            found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return sorted(key.removeprefix(self._prefix) for key in found)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return sorted(key.removeprefix(self._prefix) for key in keys)
 
 
-def backend_url(folder: Path) -> str:
-    """The backend that `pulumi` would use in a project's folder.
+def current_url(folder: Path) -> str:
+    """Return the backend that plain `pulumi` would use in a project's folder.
 
     Raises:
-        WrongUseError: none is named anywhere; the engine's default, Pulumi Cloud, is never guessed.
+        WrongUseError: no backend is configured; the engine's default, Pulumi Cloud, is never assumed.
     """
     project = yaml.safe_load((folder / "Pulumi.yaml").read_text())
-    url = os.environ.get("PULUMI_BACKEND_URL") or (project.get("backend") or {}).get("url") or _logged_in()
+    url = os.environ.get("PULUMI_BACKEND_URL") or (project.get("backend") or {}).get("url") or _logged_in_url()
     if not url:
-        raise WrongUseError("no state backend is named; set PULUMI_BACKEND_URL, or `pulumi login s3://…`")
+        raise WrongUseError("no state backend is configured; set PULUMI_BACKEND_URL, or run `pulumi login s3://…`")
     return str(url)
 
 
-def _logged_in() -> str:
+def _logged_in_url() -> str:
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     with contextlib.suppress(OSError, ValueError):
         return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
@@ -152,10 +152,10 @@ def _logged_in() -> str:
 
 
 def open_store(url: str) -> Store:
-    """The store behind a backend's URL.
+    """Open the backend at a URL.
 
     Raises:
-        WrongUseError: neither `file://` nor `s3://`.
+        WrongUseError: the scheme is neither `file` nor `s3`.
         FailedError: the URL's AWS profile does not exist.
     """
     parts = urlsplit(url)
@@ -163,12 +163,14 @@ def open_store(url: str) -> Store:
         folder = Path(os.path.expandvars(f"{parts.netloc}{parts.path}")).expanduser()
         return FolderStore(url, folder.resolve())
     if parts.scheme == "s3":
-        return _bucket(url)
-    raise WrongUseError(f"the state backend {url or '(none)'} is neither file:// nor s3://; the driver knows these two")
+        return _open_bucket(url)
+    raise WrongUseError(
+        f"the state backend {url or '(empty)'} is neither file:// nor s3://; set PULUMI_BACKEND_URL to one of these"
+    )
 
 
-def _bucket(url: str) -> BucketStore:
-    import boto3  # noqa: PLC0415  # takes a third of a second, and a file backend needs none of it
+def _open_bucket(url: str) -> BucketStore:
+    import boto3  # noqa: PLC0415  # takes a third of a second, and a folder does not need it
     from botocore.config import Config  # noqa: PLC0415  # same
 
     parts = urlsplit(url)
@@ -176,7 +178,7 @@ def _bucket(url: str) -> BucketStore:
     endpoint = options.get("endpoint")
     if endpoint and "://" not in endpoint:
         endpoint = f"http{'' if options.get('disableSSL') == 'true' else 's'}://{endpoint}"
-    with _explained(url):
+    with _explain_errors(url):
         session = boto3.Session(profile_name=options.get("profile"), region_name=options.get("region"))
         config = Config(retries={"mode": "standard", "total_max_attempts": 10}, connect_timeout=10, read_timeout=30)
         client = session.client("s3", endpoint_url=endpoint, config=config)
@@ -185,8 +187,8 @@ def _bucket(url: str) -> BucketStore:
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turn what the file system or S3 says into a sentence."""
+def _explain_errors(url: str) -> Iterator[None]:
+    """Turn an error of the file system or of S3 into a sentence."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Runs of the driver with a stand-in for the engine's command line: signals, throttling, turns, and what is said of failures."""
+"""Runs of the driver with a stand-in for the engine's command line: signals, throttling, locks, failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner_platform.driver import engine, operations, owners, remaining, repair, session
-from runner_platform.driver.display import Screen
-from runner_platform.driver.session import Patience
+from runner_platform.driver import deployment, engine_process, locks, remaining_changes, repair
+from runner_platform.driver import run as runs
+from runner_platform.driver.run import Patience
+from runner_platform.driver.screen import Screen
 from runner_platform.errors import FailedError, InterruptedRunError, LockedError
 from tests.support.stack_states import FREE_PID, project, write_lock, write_state
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from runner_platform.driver.events import Progress
+    from runner_platform.driver.progress import Progress
     from runner_platform.driver.project import Project
 
 pytestmark = pytest.mark.processes
@@ -32,12 +33,12 @@ words = sys.argv[1:]
 if "version" in words:
     print("v3.200.0")
     sys.exit(0)
-here = pathlib.Path(os.environ["FAKE_FOLDER"])
+here = pathlib.Path(os.environ["STAND_IN_FOLDER"])
 def count(name):
     file = here / name
     file.write_text(str(int(file.read_text() if file.exists() else 0) + 1))
     return int(file.read_text())
-how, turn = os.environ["FAKE_HOW"], count("runs")
+how, turn = os.environ["STAND_IN_MODE"], count("runs")
 log = open(words[words.index("--event-log") + 1], "w", buffering=1)
 def say(**event):
     print(json.dumps({{"sequence": 1, "timestamp": 1, **event}}), file=log)
@@ -86,26 +87,26 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     program.write_text(PULUMI)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_FOLDER", str(tmp_path))
-    monkeypatch.setattr(session, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(engine, "LEFT_SECONDS", 0.2)
-    made = project(tmp_path)
-    write_state(made, [])
-    return made
+    monkeypatch.setenv("STAND_IN_FOLDER", str(tmp_path))
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(engine_process, "TERMINATE_SECONDS", 0.2)
+    monkeypatch.setattr(engine_process, "PLUGIN_SECONDS", 0.2)
+    stack = project(tmp_path)
+    write_state(stack, [])
+    return stack
 
 
 @pytest.fixture
 def run(stack: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    def up(how: str, **patience: float) -> operations.Result:
-        monkeypatch.setenv("FAKE_HOW", how)
-        with session.begun(
-            stack, "up", Screen(as_json=False), Patience(**{"turn": 0, "throttled": 0.01, **patience})
-        ) as begun:
-            return operations.up(begun)
+    def up(how: str, **patience: float) -> deployment.Result:
+        monkeypatch.setenv("STAND_IN_MODE", how)
+        with runs.begin(
+            stack, "up", Screen(as_json=False), Patience(**{"lock": 0, "throttled": 0.01, **patience})
+        ) as current:
+            return deployment.up(current)
 
     yield up
-    assert owners.read(stack) == [], "however it ends, the record is gone"
+    assert locks.read_records(stack) == [], "however it ends, the record is gone"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "the handlers are put back"
 
 
@@ -125,9 +126,10 @@ def signalled(tmp_path: Path, *numbers: signal.Signals) -> threading.Thread:
 
 
 def test_a_run_counts_what_it_changed(run: Callable[..., Any]) -> None:
-    done = run("works")
-    assert done.changes == {"create": 1}
-    assert "1 create" in done.sentence
+    result = run("works")
+    assert result.changes == {"create": 1}
+    assert "1 create" in result.sentence
+    assert result.document()["found"] == [], "the key of `--json`"
 
 
 @pytest.mark.parametrize("how", ["waits", "polite"], ids=["exit code 255", "exit code 0, as a destroy"])
@@ -142,20 +144,20 @@ def test_the_engine_gets_exactly_one_interrupt_of_several_signals(
     assert (tmp_path / "interrupts").read_text() == "1"
 
 
-def test_a_stopped_run_names_what_is_left_line_by_line(
+def test_a_stopped_run_names_the_remaining_changes_line_by_line(
     run: Callable[..., Any], stack: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def left(of: Project, operation: str, progress: Progress, plan: Path | None) -> list[str]:
-        assert (of, operation, list(progress.running), plan) == (stack, "up", [URN], None)
+    def lines(project: Project, operation: str, progress: Progress, plan: Path | None) -> list[str]:
+        assert (project, operation, list(progress.running), plan) == (stack, "up", [URN], None)
         return ["create Role job", "and 3 more"]
 
-    monkeypatch.setattr(remaining, "lines", left)
+    monkeypatch.setattr(remaining_changes, "lines", lines)
     sender = signalled(tmp_path, signal.SIGTERM)
     with pytest.raises(InterruptedRunError) as stopped:
         run("waits")
     sender.join()
-    said = "What is left:\n  create Role job\n  and 3 more\n`runner-platform up --stack test` goes on from there"
-    assert str(stopped.value).endswith(said)
+    ending = "What is left:\n  create Role job\n  and 3 more\n`runner-platform up --stack test` goes on from there"
+    assert str(stopped.value).endswith(ending)
 
 
 def test_an_engine_that_does_not_end_is_ended_at_the_deadline(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -175,20 +177,20 @@ def test_a_throttled_run_is_tried_again(
     assert "attempt 2 of 4" in capsys.readouterr().out
 
 
-def test_what_may_have_been_made_is_looked_for_before_a_throttled_run_is_tried_again(
+def test_an_unanswered_creation_is_searched_instead_of_tried_again(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
+    searched: list[str] = []
     monkeypatch.setattr(
-        repair, "unfinished", lambda begun: looked.extend(each["urn"] for each in begun.progress.unfinished)
+        repair, "settle_unanswered", lambda run: searched.extend(entry["urn"] for entry in run.progress.unfinished)
     )
     with pytest.raises(FailedError, match="goes on from there"):
         run("torn")
-    assert looked == [URN]
+    assert searched == [URN]
     assert (tmp_path / "runs").read_text() == "1", "a second run would make it twice"
 
 
-def test_a_failure_is_said_in_the_engines_words(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_failure_is_reported_in_the_engines_words(run: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(FailedError, match="Role job: AccessDenied: no"):
         run("fails")
     assert (tmp_path / "runs").read_text() == "1", "what is no throttling is not tried again"
@@ -199,7 +201,7 @@ def test_a_killed_engine_is_named_by_its_signal(run: Callable[..., Any]) -> None
         run("dies")
 
 
-def test_somebody_who_was_faster_is_waited_for(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_run_that_was_faster_is_waited_for(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run("locked").changes == {"create": 1}
     assert (tmp_path / "runs").read_text() == "2"
 
@@ -207,16 +209,16 @@ def test_somebody_who_was_faster_is_waited_for(run: Callable[..., Any], tmp_path
 def test_a_live_holder_ends_the_wait_with_exit_code_4(run: Callable[..., Any], stack: Project, tmp_path: Path) -> None:
     write_lock(stack, os.getpid())
     with pytest.raises(LockedError, match=f"process {os.getpid()} of somebody") as refusal:
-        run("works", turn=0.1)
+        run("works", lock=0.1)
     assert refusal.value.exit_code == 4
     assert not (tmp_path / "runs").exists(), "the engine was not even started"
     stack.store.delete(f".pulumi/locks/organization/{stack.name}/test/0f.json")
 
 
-def test_a_dead_holders_lock_is_removed_and_that_is_a_finding(run: Callable[..., Any], stack: Project) -> None:
+def test_a_dead_holders_lock_is_removed_and_reported(run: Callable[..., Any], stack: Project) -> None:
     write_lock(stack, FREE_PID)
-    (found,) = run("works").found
-    assert f"there is no process {FREE_PID} on this machine any more" in found
+    (leftover,) = run("works").leftovers
+    assert f"there is no process {FREE_PID} on this machine any more" in leftover
 
 
 def test_a_stack_without_a_state_is_not_made(run: Callable[..., Any], stack: Project, tmp_path: Path) -> None:
@@ -232,6 +234,8 @@ def test_a_missing_engine_says_where_to_get_one(run: Callable[..., Any], monkeyp
         run("works")
 
 
-def test_nothing_is_repaired_where_nothing_is_pending(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_repaired_without_pending_operations(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(repair, "_settle", lambda *_, **__: pytest.fail("nothing to settle"))
-    assert run("works").found == []
+    assert run("works").leftovers == []

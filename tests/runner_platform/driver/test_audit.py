@@ -1,0 +1,111 @@
+"""The audit after a destroy: leftovers in an account, and the command that removes each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from runner_platform.driver import audit
+from runner_platform.driver.audit import AccountNames
+
+
+class Account:
+    """An AWS account with the given answers. Any other call is an error."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def __call__(self, _service: str) -> Account:
+        return self
+
+    def get_paginator(self, name: str) -> Account:
+        return Account(pages=self.answers.get(name, []))
+
+    def paginate(self, **_: Any) -> list[Any]:
+        pages: list[Any] = self.answers["pages"]
+        return pages
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda **_: self.answers[name]
+
+
+EMPTY: dict[str, Any] = {
+    "list_open_id_connect_providers": {"OpenIDConnectProviderList": []},
+    "list_buckets": {"Buckets": []},
+    "list_clusters": {"clusters": []},
+}
+NAMES = AccountNames(
+    stack="dev",
+    account="cicd",
+    profile="platform-cicd",
+    role_path="/cicd-dev/",
+    cluster="runner-platform-dev",
+    buckets={"cache-dev": ""},
+    repositories="dev/",
+)
+
+
+def search(**answers: Any) -> list[audit.Leftover]:
+    return audit.search_account(Account(**{**EMPTY, **answers}), NAMES)
+
+
+def test_an_empty_account_has_no_leftovers() -> None:
+    assert search() == []
+
+
+def test_a_key_in_its_waiting_period_stays_and_any_other_key_is_removed() -> None:
+    keys = {
+        "list_keys": [{"Keys": [{"KeyId": "k1"}]}],
+        "list_resource_tags": {"Tags": [{"TagKey": "platform:stack", "TagValue": "dev"}]},
+    }
+    waiting = {"KeyMetadata": {"KeyState": "PendingDeletion", "DeletionDate": datetime(2026, 12, 1, tzinfo=UTC)}}
+    (key,) = search(**keys, describe_key=waiting)
+    assert key.stays == "in its waiting period until 2026-12-01"
+    assert key.command == ""
+    (key,) = search(**keys, describe_key={"KeyMetadata": {"KeyState": "Enabled"}})
+    assert key.command == "aws kms schedule-key-deletion --pending-window-in-days 7 --key-id k1 --profile platform-cicd"
+
+
+def test_the_command_for_a_role_removes_its_policies_first() -> None:
+    (role,) = search(
+        list_roles=[{"Roles": [{"RoleName": "r"}]}],
+        list_role_policies={"PolicyNames": ["inline"]},
+        list_attached_role_policies={"AttachedPolicies": [{"PolicyArn": "arn:p"}]},
+    )
+    assert role.command == (
+        "aws iam delete-role-policy --role-name r --policy-name inline --profile platform-cicd && "
+        "aws iam detach-role-policy --role-name r --policy-arn arn:p --profile platform-cicd && "
+        "aws iam delete-role --role-name r --profile platform-cicd"
+    )
+
+
+def test_a_resource_in_the_index_of_tags_is_listed_once() -> None:
+    vpc = {"ResourceType": "vpc", "ResourceId": "vpc-1", "Key": "platform:stack", "Value": "dev"}
+    indexed = [
+        {"ResourceARN": "arn:aws:ec2:r:1:vpc/vpc-1"},
+        {"ResourceARN": "arn:aws:cloudwatch:r:1:alarm:down"},
+        {"ResourceARN": "arn:aws:sqs:r:1:queue"},
+    ]
+    of_prod = {**vpc, "ResourceId": "vpc-2", "Value": "prod"}
+    nat = {**vpc, "ResourceType": "natgateway", "ResourceId": "nat-1"}
+    leftovers = search(
+        describe_vpcs={"Vpcs": [{"VpcId": "vpc-1", "State": "available"}]},
+        describe_nat_gateways={"NatGateways": [{"State": "deleted"}]},
+        describe_tags=[{"Tags": [vpc, of_prod, nat]}],
+        get_resources=[{"ResourceTagMappingList": indexed}],
+    )
+    assert [leftover.id for leftover in leftovers] == [
+        "vpc-1",
+        "arn:aws:cloudwatch:r:1:alarm:down",
+        "arn:aws:sqs:r:1:queue",
+    ]
+    assert leftovers[1].command == "aws cloudwatch delete-alarms --alarm-names down --profile platform-cicd"
+    assert leftovers[2].command == audit.BY_HAND
+
+
+@pytest.mark.parametrize("name", ["dev/open/apps", "prod/open/apps"])
+def test_repositories_of_another_stack_are_not_listed(name: str) -> None:
+    leftovers = search(describe_repositories=[{"repositories": [{"repositoryName": name}]}])
+    assert [leftover.id for leftover in leftovers] == ([name] if name.startswith("dev/") else [])
