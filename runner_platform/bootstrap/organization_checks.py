@@ -72,7 +72,7 @@ def check_organization(settings: FoundationSettings, stacks: Mapping[str, Settin
 
 
 def check_identity(settings: FoundationSettings, account: str, *, profiles: str = "foundation") -> Check:
-    """Check that the profile `<profiles>-<account>` opens that account."""
+    """Check that the profile `<profiles>-<account>` opens the account."""
     profile, expected = f"{profiles}-{account}", settings.accounts[account].id
     try:
         caller = client(profile, "sts", settings).get_caller_identity()
@@ -95,7 +95,7 @@ def check_identity(settings: FoundationSettings, account: str, *, profiles: str 
 
 
 def check_bucket(settings: FoundationSettings, account: str) -> Check:
-    """Check that the account's state bucket exists in this account, or that its name is free."""
+    """Check the name of the account's state bucket: free, or already in this account."""
     owner = settings.accounts[account].id
     name = state_bucket(settings.organization, owner)
     check = f"bucket {name}"
@@ -210,7 +210,7 @@ def _state_profile(settings: FoundationSettings) -> str:
 
 
 def _trail_profiles(settings: FoundationSettings) -> list[str]:
-    """Return profiles that may see the trail: a member's, and its source, which is the management account's."""
+    """Return profiles that may see the trail: a member's, and the management account's."""
     import botocore.session  # noqa: PLC0415  # only here
 
     profiles = botocore.session.Session().full_config.get("profiles", {})

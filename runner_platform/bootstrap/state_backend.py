@@ -120,7 +120,7 @@ class Backend:
 
 
 def remove_encryption_lines(file: Path) -> bool:
-    """Remove the lines of a stack file that say who encrypts its secrets; return whether there were any.
+    """Remove the encryption lines of a stack file; return whether there were any.
 
     The engine writes these lines (`encryptionsalt` for a passphrase; `secretsprovider` and `encryptedkey` for a key), and refuses a file with
     the lines of another passphrase or key. The committed salt belongs to the sandbox's public passphrase.

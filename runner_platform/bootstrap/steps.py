@@ -105,7 +105,7 @@ class Bootstrap:
         return stack_state.read(Project(stack=stack, folder=load.ROOT, url=url)) is not None
 
     def _make_stack(self, stack: str) -> None:
-        """Make the stack, empty, with the key or the passphrase that encrypts its secrets.
+        """Make the stack, empty, with a key or passphrase for its secrets.
 
         Raises:
             FailedError: the platform's profiles do not open the account yet.

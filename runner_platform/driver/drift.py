@@ -95,7 +95,7 @@ class Drift:
 
 
 def find(run: Run) -> Drift:
-    """Compare a deployed stack with its live resources; change nothing.
+    """Compare a deployed stack with the live resources, without changing them.
 
     Raises:
         FailedError: the state is missing, the engine failed, or the policies could not be run.
@@ -169,11 +169,11 @@ def _new_findings(run: Run, drift: Drift) -> list[Finding]:
     if not any(finding.fails for finding in drift.findings):
         return []
     recorded, _ = _evaluate(run.project, _recorded(run))
-    known = {(finding.rule, finding.urn, finding.message) for finding in recorded}
+    old = {(finding.rule, finding.urn, finding.message) for finding in recorded}
     return [
         finding
         for finding in drift.findings
-        if finding.fails and (finding.rule, finding.urn, finding.message) not in known
+        if finding.fails and (finding.rule, finding.urn, finding.message) not in old
     ]
 
 
@@ -256,7 +256,7 @@ def _remedy(stack: str) -> str:
 
 
 def _remedies(resources: Sequence[DriftedResource]) -> Iterator[Change]:
-    """Yield the changes that set the stack right. A resource that only another's change weakens needs no change."""
+    """Yield the changes to set the stack right. A resource weakened only by the change of another needs none."""
     for resource in resources:
         if resource.urn and not resource.properties and resource.kind is not Effect.GONE:
             continue

@@ -104,7 +104,7 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def ask_kubernetes(project: Project, pod: Pod) -> PodEvidence | None:
-    """Ask the cluster of a stack about a pod; return None if the answer proves nothing."""
+    """Ask the cluster of a stack about a pod; return None without a proof."""
     try:
         settings = project.runner_settings
         cluster = Cluster.of(settings) if settings else None

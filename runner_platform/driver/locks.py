@@ -329,7 +329,7 @@ def _job_fate(record: RunRecord) -> tuple[Fate, str]:
 
 
 def orphaned_engine(record: RunRecord) -> int | None:
-    """Return the process id of an engine on this machine that outlived its driver, or None."""
+    """Return the process id of a local engine without its driver, or None."""
     if record.machine != machine() or record.engine_pid is None or _driver_lives(record):
         return None
     try:

@@ -101,7 +101,7 @@ def write(run: Run, folder: Path | None, failure: str = "", plan: Path | None = 
 def contents(
     run: Run, failure: str = "", plan: Path | None = None, resources: Sequence[Shown] = ()
 ) -> dict[str, str | None]:
-    """Return the reports by file name, with None for a report that a failed preview cannot have.
+    """Return the reports by file name, with None for those without content after a failure.
 
     Args:
         run: the preview, ended.
@@ -149,7 +149,7 @@ def _finding_files(
 
 
 def _origin(run: Run) -> str:
-    """Say from which commit, when and against which target the preview was made."""
+    """Describe the commit, time and target of the preview."""
     time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     try:
         commit = f"of {source_of(run.project.folder).name} "

@@ -56,7 +56,7 @@ _URN_PARTS: Final = 4
 
 
 def label(urn: str) -> str:
-    """Return a resource's short name: the last part of its type, then its logical name."""
+    """Return a short name: last part of the type, then the logical name."""
     return f"{type_of(urn).rpartition(':')[2]} {urn.rpartition('::')[2]}".strip()
 
 
@@ -115,7 +115,7 @@ class Progress:
     """Resources by operation, once the engine has finished."""
 
     def add(self, event: EngineEvent) -> dict[str, Any] | None:
-        """Count one event; return its public form for `--json`, or None if there is nothing to publish."""
+        """Count one event; return its public form for `--json`, or None."""
         if event.resource_pre_event:
             return self._begin(event.resource_pre_event.metadata)
         if event.res_outputs_event:

@@ -59,7 +59,7 @@ def record_proof(project: Project, *, passed: bool) -> None:
 
 
 def read(project: Project) -> Deployed | None:
-    """Return the program that the stack was last deployed from, or None without a record."""
+    """Return the record of the last deployment, or None."""
     try:
         raw = json.loads(project.store.read(_key(project)) or b"null")
         return Deployed(**{field.name: raw[field.name] for field in fields(Deployed)}) if raw else None

@@ -211,7 +211,7 @@ def _provider_inputs(entry: StateEntry, entries: Sequence[StateEntry]) -> dict[s
 
 
 def find_all(searches: Sequence[Search]) -> list[str | None]:
-    """Return an id for each resource that exists, and None for the others.
+    """Return an id for each existing resource, and None for the others.
 
     Identical requests are interchangeable: they get the ids in any order.
 
@@ -243,7 +243,7 @@ def _find_all(searches: Sequence[Search]) -> list[str | None]:
 
 
 def candidate_ids(search: Search) -> Iterable[str]:
-    """Return ids of resources that fit the search; empty for a type that needs no search."""
+    """Return ids of resources that fit the search."""
     if search.type in BY_NAME:
         return [BY_NAME[search.type].format_map(search.inputs)]
     if search.type == RUNNER:

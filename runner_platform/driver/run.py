@@ -271,7 +271,7 @@ class Run:
 
 @contextlib.contextmanager
 def begin(project: Project, operation: str, screen: Screen, patience: Patience) -> Iterator[Run]:
-    """Begin a run that handles signals, and delete its record however it ends."""
+    """Begin a run with signal handlers; delete its record at the end in any case."""
     interruption = Interruption(patience.stop, screen.say)
     with interruption.listening():
         run = Run(

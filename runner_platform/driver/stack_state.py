@@ -113,7 +113,7 @@ def has_history(project: Project) -> bool:
 
 
 def describe_missing(project: Project) -> str:
-    """Explain a missing state, and what to do about it."""
+    """Explain a missing state, and the remedy."""
     problem = f"stack {project.stack} has no state in {project.store.url}"
     if has_history(project):
         return (
@@ -127,7 +127,7 @@ def describe_missing(project: Project) -> str:
 
 
 def describe_damaged(project: Project) -> str:
-    """Explain a state that cannot be read, and what to do about it."""
+    """Explain an unreadable state, and the remedy."""
     return (
         f"the state of stack {project.stack} in {project.store.url} is cut short or is no JSON; nothing was touched. "
         f"Put a whole one back:\n{_restore_commands(project)}"
