@@ -21,7 +21,7 @@ from runner_platform.check.judge import judged_by, pack_for
 from runner_platform.check.mock_run import Registration, Rehearsal
 from runner_platform.check.shown import deployed
 from runner_platform.driver import deployment, stack_state
-from runner_platform.driver.progress import label, type_of
+from runner_platform.driver.engine_progress import label, type_of
 from runner_platform.driver.repair import RUNNER
 from runner_platform.reports import changes as changes_report
 from runner_platform.reports import findings as findings_report

@@ -23,7 +23,7 @@ from runner_platform.check.mock_run import rehearse
 from runner_platform.check.places import Places
 from runner_platform.check.shown import registered
 from runner_platform.driver import stack_state
-from runner_platform.driver.progress import label
+from runner_platform.driver.engine_progress import label
 from runner_platform.driver.update_plans import source_of
 from runner_platform.errors import FailedError
 from runner_platform.reports import changes as changes_report

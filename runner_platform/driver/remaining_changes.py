@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from config.errors import SettingsError
 from runner_platform.check.mock_run import rehearse
 from runner_platform.driver import stack_state
-from runner_platform.driver.progress import UNCHANGED, label, type_of
+from runner_platform.driver.engine_progress import UNCHANGED, label, type_of
 from runner_platform.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from runner_platform.driver.progress import Progress
+    from runner_platform.driver.engine_progress import Progress
     from runner_platform.driver.project import Project
     from runner_platform.driver.stack_state import Checkpoint
 

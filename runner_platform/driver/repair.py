@@ -31,7 +31,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from runner_platform.driver import helm_releases, stack_state
-from runner_platform.driver.progress import label
+from runner_platform.driver.engine_progress import label
 from runner_platform.driver.stack_state import CREATING
 from runner_platform.errors import FailedError
 

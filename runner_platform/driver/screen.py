@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from runner_platform.driver.progress import READS
+from runner_platform.driver.engine_progress import READS
 from runner_platform.terminal import console
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from runner_platform.driver.progress import Progress, Step
+    from runner_platform.driver.engine_progress import Progress, Step
 
 LOG_SECONDS: Final = 30.0
 """Time between two progress lines of a log."""

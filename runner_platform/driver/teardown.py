@@ -16,7 +16,7 @@ import requests
 
 from runner_platform import live_runners
 from runner_platform.driver import deployment, stack_state
-from runner_platform.driver.progress import label
+from runner_platform.driver.engine_progress import label
 from runner_platform.driver.repair import DEFAULT_GITLAB, RUNNER
 from runner_platform.driver.run import update_message
 from runner_platform.errors import FailedError, InterruptedRunError

@@ -26,47 +26,47 @@ def aws(company: Company, *arguments: str) -> Any:
     return json.loads(done.stdout or "null")
 
 
-def test_a_dry_run_asks_every_question_and_changes_nothing(company: Company) -> None:
+def test_a_dry_run_makes_every_check_and_changes_nothing(company: Company) -> None:
     dry = company.runs["dry"]
     assert dry.returncode == 0, dry.stderr
-    said = dry.stderr
-    assert said.startswith(
+    output = dry.stderr
+    assert output.startswith(
         "target: the sandbox, organisation o-senncloud01, region eu-central-1, accounts admin 111111111111"
     )
     for account in ("admin", "cicd", "dev", "prod"):
-        assert f"fine     foundation-{account}: arn:aws:sts::" in said
-    assert f"fine     bucket {BUCKET}: free for admin" in said
-    assert "fine     organisation: o-senncloud01" in said
-    assert "warning  organisation trail: none of all regions exists" in said
-    assert "unknown  quota L-1216C47A" in said, "the sandbox has no quotas, and says so instead of inventing some"
-    assert said.count("to do ") == 3
-    assert "nothing was changed (--dry-run)" in said
+        assert f"fine     foundation-{account}: arn:aws:sts::" in output
+    assert f"fine     bucket {BUCKET}: free for admin" in output
+    assert "fine     organisation: o-senncloud01" in output
+    assert "warning  organisation trail: none of all regions exists" in output
+    assert "unknown  quota L-1216C47A" in output, "the sandbox has no quotas, and says so instead of inventing some"
+    assert output.count("to do ") == 3
+    assert "nothing was changed (--dry-run)" in output
 
 
-def test_a_killed_bootstrap_is_gone_on_with_and_nothing_is_made_twice(company: Company) -> None:
+def test_a_killed_bootstrap_continues_and_makes_nothing_twice(company: Company) -> None:
     resumed = company.runs["resumed"]
     assert resumed.returncode == 0, resumed.stderr
-    said = resumed.stdout + resumed.stderr
-    assert "found: " in said, "the driver says what the killed run had left"
-    assert "the local state is put away" in said
+    output = resumed.stdout + resumed.stderr
+    assert "found: " in output, "the driver says what the killed run had left"
+    assert "the local state is put away" in output
     for account in ("admin", "cicd", "dev", "prod"):
         profile = ("--profile", f"foundation-{account}")
-        buckets = [each["Name"] for each in aws(company, "s3api", "list-buckets", *profile)["Buckets"]]
+        buckets = [bucket["Name"] for bucket in aws(company, "s3api", "list-buckets", *profile)["Buckets"]]
         assert len([name for name in buckets if "-state-" in name]) == 1
         aliases = aws(company, "kms", "list-aliases", *profile)["Aliases"]
         keys = aws(company, "kms", "list-keys", *profile)["Keys"]
-        own = [each for each in aliases if each["AliasName"].startswith("alias/cicd-platform/")]
+        own = [alias for alias in aliases if alias["AliasName"].startswith("alias/cicd-platform/")]
         assert len(keys) == len(own), "a key without an alias would be one that a killed run made a second time"
 
 
-def test_the_state_is_in_the_bucket_that_it_made_encrypted_by_its_own_key(company: Company) -> None:
+def test_the_state_is_in_the_new_bucket_encrypted_by_the_new_key(company: Company) -> None:
     file = company.folder / "state.json"
     aws(company, "s3", "cp", STATE, str(file), "--profile", "foundation-admin", "--only-show-errors")
     checkpoint = json.loads(file.read_text())["checkpoint"]
     latest = checkpoint.get("latest") or checkpoint["Latest"]
     assert latest["secrets_providers"]["type"] == "cloud"
     assert latest["secrets_providers"]["state"]["url"].startswith("awskms://alias/cicd-platform/secrets?")
-    urns = Counter(each["urn"] for each in latest["resources"])
+    urns = Counter(entry["urn"] for entry in latest["resources"])
     assert len(urns) > 80
     assert max(urns.values()) == 1
     assert not latest.get("pending_operations")
@@ -132,7 +132,7 @@ def test_the_first_up_works_with_plain_pulumi(company: Company) -> None:
     assert again.returncode == 0, again.stdout[-3000:]
 
 
-def test_a_lost_state_comes_back_by_the_commands_that_are_printed_as_the_deployer(company: Company) -> None:
+def test_the_deployer_restores_a_lost_state_by_the_printed_commands(company: Company) -> None:
     state = STATE.replace("-foundation/foundation.json", "/dev.json")
     aws(company, "s3", "rm", state, "--profile", "platform-admin", "--only-show-errors")
     backend = company.command("backend").stdout.strip()
@@ -149,7 +149,7 @@ def test_a_lost_state_comes_back_by_the_commands_that_are_printed_as_the_deploye
     assert again.returncode == 0, again.stdout[-3000:]
 
 
-def test_a_further_account_is_entered_by_who_may_as_the_pages_say(company: Company) -> None:
+def test_a_further_account_admits_the_open_classes_as_the_page_says(company: Company) -> None:
     """docs/operate/classes-and-accounts.md, "Add an account"."""
     added = {
         "foundation/Pulumi.foundation.yaml": ('    prod: {id: "444444444444"}', ""),
@@ -159,16 +159,16 @@ def test_a_further_account_is_entered_by_who_may_as_the_pages_say(company: Compa
         text = (company.clone / file).read_text()
         assert line in text
         (company.clone / file).write_text(text.replace(line, f'{line}\n    staging: {{id: "555555555555"{levels}}}'))
-    known = company.command("sandbox", "start")
-    assert known.returncode == 0, known.stderr
+    started = company.command("sandbox", "start")
+    assert started.returncode == 0, started.stderr
     for stack, options in (("foundation", ["--foundation"]), ("dev", [])):
         backend = company.command("backend", *options).stdout.strip()
         done = company.command("up", "--stack", stack, PULUMI_BACKEND_URL=backend)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     proven = company.command("prove", "--stack", "dev", "--json", PULUMI_BACKEND_URL=backend)
     assert proven.returncode == 0, proven.stderr
-    tried = [each for each in json.loads(proven.stdout) if each["profile"] == "staging" and each["class"]]
-    entered = {each["class"] for each in tried if each["got"] != "REFUSED"}
+    attempts = [cell for cell in json.loads(proven.stdout) if cell["profile"] == "staging" and cell["class"]]
+    entered = {attempt["class"] for attempt in attempts if attempt["got"] != "REFUSED"}
     assert entered == {"small", "medium", "big"}, "open classes that have accounts"
-    assert {each["class"] for each in tried} - entered == {"deploy", "review"}
-    assert all(each["ok"] for each in tried)
+    assert {attempt["class"] for attempt in attempts} - entered == {"deploy", "review"}
+    assert all(attempt["ok"] for attempt in attempts)

@@ -1,4 +1,4 @@
-"""A bootstrap that somebody began wrongly, in an organisation where nothing has been made yet: each mistake is told before anything is touched."""
+"""A bootstrap with a mistake, in an empty organisation: every mistake is reported before anything is touched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHOUT_BACKEND = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE")
 
 @pytest.fixture(scope="module")
 def empty(own: Sandbox) -> Sandbox:
-    """A sandbox that runs, and into which nothing was deployed."""
+    """A running sandbox without a deployment."""
     started = own.command("start")
     assert started.returncode == 0, started.stderr
     return own
@@ -44,7 +44,7 @@ def own_files(empty: Sandbox, tmp_path: Path) -> dict[str, Path]:
 
 
 def refused(empty: Sandbox, tmp_path: Path, variables: dict[str, str]) -> str:
-    """What a bootstrap says that must not have begun; `--dry-run`, so that a check that fails harms no file of this repository."""
+    """Return the output of a bootstrap that must refuse; `--dry-run` protects the files of this repository."""
     work = tmp_path / "work"
     done: Done = empty.run(
         [sys.executable, "-m", "runner_platform", "bootstrap", "--dry-run", "--work", str(work)], variables
@@ -70,9 +70,9 @@ def edited(file: Path, section: str, **values: str) -> None:
 
 
 def test_a_key_in_the_environment_is_refused_with_the_reason(empty: Sandbox, tmp_path: Path, variables: Any) -> None:
-    said = refused(empty, tmp_path, {**variables, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": "x"})
-    assert "variable AWS_ACCESS_KEY_ID: ****************MPLE" in said
-    assert "They never expire and act as whoever made them" in said
+    output = refused(empty, tmp_path, {**variables, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": "x"})
+    assert "variable AWS_ACCESS_KEY_ID: ****************MPLE" in output
+    assert "They never expire and act as whoever made them" in output
 
 
 def test_a_key_in_the_file_at_home_is_refused_with_its_place(empty: Sandbox, tmp_path: Path, variables: Any) -> None:
@@ -87,9 +87,9 @@ def test_a_missing_profile_is_named_with_the_command_that_prints_it(
     empty: Sandbox, tmp_path: Path, variables: Any, own_files: dict[str, Path]
 ) -> None:
     edited(own_files["AWS_CONFIG_FILE"], "profile foundation-dev")
-    said = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
-    assert "problem  foundation-dev: there is no such profile" in said
-    assert "runner-platform profiles --platform foundation" in said
+    output = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
+    assert "problem  foundation-dev: there is no such profile" in output
+    assert "runner-platform profiles --platform foundation" in output
 
 
 def test_a_profile_that_opens_another_account_is_said_with_both(
@@ -97,8 +97,8 @@ def test_a_profile_that_opens_another_account_is_said_with_both(
 ) -> None:
     role = "arn:aws:iam::444444444444:role/OrganizationAccountAccessRole"
     edited(own_files["AWS_CONFIG_FILE"], "profile foundation-dev", role_arn=role)
-    said = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
-    assert "foundation-dev: it opens account 444444444444, and accounts.dev.id is 333333333333" in said
+    output = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
+    assert "foundation-dev: it opens account 444444444444, and accounts.dev.id is 333333333333" in output
 
 
 def test_a_root_users_key_is_no_role_even_where_keys_are_let_through(
@@ -107,8 +107,8 @@ def test_a_root_users_key_is_no_role_even_where_keys_are_let_through(
     edited(own_files["AWS_CONFIG_FILE"], "profile foundation-dev")
     with own_files["AWS_SHARED_CREDENTIALS_FILE"].open("a") as file:
         file.write("[foundation-dev]\naws_access_key_id = 333333333333\naws_secret_access_key = x\n")
-    said = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
-    assert "foundation-dev: it is arn:aws:iam::333333333333:root, which is no role" in said
+    output = refused(empty, tmp_path, {**variables, **{name: str(file) for name, file in own_files.items()}})
+    assert "foundation-dev: it is arn:aws:iam::333333333333:root, which is no role" in output
 
 
 @pytest.fixture
@@ -126,18 +126,18 @@ def bucket(empty: Sandbox, request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_bucket_that_another_account_has_is_found_before_half_of_the_foundation_is_there(
     empty: Sandbox, tmp_path: Path, variables: Any, bucket: str
 ) -> None:
-    said = refused(empty, tmp_path, variables)
-    assert f"problem  bucket {bucket}: it exists and is not " in said
-    assert f"nothing was made; in the way: bucket {bucket}" in said
+    output = refused(empty, tmp_path, variables)
+    assert f"problem  bucket {bucket}: it exists and is not " in output
+    assert f"nothing was made; in the way: bucket {bucket}" in output
 
 
 @pytest.mark.parametrize("bucket", [("111111111111", STATE)], indirect=True)
 def test_beside_a_bucket_that_no_state_knows_nothing_is_made_a_second_time(
     empty: Sandbox, tmp_path: Path, variables: Any, bucket: str
 ) -> None:
-    said = refused(empty, tmp_path, variables)
-    assert f"nothing was made: bucket {bucket} is there" in said
-    assert "--work" in said
+    output = refused(empty, tmp_path, variables)
+    assert f"nothing was made: bucket {bucket} is there" in output
+    assert "--work" in output
 
 
 def test_without_an_engine_nothing_begins(empty: Sandbox, tmp_path: Path, variables: Any) -> None:

@@ -1,4 +1,4 @@
-"""Changes of a deployed stack: what changes in place, what is replaced, a rotation, and what a destroy leaves.
+"""Changes of a deployed stack: updates in place, replacements, a rotation, and the leftovers of a destroy.
 
 In a sandbox of the module's own. The program is a copy with another stack file, so that no committed file is touched.
 """
@@ -36,8 +36,8 @@ def program(tmp_path: Path) -> Path:
     return copied(tmp_path)
 
 
-def planned(sandbox: Sandbox, program: Path) -> dict[str, str]:
-    """What a preview would do, by logical name; what stays the same is left out."""
+def previewed(sandbox: Sandbox, program: Path) -> dict[str, str]:
+    """Return the operations of a preview by logical name, without unchanged resources."""
     done = sandbox.pulumi("preview", "--stack", "dev", "--json", folder=program)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)["steps"]
@@ -46,24 +46,24 @@ def planned(sandbox: Sandbox, program: Path) -> dict[str, str]:
 
 def test_a_change_of_memory_changes_that_class_in_place_and_nothing_else(deployed: Sandbox, program: Path) -> None:
     change(program, lambda config: config[RUNNERS]["small"].update(memory="3Gi"))
-    plan = planned(deployed, program)
-    assert plan, "more memory is a change"
-    assert {name for name in plan if not name.startswith("small-")} == set()
-    assert set(plan.values()) == {"update"}
+    operations = previewed(deployed, program)
+    assert operations, "more memory is a change"
+    assert {name for name in operations if not name.startswith("small-")} == set()
+    assert set(operations.values()) == {"update"}
 
 
-def test_a_class_that_goes_takes_only_its_own_with_it(deployed: Sandbox, program: Path) -> None:
+def test_removing_a_class_deletes_only_its_own_resources(deployed: Sandbox, program: Path) -> None:
     change(program, lambda config: config[RUNNERS].pop("review"))
-    plan = planned(deployed, program)
-    gone = {name for name, operation in plan.items() if operation == "delete"}
+    operations = previewed(deployed, program)
+    gone = {name for name, operation in operations.items() if operation == "delete"}
     assert gone
     assert {name for name in gone if not name.startswith("review")} == set()
-    assert "replace" not in plan.values()
+    assert "replace" not in operations.values()
 
 
 def test_another_version_of_the_cluster_is_an_upgrade_and_not_another_cluster(deployed: Sandbox, program: Path) -> None:
     change(program, lambda config: config["runner-platform:cluster"].update(version="1.36"))
-    assert planned(deployed, program)["cluster-cluster"] == "update"
+    assert previewed(deployed, program)["cluster-cluster"] == "update"
 
 
 def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
@@ -73,8 +73,8 @@ def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
     change(program, lambda config: config[RUNNERS]["small"].update(token=2))
     done = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "dev", folder=program)
     assert done.returncode == 0, done.stdout
-    small = [each for each in runners_of(deployed) if each.attributes["description"].startswith("small-dev ")]
-    paused = {each.id in before: each.attributes["paused"] for each in small}
+    small = [runner for runner in runners_of(deployed) if runner.attributes["description"].startswith("small-dev ")]
+    paused = {runner.id in before: runner.attributes["paused"] for runner in small}
     assert paused == {True: True, False: False}, "the generation before finishes its jobs and takes no new ones"
     back = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "dev")
     assert back.returncode == 0, back.stdout

@@ -40,14 +40,14 @@ class Shell:
         self.sandbox = sandbox
 
     def typed(self, line: str, runner_class: str = CLASS) -> Done:
-        """A line of the page, with the class in place of `C`; kubectl's context is that of dev, whatever is chosen."""
+        """Run a line of the page with the class in place of `C`, in kubectl's context of dev."""
         own = re.sub(r"(?<=[ =-])C\b", runner_class, line).replace(
             "kubectl", "kubectl --context runner-platform-dev", 1
         )
         return self.sandbox.run(["sh", "-c", own], self.sandbox.variables)
 
     def says(self, line: str, runner_class: str = CLASS) -> str:
-        """What a line of the page prints; it must not fail."""
+        """Run a line of the page that must succeed; return its output."""
         assert f"`{line}`" in TABLE, "the page has another command now"
         done = self.typed(line, runner_class)
         assert done.returncode == 0, done.stderr
@@ -71,11 +71,11 @@ class Shell:
 
 @pytest.fixture
 def shell(sandbox: Sandbox) -> Iterator[Shell]:
-    made = Shell(sandbox)
-    yield made
+    shell_of_person = Shell(sandbox)
+    yield shell_of_person
     for runner_class in (CLASS, QUIET):
-        made.typed("kubectl -n jobs-C delete pods --all", runner_class)
-        made.typed("kubectl delete nodeclaims -l karpenter.sh/nodepool=C", runner_class)
+        shell_of_person.typed("kubectl -n jobs-C delete pods --all", runner_class)
+        shell_of_person.typed("kubectl delete nodeclaims -l karpenter.sh/nodepool=C", runner_class)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -84,7 +84,7 @@ def test_every_command_of_the_table_can_be_typed_as_it_stands(shell: Shell, comm
     assert done.returncode == 0, done.stderr
 
 
-def test_tags_are_listed_for_who_mistyped_one(shell: Shell) -> None:
+def test_tags_are_listed_after_a_mistyped_one(shell: Shell) -> None:
     tags = json.loads(shell.platform("outputs", "--json").stdout)["runner_tags"]
     assert tags[CLASS] == "small-dev"
 

@@ -47,13 +47,13 @@ def deployed(own: Sandbox) -> Sandbox:
 
 @dataclass(frozen=True)
 class Running:
-    """The engine at work; what it says goes to a file, which never fills up."""
+    """The engine at work, with its output in a file, since a pipe could fill up."""
 
     process: subprocess.Popen[bytes]
     text: Path
 
     def interrupt(self, number: signal.Signals) -> str:
-        """Send a signal to the engine, or with SIGKILL to all that it started; returns what it said."""
+        """Send a signal to the engine, or SIGKILL to its whole group; return its output."""
         if number is signal.SIGKILL:
             os.killpg(self.process.pid, number)
         else:
@@ -94,7 +94,7 @@ def known(sandbox: Sandbox) -> set[str]:
     except (OSError, ValueError):
         return set()
     resources = (checkpoint["checkpoint"].get("latest") or {}).get("resources") or []
-    return {each["urn"].rpartition("::")[2] for each in resources}
+    return {entry["urn"].rpartition("::")[2] for entry in resources}
 
 
 def gone(sandbox: Sandbox, name: str) -> bool:
@@ -104,7 +104,7 @@ def gone(sandbox: Sandbox, name: str) -> bool:
 
 
 def recover(sandbox: Sandbox) -> None:
-    """What a person types after a killed run: it takes the dead engine's lock away and looks for what was being made."""
+    """Run `refresh` after a killed run: it removes the dead lock and searches for unfinished creations."""
     done = sandbox.run([sys.executable, "-m", "runner_platform", "refresh", "--stack", "dev"], sandbox.variables)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -142,15 +142,17 @@ def test_a_destroy_waits_for_a_draining_manager_which_keeps_all_that_its_job_nee
             ("ConfigMap", "v1", "aws-config"),
         ):
             assert client.get(api, kind, name, "jobs-small"), f"{kind} {name} is what a running job needs"
-        assert any(each.description.startswith("small-dev ") for each in runners_of(deployed)), "7.4: it reports to it"
+        assert any(runner.description.startswith("small-dev ") for runner in runners_of(deployed)), (
+            "7.4: it reports to it"
+        )
         settings = load.of_stack("dev")
         for account, role in (("cicd", "runner-small-dev"), ("dev", "delegated-role-open-dev")):
             assert client_of(deployed, settings.accounts[account].id)("iam").get_role(RoleName=role), "who the job is"
     finally:
-        said = running.interrupt(signal.SIGINT)
+        output = running.interrupt(signal.SIGINT)
         client.patch("v1", "Pod", pod["metadata"]["name"], "runner-small", {"metadata": {"finalizers": None}})
         client.close()
-    assert "small-nodes-pool" in known(deployed), f"nodes outlive what runs on them: {said}"
+    assert "small-nodes-pool" in known(deployed), f"nodes outlive what runs on them: {output}"
 
 
 def _is_ending(client: KubeClient, kind: str, name: str, namespace: str | None = None) -> bool:
@@ -164,9 +166,9 @@ def test_a_destroy_that_is_interrupted_again_and_again_is_finished_by_the_next(d
         running = begin(deployed, *DESTROY)
         until(lambda before=before: 0 < len(known(deployed)) <= before - BATCH, f"{BATCH} deletions", 300)  # type: ignore[misc]
         running.assert_alive()
-        said = running.interrupt(number)
+        output = running.interrupt(number)
         # The exit code says nothing: ended by SIGTERM, this engine prints that all was deleted, and returns 0.
-        assert known(deployed), f"the state holds what is left: {said}"
+        assert known(deployed), f"the state holds what is left: {output}"
         if number is signal.SIGKILL:
             recover(deployed)
     done = deployed.pulumi(*DESTROY)

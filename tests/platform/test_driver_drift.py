@@ -1,4 +1,4 @@
-"""Drift of a small program: what was changed and what was deleted behind its back, read without the engine's lock."""
+"""Drift of a small program: resources that were changed or deleted behind its back, read without the engine's lock."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        yield made
+    with small_stack(tmp_path) as small:
+        yield small
 
 
-def test_what_differs_and_what_is_gone_is_named_and_nothing_is_written(stack: Stack, tmp_path: Path) -> None:
+def test_drift_names_changed_and_lost_resources_and_writes_nothing(stack: Stack, tmp_path: Path) -> None:
     reports = str(tmp_path / "reports")
     assert stack.run("up", "--create").returncode == 0
     clean = stack.run("drift", "--reports", reports, "--json")
@@ -34,7 +34,7 @@ def test_what_differs_and_what_is_gone_is_named_and_nothing_is_written(stack: St
     (stack.backend / ".pulumi" / "locks").chmod(0o500)  # as for a role that may only read
     done = stack.run("drift", "--reports", reports, "--json")
     assert done.returncode == 1, done.stderr
-    kinds = {each["kind"]: each for each in json.loads(done.stdout)}
+    kinds = {resource["kind"]: resource for resource in json.loads(done.stdout)}
     assert set(kinds) == {"cosmetic", "gone"}
     assert "maximumTimeout" in kinds["cosmetic"]["properties"]
     assert (stack.backend / ".pulumi/stacks/driver-test/test.json").read_bytes() == before

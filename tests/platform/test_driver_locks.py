@@ -1,4 +1,4 @@
-"""Who holds a stack: two at once, locks of the dead and of the living, states that are missing or cut short, backends that fail."""
+"""Locks and states with the real engine: two runs at once, locks of dead and live runs, lost states, failing backends."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ JOB = {
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        yield made
+    with small_stack(tmp_path) as small:
+        yield small
 
 
 def foreign_lock(stack: Stack, name: str = "foreign") -> Path:
     """A lock as a plain `pulumi up` of another machine leaves it."""
     file = stack.backend / LOCKS / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    made = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    file.write_text(json.dumps({"pid": 1, "username": "somebody", "hostname": "elsewhere", "timestamp": made}))
+    created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    file.write_text(json.dumps({"pid": 1, "username": "somebody", "hostname": "elsewhere", "timestamp": created}))
     return file
 
 
-def test_of_two_at_once_the_second_names_the_first_waits_and_follows(stack: Stack) -> None:
+def test_the_second_of_two_runs_names_the_first_and_waits_for_it(stack: Stack) -> None:
     stack.gitlab.delay = 12  # for each of four, one after the other
     first = stack.begin("up", "--create", PULUMI_PARALLEL="1", **JOB)
     stack.in_the_middle(first)
@@ -59,7 +59,7 @@ def test_of_two_at_once_the_second_names_the_first_waits_and_follows(stack: Stac
     stack.assert_whole()
 
 
-def test_a_request_that_is_never_answered_leaves_nothing_that_nobody_knows(stack: Stack) -> None:
+def test_an_unanswered_creation_is_found_and_kept_in_the_state(stack: Stack) -> None:
     stack.gitlab.open.clear()
     running = stack.begin("up", "--create")
     stack.in_the_middle(running)
@@ -72,18 +72,18 @@ def test_a_request_that_is_never_answered_leaves_nothing_that_nobody_knows(stack
     stack.assert_whole()
 
 
-def test_only_the_lock_of_the_dead_is_removed(stack: Stack) -> None:
+def test_only_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
     stack.gitlab.open.clear()
     running = stack.begin("up", "--create", **JOB)
     stack.in_the_middle(running)
     kill_all(running, stack.engine)
     stack.gitlab.open.set()
-    other = foreign_lock(stack)
+    foreign = foreign_lock(stack)
     blocked = stack.run("up", "--wait", "1s")
     assert blocked.returncode == 4
     assert "found: a lock of job 4711 of pipeline 77" in blocked.stdout
     assert "process 1 of somebody on elsewhere" in blocked.stdout
-    assert stack.locks == [other], "what cannot be judged stays"
+    assert stack.locks == [foreign], "nothing proves its holder dead"
     explained = stack.run("unlock")
     assert explained.returncode == 1
     assert "--lock foreign" in explained.stdout
@@ -100,9 +100,9 @@ def test_a_process_id_that_was_given_out_again_proves_the_lock_dead(stack: Stack
     file = foreign_lock(stack)
     old = {"pid": os.getpid(), "username": "me", "hostname": socket.gethostname(), "timestamp": "2020-01-01T00:00:00Z"}
     file.write_text(json.dumps(old))
-    judged = stack.run("unlock", "--json")
-    assert judged.returncode == 0, judged.stderr
-    assert json.loads(judged.stdout)[0]["fate"] == "dead"
+    reported = stack.run("unlock", "--json")
+    assert reported.returncode == 0, reported.stderr
+    assert json.loads(reported.stdout)[0]["fate"] == "dead"
     assert stack.locks == []
 
 
@@ -121,7 +121,7 @@ def test_a_lost_state_is_not_taken_for_an_empty_one(stack: Stack) -> None:
     assert "no changes" in stack.run("up").stdout
 
 
-def test_a_truncated_state_is_said_plainly_and_restored_by_what_is_printed(stack: Stack) -> None:
+def test_a_truncated_state_is_restored_by_the_printed_commands(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     state = stack.backend / STATE
     state.write_bytes(state.read_bytes()[:500])

@@ -1,4 +1,4 @@
-"""Plans are done exactly as they were shown, or refused with what moved; promotion wants the same program, proven."""
+"""Plans are done exactly, or refused with every difference; a promotion requires the same program, proven."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        git(made, "init", "--quiet", "--initial-branch=main")
-        (made.folder / ".gitignore").write_text("__pycache__/\nreports/\n")
-        commit(made)
-        yield made
+    with small_stack(tmp_path) as small:
+        git(small, "init", "--quiet", "--initial-branch=main")
+        (small.folder / ".gitignore").write_text("__pycache__/\nreports/\n")
+        commit(small)
+        yield small
 
 
 def git(stack: Stack, *arguments: str) -> None:
@@ -59,7 +59,7 @@ def test_a_plan_is_done_exactly_and_then_used_up(stack: Stack) -> None:
     assert "the stack was changed since, by another run" in again.stdout
 
 
-def test_everything_that_moved_is_named_and_nothing_is_touched(stack: Stack) -> None:
+def test_every_difference_is_named_and_nothing_is_touched(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     stack.set("text", "second")
     commit(stack)
@@ -103,7 +103,7 @@ def test_a_first_deployment_is_bound_but_not_held_and_says_so(stack: Stack) -> N
     assert "a first deployment cannot be held to a plan" in done.stdout
 
 
-def test_a_run_that_is_stopped_names_what_its_plan_still_wants(stack: Stack) -> None:
+def test_a_stopped_run_names_the_remaining_changes_of_its_plan(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     stack.set("runners", "7")
     commit(stack)
@@ -116,10 +116,10 @@ def test_a_run_that_is_stopped_names_what_its_plan_still_wants(stack: Stack) -> 
     stack.gitlab.open.set()
     done = stack.end(running)
     assert done.returncode == 3, done.stdout
-    made = {int(each) for each in stack.known} - {1, 2, 3, 4}
-    assert len(made) == 1, "the one that was in hand"
-    _, _, left = done.stdout.partition("What is left:\n")
-    named = [line.strip() for line in left.splitlines()[:-1]]
+    added = {int(identifier) for identifier in stack.known} - {1, 2, 3, 4}
+    assert len(added) == 1, "the one that was in hand"
+    _, _, remaining = done.stdout.partition("What is left:\n")
+    named = [line.strip() for line in remaining.splitlines()[:-1]]
     assert len(named) == 2, done.stdout
     assert set(named) < {f"create UserRunner runner-{number}" for number in (4, 5, 6)}
     assert stack.run("up").returncode == 0
@@ -133,7 +133,7 @@ def test_a_missing_plan_is_wrong_use(stack: Stack) -> None:
     assert "runner-platform preview --plan" in refused.stdout
 
 
-def test_promotion_wants_the_same_program_deployed_and_proven(stack: Stack) -> None:
+def test_promotion_requires_the_same_program_deployed_and_proven(stack: Stack) -> None:
     (stack.folder / "Pulumi.other.yaml").write_text("config:\n  driver-test:runners: 1\n")
     commit(stack)
     origin = Project(stack="test", folder=stack.folder, url=f"file://{stack.backend}")

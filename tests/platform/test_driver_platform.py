@@ -1,4 +1,4 @@
-"""The driver on the real stack dev: drift that opens something, a role deleted by hand, Helm killed half way, a cancelled run, the end."""
+"""The driver on the real stack dev: drift that opens something, a role deleted by hand, Helm killed half way, a cancelled run, a destroy."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def aws(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def kubernetes(sandbox: Sandbox) -> Iterator[KubeClient]:
-    file = next(each.kubeconfig for each in sandbox.state().clusters if each.name == "runner-platform-dev")
+    file = next(cluster.kubeconfig for cluster in sandbox.state().clusters if cluster.name == "runner-platform-dev")
     client = KubeClient.from_kubeconfig(Path(file))
     yield client
     client.close()
 
 
-def test_drift_that_opens_something_is_told_from_what_does_not(sandbox: Sandbox, aws: Any, tmp_path: Path) -> None:
+def test_drift_distinguishes_an_opened_role_from_a_cosmetic_change(sandbox: Sandbox, aws: Any, tmp_path: Path) -> None:
     iam = aws("iam")
     clean = driver(sandbox, "drift", "--reports", str(tmp_path))
     assert clean.returncode == 0, clean.stdout
@@ -81,7 +81,7 @@ def test_drift_that_opens_something_is_told_from_what_does_not(sandbox: Sandbox,
     iam.update_role_description(RoleName=ROLE, Description="changed by hand")
     cosmetic = driver(sandbox, "drift", "--reports", str(tmp_path), "--json")
     assert cosmetic.returncode == 0, cosmetic.stderr
-    assert [each["kind"] for each in json.loads(cosmetic.stdout)] == ["cosmetic"]
+    assert [resource["kind"] for resource in json.loads(cosmetic.stdout)] == ["cosmetic"]
     iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=json.dumps(ANYBODY))
     try:
         opened = driver(sandbox, "drift", "--reports", str(tmp_path))
@@ -89,8 +89,8 @@ def test_drift_that_opens_something_is_told_from_what_does_not(sandbox: Sandbox,
         assert "iam-role-trusts-no-anonymous-principal" in opened.stdout
         assert "Weakens the platform" in (tmp_path / "dev" / "drift.md").read_text()
         assert "<failure" in (tmp_path / "dev" / "junit.xml").read_text()
-        told = {each["check_name"] for each in json.loads((tmp_path / "dev" / "codequality.json").read_text())}
-        assert "T01 iam-role-trusts-no-anonymous-principal" in told
+        rules = {entry["check_name"] for entry in json.loads((tmp_path / "dev" / "codequality.json").read_text())}
+        assert "T01 iam-role-trusts-no-anonymous-principal" in rules
         assert json.loads((tmp_path / "dev" / "terraform.json").read_text())["update"] == 1
         assert f"may become arn:aws:iam::333333333333:role/cicd-dev/{ROLE}" in opened.stdout, "who gains by it"
         assert "0 gained" not in (tmp_path / "dev" / "access.md").read_text()
@@ -131,8 +131,8 @@ def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes
     """As after SIGKILL: a pending revision above the deployed one, and a record of a run that never ended."""
     secrets = kubernetes.list("v1", "Secret", "runner-small")
     last = max(
-        (each for each in secrets if each["type"] == "helm.sh/release.v1"),
-        key=lambda each: helm_releases.parse_revision(each).number,
+        (secret for secret in secrets if secret["type"] == "helm.sh/release.v1"),
+        key=lambda secret: helm_releases.parse_revision(secret).number,
     )
     number = helm_releases.parse_revision(last).number + 1
     payload = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(last["data"]["release"]))))
@@ -163,9 +163,9 @@ def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes
     assert f"runner-small/gitlab-runner-small was left pending-upgrade in revision {number}" in healed.stdout
     assert not record.exists()
     statuses = [
-        helm_releases.parse_revision(each).status
-        for each in kubernetes.list("v1", "Secret", "runner-small")
-        if "helm" in each["type"]
+        helm_releases.parse_revision(secret).status
+        for secret in kubernetes.list("v1", "Secret", "runner-small")
+        if "helm" in secret["type"]
     ]
     assert not set(statuses) & helm_releases.PENDING
 
@@ -205,7 +205,7 @@ def test_a_lost_cluster_is_rebuilt_with_everything_in_it(sandbox: Sandbox) -> No
     assert clean.returncode == 0, clean.stdout
 
 
-def test_the_end_of_a_stack_pauses_runners_waits_for_jobs_and_leaves_nothing_that_is_not_stated(
+def test_a_destroy_pauses_runners_waits_for_jobs_and_leaves_only_what_is_stated(
     sandbox: Sandbox,
 ) -> None:
     variables = sandbox.variables
@@ -225,9 +225,9 @@ def test_the_end_of_a_stack_pauses_runners_waits_for_jobs_and_leaves_nothing_tha
     assert running.returncode == 0, output
     assert "1 jobs still run: https://gitlab.example/-/jobs/7" in output
     audited = driver(sandbox, "audit", "--json")
-    left = json.loads(audited.stdout)
-    assert audited.returncode == 0, [each for each in left if not each["stays"]]
-    assert {each["kind"] for each in left} == {"key", "state"}, "keys wait, the empty state is kept"
+    leftovers = json.loads(audited.stdout)
+    assert audited.returncode == 0, [leftover for leftover in leftovers if not leftover["stays"]]
+    assert {leftover["kind"] for leftover in leftovers} == {"key", "state"}, "keys wait, the empty state is kept"
     again = driver(sandbox, "up")
     assert again.returncode == 0, again.stdout
 

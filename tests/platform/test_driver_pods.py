@@ -1,4 +1,4 @@
-"""A lock whose holder ran in a pod of the stack's own cluster: the real API server says whether the pod is there, or nothing is proven."""
+"""A lock of a run in a pod of the stack's own cluster: the real API server says whether the pod exists, or nothing is proven."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ LOCKS = ".pulumi/locks/organization/runner-platform/dev"
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[KubeClient]:
     cluster = load.of_stack("dev").names.cluster
-    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == cluster)
-    with KubeClient.from_kubeconfig(kubeconfig) as made:
-        yield made
+    kubeconfig = next(entry.kubeconfig for entry in sandbox.state().clusters if entry.name == cluster)
+    with KubeClient.from_kubeconfig(kubeconfig) as connected:
+        yield connected
 
 
 @pytest.fixture
 def pod(sandbox: Sandbox, client: KubeClient, tmp_path: Path) -> Iterator[Pod]:
     """A job pod of the class, as a run in it knows itself by the token that the API server signs for it."""
-    made = create(sandbox, client)
+    created = create(sandbox, client)
     request = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": {
             "audiences": [AUDIENCE],
             "expirationSeconds": 3600,
-            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": NAME, "uid": made["metadata"]["uid"]},
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": NAME, "uid": created["metadata"]["uid"]},
         },
     }
     path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{JOB_SERVICE_ACCOUNT}/token"
     (tmp_path / "token").write_text(client.request("POST", path, body=request)["status"]["token"])
-    known = evidence.this_pod((str(tmp_path / "token"),))
-    assert known is not None
-    assert (known.namespace, known.name, known.uid) == (NAMESPACE, NAME, made["metadata"]["uid"])
-    yield known
+    own_pod = evidence.this_pod((str(tmp_path / "token"),))
+    assert own_pod is not None
+    assert (own_pod.namespace, own_pod.name, own_pod.uid) == (NAMESPACE, NAME, created["metadata"]["uid"])
+    yield own_pod
     delete(client)
 
 
@@ -72,18 +72,18 @@ def create(sandbox: Sandbox, client: KubeClient) -> dict[str, Any]:
 
 
 def delete(client: KubeClient) -> None:
-    """As a node that is gone: without the grace that a kubelet would take."""
+    """Delete the pod without a kubelet's grace, like the loss of its node."""
     client.delete("v1", "Pod", NAME, NAMESPACE, grace_seconds=0)
     assert client.find("v1", "Pod", NAME, NAMESPACE) is None
 
 
 @pytest.fixture
 def stack(sandbox: Sandbox) -> Iterator[Project]:
-    """The stack dev, which somebody else holds, too: a lock that nothing is known of."""
-    made = Project(stack="dev", folder=PROJECT, url=f"file://{sandbox.paths.backend}")
-    yield made
-    for key in (*made.store.keys(f"{LOCKS}/"), *made.store.keys(".runner-platform/owners/runner-platform/dev/")):
-        made.store.delete(key)
+    """The stack dev; all locks and records are deleted afterwards."""
+    dev = Project(stack="dev", folder=PROJECT, url=f"file://{sandbox.paths.backend}")
+    yield dev
+    for key in (*dev.store.keys(f"{LOCKS}/"), *dev.store.keys(".runner-platform/owners/runner-platform/dev/")):
+        dev.store.delete(key)
 
 
 def hold(stack: Project, pod: Pod, name: str = "job") -> str:
@@ -113,28 +113,28 @@ def hold(stack: Project, pod: Pod, name: str = "job") -> str:
 
 
 def unlock(sandbox: Sandbox, **variables: str) -> tuple[Done, dict[str, Any]]:
-    """`runner-platform unlock --stack dev`; what it says of the job's lock."""
+    """Run `runner-platform unlock --stack dev`; return its report about the job's lock."""
     command = [sys.executable, "-m", "runner_platform", "unlock", "--stack", "dev", "--json"]
     silent = {"RUNNER_PLATFORM_READ_TOKEN": "", "GITLAB_TOKEN": "", **variables}
     done = sandbox.run(command, {**sandbox.variables, **silent})
-    return done, next(each for each in json.loads(done.stdout) if each["lock"] == "job")
+    return done, next(report for report in json.loads(done.stdout) if report["lock"] == "job")
 
 
 def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_one(
     sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project
 ) -> None:
     hold(stack, pod)
-    other = f"{LOCKS}/foreign.json"
+    foreign = f"{LOCKS}/foreign.json"
     lock = {"pid": 1, "username": "x", "hostname": "elsewhere", "timestamp": datetime.now(UTC).isoformat()}
-    stack.store.write(other, json.dumps(lock).encode())
-    done, judged = unlock(sandbox)
-    assert (done.returncode, judged["fate"], judged["removed"]) == (4, "alive", False), done.stderr
-    assert f"pod {NAMESPACE}/{NAME} of cluster runner-platform-dev is " in judged["why"]
+    stack.store.write(foreign, json.dumps(lock).encode())
+    done, report = unlock(sandbox)
+    assert (done.returncode, report["fate"], report["removed"]) == (4, "alive", False), done.stderr
+    assert f"pod {NAMESPACE}/{NAME} of cluster runner-platform-dev is " in report["why"]
     delete(client)
-    done, judged = unlock(sandbox)
-    assert (done.returncode, judged["fate"], judged["removed"]) == (1, "dead", True), "the other lock is left"
-    assert f"there is no pod {NAMESPACE}/{NAME}" in judged["why"]
-    assert stack.store.keys(f"{LOCKS}/") == [other]
+    done, report = unlock(sandbox)
+    assert (done.returncode, report["fate"], report["removed"]) == (1, "dead", True), "the other lock is left"
+    assert f"there is no pod {NAMESPACE}/{NAME}" in report["why"]
+    assert stack.store.keys(f"{LOCKS}/") == [foreign]
 
 
 def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
@@ -143,9 +143,9 @@ def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
     hold(stack, pod)
     delete(client)
     create(sandbox, client)
-    done, judged = unlock(sandbox)
-    assert (done.returncode, judged["fate"]) == (0, "dead"), done.stderr
-    assert "is another one" in judged["why"]
+    done, report = unlock(sandbox)
+    assert (done.returncode, report["fate"]) == (0, "dead"), done.stderr
+    assert "is another one" in report["why"]
     assert stack.store.keys(f"{LOCKS}/") == []
 
 
@@ -171,7 +171,7 @@ def test_a_pod_that_is_gone_proves_nothing_where_it_cannot_be_asked_for(
     if reason == "AWS is not there":
         variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
     key = hold(stack, pod)
-    done, judged = unlock(sandbox, **variables)
-    assert (done.returncode, judged["fate"], judged["removed"]) == (1, "unknown", False), done.stderr
-    assert "GitLab does not tell" in judged["why"]
+    done, report = unlock(sandbox, **variables)
+    assert (done.returncode, report["fate"], report["removed"]) == (1, "unknown", False), done.stderr
+    assert "GitLab does not tell" in report["why"]
     assert stack.store.keys(f"{LOCKS}/") == [key]

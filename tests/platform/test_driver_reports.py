@@ -1,4 +1,4 @@
-"""What the driver says of the real stack: every report of a good preview, the findings of a refused one, what a stopped run leaves."""
+"""Reports of the driver on the real stack: of a good preview, of a refused preview, of a stopped run."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_a_preview_of_what_is_deployed_writes_every_report(sandbox: Sandbox, tmp
     done = previewed(sandbox, tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "dev"
-    assert {each.name for each in folder.iterdir()} == ALL
+    assert {file.name for file in folder.iterdir()} == ALL
     assert json.loads((folder / "terraform.json").read_text()) == {"create": 0, "update": 0, "delete": 0}
     assert json.loads((folder / "codequality.json").read_text()) == []
     assert failed(folder / "junit.xml") == {"preview of dev": 0, "policies of dev": 0}
     assert "`dev`: no changes" in (folder / "summary.md").read_text()
     cells = json.loads((folder / "access.json").read_text())
-    assert any(each["answer"] == "ALLOWED" for each in cells)
+    assert any(entry["answer"] == "ALLOWED" for entry in cells)
     assert "as the settings declare it" in (folder / "access.md").read_text()
 
 
@@ -64,9 +64,11 @@ def test_a_preview_that_a_policy_refuses_writes_its_findings_and_no_counts(sandb
     assert done.returncode == 1, done.stderr
     folder = tmp_path / "reports" / "dev"
     assert not (folder / "terraform.json").exists()
-    found = {each["check_name"]: each["severity"] for each in json.loads((folder / "codequality.json").read_text())}
-    assert found["T02 iam-role-trusts-no-bare-account"] == "critical"
-    assert "T10 iam-role-reach-matches-the-matrix" in found, "a rule of the whole stack"
+    severities = {
+        entry["check_name"]: entry["severity"] for entry in json.loads((folder / "codequality.json").read_text())
+    }
+    assert severities["T02 iam-role-trusts-no-bare-account"] == "critical"
+    assert "T10 iam-role-reach-matches-the-matrix" in severities, "a rule of the whole stack"
     counts = failed(folder / "junit.xml")
     assert counts["preview of dev"] == 1
     assert counts["policies of dev"] == len(json.loads((folder / "codequality.json").read_text()))
@@ -75,11 +77,12 @@ def test_a_preview_that_a_policy_refuses_writes_its_findings_and_no_counts(sandb
     assert "mandatory T02 `iam-role-trusts-no-bare-account`: `Role delegated-dev-open-role`" in summary
 
 
-def test_of_what_is_deployed_whole_an_interrupted_run_leaves_nothing(sandbox: Sandbox) -> None:
-    """The program's mock run and the engine name resources differently; told apart wrongly, everything would seem to be left."""
+def test_an_interrupted_run_on_a_complete_stack_leaves_no_changes(sandbox: Sandbox) -> None:
+    """A mock run and the engine must name resources alike, or all of them would seem to remain."""
     script = (
-        "from runner_platform.driver import progress, project, remaining_changes as changes; dev = project.find('dev'); "
-        "print([len(changes.lines(dev, operation, progress.Progress())) for operation in ('up', 'destroy')])"
+        "from runner_platform.driver import project, remaining_changes as changes; "
+        "from runner_platform.driver.engine_progress import Progress; dev = project.find('dev'); "
+        "print([len(changes.lines(dev, operation, Progress())) for operation in ('up', 'destroy')])"
     )
     done = sandbox.run([sys.executable, "-c", script], sandbox.variables)
     assert done.stdout.strip() == f"[0, {remaining_changes.MOST + 1}]", done.stderr

@@ -30,8 +30,8 @@ class Bucket:
     client: Any
 
     def keys(self, prefix: str) -> list[str]:
-        found = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-        return [each["Key"] for each in found]
+        entries = self.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return [entry["Key"] for entry in entries]
 
     def json(self, key: str) -> Any:
         return json.loads(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
@@ -44,8 +44,8 @@ def bucket(aws: Cloud) -> Iterator[Bucket]:
     client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     yield Bucket(client)
     for page in client.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
-        for each in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-            client.delete_object(Bucket=BUCKET, Key=each["Key"], VersionId=each["VersionId"])
+        for version in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+            client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
     client.delete_bucket(Bucket=BUCKET)
 
 
@@ -56,21 +56,21 @@ def options(address: str) -> str:
 
 @pytest.fixture
 def gate(aws: Cloud) -> Iterator[Gate]:
-    made = Gate(int(aws.deployer.rpartition(":")[2]))
-    yield made
-    made.close()
+    proxy = Gate(int(aws.deployer.rpartition(":")[2]))
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
 def stack(tmp_path: Path, gate: Gate) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        made.environment |= {
+    with small_stack(tmp_path) as small:
+        small.environment |= {
             "PULUMI_BACKEND_URL": f"s3://{BUCKET}/platform?{options(gate.address)}",
             "AWS_ACCESS_KEY_ID": ADMIN,
             "AWS_SECRET_ACCESS_KEY": "any",
             "AWS_REGION": REGION,
         }
-        yield made
+        yield small
 
 
 def test_a_stack_in_a_bucket_is_made_killed_healed_and_its_lost_state_restored(stack: Stack, bucket: Bucket) -> None:

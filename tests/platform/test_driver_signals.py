@@ -25,11 +25,11 @@ SEEDS = range(int(os.environ.get("DRIVER_SEEDS", "5")))
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        yield made
+    with small_stack(tmp_path) as small:
+        yield small
 
 
-def test_a_stack_is_made_only_when_that_is_asked_for(stack: Stack) -> None:
+def test_a_stack_is_created_only_with_the_option(stack: Stack) -> None:
     refused = stack.run("up")
     assert refused.returncode == 1, refused.stdout
     assert "--create" in refused.stdout
@@ -66,7 +66,7 @@ def test_a_cancelled_run_finishes_what_it_has_in_hand_and_the_next_one_the_rest(
     stack.assert_whole()
 
 
-def test_an_engine_that_does_not_finish_in_time_is_ended_and_its_resource_found_again(stack: Stack) -> None:
+def test_an_engine_that_is_too_slow_is_ended_and_its_resource_found_again(stack: Stack) -> None:
     stack.gitlab.open.clear()
     running = stack.begin("up", "--create", "--stop", "3s")
     stack.in_the_middle(running)
@@ -106,8 +106,8 @@ def test_the_engine_of_a_killed_driver_finishes_what_it_has_in_hand_before_the_n
     running.communicate()
     following = stack.begin("up")
     assert following.stdout is not None
-    told = next((line for line in following.stdout if "found: " in line), "")
-    assert "an engine whose driver was killed" in told
+    leftover = next((line for line in following.stdout if "found: " in line), "")
+    assert "an engine whose driver was killed" in leftover
     time.sleep(1)
     assert following.poll() is None, "it waits: somebody still makes things"
     stack.gitlab.open.set()
@@ -123,7 +123,7 @@ def test_a_killed_provider_fails_the_run_and_the_next_one_finishes(stack: Stack)
     stack.in_the_middle(running)
     plugins = [
         int(pid)
-        for pid in os.listdir("/proc")  # noqa: PTH208 - names are all that is wanted
+        for pid in os.listdir("/proc")  # noqa: PTH208 - only names are needed
         if pid.isdigit()
         and session_of(int(pid)) == stack.engine
         and "runner_platform_sandbox.providers.gitlab" in command_of(pid)

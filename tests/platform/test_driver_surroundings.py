@@ -1,4 +1,4 @@
-"""What a job's surroundings do to a run: credentials that end half way, a disk that is full."""
+"""Runs in a failing environment: credentials that expire half way, a full disk."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with small_stack(tmp_path) as made:
-        yield made
+    with small_stack(tmp_path) as small:
+        yield small
 
 
-def test_credentials_that_end_half_way_are_named_and_fresh_ones_go_on(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_expired_credentials_are_named_and_fresh_ones_go_on(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     valid = stack.gitlab.answer
 
     def answer(request: Request) -> tuple[HTTPStatus, Any]:
@@ -83,7 +81,7 @@ def test_a_full_disk_in_the_working_folder_loses_nothing(stack: Stack, tmp_path:
     )
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    made = (stack.backend / ".pulumi/stacks/driver-test/test.json").exists()
-    healed = stack.run("up", *([] if made else ["--create"]))
+    has_state = (stack.backend / ".pulumi/stacks/driver-test/test.json").exists()
+    healed = stack.run("up", *([] if has_state else ["--create"]))
     assert healed.returncode == 0, healed.stdout
     stack.assert_whole()

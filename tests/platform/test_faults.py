@@ -1,4 +1,4 @@
-"""What goes wrong on real machines: killed processes, Ctrl-C, taken ports, two commands at once. The next run mends it."""
+"""Faults of real machines: killed processes, Ctrl-C, taken ports, two commands at once. The next run mends them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wait_for_progress(own: Sandbox, stack: str, done: int, running: subprocess.P
 
 
 def kill_engine_and_all(own: Sandbox, stack: str, running: subprocess.Popen[str]) -> None:
-    """SIGKILL `make up`, its driver and the engine, as a machine that loses its session does; providers see their engine gone."""
+    """SIGKILL `make up`, its driver and the engine, like a lost session; providers notice the end of their engine."""
     driver = int(json.loads((own.root / "engines" / f"{stack}.json").read_text())["pid"])
     for pid in (running.pid, driver, engine_pid(own, stack)):
         os.kill(pid, signal.SIGKILL)
@@ -49,7 +49,7 @@ def kill_engine_and_all(own: Sandbox, stack: str, running: subprocess.Popen[str]
 
 
 def engine_pid(own: Sandbox, stack: str) -> int:
-    """Who holds the stack's lock."""
+    """Process id of the engine that holds the stack's lock."""
     (lock,) = (own.paths.backend / ".pulumi" / "locks" / "organization").glob(f"*/{stack}/*.json")
     return int(json.loads(lock.read_text())["pid"])
 

@@ -31,13 +31,13 @@ LOCKS = Path(".pulumi/locks/organization/driver-test/test")
 
 
 class SlowGitLab(GitLab):
-    """A GitLab whose creations take a while, or wait until they are let go."""
+    """A GitLab with slow creations, or with creations that wait for `open`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "https://gitlab.com")
         self.delay = 0.0
         self.refusals = 0
-        """Number of creations that are answered with 429 still."""
+        """Number of creations still to be answered with 429."""
         self.asked = threading.Event()
         self.open = threading.Event()
         self.open.set()
@@ -66,7 +66,7 @@ class Stack:
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def begin(self, *arguments: str, stack: str = "test", **variables: str) -> subprocess.Popen[str]:
-        """`runner-platform <arguments>` without waiting for it."""
+        """Start `runner-platform <arguments>` without waiting for it."""
         running = subprocess.Popen(
             [sys.executable, "-m", "runner_platform", *arguments, "--stack", stack, "--folder", str(self.folder)],
             cwd=PROJECT,
@@ -80,7 +80,7 @@ class Stack:
         return running
 
     def run(self, *arguments: str, stack: str = "test", **variables: str) -> subprocess.CompletedProcess[str]:
-        """`runner-platform <arguments>`."""
+        """Run `runner-platform <arguments>`."""
         return self.end(self.begin(*arguments, stack=stack, **variables))
 
     def end(self, running: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
@@ -96,8 +96,8 @@ class Stack:
 
     @property
     def descriptions(self) -> list[str]:
-        """What GitLab has."""
-        return sorted(each["description"] for each in self.gitlab.store.runners.values())
+        """Descriptions of the runners in GitLab."""
+        return sorted(runner["description"] for runner in self.gitlab.store.runners.values())
 
     @property
     def state(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Stack:
     @property
     def known(self) -> list[str]:
         """Ids of the runners in the state."""
-        return sorted(each["id"] for each in self.state["resources"] if each["type"].startswith("gitlab:"))
+        return sorted(entry["id"] for entry in self.state["resources"] if entry["type"].startswith("gitlab:"))
 
     @property
     def locks(self) -> list[Path]:
@@ -125,12 +125,12 @@ class Stack:
         return int(json.loads(self.locks[0].read_text())["pid"])
 
     def in_the_middle(self, running: subprocess.Popen[str]) -> None:
-        """Wait until GitLab has made a runner whose answer nobody has got; needs `gitlab.open` to be clear."""
+        """Wait until GitLab has made a runner and not answered yet; needs `gitlab.open` to be clear."""
         until(lambda: self.gitlab.asked.is_set() or running.poll() is not None, "a creation", SECONDS)
         assert running.poll() is None, running.communicate()[0]
 
     def assert_whole(self, count: int = 4, text: str = "first") -> None:
-        """GitLab and the state agree: everything once, no lock, no record, nothing pending."""
+        """Assert that GitLab and the state agree: every runner once, no lock, no record, no pending operation."""
         assert self.descriptions == [f"runner {number}, {text}" for number in range(count)], "nothing doubled or lost"
         assert self.known == sorted(self.gitlab.store.runners), "the state knows exactly what there is"
         assert not self.state.get("pending_operations")
@@ -139,7 +139,7 @@ class Stack:
 
 
 def kill_all(running: subprocess.Popen[str], engine: int) -> None:
-    """SIGKILL the driver, its engine and everything of its session, as a node that is lost does."""
+    """SIGKILL the driver, its engine and all processes of the session, like the loss of a node."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             pid = int(process.name)

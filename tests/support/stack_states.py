@@ -17,7 +17,7 @@ NAME = "driver-test"
 
 
 def project(tmp_path: Path) -> Project:
-    """The stack `test` of a project; its backend is empty."""
+    """Make the stack `test` of a project, with an empty backend."""
     folder = tmp_path / "program"
     folder.mkdir(exist_ok=True)
     (folder / "Pulumi.yaml").write_text(f"name: {NAME}\nruntime: python\n")
@@ -25,22 +25,22 @@ def project(tmp_path: Path) -> Project:
     return Project(stack="test", folder=folder, url=f"file://{tmp_path}/backend")
 
 
-def write_state(of: Project, resources: list[dict[str, Any]], pending: list[dict[str, Any]] | None = None) -> None:
-    """Put a state into the backend, as the engine keeps it."""
+def write_state(stack: Project, resources: list[dict[str, Any]], pending: list[dict[str, Any]] | None = None) -> None:
+    """Write a state into the backend, in the engine's form."""
     latest = {"resources": resources, "pending_operations": pending or []}
     text = json.dumps({"version": 3, "checkpoint": {"stack": "test", "latest": latest}})
-    of.store.write(f".pulumi/stacks/{NAME}/test.json", text.encode())
+    stack.store.write(f".pulumi/stacks/{NAME}/test.json", text.encode())
 
 
-def write_lock(of: Project, pid: int, *, host: str | None = None, age: float = 0.0, name: str = "0f") -> str:
-    """Put a lock into the backend, as the engine writes it; returns its key."""
-    made = datetime.now(UTC) - timedelta(seconds=age)
+def write_lock(stack: Project, pid: int, *, host: str | None = None, age: float = 0.0, name: str = "0f") -> str:
+    """Write a lock into the backend, in the engine's form; return its key."""
+    created = datetime.now(UTC) - timedelta(seconds=age)
     content = {
         "pid": pid,
         "username": "somebody",
         "hostname": host or socket.gethostname(),
-        "timestamp": made.isoformat().replace("+00:00", "123Z"),  # Go writes nanoseconds
+        "timestamp": created.isoformat().replace("+00:00", "123Z"),  # Go writes nanoseconds
     }
     key = f".pulumi/locks/organization/{NAME}/test/{name}.json"
-    of.store.write(key, json.dumps(content).encode())
+    stack.store.write(key, json.dumps(content).encode())
     return key

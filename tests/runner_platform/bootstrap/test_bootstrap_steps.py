@@ -11,7 +11,7 @@ from config import load
 from runner_platform.bootstrap import state_backend
 from runner_platform.bootstrap.first_deployment import FirstDeployment
 from runner_platform.driver import run, stack_state
-from runner_platform.driver.progress import Progress, describe_failure
+from runner_platform.driver.engine_progress import Progress, describe_failure
 from runner_platform.driver.project import Project
 from runner_platform.errors import FailedError
 

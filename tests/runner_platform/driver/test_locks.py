@@ -134,7 +134,7 @@ def test_a_job_just_past_its_timeout_may_still_live(stack: Project, monkeypatch:
 
 
 def test_the_same_process_id_on_another_machine_says_nothing(stack: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Process ids repeat from pod to pod: this machine has none of that id, and that proves nothing."""
+    """Process ids repeat from pod to pod, so a missing process proves nothing."""
     monkeypatch.setattr(evidence, "ask_gitlab", lambda *_: None)
     record = replace(locks.new_record("up"), machine="another", engine_pid=FREE_PID)
     locks.write_record(stack, record)

@@ -12,8 +12,8 @@ from pulumi.runtime import proto
 
 from runner_platform.check.shown import Shown
 from runner_platform.driver import preview_report
+from runner_platform.driver.engine_progress import Progress
 from runner_platform.driver.preview_report import Rules
-from runner_platform.driver.progress import Progress
 from runner_platform.errors import FailedError
 from runner_platform.reports import change, files, junit
 from tests.support.junit import failed_cases

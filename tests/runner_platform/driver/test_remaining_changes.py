@@ -10,7 +10,7 @@ import pytest
 
 from config import load
 from runner_platform.driver import remaining_changes
-from runner_platform.driver.progress import Progress
+from runner_platform.driver.engine_progress import Progress
 from runner_platform.driver.project import Project
 from tests.support.stack_states import project, write_state
 

@@ -91,7 +91,7 @@ def test_the_same_name_in_another_account_is_not_a_known_id() -> None:
     provider = {"urn": "urn:cicd", "type": "pulumi:providers:aws", "id": "1", "inputs": {"profile": "platform-cicd"}}
     alias = {"type": "aws:kms/alias:Alias", "inputs": {"name": "alias/state"}, "provider": "urn:cicd::1"}
     elsewhere = {**alias, "urn": "urn:admin-alias", "id": "alias/state", "provider": "urn:admin::2"}
-    here = {**alias, "urn": "urn:other-alias", "id": "alias/other"}
-    alias_search = repair.search_for({**alias, "urn": "urn:alias"}, [provider, elsewhere, here])
+    same_provider = {**alias, "urn": "urn:other-alias", "id": "alias/other"}
+    alias_search = repair.search_for({**alias, "urn": "urn:alias"}, [provider, elsewhere, same_provider])
     assert alias_search.known_ids == ["alias/other"]
     assert alias_search.profile == "platform-cicd"

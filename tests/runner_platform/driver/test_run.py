@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from runner_platform.driver.progress import Progress
+    from runner_platform.driver.engine_progress import Progress
     from runner_platform.driver.project import Project
 
 pytestmark = pytest.mark.processes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner_platform.driver import screen
-from runner_platform.driver.progress import Progress, Step
+from runner_platform.driver.engine_progress import Progress, Step
 from runner_platform.driver.screen import Screen, progress_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pulumi.automation.events import EngineEvent
 
-from runner_platform.driver.progress import Progress, account_of, describe_failure, label
+from runner_platform.driver.engine_progress import Progress, account_of, describe_failure, label
 
 ROLE = "urn:pulumi:dev::runner-platform::runnerplatform:index:RunnerClass$aws:iam/role:Role::small-job"
 CICD = "urn:pulumi:dev::runner-platform::pulumi:providers:aws::cicd::0a"
