@@ -149,8 +149,8 @@ def ask_gitlab(project: str, job: str, url: str | None) -> JobStatus | None:
     if not isinstance(answer, dict):
         return None
     name, finished_at = str(answer.get("status")), answer.get("finished_at")
-    ended = finished_at and name in ENDED_STATUSES
-    return JobStatus(name=name, finished=datetime.fromisoformat(finished_at).astimezone(UTC) if ended else None)
+    ended = datetime.fromisoformat(finished_at).astimezone(UTC) if finished_at and name in ENDED_STATUSES else None
+    return JobStatus(name=name, finished=ended)
 
 
 def _gitlab_url(job_url: str | None) -> str:
