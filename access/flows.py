@@ -41,7 +41,7 @@ ECR_HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)
 class Consumed(NamedTuple):
     """Something that a class takes in."""
 
-    what: str
+    kind: str
     pattern: str
     """Pattern of ARNs."""
 
@@ -53,9 +53,9 @@ class Flow:
     writer: str
     """`job:<stack>/<class>`."""
     consumer: str
-    what: str
+    kind: str
     """`image`, `state` or `cache`."""
-    place: str
+    pattern: str
     """Pattern of the ARNs that the consumer takes in and the writer can write some of."""
     decision: Decision
     """ALLOWED, or UNDECIDED where that could not be told."""
@@ -101,7 +101,7 @@ def _into(
         if both is not False:
             yield Flow(*names, decision_of(both), chain, both.reason if isinstance(both, Undecided) else "")
 
-    if taken.what == CACHE:
+    if taken.kind == CACHE:
         if (config := _config(world, writer)) and config.undecided is not None:
             yield from flow(config.undecided)
         for runner in _runners(world, writer):
@@ -128,7 +128,7 @@ def _may_write(world: AccessGraph, node: Node, taken: Consumed) -> Truth:
     caller, rights = world.caller(node), world.rights(node)
 
     def each_place() -> Iterator[Truth]:
-        for action in WRITES[taken.what]:
+        for action in WRITES[taken.kind]:
             shown = places(rights, action, taken.pattern)
             if isinstance(shown, Undecided):
                 yield shown

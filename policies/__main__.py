@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-# A pack of another checkout judges with that checkout's rules, whatever project is installed in this environment.
+# The pack of another checkout uses the rules of that checkout, whatever project is installed in this environment.
 sys.path.insert(0, str(FOLDER.parent))
 
-from policies.pack import Pack  # noqa: E402  # only now is it clear which
+from policies.pack import Pack  # noqa: E402  # must follow the change of sys.path
 from policies.rules import RULES  # noqa: E402  # same
 
 Pack(RULES, FOLDER / "exceptions.yaml")

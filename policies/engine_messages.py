@@ -9,26 +9,27 @@ https://github.com/pulumi/pulumi `sdk/go/common/resource/properties.go`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import proxy
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
 
 from access.resource import UNKNOWN
-from policies.fields import decoded, plain
+from policies.fields import decode_json
+from policies.type_tokens import CLUSTER, STACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pulumi_policy import ResourceValidationArgs
-
-AWS_PROVIDER = "pulumi:providers:aws"
+WITH_OUTPUTS = frozenset({CLUSTER})
+"""Types whose outputs a rule of stacks compares with."""
+UNKNOWN_MARKS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One resource: what the engine showed of it, as plain values."""
+    """One resource as the engine sent it, in plain values."""
 
     urn: str
     type: str
@@ -36,107 +37,109 @@ class Seen:
     inputs: Mapping[str, Any]
     """By wire name; unknown values are `UNKNOWN`."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
-    """What the cloud answered; only of types whose answers rules compare with, and only when the whole stack is judged."""
+    """Outputs of the types that rules compare with, and only while the whole stack is evaluated."""
     provider: str = ""
-    """URN of its provider; empty for components and providers."""
+    """URN of the resource's provider; empty for components and providers."""
     provider_inputs: Mapping[str, Any] | None = None
-    """Inputs of the provider; None where there is none, or the engine did not show it."""
+    """Inputs of the provider; None if there is no provider or the engine did not send it."""
     protect: bool = False
 
     @property
     def allowed_accounts(self) -> list[str] | None:
-        """Account ids that the resource's provider is pinned to; None where it is pinned to none."""
-        pinned = decoded((self.provider_inputs or {}).get("allowedAccountIds"))
-        return [str(each) for each in pinned] if isinstance(pinned, list) else None
+        """Account ids that the resource's provider is pinned to; None if it is not pinned."""
+        pinned = decode_json((self.provider_inputs or {}).get("allowedAccountIds"))
+        return [str(account) for account in pinned] if isinstance(pinned, list) else None
 
     @property
     def account(self) -> str:
-        """Id of the AWS account that it goes to; empty outside AWS, or where the provider is pinned to no single one."""
+        """Id of the resource's AWS account; empty outside AWS, or if the provider is not pinned to exactly one."""
         pinned = self.allowed_accounts
         return pinned[0] if self.type.startswith("aws:") and pinned is not None and len(pinned) == 1 else ""
-
-
-def seen(args: ResourceValidationArgs) -> Seen:
-    """What a call of `Analyze` shows."""
-    provider = args.provider
-    return Seen(
-        urn=args.urn,
-        type=args.resource_type,
-        name=args.name,
-        inputs=plain(args.props),
-        provider=provider.urn if provider else "",
-        provider_inputs=plain(provider.props) if provider else None,
-        protect=bool(args.opts.protect) if args.opts else False,
-    )
 
 
 class AnalyzedResources:
     """Resources by URN, of one run of the engine."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Seen] = {}
+        self._by_urn: dict[str, Seen] = {}
 
     def remember(self, resource: Seen) -> None:
-        """Keep the newest look at a resource."""
-        self._seen[resource.urn] = resource
+        """Keep a resource, in place of an earlier version."""
+        self._by_urn[resource.urn] = resource
 
     def of_type(self, token: str) -> list[Seen]:
-        """Resources of a type that were seen so far."""
-        return [each for each in self._seen.values() if each.type == token]
+        """Return the resources of a type."""
+        return [resource for resource in self._by_urn.values() if resource.type == token]
 
-    def known(self, urns: Iterable[str]) -> list[Seen]:
-        """The resources of these URNs, as far as they were shown."""
-        return [self._seen[urn] for urn in urns if urn in self._seen]
+    def with_urns(self, urns: Iterable[str]) -> list[Seen]:
+        """Return the resources with these URNs, without those that the engine has not sent."""
+        return [self._by_urn[urn] for urn in urns if urn in self._by_urn]
 
-    def never_shown(self, urns: Iterable[str]) -> list[str]:
-        """URNs of resources that the engine has not shown."""
-        return [urn for urn in urns if urn not in self._seen]
+    def missing(self, urns: Iterable[str]) -> list[str]:
+        """Return the URNs of resources that the engine has not sent."""
+        return [urn for urn in urns if urn not in self._by_urn]
 
-    def forget(self) -> None:
-        """End a run."""
-        self._seen = {}
-
-
-UNKNOWN_MARKS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_"))
+    def clear(self) -> None:
+        """Forget everything, at the end of a run."""
+        self._by_urn = {}
 
 
-def read(fields: Mapping[str, Any]) -> Any:
-    """The fields of a `Struct`, as a plain object."""
-    if SPECIAL_SIG_KEY in fields:
-        return _value(fields["value"]) if fields[SPECIAL_SIG_KEY].string_value == SPECIAL_SECRET_SIG else UNKNOWN
-    return {key: _value(fields[key]) for key in fields}
-
-
-def _value(value: Any) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        text = value.string_value
-        return UNKNOWN if text in UNKNOWN_MARKS else text
-    if kind == "struct_value":
-        return read(value.struct_value.fields)
-    if kind == "list_value":
-        return [_value(each) for each in value.list_value.values]
-    if kind == "number_value":
-        number = value.number_value
-        return int(number) if number.is_integer() else number
-    return value.bool_value if kind == "bool_value" else None
-
-
-def shown(request: Any, memory: AnalyzedResources) -> Seen:
-    """The resource that a call of `Analyze` shows; its provider was shown before, as a resource of its own."""
+def resource_of(request: Any, earlier: AnalyzedResources) -> Seen:
+    """Read the resource of an `Analyze` call; its provider was sent earlier, as a resource of its own."""
     provider = request.provider if request.HasField("provider") else None
     return Seen(
         urn=request.urn,
         type=request.type,
         name=request.name,
-        inputs=read(request.properties.fields),
+        inputs=plain_object(request.properties.fields),
         provider=provider.urn if provider else "",
-        provider_inputs=_inputs(provider, memory) if provider else None,
+        provider_inputs=_provider_inputs(provider, earlier) if provider else None,
         protect=request.options.protect,
     )
 
 
-def _inputs(provider: Any, memory: AnalyzedResources) -> Mapping[str, Any]:
-    known = memory.known([provider.urn])
-    inputs: Mapping[str, Any] = known[0].inputs if known else read(provider.properties.fields)
+def stack_resources(request: Any, earlier: AnalyzedResources) -> list[Seen]:
+    """Return the resources of an `AnalyzeStack` call with the inputs of their `Analyze` calls, without resources that were never sent."""
+    outputs = {
+        resource.urn: plain_object(resource.properties.fields)
+        for resource in request.resources
+        if resource.type in WITH_OUTPUTS
+    }
+    return [
+        replace(resource, outputs=outputs[resource.urn]) if resource.urn in outputs else resource
+        for resource in earlier.with_urns(stack_urns(request))
+    ]
+
+
+def stack_urns(request: Any) -> list[str]:
+    """Return the URNs of all resources of an `AnalyzeStack` call, without the stack itself."""
+    return [resource.urn for resource in request.resources if resource.type != STACK]
+
+
+def _provider_inputs(provider: Any, earlier: AnalyzedResources) -> Mapping[str, Any]:
+    remembered = earlier.with_urns([provider.urn])
+    inputs: Mapping[str, Any] = remembered[0].inputs if remembered else plain_object(provider.properties.fields)
     return inputs
+
+
+def plain_object(fields: Mapping[str, Any]) -> Any:
+    """Convert the fields of a protobuf `Struct` into a plain object."""
+    if SPECIAL_SIG_KEY in fields:
+        secret = fields[SPECIAL_SIG_KEY].string_value == SPECIAL_SECRET_SIG
+        return _plain_value(fields["value"]) if secret else UNKNOWN
+    return {key: _plain_value(fields[key]) for key in fields}
+
+
+def _plain_value(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        text = value.string_value
+        return UNKNOWN if text in UNKNOWN_MARKS else text
+    if kind == "struct_value":
+        return plain_object(value.struct_value.fields)
+    if kind == "list_value":
+        return [_plain_value(member) for member in value.list_value.values]
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if number.is_integer() else number
+    return value.bool_value if kind == "bool_value" else None

@@ -1,9 +1,10 @@
-"""The roles that settings call for, and what each must trust: what rules about trusts compare with."""
+"""The principals that each role must trust according to the settings; rules about trusts compare with them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from access.clusters import ServiceAccount
 from components.documents import alarms
 from components.documents.trust import gitlab_subject
 from config.names import (
@@ -23,50 +24,39 @@ if TYPE_CHECKING:
     from policies.stack_run import StackRun
 
 
-class ServiceAccount(NamedTuple):
-    """A service account of the cluster."""
-
-    namespace: str
-    name: str
-
-    @property
-    def subject(self) -> str:
-        """The `sub` of its tokens."""
-        return f"system:serviceaccount:{self.namespace}:{self.name}"
-
-
 def service_accounts(settings: Settings) -> dict[str, ServiceAccount]:
-    """Role names, and the one service account that each trusts."""
-    names, found = settings.names, {}
-    for each in settings.runners:
-        found[names.job_role(each)] = ServiceAccount(namespace_jobs(each), JOB_SERVICE_ACCOUNT)
-        found[names.manager_role(each)] = ServiceAccount(namespace_manager(each), MANAGER_SERVICE_ACCOUNT)
+    """Return the one service account that each role trusts, by role name."""
+    names = settings.names
+    trusted: dict[str, ServiceAccount] = {}
+    for runner_class in settings.runners:
+        job = ServiceAccount(namespace_jobs(runner_class), JOB_SERVICE_ACCOUNT)
+        manager = ServiceAccount(namespace_manager(runner_class), MANAGER_SERVICE_ACCOUNT)
+        trusted |= {names.job_role(runner_class): job, names.manager_role(runner_class): manager}
     if settings.alarms.topic is not None:
-        found[names.alarms_role()] = ServiceAccount(alarms.NAMESPACE, alarms.SERVICE_ACCOUNT)
-    return found
+        trusted[names.alarms_role()] = ServiceAccount(alarms.NAMESPACE, alarms.SERVICE_ACCOUNT)
+    return trusted
 
 
 def gitlab_subjects(settings: Settings | FoundationSettings) -> Mapping[str, str]:
-    """Role names, and the one subject of GitLab's tokens that each trusts."""
+    """Return the one subject of GitLab's tokens that each role trusts, by role name."""
     if isinstance(settings, Settings):
         return {
             settings.names.gitlab_role(name): gitlab_subject(
-                each.project, ref=each.ref, tag=each.tag, environment=each.environment
+                role.project, ref=role.ref, tag=role.tag, environment=role.environment
             )
-            for name, each in settings.gitlab_oidc.items()
+            for name, role in settings.gitlab_oidc.items()
         }
-    platform = settings.platform
-    own = gitlab_subject(platform.project, ref=platform.ref)
-    return {DEPLOYER_ROLE: own, READER_ROLE: own}
+    pipeline = gitlab_subject(settings.platform.project, ref=settings.platform.ref)
+    return {DEPLOYER_ROLE: pipeline, READER_ROLE: pipeline}
 
 
-def gitlab_host(surroundings: StackRun) -> str:
-    """Issuer of GitLab's tokens, without `https://`."""
-    return surroundings.settings.gitlab.url.removeprefix("https://")
+def gitlab_host(run: StackRun) -> str:
+    """Return the issuer of GitLab's tokens, without `https://`."""
+    return run.settings.gitlab.url.removeprefix("https://")
 
 
 def infrastructure_roles(settings: Settings) -> set[str]:
-    """Roles of the machinery, which reach no account."""
+    """Return the names of the roles that run the platform itself and reach no account."""
     names = settings.names
     own = {names.cluster_role(), names.node_role(), names.flow_log_role(), names.alarms_role()}
-    return own | {names.manager_role(each) for each in settings.runners}
+    return own | {names.manager_role(runner_class) for runner_class in settings.runners}

@@ -1,18 +1,15 @@
-"""Values as rules read them: plain, and never read past what is not known yet.
+"""Fields of a resource's inputs, as rules read them, and values that are not known yet.
 
-Owns the copy of the SDK's proxies to plain values, and `Field`, a place in them. Reading a field that is not known records that, so that
-a rule which then finds nothing wrong has not passed in silence: the pack reports UNDECIDED for that resource and field. Leaves out what
-the values mean. The engine hands secrets over in clear text, so no function here puts a value into a message.
+Reading an unknown field records its path, so that a rule cannot pass in silence: the pack reports UNDECIDED for that resource and field.
+The engine hands over secrets in clear text, so no function here puts a value into a message.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from pulumi_policy.proxy import UnknownValueError
 
 from access.resource import UNKNOWN
 
@@ -20,36 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ABSENT: Final = object()
-"""Stands where there is nothing; different from a null that was written."""
+"""Value of a field that the resource does not have; a null that was written is None."""
 
 
-def plain(value: Any) -> Any:
-    """A copy without proxies: dict, list and scalars; whole floats as int, unknown values as `UNKNOWN`."""
+def contains_unknown(value: Any) -> bool:
+    """Whether a value is unknown, or contains an unknown value."""
     if isinstance(value, Mapping):
-        return {key: _member(value, key) for key in value}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_member(value, index) for index in range(len(value))]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _member(container: Any, key: Any) -> Any:
-    try:
-        return plain(container[key])
-    except UnknownValueError:
-        return UNKNOWN
-
-
-def holds_unknown(value: Any) -> bool:
-    """Whether a plain value is unknown, or something inside it is."""
-    if isinstance(value, Mapping):
-        return any(holds_unknown(each) for each in value.values())
+        return any(contains_unknown(member) for member in value.values())
     if isinstance(value, list):
-        return any(holds_unknown(each) for each in value)
+        return any(contains_unknown(member) for member in value)
     return value is UNKNOWN
 
 
-def decoded(value: Any) -> Any:
-    """A provider's input: the SDK encodes everything but text as JSON text."""
+def decode_json(value: Any) -> Any:
+    """Decode an input of a provider: the SDK encodes everything but text as JSON text."""
     if not isinstance(value, str):
         return value
     try:
@@ -60,19 +41,19 @@ def decoded(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place in a resource's inputs, present or not."""
+    """A field of a resource's inputs, present or absent."""
 
     value: Any
     """A plain value, `UNKNOWN` or `ABSENT`."""
     path: str
-    """Where, such as `vpcConfig.publicAccessCidrs[0]`."""
-    undecided: Callable[[str], None]
-    """Told the path of everything that was asked for and is not known."""
+    """Such as `vpcConfig.publicAccessCidrs[0]`."""
+    record_unknown: Callable[[str], None]
+    """Called with the path of every unknown field that a rule reads."""
 
     def __getitem__(self, key: str | int) -> Field:
-        """The member of that name or index; absent where there is none, unknown below what is unknown."""
+        """Return the member with a name or index: absent if it does not exist, unknown below an unknown value."""
         path = f"{self.path}[{key}]" if isinstance(key, int) else f"{self.path}.{key}".lstrip(".")
-        return Field(self._member(key), path, self.undecided)
+        return Field(self._member(key), path, self.record_unknown)
 
     def _member(self, key: str | int) -> Any:
         if self.value is UNKNOWN:
@@ -81,55 +62,59 @@ class Field:
             return self.value.get(key, ABSENT) if isinstance(self.value, Mapping) else ABSENT
         return self.value[key] if isinstance(self.value, list) and key < len(self.value) else ABSENT
 
+    def undecide(self) -> None:
+        """Record that the rule cannot decide because of this field."""
+        self.record_unknown(self.path)
+
     @property
     def absent(self) -> bool:
-        """Whether there is nothing, or a null."""
+        """Whether the field does not exist or is null."""
         return self.value is ABSENT or self.value is None
 
     @property
     def unknown(self) -> bool:
-        """Whether it is not known yet; asking records it."""
+        """Whether the value is not known yet; reading this property records it."""
         if self.value is UNKNOWN:
-            self.undecided(self.path)
+            self.undecide()
         return self.value is UNKNOWN
 
     def get(self, default: Any = None) -> Any:
-        """The whole value, `default` where it is absent; None and a record where any part is not known."""
+        """Return the whole value, or `default` if it is absent; if any part is unknown, record it and return None."""
         if self.absent:
             return default
-        if holds_unknown(self.value):
-            self.undecided(self.path)
+        if contains_unknown(self.value):
+            self.undecide()
             return None
         return self.value
 
     def text(self, default: str = "") -> str | None:
-        """Text; None where it is not known. Anything else that stands there is shown as text."""
+        """Return the value as text (JSON if it is another type), or None if it is unknown."""
         value = self.get(default)
         return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
 
     def flag(self, *, default: bool) -> bool | None:
-        """True or false, also where it is written as text; None where it is not known or is neither."""
+        """Return a boolean, also one that is written as text; None, recorded, if it is unknown or not a boolean."""
         value = self.get(default)
         if isinstance(value, str):
             value = {"true": True, "false": False}.get(value.strip().lower(), value)
         if value is None or isinstance(value, bool):
             return value
-        self.undecided(self.path)
+        self.undecide()
         return None
 
     def number(self, default: float) -> float | None:
-        """A number, also where it is written as text; None where it is not known or is none."""
+        """Return a number, also one that is written as text; None, recorded, if it is unknown or not a number."""
         value = self.get(default)
         if isinstance(value, str):
             try:
                 return float(value)
             except ValueError:
-                self.undecided(self.path)
+                self.undecide()
                 return None
         return value if value is None or isinstance(value, int | float) else None
 
     def items(self) -> Iterator[Field]:
-        """Members of a list; a lone value counts as a list of one. A list that is not known is recorded, and empty."""
+        """Yield the members of a list; a single value counts as a list of one. An unknown list is recorded and empty."""
         if self.absent or self.unknown:
             return
         if isinstance(self.value, list):
@@ -138,10 +123,10 @@ class Field:
             yield self
 
     def entries(self) -> Iterator[tuple[str, Field]]:
-        """Names and members of an object; an object that is not known is recorded, and empty."""
+        """Yield names and members of an object. An unknown object is recorded and empty."""
         if not self.absent and not self.unknown and isinstance(self.value, Mapping):
             yield from ((str(key), self[str(key)]) for key in self.value)
 
     def texts(self) -> list[str]:
-        """Members of a list as text, without those that are not known, which are recorded."""
-        return [text for each in self.items() if (text := each.text()) is not None]
+        """Return the members of a list as text, without unknown members, which are recorded."""
+        return [text for member in self.items() if (text := member.text()) is not None]

@@ -1,9 +1,10 @@
-"""The pack as the engine talks to it: ordinary policies of the SDK, asked in one pass.
+"""The pack as the engine talks to it: a server that evaluates all rules in one pass.
 
-The SDK decodes a resource anew for each policy, and a whole stack anew for each policy of stacks; with forty rules that is forty times the
-work (docs/adr/0008-one-pass-over-the-policies.md, benchmarks/policy_pack.py). `OnePass` decodes once, remembers inputs for the rules of
-whole stacks, and builds one index for all of them. It also holds what no configuration may change: no mandatory rule can be switched off
-or lowered, what a rule could not decide is a finding of its own, and what only a first preview cannot know is said as DEFERRED.
+The SDK decodes a resource again for each policy, and a whole stack again for each policy of stacks; with fifty rules that is fifty times
+the work (docs/adr/0008-one-pass-over-the-policies.md, benchmarks/policy_pack.py). `PackServer` decodes once, remembers inputs for the rules
+of whole stacks, and builds one index for all of them; the SDK still describes and configures the policies. The server also guarantees what
+no configuration may change: a mandatory rule can be neither switched off nor lowered, what a rule cannot decide is a finding of its own,
+and what only a first preview cannot know is reported as DEFERRED.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent import futures
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from pulumi.runtime import proto
@@ -20,177 +20,135 @@ from pulumi.runtime.proto import analyzer_pb2_grpc
 from pulumi_policy import (
     EnforcementLevel,
     PolicyConfigSchema,
-    ResourceValidationArgs,
     ResourceValidationPolicy,
     StackValidationPolicy,
 )
 from pulumi_policy.policy import _GRPC_CHANNEL_OPTIONS, _PolicyAnalyzerServicer
 
-from policies import engine_messages
-from policies.engine_messages import seen
+from policies.engine_messages import resource_of, stack_resources, stack_urns
 from policies.exceptions import Exceptions
 from policies.rule import Finding, FindingKind, Rule, evaluate_resource
 from policies.stack import PackState, ResourceIndex, evaluate_stack
 from policies.stack_run import current_run
-from policies.type_tokens import CLUSTER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from pulumi_policy import StackValidationArgs
 
     from policies.stack_run import StackRun
 
 NAME = "runner-platform"
 WORKERS = 4
-WITH_OUTPUTS = frozenset({CLUSTER})
-"""Types whose outputs a rule of stacks compares with."""
 
 
-def said(rule: Rule, verdict: Finding) -> str:
-    """A verdict as a person reads it."""
-    if verdict.kind is FindingKind.VIOLATION:
-        return f"{verdict.text}\n{rule.remedy}"
-    if verdict.kind is FindingKind.DEFERRED:
-        return f"DEFERRED: {verdict.text} holds the issuer of a cluster that does not exist yet; it is judged on the deployed state, right after the update"
-    return f"UNDECIDED: {verdict.text} is not known, so nobody can say; compose it from settings, or preview again when what it comes from exists"
+def message_of(rule: Rule, finding: Finding) -> str:
+    """Return a finding as a person reads it."""
+    if finding.kind is FindingKind.VIOLATION:
+        return f"{finding.text}\n{rule.remedy}"
+    if finding.kind is FindingKind.DEFERRED:
+        return (
+            f"DEFERRED: {finding.text} contains the issuer of a cluster that does not exist yet; "
+            "the rule is evaluated on the deployed state, right after the update"
+        )
+    return (
+        f"UNDECIDED: {finding.text} is unknown, so this rule cannot be evaluated; "
+        "build the value from settings, or preview again after the resource that it comes from exists"
+    )
 
 
 def options_of(rule: Rule, configured: dict[str, Any] | None) -> dict[str, Any]:
-    """Thresholds of a rule: configured ones over defaults."""
+    """Return the thresholds of a rule: configured values, else defaults."""
     return {name: (configured or {}).get(name, option.default) for name, option in rule.options.items()}
 
 
-def _described(rule: Rule) -> dict[str, Any]:
-    return {
-        "name": rule.name,
-        "description": f"{rule.id}: {rule.demands}",
-        "enforcement_level": rule.level,
-        "severity": rule.severity,
-        "display_name": f"{rule.id} {rule.name}",
-        "tags": [rule.id, *(f"setting:{each}" for each in rule.settings)],
-        "remediation_steps": f"{rule.remedy} It stops: {rule.stops}",
-        "url": rule.source if rule.source.startswith("https://") else None,
-        "config_schema": PolicyConfigSchema(
+def sdk_policy(rule: Rule) -> ResourceValidationPolicy | StackValidationPolicy:
+    """Return the SDK's policy for a rule. It describes the rule and holds its configuration; `PackServer` evaluates it."""
+    policy = ResourceValidationPolicy if rule.of_resource is not None else StackValidationPolicy
+    return policy(
+        name=rule.name,
+        description=f"{rule.id}: {rule.demands}",
+        validate=_never_called,
+        enforcement_level=rule.level,
+        severity=rule.severity,
+        display_name=f"{rule.id} {rule.name}",
+        tags=[rule.id, *(f"setting:{path}" for path in rule.settings)],
+        remediation_steps=f"{rule.remedy} It stops: {rule.stops}",
+        url=rule.source if rule.source.startswith("https://") else None,
+        config_schema=PolicyConfigSchema(
             {name: {**option.schema, "default": option.default} for name, option in rule.options.items()}
         ),
-    }
+    )
 
 
-class ResourcePolicy(ResourceValidationPolicy):
-    """A rule of resources, as the SDK knows policies."""
-
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(**_described(rule))
-        self.rule = rule
-
-    def validate(self, args: ResourceValidationArgs, report_violation: Callable[..., None]) -> None:
-        """Judge one resource by this rule alone."""
-        shown, surroundings = seen(args), current_run()
-        surroundings.memory.remember(shown)
-        for verdict in evaluate_resource(
-            self.rule, shown, surroundings, options_of(self.rule, dict(args.get_config()))
-        ):
-            report_violation(said(self.rule, verdict))
+def _never_called(*_: object) -> NoReturn:
+    raise NotImplementedError("PackServer evaluates the rules")
 
 
-class StackPolicy(StackValidationPolicy):
-    """A rule of whole stacks, as the SDK knows policies."""
+class PackServer(_PolicyAnalyzerServicer):
+    """Answers the engine: decodes each resource once and indexes each stack once, for all rules.
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(**_described(rule))
-        self.rule = rule
-
-    def validate(self, args: StackValidationArgs, report_violation: Callable[..., None]) -> None:
-        """Judge a stack by this rule alone, from what was shown of its resources before."""
-        surroundings = current_run()
-        shown = surroundings.memory.known(each.urn for each in args.resources)
-        for verdict in evaluate_stack(
-            self.rule, ResourceIndex(shown, surroundings), options_of(self.rule, dict(args.get_config()))
-        ):
-            report_violation(said(self.rule, verdict), verdict.urn)
-
-
-def policies_of(rules: Iterable[Rule]) -> list[ResourcePolicy | StackPolicy]:
-    """Policies of the SDK, one for each rule."""
-    return [ResourcePolicy(each) if each.of_resource is not None else StackPolicy(each) for each in rules]
-
-
-class OnePass(_PolicyAnalyzerServicer):
-    """Answers the engine: one decoding of each resource, one index of each stack, for all rules.
-
-    Leans on the SDK's own servicer for everything but the two calls that judge; its tests hold both to the same answers.
+    Everything but the two calls that evaluate is the SDK's own servicer.
     """
 
     def __init__(self, rules: Sequence[Rule], exceptions: Exceptions) -> None:
-        self._by_rule = {each.rule.id: each for each in policies_of(rules)}
-        super().__init__(NAME, "0.0.1", list(self._by_rule.values()), EnforcementLevel.MANDATORY)
+        self._policies = [(rule, sdk_policy(rule)) for rule in rules]
+        super().__init__(NAME, "0.0.1", [policy for _, policy in self._policies], EnforcementLevel.MANDATORY)
         self._exceptions = exceptions
-        self._deferred: set[tuple[str, str]] = set()
+        self._reported_deferred: set[tuple[str, str]] = set()
 
     def Analyze(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
-        """Judge one resource by all rules that look at its type, and remember it."""
-        surroundings, response = self._surroundings(), proto.AnalyzeResponse()
-        resource = engine_messages.shown(request, surroundings.memory)
-        surroundings.memory.remember(resource)
-        for policy in self._by_rule.values():
-            rule = policy.rule
+        """Evaluate all rules of one resource's type, and remember the resource."""
+        run, response = self._run(), proto.AnalyzeResponse()
+        resource = resource_of(request, run.resources)
+        run.resources.remember(resource)
+        for rule, policy in self._policies:
             if rule.of_resource is not None and (not rule.types or resource.type in rule.types):
-                options = options_of(rule, self._get_policy_config(rule.name))
-                self._report(response, policy, evaluate_resource(rule, resource, surroundings, options))
+                self._report(response, rule, policy, evaluate_resource(rule, resource, run, self._options(rule)))
         return response
 
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
-        """Judge the whole stack by all rules of stacks; ends a run."""
-        surroundings, response = self._surroundings(), proto.AnalyzeResponse()
-        urns = [each.urn for each in request.resources if each.type != "pulumi:pulumi:Stack"]
-        shown, never_shown = surroundings.memory.known(urns), surroundings.memory.never_shown(urns)
-        answers = {
-            each.urn: engine_messages.read(each.properties.fields)
-            for each in request.resources
-            if each.type in WITH_OUTPUTS
-        }
-        shown = [replace(each, outputs=answers[each.urn]) if each.urn in answers else each for each in shown]
-        run = PackState(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
-        index = ResourceIndex(shown, surroundings, run)
-        for policy in self._by_rule.values():
-            rule = policy.rule
+        """Evaluate all rules of whole stacks, then forget the run."""
+        run, response = self._run(), proto.AnalyzeResponse()
+        never_shown = run.resources.missing(stack_urns(request))
+        pack_state = PackState(never_shown=never_shown, lowered=self._lowered(), exceptions=self._exceptions)
+        index = ResourceIndex(stack_resources(request, run.resources), run, pack_state)
+        for rule, policy in self._policies:
             if rule.of_stack is not None:
-                options = options_of(rule, self._get_policy_config(rule.name))
-                self._report(response, policy, evaluate_stack(rule, index, options))
-        self._deferred.clear()
-        surroundings.memory.forget()
+                self._report(response, rule, policy, evaluate_stack(rule, index, self._options(rule)))
+        self._reported_deferred.clear()
+        run.resources.clear()
         return response
 
-    def _surroundings(self) -> StackRun:
+    def _run(self) -> StackRun:
         self._configure_runtime_settings()  # type: ignore[no-untyped-call]  # the SDK is untyped
         return current_run()
 
-    def _report(self, response: Any, policy: Any, verdicts: Iterable[Finding]) -> None:
-        rule = policy.rule
-        for verdict in verdicts:
-            if self._passed_over(rule, verdict):
-                continue
-            level = EnforcementLevel.ADVISORY if verdict.kind is FindingKind.DEFERRED else rule.level
-            report = self._create_report_violation(response, policy.name, policy.description, level, rule.severity)
-            report(said(rule, verdict), verdict.urn)
+    def _options(self, rule: Rule) -> dict[str, Any]:
+        return options_of(rule, self._get_policy_config(rule.name))
 
-    def _passed_over(self, rule: Rule, verdict: Finding) -> bool:
-        """Whether an exception covers it, or it is a deferred document that was listed before: each is listed once."""
-        if verdict.kind is FindingKind.DEFERRED:
-            listed = (verdict.urn, verdict.text) in self._deferred
-            self._deferred.add((verdict.urn, verdict.text))
-            return listed
-        return verdict.kind is FindingKind.VIOLATION and self._exceptions.cover(rule.id, verdict.urn)
+    def _report(self, response: Any, rule: Rule, policy: Any, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if self._suppressed(rule, finding):
+                continue
+            level = EnforcementLevel.ADVISORY if finding.kind is FindingKind.DEFERRED else rule.level
+            report = self._create_report_violation(response, policy.name, policy.description, level, rule.severity)
+            report(message_of(rule, finding), finding.urn)
+
+    def _suppressed(self, rule: Rule, finding: Finding) -> bool:
+        """Whether an exception covers a finding, or another rule has reported the same document as deferred."""
+        if finding.kind is FindingKind.DEFERRED:
+            reported = (finding.urn, finding.text) in self._reported_deferred
+            self._reported_deferred.add((finding.urn, finding.text))
+            return reported
+        return finding.kind is FindingKind.VIOLATION and self._exceptions.cover(rule.id, finding.urn)
 
     def _lowered(self) -> list[str]:
         """Ids of mandatory rules that the configuration tries to switch off or to lower."""
         mandatory = EnforcementLevel.MANDATORY
         return [
-            rule_id
-            for rule_id, policy in self._by_rule.items()
-            if policy.rule.level is mandatory and self._get_enforcement_level(policy) is not mandatory
+            rule.id
+            for rule, policy in self._policies
+            if rule.level is mandatory and self._get_enforcement_level(policy) is not mandatory
         ]
 
 
@@ -199,7 +157,7 @@ class Pack:
 
     def __init__(self, rules: Sequence[Rule], exceptions: Path) -> None:
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=WORKERS), options=_GRPC_CHANNEL_OPTIONS)
-        analyzer_pb2_grpc.add_AnalyzerServicer_to_server(OnePass(rules, Exceptions.read(exceptions)), server)
+        analyzer_pb2_grpc.add_AnalyzerServicer_to_server(PackServer(rules, Exceptions.read(exceptions)), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         sys.stdout.write(f"{port}\n")

@@ -1,8 +1,8 @@
-"""Rules, and what they see: a resource, or a whole stack.
+"""Rules, the resource that a rule checks, and the findings that it returns.
 
-Owns the shape of a rule (id, name, severity, level, what it stops, remedy, source, options) and the decorators that make one of a
-function. Leaves out who asks the rules (`policies/pack.py`) and what they say (`policies/rules/`). A rule's function yields sentences,
-one for each violation; what it could not decide is recorded by the fields that it read (`policies/fields.py`).
+A rule has an id, a name, a severity and a level, says what it demands, which attack it stops and what to do about a finding, and may have
+options. Its function yields one sentence for each violation; a field that it read and that is unknown becomes an UNDECIDED finding
+(`policies/fields.py`). The rules themselves are in `policies/rules/`; `policies/pack.py` runs them.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from policies.stack import CheckedStack
     from policies.stack_run import StackRun
 
-OWNER_SETTINGS = ("runners.{runner}", "gitlab_oidc.{entry}", "accounts.{account}.{level}", "accounts.{account}")
-"""Settings that a role follows from, whosever it is."""
+ROLE_SETTINGS = ("runners.{runner}", "gitlab_oidc.{entry}", "accounts.{account}.{level}", "accounts.{account}")
+"""Settings that a role follows from, for a role of any kind."""
 
 
 class FindingKind(StrEnum):
-    """What a verdict is."""
+    """What a finding says about a resource."""
 
     VIOLATION = "VIOLATION"
     UNDECIDED = "UNDECIDED"
-    """A field is not known, so nobody can say."""
+    """A field is unknown, so the rule cannot decide."""
     DEFERRED = "DEFERRED"
-    """A field that holds the issuer of a cluster which does not exist yet: judged on the deployed state."""
+    """A field contains the issuer of a cluster that does not exist yet: the rule decides on the deployed state."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule says of one resource."""
+    """What a rule says about one resource."""
 
     kind: FindingKind
     urn: str
     text: str
-    """A sentence, or for what is not decided the path of the field."""
+    """A sentence; for UNDECIDED and DEFERRED the path of the field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Option:
 
     @classmethod
     def names(cls, description: str, default: Sequence[str]) -> Option:
-        """A list of names."""
+        """Return an option that is a list of names."""
         schema = {"type": "array", "items": {"type": "string"}, "description": description}
         return cls(schema=schema, default=list(default))
 
@@ -78,8 +78,8 @@ class Rule:
     source: str
     """Where the demand comes from: an address, or ids of public rule sets."""
     settings: tuple[str, ...] = ()
-    """Paths of the settings that decide what is judged, the best first; the first that the stack's file has is where a finding is shown,
-    without any it is the component. `{runner}`, `{account}`, `{level}` and `{entry}` stand for what the resource belongs to."""
+    """Paths of the settings that decide about the resource, the best first. A finding is shown at the first path that the stack file has,
+    or at the component without any. `{runner}`, `{account}`, `{level}` and `{entry}` stand for what the resource belongs to."""
     severity: Severity = Severity.HIGH
     level: EnforcementLevel = EnforcementLevel.MANDATORY
     types: frozenset[str] = frozenset()
@@ -91,77 +91,84 @@ class Rule:
 
 
 class CheckedResource:
-    """A resource as one rule sees it."""
+    """A resource as one rule reads it."""
 
-    def __init__(self, seen: Seen, surroundings: StackRun, options: Mapping[str, Any]) -> None:
-        self.seen, self.surroundings, self._options = seen, surroundings, options
-        self.undecided: dict[str, None] = {}
-        """Paths that were asked for and are not known, in order."""
+    def __init__(self, resource: Seen, run: StackRun, options: Mapping[str, Any]) -> None:
+        self.resource, self.run, self._options = resource, run, options
+        self.unknown_paths: dict[str, None] = {}
+        """Paths of unknown fields that the rule read, in order."""
 
     @property
     def urn(self) -> str:
         """The resource's URN."""
-        return self.seen.urn
+        return self.resource.urn
 
     @property
     def type(self) -> str:
-        """Its type token."""
-        return self.seen.type
+        """The resource's type token."""
+        return self.resource.type
+
+    @property
+    def account(self) -> str:
+        """Id of the AWS account that the resource is in; empty outside AWS."""
+        return self.resource.account
 
     def __getitem__(self, key: str) -> Field:
-        """An input by its wire name."""
+        """Return an input by its wire name."""
         return self.root[key]
 
     @property
     def root(self) -> Field:
         """All inputs."""
-        return Field(self.seen.inputs, "", self.undecide)
+        return Field(self.resource.inputs, "", self.undecide)
 
     def option(self, name: str) -> Any:
-        """A threshold of the rule."""
+        """Return a threshold of the rule."""
         return self._options[name]
 
     def undecide(self, path: str) -> None:
-        """Record that something could not be read."""
-        self.undecided[path] = None
+        """Record that the rule cannot decide because of a field."""
+        self.unknown_paths[path] = None
 
 
 def resource_rule(
     rule_id: str, name: str, types: Sequence[str], **description: Any
 ) -> Callable[[Callable[[CheckedResource], Iterator[str]]], Rule]:
-    """Make a rule of a function that looks at one resource; `description` are the other fields of `Rule`."""
+    """Turn a function that checks one resource into a rule; `description` holds the other fields of `Rule`."""
 
-    def made(function: Callable[[CheckedResource], Iterator[str]]) -> Rule:
+    def decorate(function: Callable[[CheckedResource], Iterator[str]]) -> Rule:
         return Rule(id=rule_id, name=name, types=frozenset(types), of_resource=function, **description)
 
-    return made
+    return decorate
 
 
 def stack_rule(
     rule_id: str, name: str, **description: Any
 ) -> Callable[[Callable[[CheckedStack], Iterator[tuple[str, str]]]], Rule]:
-    """Make a rule of a function that looks at all resources of a stack; `description` are the other fields of `Rule`."""
+    """Turn a function that checks a whole stack into a rule; `description` holds the other fields of `Rule`."""
 
-    def made(function: Callable[[CheckedStack], Iterator[tuple[str, str]]]) -> Rule:
+    def decorate(function: Callable[[CheckedStack], Iterator[tuple[str, str]]]) -> Rule:
         return Rule(id=rule_id, name=name, of_stack=function, **description)
 
-    return made
+    return decorate
 
 
 def rules_of(module: Any) -> list[Rule]:
-    """All rules that a module defines, in order."""
-    return [each for each in vars(module).values() if isinstance(each, Rule)]
+    """Return all rules of a module, in order."""
+    return [value for value in vars(module).values() if isinstance(value, Rule)]
 
 
-def evaluate_resource(rule: Rule, seen: Seen, surroundings: StackRun, options: Mapping[str, Any]) -> list[Finding]:
-    """Verdicts of a rule of resources on one resource."""
-    if rule.of_resource is None or (rule.types and seen.type not in rule.types):
+def evaluate_resource(rule: Rule, resource: Seen, run: StackRun, options: Mapping[str, Any]) -> list[Finding]:
+    """Evaluate a rule of resources on one resource."""
+    if rule.of_resource is None or (rule.types and resource.type not in rule.types):
         return []
-    case = CheckedResource(seen, surroundings, options)
-    violations = [Finding(FindingKind.VIOLATION, seen.urn, text) for text in rule.of_resource(case)]
-    return [*violations, *(_open(path, seen, surroundings) for path in case.undecided)]
+    checked = CheckedResource(resource, run, options)
+    violations = [Finding(FindingKind.VIOLATION, checked.urn, text) for text in rule.of_resource(checked)]
+    return [*violations, *undecided_findings(checked)]
 
 
-def _open(path: str, seen: Seen, surroundings: StackRun) -> Finding:
-    kind = FindingKind.DEFERRED if surroundings.may_defer(seen, path) else FindingKind.UNDECIDED
-    return Finding(kind, seen.urn, path)
+def undecided_findings(checked: CheckedResource) -> Iterator[Finding]:
+    """Yield a finding for each unknown field that a rule read of a resource."""
+    for path in checked.unknown_paths:
+        deferred = checked.run.may_defer(checked.resource, path)
+        yield Finding(FindingKind.DEFERRED if deferred else FindingKind.UNDECIDED, checked.urn, path)

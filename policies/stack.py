@@ -1,4 +1,4 @@
-"""A whole stack as rules see it, indexed once for all of them."""
+"""A whole stack as rules read it, and what several rules derive from its resources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.documents.boundary import BoundaryAccount, boundary
 from config.names import BOUNDARY_POLICY, PLATFORM_ROLE_PATH
 from config.settings import Settings
 from policies.exceptions import Exceptions
-from policies.rule import CheckedResource, Finding, FindingKind
+from policies.rule import CheckedResource, Finding, FindingKind, undecided_findings
 from policies.type_tokens import POLICY
 
 if TYPE_CHECKING:
@@ -29,46 +29,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PackState:
-    """What a run of the pack says of itself."""
+    """The state of the pack itself in this run."""
 
     never_shown: Sequence[str] = ()
-    """URNs of resources whose inputs the engine never showed."""
+    """URNs of resources whose inputs the engine never sent."""
     lowered: Sequence[str] = ()
     """Ids of mandatory rules that the configuration tried to switch off or to lower."""
     exceptions: Exceptions = field(default_factory=Exceptions)
 
 
 class ResourceIndex:
-    """Resources of a stack by type; what several rules derive from them is derived once."""
+    """Resources of a stack by type; the access graph and the flows are computed once for all rules."""
 
-    def __init__(self, resources: Sequence[Seen], surroundings: StackRun, run: PackState | None = None) -> None:
-        self.resources, self.surroundings, self.run = resources, surroundings, run or PackState()
+    def __init__(self, resources: Sequence[Seen], run: StackRun, pack_state: PackState | None = None) -> None:
+        self.resources, self.run, self.pack_state = resources, run, pack_state or PackState()
 
     @cached_property
     def by_type(self) -> Mapping[str, list[Seen]]:
         """Resources by type token."""
-        found: defaultdict[str, list[Seen]] = defaultdict(list)
-        for each in self.resources:
-            found[each.type].append(each)
-        return found
+        by_type: defaultdict[str, list[Seen]] = defaultdict(list)
+        for resource in self.resources:
+            by_type[resource.type].append(resource)
+        return by_type
 
     @cached_property
-    def world(self) -> AccessGraph:
-        """Who can assume what, as `access` derives it from the same resources."""
-        settings = self.surroundings.settings
-        own = [Resource(e.urn, e.type, e.name, e.account, e.inputs) for e in self.resources]
+    def access_graph(self) -> AccessGraph:
+        """Who can assume what, as `access` computes it from the same resources."""
+        settings = self.run.settings
+        resources = [Resource(r.urn, r.type, r.name, r.account, r.inputs) for r in self.resources]
         if isinstance(settings, Settings):
-            return AccessGraph.of([*own, *_boundaries(settings)], Inventory.of([settings]))
-        return AccessGraph.of(own, Inventory.of([], settings))
+            return AccessGraph.of([*resources, *_boundaries(settings)], Inventory.of([settings]))
+        return AccessGraph.of(resources, Inventory.of([], settings))
 
     @cached_property
     def flows(self) -> list[Flow]:
-        """What open classes write and protected ones take in."""
-        return flows(self.world)
+        """What open classes can write and protected classes consume."""
+        return flows(self.access_graph)
 
 
 def _boundaries(settings: Settings) -> Iterator[Resource]:
-    """The boundaries that the foundation keeps, without which nobody could say what a delegated role may do."""
+    """Yield the foundation's boundaries: without them, what a delegated role may do is undecided."""
     for name, account in settings.accounts.items():
         document = boundary(BoundaryAccount(organization=settings.organization, account_id=account.id))
         inputs = {"name": BOUNDARY_POLICY, "path": PLATFORM_ROLE_PATH, "policy": document}
@@ -76,50 +76,44 @@ def _boundaries(settings: Settings) -> Iterator[Resource]:
 
 
 class CheckedStack:
-    """A stack as one rule sees it."""
+    """A stack as one rule reads it."""
 
     def __init__(self, index: ResourceIndex, options: Mapping[str, Any]) -> None:
         self.index, self._options = index, options
-        self._cases: dict[str, CheckedResource] = {}
-        self._open: list[Finding] = []
+        self._checked: dict[str, CheckedResource] = {}
+        self._undecided: list[Finding] = []
 
     @property
-    def surroundings(self) -> StackRun:
-        """Settings and the kind of run."""
-        return self.index.surroundings
+    def run(self) -> StackRun:
+        """The stack's settings and the kind of run."""
+        return self.index.run
 
     def of(self, *types: str) -> Iterator[CheckedResource]:
-        """Resources of these types; what is read of them and is not known counts for this rule."""
+        """Yield resources of these types; an unknown field that the rule reads counts for this rule."""
         for token in types:
-            for each in self.index.by_type.get(token, ()):
-                yield self.case(each)
-
-    def case(self, resource: Seen) -> CheckedResource:
-        """One resource."""
-        if resource.urn not in self._cases:
-            self._cases[resource.urn] = CheckedResource(resource, self.surroundings, self._options)
-        return self._cases[resource.urn]
+            for resource in self.index.by_type.get(token, ()):
+                if resource.urn not in self._checked:
+                    self._checked[resource.urn] = CheckedResource(resource, self.run, self._options)
+                yield self._checked[resource.urn]
 
     def option(self, name: str) -> Any:
-        """A threshold of the rule."""
+        """Return a threshold of the rule."""
         return self._options[name]
 
-    def undecide(self, urn: str, what: str) -> None:
-        """Record that something which no single field decides could not be decided."""
-        kind = FindingKind.DEFERRED if self.surroundings.waits_for_issuer() else FindingKind.UNDECIDED
-        self._open.append(Finding(kind, urn, what))
+    def undecide(self, urn: str, text: str) -> None:
+        """Record a question that the rule cannot decide and that no single field is the cause of."""
+        kind = FindingKind.DEFERRED if self.run.waits_for_issuer() else FindingKind.UNDECIDED
+        self._undecided.append(Finding(kind, urn, text))
 
     def undecided(self) -> Iterator[Finding]:
-        """What the rule asked for and is not known."""
-        yield from self._open
-        for urn, case in self._cases.items():
-            for path in case.undecided:
-                may_wait = self.surroundings.may_defer(case.seen, path)
-                yield Finding(FindingKind.DEFERRED if may_wait else FindingKind.UNDECIDED, urn, path)
+        """Yield a finding for everything that the rule could not decide."""
+        yield from self._undecided
+        for checked in self._checked.values():
+            yield from undecided_findings(checked)
 
 
 def evaluate_stack(rule: Rule, index: ResourceIndex, options: Mapping[str, Any]) -> list[Finding]:
-    """Verdicts of a rule of whole stacks."""
+    """Evaluate a rule of whole stacks."""
     if rule.of_stack is None:
         return []
     stack = CheckedStack(index, options)

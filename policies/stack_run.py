@@ -1,6 +1,6 @@
-"""What the pack knows besides resources: the stack, its settings, and which documents cannot be known yet.
+"""One run of the engine on one stack: the stack's settings, the kind of run, and which documents may be decided later.
 
-Owns the one place where the pack asks for settings; `config.load` reads them. Leaves out what rules do with them.
+The pack asks for settings here and nowhere else; `config.load` reads them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from config import foundation, load
 from config import settings as platform
 from config.settings import Settings
 from policies.engine_messages import AnalyzedResources
-from policies.fields import holds_unknown
+from policies.fields import contains_unknown
 from policies.type_tokens import OIDC_PROVIDER, ROLE
 
 if TYPE_CHECKING:
@@ -32,25 +32,26 @@ class StackRun:
     project: str
     dry_run: bool = False
     """Whether this is a preview, where values may be unknown."""
-    memory: AnalyzedResources = field(default_factory=AnalyzedResources)
+    resources: AnalyzedResources = field(default_factory=AnalyzedResources)
+    """Resources that the engine has sent so far."""
 
     @property
-    def runners(self) -> Settings | None:
-        """Settings of the platform; None in the foundation, which has no runner classes."""
+    def platform_settings(self) -> Settings | None:
+        """Settings of a stack of the platform; None in the foundation, which has no runner classes."""
         return self.settings if isinstance(self.settings, Settings) else None
 
     @property
     def account_ids(self) -> dict[str, str]:
-        """Ids of the organisation's accounts by name, as far as the stack names them."""
+        """Ids of the accounts that the settings list, by name."""
         return {name: account.id for name, account in self.settings.accounts.items()}
 
     def may_defer(self, resource: Seen, path: str) -> bool:
-        """Whether a field may wait for the deployed state: it holds the issuer of a cluster that this preview would create.
+        """Whether a field may be decided on the deployed state, because it contains the issuer of a cluster that this preview would create.
 
-        Only the trust documents of service accounts' roles, and the issuer's own provider; only while the issuer is not known. So nobody
-        can hide another document by making it unknown.
+        This holds only for the trust documents of service accounts' roles and for the issuer's own provider, and only while the issuer is
+        unknown: so no other document can be hidden by making it unknown.
         """
-        if not self.waits_for_issuer() or self.runners is None:
+        if not self.waits_for_issuer() or self.platform_settings is None:
             return False
         if resource.type == OIDC_PROVIDER:
             return path == "url"
@@ -58,21 +59,22 @@ class StackRun:
 
     def waits_for_issuer(self) -> bool:
         """Whether this is the preview of a cluster that does not exist yet."""
-        providers = self.memory.of_type(OIDC_PROVIDER)
-        return self.dry_run and any(holds_unknown(each.inputs.get("url")) for each in providers)
+        providers = self.resources.of_type(OIDC_PROVIDER)
+        return self.dry_run and any(contains_unknown(provider.inputs.get("url")) for provider in providers)
 
     @property
     def _deferrable(self) -> set[str]:
-        if self.runners is None:
+        """Names of the roles whose trust contains the cluster's issuer."""
+        settings = self.platform_settings
+        if settings is None:
             return set()
-        names = self.runners.names
-        own = {role(each) for each in self.runners.runners for role in (names.job_role, names.manager_role)}
-        return own | {names.alarms_role()}
+        names, classes = settings.names, settings.runners
+        return {names.alarms_role(), *map(names.job_role, classes), *map(names.manager_role, classes)}
 
 
 @cache
 def current_run() -> StackRun:
-    """Surroundings of the pack's own process, which the engine started for one stack.
+    """Return the run that the engine started this process for.
 
     Raises:
         ProgramSettingsError: the stack's configuration cannot be used.
@@ -84,5 +86,6 @@ def current_run() -> StackRun:
     if project == foundation.PROJECT:
         return StackRun(settings=load.current_foundation(), stack=stack, project=project, dry_run=dry_run)
     raise pulumi.RunError(
-        f"the policies judge {platform.PROJECT} and {foundation.PROJECT}, not {project!r}; leave --policy-pack out"
+        f"this policy pack is for the projects {platform.PROJECT} and {foundation.PROJECT}, not for {project!r}; "
+        "leave --policy-pack out"
     )

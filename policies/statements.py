@@ -15,7 +15,7 @@ from access.decision import Undecided
 from access.globs import is_pattern
 from access.policy_documents import ALLOW, normalise
 from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, role_arn
-from policies.fields import holds_unknown
+from policies.fields import contains_unknown
 from policies.rule import Option
 from policies.type_tokens import POLICY, ROLE, ROLE_POLICY
 
@@ -29,78 +29,82 @@ if TYPE_CHECKING:
 
 TRUST = "assumeRolePolicy"
 GRANTING = (ROLE_POLICY, POLICY, ROLE)
-"""Types that hold documents of permissions."""
+"""Types that contain permissions."""
+POWERFUL = Option.names("names of roles and policies that are bounded otherwise", [DEPLOYER_ROLE, BOUNDARY_POLICY])
+"""Holders that the rules about grants leave out: rule P09 compares these two with the reviewed documents."""
 
 
 def unreadable(field: Field) -> str | None:
-    """Why a document that is known cannot be read; None where it can, or is not known."""
-    if field.absent or holds_unknown(field.value):
+    """Return why a document cannot be read; None if it can be read or is unknown."""
+    if field.absent or contains_unknown(field.value):
         return None
     document = normalise(field.value)
     return document.reason if isinstance(document, Undecided) else None
 
 
 def statements(field: Field) -> tuple[Statement, ...]:
-    """Statements of a document; none, and a record, where it is not known or cannot be read."""
+    """Return the statements of a document. If it is unknown or unreadable, record that and return nothing."""
     if field.absent:
         return ()
     document = normalise(field.value)
     if isinstance(document, Undecided):
-        field.undecided(field.path)
+        field.undecide()
         return ()
     return document
 
 
-def allowed(field: Field) -> Iterator[Statement]:
-    """Statements that allow something."""
-    return (each for each in statements(field) if each.effect == ALLOW)
+def allow_statements(field: Field) -> Iterator[Statement]:
+    """Yield the statements of a document that allow something."""
+    return (statement for statement in statements(field) if statement.effect == ALLOW)
 
 
-def grants(case: CheckedResource) -> Iterator[tuple[Field, Statement]]:
-    """Statements that give permissions, with the document that holds each, wherever a resource keeps them."""
-    fields = [case["policy"]] if case.type in (ROLE_POLICY, POLICY) else []
-    if case.type == ROLE:
-        fields += [each["policy"] for each in case["inlinePolicies"].items()]
-    for field in fields:
-        yield from ((field, statement) for statement in allowed(field))
+def granting_statements(resource: CheckedResource) -> Iterator[tuple[Field, Statement]]:
+    """Yield every statement that gives permissions, with its document, from a policy or a role's inline policies."""
+    documents = [resource["policy"]] if resource.type in (ROLE_POLICY, POLICY) else []
+    if resource.type == ROLE:
+        documents += [policy["policy"] for policy in resource["inlinePolicies"].items()]
+    for document in documents:
+        yield from ((document, statement) for statement in allow_statements(document))
 
 
-def known(leaves: Iterable[Leaf], field: Field) -> list[str]:
-    """Texts of leaves; a leaf that is not known is recorded and left out."""
+def known_texts(leaves: Iterable[Leaf], field: Field) -> list[str]:
+    """Return the texts of leaves; record unknown leaves and leave them out."""
     texts = []
     for leaf in leaves:
         if isinstance(leaf, str):
             texts.append(leaf)
         else:
-            field.undecided(field.path)
+            field.undecide()
     return texts
 
 
-def principals(statement: Statement, kind: str, field: Field) -> list[str]:
-    """Principals of a kind, such as `AWS`. One that is not known may be of any kind, so it is recorded for each."""
-    return known((e.value for e in statement.principals if e.kind == kind or not isinstance(e.value, str)), field)
+def principals_of(statement: Statement, kind: str, field: Field) -> list[str]:
+    """Return the principals of a kind, such as `AWS`. An unknown principal may be of any kind, so it is recorded for all."""
+    principals = (p.value for p in statement.principals if p.kind == kind or not isinstance(p.value, str))
+    return known_texts(principals, field)
 
 
-def values_of(statement: Statement, operator: str, key: str, field: Field) -> list[str] | None:
-    """Values under exactly this operator and key; None where the statement has no such condition.
+def condition_values(statement: Statement, operator: str, key: str, field: Field) -> list[str] | None:
+    """Return the values under exactly this operator and key, or None if the statement has no such condition.
 
-    Operators with `IfExists` or a set prefix are others: they hold when the key is absent, so they narrow nothing.
+    Operators with `IfExists` or a set prefix do not count: they hold when the key is absent, so they narrow nothing.
     """
-    found = [c for c in statement.conditions if c.operator.lower() == operator.lower() and c.key == key.lower()]
-    return known((value for each in found for value in each.values), field) if found else None
+    conditions = [c for c in statement.conditions if c.operator.lower() == operator.lower() and c.key == key.lower()]
+    values = (value for condition in conditions for value in condition.values)
+    return known_texts(values, field) if conditions else None
 
 
-def speaks_of(statement: Statement, action: str, field: Field) -> bool:
-    """Whether a statement covers an action in any spelling; an answer that is not known is recorded, and counts as no."""
+def covers(statement: Statement, action: str, field: Field) -> bool:
+    """Whether a statement covers an action, in any spelling. An undecided answer is recorded and counts as no."""
     covered = statement.covers_action(action)
     if isinstance(covered, Undecided):
-        field.undecided(field.path)
+        field.undecide()
         return False
     return covered
 
 
-def place(statement: Statement) -> str:
-    """How a message names a statement: by its Sid, else by its place."""
+def name_of(statement: Statement) -> str:
+    """Name a statement in a message: by its Sid, else by its index."""
     return f"statement {statement.sid or statement.index}"
 
 
@@ -109,42 +113,45 @@ def has_wildcard(text: str) -> bool:
     return is_pattern(text) or "${" in text
 
 
-POWERFUL = Option.names("names of roles and policies that are bounded otherwise", [DEPLOYER_ROLE, BOUNDARY_POLICY])
-"""Of the rules that ask what a document hands out: rule P09 holds these two to the reviewed documents."""
-
-
 @dataclass(frozen=True)
 class Grant:
-    """One statement that a role carries."""
+    """One statement that a role or a managed policy carries."""
 
     holder: str
-    """Name of the role, or of the managed policy that holds it."""
+    """Name of the role, or of the managed policy."""
     account: str
-    case: CheckedResource
+    resource: CheckedResource
+    """The resource with the document."""
     field: Field
+    """The document."""
     statement: Statement
 
     @property
     def urn(self) -> str:
-        """URN of the resource that holds the document."""
-        return self.case.urn
+        """URN of the resource with the document."""
+        return self.resource.urn
+
+    @property
+    def name(self) -> str:
+        """Name of the statement in a message."""
+        return name_of(self.statement)
 
 
 def grants_of(stack: CheckedStack) -> Iterator[Grant]:
-    """Every statement that allows something, of roles and of managed policies."""
-    for case in stack.of(ROLE_POLICY, ROLE, POLICY):
-        key = "role" if case.type == ROLE_POLICY else "name"
-        holder = case[key].text("") or ""
-        for field, statement in grants(case):
-            yield Grant(holder, case.seen.account, case, field, statement)
+    """Yield every statement that allows something, of roles and of managed policies."""
+    for resource in stack.of(ROLE_POLICY, ROLE, POLICY):
+        key = "role" if resource.type == ROLE_POLICY else "name"
+        holder = resource[key].text("") or ""
+        for field, statement in granting_statements(resource):
+            yield Grant(holder, resource.account, resource, field, statement)
 
 
 def roles_by_arn(stack: CheckedStack) -> dict[str, CheckedResource]:
-    """Roles of the stack by ARN."""
-    partition = stack.surroundings.settings.organization.partition
-    found = {}
+    """Return the roles of a stack by ARN."""
+    partition = stack.run.settings.organization.partition
+    roles = {}
     for role in stack.of(ROLE):
         name, path = role["name"].text(), role["path"].text("/")
         if name is not None and path is not None:
-            found[role_arn(partition, role.seen.account, path, name)] = role
-    return found
+            roles[role_arn(partition, role.account, path, name)] = role
+    return roles

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+STACK = "pulumi:pulumi:Stack"
+AWS_PROVIDER = "pulumi:providers:aws"
+
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 POLICY = "aws:iam/policy:Policy"

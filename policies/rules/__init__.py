@@ -1,4 +1,4 @@
-"""All rules of the pack, in the order in which findings are listed; the rule about exceptions comes last, when it is known which were needed."""
+"""All rules of the pack, in the order of their findings; the rule about exceptions is last, when all needed exceptions are known."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from policies.stack import CheckedStack
 
 LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
-EKS_GUIDE = "https://docs.aws.amazon.com/eks/latest/best-practices/security.html"
-ADMINISTERS = ("AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy")
-NODE_POLICY = "AmazonEKSAutoNodePolicy"
+ADMIN_POLICIES = ("AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy")
+"""Access policies with which a principal changes the cluster."""
 
 
 @resource_rule(
@@ -31,7 +30,7 @@ NODE_POLICY = "AmazonEKSAutoNodePolicy"
     [CLUSTER],
     demands="the API answers inside the network, and outside it only to listed networks",
     stops="anybody on the internet tries tokens and flaws on the cluster's API",
-    remedy="Set cluster.access to {private: …} or to the public_cidrs of the company's own exits.",
+    remedy="Set cluster.access to {private: …}, or to the public_cidrs of the company's own exits.",
     settings=("cluster.access.public_cidrs", "cluster.access"),
     source="EKS.1, CT.EKS.PR.1, CKV_AWS_38, CKV_AWS_39, AwsSolutions-EKS1, CIS EKS 5.4.1 and 5.4.2",
     options={
@@ -50,12 +49,12 @@ def endpoint_is_closed(cluster: CheckedResource) -> Iterator[str]:
     """The endpoint is private, or public to narrow networks."""
     vpc = cluster["vpcConfig"]
     if vpc["endpointPrivateAccess"].flag(default=False) is False:
-        yield "vpcConfig.endpointPrivateAccess is off: nodes and operators would reach the API from outside only"
+        yield "vpcConfig.endpointPrivateAccess is off: nodes and operators would reach the API only from outside"
     if vpc["endpointPublicAccess"].flag(default=True) is False:
         return
     networks = vpc["publicAccessCidrs"]
     if networks.absent:
-        yield "vpcConfig.endpointPublicAccess is on and publicAccessCidrs is missing, which means everywhere"
+        yield "vpcConfig.endpointPublicAccess is on and publicAccessCidrs is missing, which means every address"
     for network in networks.items():
         yield from _narrow(network, cluster.option("widest_prefix"))
 
@@ -67,7 +66,7 @@ def _narrow(network: Field, widest: int) -> Iterator[str]:
     try:
         prefix = ipaddress.ip_network(text, strict=False).prefixlen
     except ValueError:
-        yield f"{network.path} is no network"
+        yield f"{network.path} is {text!r}, not a network"
         return
     if prefix < widest:
         yield f"{network.path} is {text}, wider than /{widest}"
@@ -78,7 +77,7 @@ def _narrow(network: Field, widest: int) -> Iterator[str]:
     "eks-cluster-writes-all-logs",
     [CLUSTER],
     demands="all five control plane logs are on",
-    stops="somebody was inside and nothing tells what they did",
+    stops="an attacker was in the cluster, and no log says what they did",
     remedy="List all five in enabledClusterLogTypes.",
     source="EKS.8, CKV_AWS_37, AwsSolutions-EKS2, CIS EKS 2.1.1",
     severity=Severity.MEDIUM,
@@ -86,9 +85,9 @@ def _narrow(network: Field, widest: int) -> Iterator[str]:
 def logs_are_on(cluster: CheckedResource) -> Iterator[str]:
     """All five types of logs."""
     logs = cluster["enabledClusterLogTypes"]
-    missing = [] if logs.unknown else [each for each in LOG_TYPES if each not in logs.texts()]
+    missing = [] if logs.unknown else [log for log in LOG_TYPES if log not in logs.texts()]
     if missing:
-        yield f"enabledClusterLogTypes leaves out {', '.join(missing)}"
+        yield f"enabledClusterLogTypes does not list {', '.join(missing)}"
 
 
 @resource_rule(
@@ -113,58 +112,48 @@ def secrets_are_encrypted(cluster: CheckedResource) -> Iterator[str]:
 @stack_rule(
     "E04",
     "eks-cluster-admits-listed-roles",
-    demands="access entries alone decide who enters the cluster, and only listed administrators and the deployer may change it",
-    stops="A21: a right in AWS becomes the right to rule the cluster, and with it every job's identity",
-    remedy="List people in cluster.administrators; give nothing else an access entry.",
+    demands="only access entries admit principals to the cluster, and only listed administrators and the deployer may change it",
+    stops="A21: a permission in AWS becomes the right to administer the cluster, and with it every job's identity",
+    remedy="List people in cluster.administrators; give no other principal an access entry.",
     settings=("cluster.administrators",),
     source="CIS EKS 4.1.1 and 4.1.7; https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html",
     severity=Severity.CRITICAL,
 )
 def entries_are_listed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """Authentication by access entries only, and only those that settings list."""
-    settings = stack.surroundings.runners
+    """Authentication by access entries only, and only entries of principals in the settings."""
+    settings = stack.run.platform_settings
     if settings is None:
         return
     for cluster in stack.of(CLUSTER):
-        access = cluster["accessConfig"]
-        if access["authenticationMode"].text("CONFIG_MAP") not in {"API", None}:
-            yield (
-                cluster.urn,
-                "accessConfig.authenticationMode is not API: the aws-auth ConfigMap lets people in besides",
-            )
-        if access["bootstrapClusterCreatorAdminPermissions"].flag(default=True):
-            yield (
-                cluster.urn,
-                "whoever creates the cluster administers it: bootstrapClusterCreatorAdminPermissions is on",
-            )
+        yield from ((cluster.urn, text) for text in _authentication(cluster))
     administrators, guests = _listed(settings)
     for entry in stack.of(ACCESS_ENTRY):
-        principal = entry["principalArn"]
-        if _is_nodes(entry):
+        if entry["type"].text("STANDARD") == "EC2":
             continue
-        arn = principal.text()
+        arn = entry["principalArn"].text()
         if arn is not None and arn not in administrators | guests:
-            yield entry.urn, f"{arn} has an access entry and is not listed"
-        groups = entry["kubernetesGroups"]
-        if groups.texts():
-            yield entry.urn, "kubernetesGroups binds the principal to groups beside the access policies"
+            yield entry.urn, f"{arn} has an access entry and is not in the settings"
+        if groups := entry["kubernetesGroups"].texts():
+            text = f"kubernetesGroups puts the principal into {', '.join(groups)}, which grants rights beside the access policies"
+            yield entry.urn, text
     for association in stack.of(ACCESS_POLICY):
-        yield from _policy(association, administrators)
+        policy = (association["policyArn"].text() or "").rpartition("/")[2]
+        if policy in ADMIN_POLICIES:
+            arn = association["principalArn"].text()
+            if arn is not None and arn not in administrators:
+                yield association.urn, f"{arn} gets {policy} and is not a listed administrator"
+
+
+def _authentication(cluster: CheckedResource) -> Iterator[str]:
+    access = cluster["accessConfig"]
+    if (mode := access["authenticationMode"].text("CONFIG_MAP")) not in {"API", None}:
+        yield f"accessConfig.authenticationMode is {mode}, not API: the aws-auth ConfigMap admits principals, too"
+    if access["bootstrapClusterCreatorAdminPermissions"].flag(default=True):
+        yield "bootstrapClusterCreatorAdminPermissions is on: the principal that creates the cluster administers it"
 
 
 def _listed(settings: Settings) -> tuple[set[str], set[str]]:
+    """Return the ARNs of `(administrators, guests)`."""
     partition, home = settings.organization.partition, settings.platform_account.id
     deployer, reader = (role_arn(partition, home, PLATFORM_ROLE_PATH, name) for name in (DEPLOYER_ROLE, READER_ROLE))
     return {*settings.cluster.administrators, deployer}, {reader}
-
-
-def _is_nodes(entry: CheckedResource) -> bool:
-    return entry["type"].text("STANDARD") == "EC2"
-
-
-def _policy(association: CheckedResource, administrators: set[str]) -> Iterator[tuple[str, str]]:
-    policy = (association["policyArn"].text() or "").rpartition("/")[2]
-    if policy in ADMINISTERS:
-        arn = association["principalArn"].text()
-        if arn is not None and arn not in administrators:
-            yield association.urn, f"{arn} gets {policy} and is no listed administrator"

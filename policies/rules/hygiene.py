@@ -1,4 +1,4 @@
-"""Rules of the gate itself and of what everything shares: providers, decisions, exceptions, people's keys."""
+"""Rules of the policy pack itself and of what all resources share: providers, IAM users, exceptions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
-from policies.fields import decoded
+from policies.fields import decode_json
 from policies.rule import resource_rule, stack_rule
-from policies.type_tokens import USERS
+from policies.type_tokens import AWS_PROVIDER, USERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,21 +24,21 @@ DOCS = "docs/operate/policies.md"
     "aws-provider-pins-one-account",
     [],
     demands="every AWS resource goes through an explicit provider that is pinned to exactly one listed account",
-    stops="A25: a profile points elsewhere, and a role for one account lands in another",
-    remedy="Give the resource a provider of components/providers.py; pulumi:disable-default-providers stays on.",
+    stops="A25: a profile points to another account, and a role is made in the wrong one",
+    remedy="Give the resource a provider of components/providers.py; keep pulumi:disable-default-providers on.",
     settings=("accounts.{account}",),
-    source="docs/operate/policies.md",
+    source=DOCS,
 )
-def provider_is_pinned(resource: CheckedResource) -> Iterator[str]:
+def provider_is_pinned(checked: CheckedResource) -> Iterator[str]:
     """An explicit provider, one allowed account, and the profile of that account."""
-    seen = resource.seen
-    if seen.type == "pulumi:providers:aws":
-        yield from _one_account(resource)
-    elif seen.type.startswith("aws:"):
-        if not seen.provider or "::default" in seen.provider:
-            yield "the resource has no provider of its own: whatever credentials are around decide its account"
-        elif seen.provider_inputs is not None and not seen.account:
-            resource.undecide("provider.allowedAccountIds")
+    resource = checked.resource
+    if resource.type == AWS_PROVIDER:
+        yield from _one_account(checked)
+    elif resource.type.startswith("aws:"):
+        if not resource.provider or "::default" in resource.provider:
+            yield "the resource has no explicit provider: the credentials of the shell decide its account"
+        elif resource.provider_inputs is not None and not resource.account:
+            checked.undecide("provider.allowedAccountIds")
 
 
 def _one_account(provider: CheckedResource) -> Iterator[str]:
@@ -46,20 +46,20 @@ def _one_account(provider: CheckedResource) -> Iterator[str]:
     if ids.absent:
         yield "allowedAccountIds is missing: the profile alone decides the account"
         return
-    pinned = decoded(ids.get())
+    pinned = decode_json(ids.get())
     if pinned is None:
         return
-    known = provider.surroundings.account_ids
-    names = [name for name, its in known.items() if [its] == pinned]
-    if not names:
-        yield f"allowedAccountIds is not exactly one of the listed accounts ({', '.join(known)})"
+    accounts = provider.run.account_ids
+    name = next((name for name, account in accounts.items() if [account] == pinned), None)
+    if name is None:
+        yield f"allowedAccountIds is {pinned}, not exactly one of the settings' accounts ({', '.join(accounts)})"
         return
-    prefix = "platform" if provider.surroundings.runners is not None else "foundation"
-    if (profile := provider["profile"].text()) not in {None, f"{prefix}-{names[0]}"}:
-        yield f"profile {profile!r} goes with allowedAccountIds of account {names[0]}; its profile is {prefix}-{names[0]}"
+    prefix = "platform" if provider.run.platform_settings is not None else "foundation"
+    if (profile := provider["profile"].text()) not in {None, f"{prefix}-{name}"}:
+        yield f"profile is {profile!r} and allowedAccountIds is account {name}, for which the profile is {prefix}-{name}"
     for key in ("accessKey", "secretKey", "token", "assumeRoles", "assumeRoleWithWebIdentity", "endpoints"):
         if not provider[key].absent:
-            yield f"{key} says who acts or where; the caller's AWS config does"
+            yield f"{key} is set: credentials and endpoints come from the caller's AWS config, not from the program"
 
 
 @resource_rule(
@@ -72,26 +72,26 @@ def _one_account(provider: CheckedResource) -> Iterator[str]:
     source="CKV_AWS_273, IAM.2",
 )
 def no_users(_resource: CheckedResource) -> Iterator[str]:
-    """Any such resource is one too many."""
-    yield "people and machines get sessions of roles; this makes a lasting credential"
+    """No resource of these types."""
+    yield "this resource is a lasting credential; people and machines use sessions of roles"
 
 
 @stack_rule(
     "H02",
     "pulumi-pack-decides-everything",
-    demands="every resource was shown to the rules with its inputs, and no mandatory rule is switched off",
-    stops="A26 and A19: an unknown value or a configuration of the branch under review silences a rule",
-    remedy=f"Levels are not configuration: what a rule is wrong about stands in exceptions.yaml ({DOCS}).",
+    demands="the rules see every resource with its inputs, and no mandatory rule is switched off",
+    stops="A26 and A19: an unknown value, or a configuration from the branch under review, silences a rule",
+    remedy=f"Remove the level from the configuration; write exceptions into policies/exceptions.yaml ({DOCS}).",
     source=DOCS,
     severity=Severity.CRITICAL,
 )
 def everything_is_decided(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """What single rules could not decide they say themselves; this is about the run as a whole."""
-    run = stack.index.run
-    for urn in run.never_shown:
-        yield urn, "the engine never showed this resource's inputs, so no rule has seen it"
-    if run.lowered:
-        yield "", f"the configuration lowers {', '.join(run.lowered)}; that has no effect"
+    """Checks of the run as a whole; each rule reports its own undecided fields."""
+    state = stack.index.pack_state
+    for urn in state.never_shown:
+        yield urn, "the engine never sent this resource's inputs, so no rule has checked it"
+    if state.lowered:
+        yield "", f"the configuration lowers {', '.join(state.lowered)}; this has no effect"
 
 
 @stack_rule(
@@ -99,11 +99,11 @@ def everything_is_decided(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     "pulumi-pack-limits-exceptions",
     demands="every exception is needed and has not expired",
     stops="a hole that was opened for a week stays for years",
-    remedy="Remove the entry from exceptions.yaml, or mend what it covers.",
+    remedy="Remove the entry from policies/exceptions.yaml, or fix the resource that it covers.",
     source=DOCS,
     severity=Severity.MEDIUM,
 )
 def exceptions_are_few(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Expired and unused entries are findings."""
-    surroundings = stack.surroundings
-    yield from stack.index.run.exceptions.complaints(surroundings.stack, surroundings.project)
+    run = stack.run
+    yield from stack.index.pack_state.exceptions.complaints(run.stack, run.project)

@@ -1,4 +1,4 @@
-"""Rules of how identities are handed to pods, and of trusts that more than one resource makes."""
+"""Rules of how pods get their AWS identity, and of trusts that involve more than one resource."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from config.names import (
     namespace_manager,
 )
 from policies.expected_trust import gitlab_host, infrastructure_roles
-from policies.rule import OWNER_SETTINGS, Option, resource_rule, stack_rule
+from policies.rule import ROLE_SETTINGS, Option, resource_rule, stack_rule
 from policies.runner_config import RunnerConfig
 from policies.statements import (
     TRUST,
     Grant,
-    allowed,
+    allow_statements,
+    condition_values,
+    covers,
     grants_of,
-    known,
-    place,
-    principals,
+    known_texts,
+    name_of,
+    principals_of,
     roles_by_arn,
-    speaks_of,
-    values_of,
 )
 from policies.type_tokens import (
     ATTACHMENT,
@@ -70,129 +70,129 @@ PROFILE_KEYS = frozenset(
 )
 def providers_are_ours(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Providers are the cluster's and GitLab's; roles trust providers of their own account."""
-    gitlab = stack.surroundings.settings.gitlab.url
+    gitlab = stack.run.settings.gitlab.url
     issuers = {_issuer(cluster) for cluster in stack.of(CLUSTER)}
-    of_stack: set[tuple[str, str]] = set()
+    providers: set[tuple[str, str]] = set()
     for provider in stack.of(OIDC_PROVIDER):
         url = provider["url"].text()
         if url is None:
             continue
-        of_stack.add((provider.seen.account, url.removeprefix("https://")))
+        providers.add((provider.account, url.removeprefix("https://")))
         if url != gitlab and url not in issuers:
             yield provider.urn, f"url is {url}, which is neither the issuer of this stack's cluster nor {gitlab}"
         audience = gitlab if url == gitlab else WEB_IDENTITY_AUDIENCE
-        ids = provider["clientIdLists"]
-        if not ids.unknown and ids.texts() != [audience]:
-            yield provider.urn, f"clientIdLists is not exactly {audience}"
+        audiences = provider["clientIdLists"]
+        if not audiences.unknown and audiences.texts() != [audience]:
+            yield provider.urn, f"clientIdLists is {', '.join(audiences.texts()) or 'empty'}, not exactly {audience}"
     for role in stack.of(ROLE):
-        for statement in allowed(role[TRUST]):
-            for arn in principals(statement, "Federated", role[TRUST]):
-                if not _is_here(arn, role, of_stack, gitlab_host(stack.surroundings)):
-                    yield (
-                        role.urn,
-                        f"{place(statement)} trusts {arn}, which is no provider of this stack in the role's account",
-                    )
+        for statement in allow_statements(role[TRUST]):
+            for arn in principals_of(statement, "Federated", role[TRUST]):
+                if not _in_account_of(role, arn, providers, gitlab_host(stack.run)):
+                    text = f"{name_of(statement)} trusts {arn}, which is not a provider of this stack in the role's account"
+                    yield role.urn, text
 
 
 def _issuer(cluster: CheckedResource) -> str:
-    outputs = cluster.seen.outputs.get("identities")
+    outputs = cluster.resource.outputs.get("identities")
     try:
-        return str(outputs[0]["oidcs"][0]["issuer"])  # type: ignore[index]  # whatever is missing is caught
+        return str(outputs[0]["oidcs"][0]["issuer"])  # type: ignore[index]  # a missing part is caught
     except (IndexError, KeyError, TypeError):
         return ""
 
 
-def _is_here(arn: str, role: CheckedResource, of_stack: set[tuple[str, str]], gitlab: str) -> bool:
-    head, _, host = arn.partition(":oidc-provider/")
-    account = head.rpartition(":")[2]
-    # GitLab's provider is the foundation's, once per account.
-    return account == role.seen.account and (host == gitlab or (account, host) in of_stack)
+def _in_account_of(role: CheckedResource, arn: str, providers: set[tuple[str, str]], gitlab: str) -> bool:
+    """Whether a provider is in a role's account: one of the stack, or GitLab's, which the foundation makes in each account."""
+    prefix, _, host = arn.partition(":oidc-provider/")
+    account = prefix.rpartition(":")[2]
+    return account == role.account and (host == gitlab or (account, host) in providers)
 
 
 @stack_rule(
     "T08",
     "kubernetes-service-account-hands-out-its-own-role",
-    demands="a manager's account is annotated with its own role, and no other account with any",
-    stops="A03, A12: a pod that may use an account gets a role that is not its own; a webhook acts for job pods",
+    demands="a manager's service account is annotated with its own role, and no other service account with any role",
+    stops="A03, A12: a pod that may use a service account gets a role that is not its own; a webhook acts for job pods",
     remedy="Leave the annotation to components/runner_class.py; jobs get their identity from the patch.",
     source=f"{EKS_GUIDE}; CIS EKS 5.2.1",
     severity=Severity.CRITICAL,
 )
 def own_roles(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Annotations of service accounts, and no pod identity associations."""
-    settings = stack.surroundings.runners
+    settings = stack.run.platform_settings
     if settings is None:
         return
     home, names = settings.platform_account.id, settings.names
-    expected = {namespace_manager(each): names.role_arn(home, names.manager_role(each)) for each in settings.runners}
+    manager_roles = {
+        namespace_manager(name): names.role_arn(home, names.manager_role(name)) for name in settings.runners
+    }
     for account in stack.of(SERVICE_ACCOUNT):
         metadata = account["metadata"]
         annotation = metadata["annotations"][ROLE_ANNOTATION]
         if annotation.absent:
             continue
-        arn, wanted = annotation.text(), expected.get(metadata["namespace"].text() or "")
-        if metadata["name"].text() != MANAGER_SERVICE_ACCOUNT or wanted is None:
-            yield account.urn, f"{ROLE_ANNOTATION} is set, and only managers' accounts have one"
-        elif arn not in {wanted, None}:
-            yield account.urn, f"{ROLE_ANNOTATION} is {arn}; this account's role is {wanted}"
+        arn, expected = annotation.text(), manager_roles.get(metadata["namespace"].text() or "")
+        if metadata["name"].text() != MANAGER_SERVICE_ACCOUNT or expected is None:
+            yield account.urn, f"{ROLE_ANNOTATION} is set, and this is not the service account of a manager"
+        elif arn not in {expected, None}:
+            yield account.urn, f"{ROLE_ANNOTATION} is {arn}; this service account's role is {expected}"
     for association in stack.of(POD_IDENTITY):
-        yield association.urn, "a pod identity association hands out a role beside the trusts that are judged here"
+        yield association.urn, "a pod identity association gives pods a role without the trust that these rules check"
 
 
 @stack_rule(
     "T11",
     "iam-policy-assumes-exact-roles",
     demands="sts:AssumeRole names exact roles of this stack, and each of them trusts exactly that caller",
-    stops="A09, A12: a broad permission here meets a broad trust there",
-    remedy="Both sides come from one list: Settings.classes_of (components/documents/trust.py assume_roles).",
-    settings=OWNER_SETTINGS,
+    stops="A09, A12: a broad permission meets a broad trust",
+    remedy="Make both sides from Settings.classes_of, as assume_roles in components/documents/trust.py does.",
+    settings=ROLE_SETTINGS,
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     severity=Severity.CRITICAL,
 )
 def both_sides_are_exact(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """No wildcard, no NotResource, and the other side agrees."""
+    """No wildcard, no NotResource, and a trust of the same caller."""
     roles = roles_by_arn(stack)
     for grant in grants_of(stack):
-        if not speaks_of(grant.statement, ASSUME, grant.field):
+        if not covers(grant.statement, ASSUME, grant.field):
             continue
-        if grant.case.type == POLICY:
-            yield (
-                grant.urn,
-                f"{place(grant.statement)} lets whoever carries this policy assume roles: write it into one role",
-            )
+        if grant.resource.type == POLICY:
+            text = f"{grant.name} lets every role with this policy assume roles: write the statement into one role"
+            yield grant.urn, text
             continue
         if grant.statement.not_resources or grant.statement.not_actions:
-            yield grant.urn, f"{place(grant.statement)} assumes every role but some"
-        for arn in known(grant.statement.resources, grant.field):
-            yield from ((grant.urn, f"{place(grant.statement)} {text}") for text in _target(arn, grant, roles))
+            yield grant.urn, f"{grant.name} has NotResource or NotAction: it assumes every other role"
+        for arn in known_texts(grant.statement.resources, grant.field):
+            yield from ((grant.urn, f"{grant.name} {text}") for text in _assumed_role(arn, grant, roles))
 
 
-def _target(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> Iterator[str]:
+def _assumed_role(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> Iterator[str]:
     if is_pattern(arn):
         yield f"assumes {arn}, a pattern"
         return
     role = roles.get(arn)
     if role is None:
-        yield f"assumes {arn}, which is no role of this stack"
+        yield f"assumes {arn}, which is not a role of this stack"
         return
-    callers = [
+    trusted = {
         caller
-        for statement in allowed(role[TRUST])
-        for caller in values_of(statement, "ArnEquals", "aws:PrincipalArn", role[TRUST]) or ()
-    ]
-    own = [
-        each for each, its in roles.items() if its["name"].text() == grant.holder and its.seen.account == grant.account
-    ]
-    if not role[TRUST].unknown and not set(own) & set(callers):
-        yield f"assumes {arn}, which does not name {grant.holder}"
+        for statement in allow_statements(role[TRUST])
+        for caller in condition_values(statement, "ArnEquals", "aws:PrincipalArn", role[TRUST]) or ()
+    }
+    holder = {
+        holder_arn
+        for holder_arn, holder in roles.items()
+        if holder["name"].text() == grant.holder and holder.account == grant.account
+    }
+    if not role[TRUST].unknown and not holder & trusted:
+        yield f"assumes {arn}, whose trust does not name {grant.holder}"
 
 
 @stack_rule(
     "T12",
     "iam-role-of-machinery-reaches-nothing",
-    demands="roles of control plane, nodes, managers and logs assume no role, and carry only the policies that they need",
-    stops="A01, A09: whoever gets at a node's or a manager's credentials reaches an account",
-    remedy="Drop the permission; deployments are for job roles.",
+    demands="roles of the control plane, nodes, managers and logs assume no role, and have only the policies that they need",
+    stops="A01, A09: an attacker with a node's or a manager's credentials reaches an account",
+    remedy="Remove the permission; only job roles deploy.",
     source=f"{EKS_GUIDE}; CIS EKS 5.1.3",
     severity=Severity.CRITICAL,
     options={
@@ -203,19 +203,19 @@ def _target(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> Iterat
     },
 )
 def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """No sts:AssumeRole in machinery; nodes with the two policies that they need."""
-    settings = stack.surroundings.runners
+    """No sts:AssumeRole in these roles; nodes with the two policies that they need."""
+    settings = stack.run.platform_settings
     if settings is None:
         return
     machinery = infrastructure_roles(settings)
     for grant in grants_of(stack):
-        if grant.holder in machinery and speaks_of(grant.statement, ASSUME, grant.field):
-            yield grant.urn, f"{place(grant.statement)} lets {grant.holder} assume roles"
+        if grant.holder in machinery and covers(grant.statement, ASSUME, grant.field):
+            yield grant.urn, f"{grant.name} lets {grant.holder} assume roles"
     nodes = settings.names.node_role()
-    for attachment in (each for each in stack.of(ATTACHMENT) if each["role"].text() == nodes):
-        head, _, policy = (attachment["policyArn"].text() or "").rpartition("/")
-        if policy and not (policy in stack.option("policies") and head.endswith(":iam::aws:policy")):
-            yield attachment.urn, f"nodes carry {policy}, which is not listed"
+    for attachment in (a for a in stack.of(ATTACHMENT) if a["role"].text() == nodes):
+        prefix, _, policy = (attachment["policyArn"].text() or "").rpartition("/")
+        if policy and not (policy in stack.option("policies") and prefix.endswith(":iam::aws:policy")):
+            yield attachment.urn, f"the nodes' role has the policy {policy}, which is not in the option `policies`"
 
 
 @resource_rule(
@@ -223,45 +223,48 @@ def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     "kubernetes-config-map-profiles-match-the-matrix",
     [CONFIG_MAP],
     demands="the AWS profiles of a class name its own role and the delegated roles of its accounts, and no keys",
-    stops="A12, A25: a profile points at a role of another level or account, or holds a lasting key",
+    stops="A12, A25: a profile names a role of another level or account, or contains a lasting key",
     remedy="Leave the file to components/documents/profiles.py.",
     settings=("runners.{runner}.accounts", "runners.{runner}"),
     source="https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html",
 )
 def profiles_match(config_map: CheckedResource) -> Iterator[str]:
-    """Every profile's role is within the class's reach; only keys of role profiles."""
-    settings, metadata = config_map.surroundings.runners, config_map["metadata"]
+    """Every profile's role is one that the class may assume; only keys of role profiles."""
+    settings, metadata = config_map.run.platform_settings, config_map["metadata"]
     if settings is None or metadata["name"].text() != AWS_CONFIG_MAP:
         return
-    classes = {namespace_jobs(each): each for each in settings.runners}
-    runner_class = classes.get(metadata["namespace"].text() or "")
+    classes = {namespace_jobs(name): name for name in settings.runners}
+    namespace = metadata["namespace"].text() or ""
+    runner_class = classes.get(namespace)
     if runner_class is None:
-        yield f"{AWS_CONFIG_MAP} is in a namespace of no class's jobs"
+        yield f"{AWS_CONFIG_MAP} is in namespace {namespace!r}, which is not the jobs' namespace of a class"
         return
     text = config_map["data"]["config"].text()
     if text is None:
         return
-    parser = configparser.ConfigParser(interpolation=None, default_section="none at all")
+    parser = configparser.ConfigParser(interpolation=None, default_section="no default section")
     try:
         parser.read_string(text)
     except configparser.Error:
-        yield "data.config is no AWS config file"
+        yield "data.config is not an AWS config file"
         return
-    reach = _reach(settings, runner_class)
-    for profile in parser.sections():
-        its = parser[profile]
-        if extra := sorted(set(its) - PROFILE_KEYS):
-            yield f"[{profile}] has {', '.join(extra)}"
-        if its.get("role_arn") not in reach:
-            yield f"[{profile}] names a role that class {runner_class} may not assume"
+    roles = _roles_of(settings, runner_class)
+    for section in parser.sections():
+        profile = parser[section]
+        if extra := sorted(set(profile) - PROFILE_KEYS):
+            yield f"[{section}] has {', '.join(extra)}"
+        if profile.get("role_arn") not in roles:
+            yield f"[{section}] names a role that class {runner_class} may not assume"
 
 
-def _reach(settings: Settings, runner_class: str) -> set[str]:
+def _roles_of(settings: Settings, runner_class: str) -> set[str]:
+    """Return the ARNs of a class's own role and of the delegated roles of its accounts."""
     names, level = settings.names, settings.runners[runner_class].level
-    own = names.role_arn(settings.platform_account.id, names.job_role(runner_class))
-    return {own} | {
-        names.role_arn(each.id, names.delegated_role(level)) for each in settings.accounts_of(runner_class).values()
+    delegated = {
+        names.role_arn(account.id, names.delegated_role(level))
+        for account in settings.accounts_of(runner_class).values()
     }
+    return {names.role_arn(settings.platform_account.id, names.job_role(runner_class)), *delegated}
 
 
 @stack_rule(
@@ -269,33 +272,35 @@ def _reach(settings: Settings, runner_class: str) -> set[str]:
     "kubernetes-namespace-holds-one-class",
     demands="no two classes share a namespace, and a manager makes pods in its own class's namespace only",
     stops="A03, A20: the right to make pods in a namespace is the right to use every service account in it",
-    remedy="Keep one jobs namespace a class, and bind a manager only there (components/runner_class.py).",
+    remedy="Keep one jobs namespace for each class, and bind a manager only there (components/runner_class.py).",
     settings=("runners.{runner}",),
     source="https://kubernetes.io/docs/concepts/security/rbac-good-practices/",
     severity=Severity.CRITICAL,
 )
 def one_class_a_namespace(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """Releases put jobs into namespaces of their own; bindings cross no class."""
-    settings = stack.surroundings.runners
+    """Releases put jobs into separate namespaces; no binding crosses a class."""
+    settings = stack.run.platform_settings
     if settings is None:
         return
-    taken: dict[str, str] = {}
+    releases: dict[str, str] = {}
     for release in stack.of(RELEASE):
         for field in RunnerConfig(release).everywhere("namespace"):
             namespace = field.text()
             if namespace is None:
                 continue
-            other = taken.setdefault(namespace, release.urn)
-            if other != release.urn:
-                yield release.urn, f"its jobs share namespace {namespace} with {other.rpartition('::')[2]}"
-    homes = {namespace_manager(each): namespace_jobs(each) for each in settings.runners}
-    places = {*homes, *homes.values()}
+            first = releases.setdefault(namespace, release.urn)
+            if first != release.urn:
+                yield release.urn, f"its jobs share namespace {namespace} with the jobs of {first.rpartition('::')[2]}"
+    jobs_namespaces = {namespace_manager(name): namespace_jobs(name) for name in settings.runners}
     for binding in stack.of(*BINDINGS):
-        where = binding["metadata"]["namespace"].text("")
-        for subject in binding["subjects"].items():
-            comes_from = subject["namespace"].text("")
-            if comes_from in places and where is not None and homes.get(comes_from or "") != where:
-                yield (
-                    binding.urn,
-                    f"{subject.path} lets an account of {comes_from} act in {where or 'the whole cluster'}",
-                )
+        yield from _binding(binding, jobs_namespaces)
+
+
+def _binding(binding: CheckedResource, jobs_namespaces: dict[str, str]) -> Iterator[tuple[str, str]]:
+    namespaces = {*jobs_namespaces, *jobs_namespaces.values()}
+    bound = binding["metadata"]["namespace"].text("")
+    for subject in binding["subjects"].items():
+        origin = subject["namespace"].text("")
+        if origin in namespaces and bound is not None and jobs_namespaces.get(origin or "") != bound:
+            text = f"{subject.path} lets a service account of {origin} act in {bound or 'the whole cluster'}"
+            yield binding.urn, text

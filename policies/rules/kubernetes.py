@@ -1,4 +1,4 @@
-"""Rules of rights inside the cluster."""
+"""The rule of rights inside the cluster."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ ADMINS = ("cluster-admin", "admin", "edit")
     "E09",
     "kubernetes-role-grants-the-executors-table",
     [*KUBERNETES_ROLES, *BINDINGS],
-    demands="rights are those that the runner's executor needs, in one namespace, for a named account",
-    stops="A20: a stolen manager's token reads every secret, mints tokens, or rules the cluster",
-    remedy="Take rules from components/documents/namespaces.py; bind them with a RoleBinding.",
+    demands="rights are those that the runner's executor needs, in one namespace, for a named service account",
+    stops="A20: with a stolen manager's token an attacker reads every secret, makes tokens, or administers the cluster",
+    remedy="Take the rights from components/documents/namespaces.py; bind them with a RoleBinding.",
     source="https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions; CIS EKS 4.1.1 to 4.1.12",
     severity=Severity.CRITICAL,
 )
-def rights_are_few(case: CheckedResource) -> Iterator[str]:
-    """Rules within the executor's table; bindings of named accounts to roles of the namespace."""
-    if case.type in BINDINGS:
-        yield from _binding(case)
+def rights_are_few(resource: CheckedResource) -> Iterator[str]:
+    """Rights within the executor's table; bindings of named service accounts to roles of the namespace."""
+    if resource.type in BINDINGS:
+        yield from _binding(resource)
         return
-    if case.type.endswith(":ClusterRole"):
-        yield "a ClusterRole grants rights everywhere"
-    table = {(group, resource, verb) for rule in EXECUTOR_RULES for group, resource, verb in _triples(rule)}
-    for rule in case["rules"].items():
-        given = rule.get({})
-        if given is None:
+    if resource.type.endswith(":ClusterRole"):
+        yield "it is a ClusterRole, which grants rights in every namespace"
+    table = {(group, kind, verb) for rule in EXECUTOR_RULES for group, kind, verb in _triples(rule)}
+    for rule in resource["rules"].items():
+        rights = rule.get({})
+        if rights is None:
             continue
-        if extra := sorted(set(_triples(given)) - table):
-            group, resource, verb = extra[0]
-            yield f"{rule.path} grants {verb} on {f'{group}/' if group else ''}{resource}, which the executor does not need"
+        if extra := sorted(set(_triples(rights)) - table):
+            group, kind, verb = extra[0]
+            yield f"{rule.path} grants {verb} on {f'{group}/' if group else ''}{kind}, which the executor does not need"
 
 
 def _triples(rule: dict[str, list[str]]) -> list[tuple[str, str, str]]:
-    # Absent groups are the core group, absent resources and verbs all of them, as the API server has it for what it takes.
+    """Return `(group, resource, verb)` of a rule. As in the API server, no group is the core group; no resource or verb is all of them."""
     return [
         (group, resource, verb)
         for group in rule.get("apiGroups") or [""]
@@ -57,12 +57,12 @@ def _triples(rule: dict[str, list[str]]) -> list[tuple[str, str, str]]:
 
 def _binding(binding: CheckedResource) -> Iterator[str]:
     if binding.type.endswith(":ClusterRoleBinding"):
-        yield "a ClusterRoleBinding grants rights everywhere"
+        yield "it is a ClusterRoleBinding, which grants rights in every namespace"
     role = binding["roleRef"]
     if role["name"].text() in ADMINS or role["kind"].text() == "ClusterRole":
-        yield "roleRef is a role of the cluster, not one of the namespace"
+        yield f"roleRef is {role['name'].text()}, a role of the whole cluster, not of the namespace"
     for subject in binding["subjects"].items():
-        if subject["kind"].text() not in {"ServiceAccount", None}:
-            yield f"{subject.path} is no service account"
+        if (kind := subject["kind"].text()) not in {"ServiceAccount", None}:
+            yield f"{subject.path} is a {kind or 'subject without kind'}, not a service account"
         elif subject["name"].text() == "default":
-            yield f"{subject.path} is the account of every pod that names none"
+            yield f"{subject.path} is the service account `default`, which every pod has that names no other"

@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 
 EXECUTOR = "https://docs.gitlab.com/runner/executors/kubernetes/"
 SECURITY = "https://docs.gitlab.com/runner/security/"
+CHART_VALUES = [
+    *("gitlabUrl", "fullnameOverride", "replicas", "concurrent", "checkInterval", "unregisterRunners", "metrics"),
+    *("terminationGracePeriodSeconds", "runners", "rbac", "serviceAccount", "livenessProbe", "readinessProbe"),
+    *("probeTimeoutSeconds", "podLabels", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
+    *("nodeSelector", "tolerations", "certsSecretName"),
+]
+"""Values of the chart that a release of the platform sets."""
+RUNNER_VALUES = ("name", "executor", "secret", "config")
+"""Values below `runners` that a release of the platform sets."""
 
 
 @resource_rule(
@@ -40,13 +49,13 @@ SECURITY = "https://docs.gitlab.com/runner/security/"
     [RELEASE],
     demands="job pods and the manager are not privileged, cannot escalate, and add no capabilities",
     stops="A02, A05: a job leaves its container, and takes the node and every pod's token on it",
-    remedy="Leave [runners.kubernetes] as components/documents/config_toml.py writes it; images are built by the plain builder.",
+    remedy="Leave [runners.kubernetes] as components/documents/config_toml.py writes it; build images with the plain builder.",
     settings=("runners.{runner}.builder", "runners.{runner}"),
     source=f"{SECURITY}; CKV_K8S_2, CKV_K8S_16, CIS EKS 4.2.1, 4.2.5",
     severity=Severity.CRITICAL,
 )
 def not_privileged(release: CheckedResource) -> Iterator[str]:
-    """Neither in the pod, nor in one of its containers, nor in the manager."""
+    """Neither the pod, nor one of its containers, nor the manager."""
     config = RunnerConfig(release)
     for key in ("privileged", "allow_privilege_escalation", "services_privileged"):
         for field in config.everywhere(key):
@@ -54,24 +63,22 @@ def not_privileged(release: CheckedResource) -> Iterator[str]:
                 yield f"{field.path} is on"
     escalation = list(config.everywhere("allow_privilege_escalation"))
     if not escalation and not config.problem and not config.entry.absent:
-        yield f"{CONFIG} does not set allow_privilege_escalation, so the container's default holds, which allows it"
+        yield f"{CONFIG} does not set allow_privilege_escalation, so the container's default applies, which allows it"
     for field in config.everywhere("cap_add"):
         if field.get([]):
             yield f"{field.path} adds capabilities"
-    contexts = [config.kubernetes[each] for each in SECURITY_CONTEXTS]
-    yield from (
-        text for each in contexts for text in _context(each, ("privileged", "allow_privilege_escalation"), "add")
-    )
-    for name in ("securityContext", "podSecurityContext"):
-        yield from _context(config.values[name], ("privileged", "allowPrivilegeEscalation"), "add")
+    for key in SECURITY_CONTEXTS:
+        yield from _context(config.kubernetes[key], ("privileged", "allow_privilege_escalation"))
+    for key in ("securityContext", "podSecurityContext"):
+        yield from _context(config.values[key], ("privileged", "allowPrivilegeEscalation"))
 
 
-def _context(context: Field, flags: tuple[str, ...], added: str) -> Iterator[str]:
+def _context(context: Field, flags: tuple[str, ...]) -> Iterator[str]:
     for key in flags:
         if context[key].flag(default=False):
             yield f"{context[key].path} is on"
-    if context["capabilities"][added].get([]):
-        yield f"{context['capabilities'][added].path} adds capabilities"
+    if context["capabilities"]["add"].get([]):
+        yield f"{context['capabilities']['add'].path} adds capabilities"
     for key in ("proc_mount", "procMount"):
         if context[key].text("Default") not in {"Default", "", None}:
             yield f"{context[key].path} unmasks /proc"
@@ -82,22 +89,22 @@ def _context(context: Field, flags: tuple[str, ...], added: str) -> Iterator[str
     "helm-release-lets-jobs-overwrite-nothing",
     [RELEASE],
     demands="jobs may overwrite neither service account nor namespace, node, labels, annotations or token",
-    stops="A03, A04, A23: a job picks a stronger service account, another namespace, or the managers' nodes",
+    stops="A03, A04, A23: a job chooses a stronger service account, another namespace, or the managers' nodes",
     remedy="Keep every *_overwrite_allowed empty: GitLab does not anchor these regular expressions.",
     settings=("runners.{runner}",),
     source=f"{EXECUTOR}#overwrite-kubernetes-service-account; executors/kubernetes/overwrites.go",
     severity=Severity.CRITICAL,
 )
 def nothing_is_overwritten(release: CheckedResource) -> Iterator[str]:
-    """All expressions are empty; the bearer token's switch is off."""
+    """All expressions are empty; the switch for bearer tokens is off."""
     config = RunnerConfig(release)
     for key in OVERWRITES:
         for field in config.everywhere(key):
             if field.text():
-                yield f"{field.path} lets jobs choose"
+                yield f"{field.path} is not empty: jobs may choose the value"
     for field in config.everywhere("bearer_token_overwrite_allowed"):
         if field.flag(default=False):
-            yield f"{field.path} lets jobs bring a token for the cluster"
+            yield f"{field.path} is on: jobs may bring a token for the cluster"
 
 
 @resource_rule(
@@ -112,7 +119,7 @@ def nothing_is_overwritten(release: CheckedResource) -> Iterator[str]:
     severity=Severity.CRITICAL,
 )
 def no_host(release: CheckedResource) -> Iterator[str]:
-    """No volumes, no host's names, no patch but our own."""
+    """No volumes, no namespaces of the host, no patch but the platform's."""
     config = RunnerConfig(release)
     if config.problem and config.entry.absent:
         release.undecide(CONFIG)
@@ -124,34 +131,34 @@ def no_host(release: CheckedResource) -> Iterator[str]:
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if config.values[key].flag(default=False):
             yield f"{config.values[key].path} is on"
-    for each in config.values["volumes"].items():
-        if not each["hostPath"].absent:
-            yield f"{each.path} mounts a path of the node into the manager"
+    for volume in config.values["volumes"].items():
+        if not volume["hostPath"].absent:
+            yield f"{volume.path} mounts a path of the node into the manager"
 
 
 def _patches(config: RunnerConfig) -> Iterator[str]:
     patches = config.patches()
     for patch in patches:
-        if not _is_ours(patch):
+        if not _is_platform_patch(patch):
             yield f"{patch.path} is not the patch {job_identity.PATCH_NAME} of components/documents/job_identity.py"
     if not patches:
-        yield f"{CONFIG} has no patch {job_identity.PATCH_NAME}: jobs have no AWS identity"
+        yield f"{CONFIG} has no patch {job_identity.PATCH_NAME}, so jobs have no AWS identity"
     elif len(patches) > 1:
         yield f"{config.kubernetes['pod_spec'].path} has {len(patches)} patches; a later one may undo the first"
     elif config.patches_apply is False:
-        yield f"{CONFIG} does not switch {job_identity.FEATURE_FLAG} on: the patch is passed over"
+        yield f"{CONFIG} does not switch {job_identity.FEATURE_FLAG} on, so the runner ignores the patch"
 
 
-def _is_ours(patch: Field) -> bool:
+def _is_platform_patch(patch: Field) -> bool:
     text = patch["patch"].text()
     if text is None:
         return True
     kind = patch["patch_type"].text("strategic")
-    return _is_identity(text) and kind in {"strategic", None} and patch["patch_path"].absent
+    return _is_identity_patch(text) and kind in {"strategic", None} and patch["patch_path"].absent
 
 
 @lru_cache(maxsize=64)
-def _is_identity(text: str) -> bool:
+def _is_identity_patch(text: str) -> bool:
     try:
         return bool(yaml.safe_load(text) == job_identity.pod_patch())
     except yaml.YAMLError:
@@ -162,51 +169,51 @@ def _is_identity(text: str) -> bool:
     "R04",
     "helm-release-pulls-listed-images",
     [RELEASE],
-    demands="images are pulled always; a protected class runs images of the protected repositories only",
-    stops="A16, A24: a job runs another project's private image, or a protected job an image that an open one made",
+    demands="images are pulled always; a protected class runs only images of the protected repositories",
+    stops="A16, A24: a job runs another project's private image, or a protected job runs an image that an open job made",
     remedy="Keep pull_policy at always; push the image to a protected repository first.",
     settings=("runners.{runner}",),
     source=f"{SECURITY}#usage-of-private-docker-images-with-if-not-present-pull-policy; CIS EKS 5.1.4",
 )
 def images_are_listed(release: CheckedResource) -> Iterator[str]:
     """Pull policies, and for protected classes the lists of images."""
-    config, settings = RunnerConfig(release), release.surroundings.runners
+    config, settings = RunnerConfig(release), release.run.platform_settings
     for key in ("pull_policy", "allowed_pull_policies"):
-        found = list(config.everywhere(key))
-        if not found and not config.entry.absent:
+        fields = list(config.everywhere(key))
+        if not fields and not config.entry.absent:
             yield f"{CONFIG} does not set {key}"
-        for field in found:
-            if set(field.texts()) - {"always"}:
-                yield f"{field.path} allows more than always"
+        for field in fields:
+            if other := sorted(set(field.texts()) - {"always"}):
+                yield f"{field.path} allows {other[0]!r}, not only always"
     runner_class = config.runner_class
     if settings is None or runner_class is None or settings.runners[runner_class].level is not Level.PROTECTED:
         return
-    own = f"{registry_host(settings)}/{settings.names.repository_prefix(Level.PROTECTED)}"
+    repositories = f"{registry_host(settings)}/{settings.names.repository_prefix(Level.PROTECTED)}"
     for key in ("allowed_images", "allowed_services"):
-        found = list(config.everywhere(key))
-        if not found and not config.entry.absent:
+        fields = list(config.everywhere(key))
+        if not fields and not config.entry.absent:
             yield f"{CONFIG} does not set {key}: a protected class would run any image"
-        for field in found:
-            if foreign := [each for each in field.texts() if not each.startswith(own)]:
-                yield f"{field.path} allows {foreign[0]}, which is not below {own}"
+        for field in fields:
+            if foreign := [image for image in field.texts() if not image.startswith(repositories)]:
+                yield f"{field.path} allows {foreign[0]}, which is not below {repositories}"
 
 
 @resource_rule(
     "R05",
     "helm-release-splits-manager-and-jobs",
     [RELEASE],
-    demands="the manager acts with its own account and with no rights of the chart's; jobs run with theirs, in their namespace",
-    stops="A04, A20: a job acts as its manager, or a stolen manager's token rules the cluster",
-    remedy="Keep rbac.create and serviceAccount.create off: components/runner_class.py makes accounts and rights.",
+    demands="the manager has its own service account and no rights from the chart; jobs have theirs, in their own namespace",
+    stops="A04, A20: a job acts as its manager, or an attacker with a stolen manager's token administers the cluster",
+    remedy="Keep rbac.create and serviceAccount.create off: components/runner_class.py makes service accounts and rights.",
     settings=("runners.{runner}",),
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/; CIS EKS 4.1.4, 4.1.5",
     severity=Severity.CRITICAL,
 )
 def accounts_are_split(release: CheckedResource) -> Iterator[str]:
-    """No rights by the chart, the manager's account, the jobs' account and namespace."""
+    """No rights from the chart, the manager's service account, the jobs' service account and namespace."""
     config = RunnerConfig(release)
     if config.runner_class is None:
-        yield "the release is in no manager's namespace of the settings' classes"
+        yield f"the release is in namespace {release['namespace'].text()!r}, which is not the manager's namespace of a class"
         return
     yield from _manager(config.values)
     yield from _jobs(config, {"service_account": JOB_SERVICE_ACCOUNT, "namespace": namespace_jobs(config.runner_class)})
@@ -215,12 +222,12 @@ def accounts_are_split(release: CheckedResource) -> Iterator[str]:
     for key in ("bearer_token", "host", "context"):
         for field in config.everywhere(key):
             if field.text():
-                yield f"{field.path} is set: the manager would act as somebody else, or elsewhere"
+                yield f"{field.path} is set: the manager would use another identity or another cluster"
 
 
 def _manager(values: Field) -> Iterator[str]:
     account = values["serviceAccount"]
-    # The chart makes an account unless it is told not to.
+    # The chart makes a service account unless serviceAccount.create is off.
     switches = (
         (values["rbac"]["create"], False),
         (values["rbac"]["clusterWideAccess"], False),
@@ -228,62 +235,54 @@ def _manager(values: Field) -> Iterator[str]:
     )
     for field, default in switches:
         if field.flag(default=default):
-            yield f"{field.path} is on: the chart makes accounts and rights of its own"
-    if account["name"].text("") not in {MANAGER_SERVICE_ACCOUNT, None}:
-        yield f"{account['name'].path} is not {MANAGER_SERVICE_ACCOUNT}"
+            yield f"{field.path} is on: the chart makes service accounts and rights of its own"
+    if (name := account["name"].text("")) not in {MANAGER_SERVICE_ACCOUNT, None}:
+        yield f"{account['name'].path} is {name!r}, not {MANAGER_SERVICE_ACCOUNT}"
 
 
-def _jobs(config: RunnerConfig, wanted: Mapping[str, str]) -> Iterator[str]:
-    for key, expected in wanted.items():
-        found = list(config.everywhere(key))
-        if not found and not config.entry.absent:
+def _jobs(config: RunnerConfig, expected: Mapping[str, str]) -> Iterator[str]:
+    for key, value in expected.items():
+        fields = list(config.everywhere(key))
+        if not fields and not config.entry.absent:
             yield f"{CONFIG} does not set {key}, so jobs run with the default"
-        for field in found:
-            if field.text() not in {expected, None}:
-                yield f"{field.path} is not {expected}"
-
-
-KNOWN_VALUES = [
-    *("gitlabUrl", "fullnameOverride", "replicas", "concurrent", "checkInterval", "unregisterRunners", "metrics"),
-    *("terminationGracePeriodSeconds", "runners", "rbac", "serviceAccount", "livenessProbe", "readinessProbe"),
-    *("probeTimeoutSeconds", "podLabels", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
-    *("nodeSelector", "tolerations", "certsSecretName"),
-]
-KNOWN_RUNNER_VALUES = ("name", "executor", "secret", "config")
+        for field in fields:
+            if (text := field.text()) not in {value, None}:
+                yield f"{field.path} is {text!r}, not {value}"
 
 
 @resource_rule(
     "R07",
     "helm-release-pins-what-it-installs",
     [RELEASE],
-    demands="chart, image and token come from where the settings say: pinned, and the token by reference",
-    stops="A22: a changed chart or image runs as manager, or a token in values is copied and takes jobs",
-    remedy="Set chart.version in the stack file; the token's Secret is made by components/runner_class.py.",
+    demands="chart, image and token are those of the settings: pinned, and the token by reference",
+    stops="A22: a changed chart or image runs as manager, or somebody copies a token from the values and takes jobs",
+    remedy="Set chart.version in the stack file; components/runner_class.py makes the token's Secret.",
     settings=("chart.version", "chart"),
     source=f"{SECURITY}#cloning-a-runner",
 )
 def everything_is_pinned(release: CheckedResource) -> Iterator[str]:
     """Chart and repository of the settings, pinned images, no token among the values."""
-    settings, values = release.surroundings.runners, release["values"]
+    settings, values = release.run.platform_settings, release["values"]
     if settings is None:
         return
     for path, expected in _origin(settings).items():
         field = release.root
         for key in path.split("."):
             field = field[key]
-        if field.text() not in {expected, None}:
-            yield f"{path} is not what the settings say: {expected}"
+        if (text := field.text()) not in {expected, None}:
+            yield f"{path} is {text!r}, not {expected} as in the settings"
     tokens = (values["runnerToken"], values["runnerRegistrationToken"])
     for field in (*tokens, values["runners"]["registrationToken"], values["runners"]["token"]):
         if not field.absent:
-            yield f"{field.path} is given: a token stands in a Secret, never among values"
+            yield f"{field.path} is set: a token belongs into a Secret, not into the values"
     for key in ("image", "helper_image"):
         for field in RunnerConfig(release).everywhere(key):
             if not _pinned(field.text("")):
-                yield f"{field.path} has no tag, or a moving one"
+                yield f"{field.path} is {field.text('')!r}, an image without a fixed tag"
 
 
 def _origin(settings: Settings) -> dict[str, str]:
+    """Return the expected value of each input that says where the chart comes from."""
     chart = settings.chart
     if chart.path is not None:
         return {"chart": chart.path}
@@ -304,8 +303,8 @@ def _pinned(image: str | None) -> bool:
     "R09",
     "helm-release-has-one-place-for-settings",
     [RELEASE],
-    demands="the runner's settings stand in runners.config, one [[runners]], readable, and nowhere else",
-    stops="A setting is smuggled in by a variable, a legacy value, a values file or a template, past the other rules",
+    demands="the runner's settings are in runners.config only, readable, with one [[runners]]",
+    stops="A setting gets past the other rules in a variable, a legacy value, a values file or a template",
     remedy="Write the setting in components/documents/config_toml.py, or add the value to the option `values` after review.",
     settings=("runners.{runner}",),
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
@@ -313,24 +312,24 @@ def _pinned(image: str | None) -> bool:
     options={
         "values": Option.names(
             "values of the chart that a release may set",
-            KNOWN_VALUES,
+            CHART_VALUES,
         )
     },
 )
 def one_place(release: CheckedResource) -> Iterator[str]:
-    """The configuration can be read, and no other door is open."""
+    """The configuration can be read, and no other input changes the runner."""
     config = RunnerConfig(release)
     if config.problem:
         yield f"{CONFIG} {config.problem}"
     for name, field in config.values.entries():
         if name not in release.option("values") and not name.startswith("__"):
-            yield f"{field.path} is not a value that a release sets here"
+            yield f"{field.path} is set and is not in the option `values`"
     for name, field in config.values["runners"].entries():
-        if name not in KNOWN_RUNNER_VALUES and not name.startswith("__"):
-            yield f"{field.path} sets the runner beside runners.config"
+        if name not in RUNNER_VALUES and not name.startswith("__"):
+            yield f"{field.path} sets the runner outside of runners.config"
     for key in ("valueYamlFiles", "postrender"):
         if release[key].get():
-            yield f"{key} changes the release where no rule looks"
+            yield f"{key} changes the release where no rule can check it"
 
 
 @stack_rule(
@@ -338,46 +337,44 @@ def one_place(release: CheckedResource) -> Iterator[str]:
     "gitlab-runner-binds-its-class",
     demands="each class's runner in GitLab has its one tag, and a protected class's is locked, for protected refs, of its project",
     stops="A18: a merge request's pipeline runs on the runner that deploys to prod",
-    remedy="Leave the runner to components/runner_object.py; level, project and tag stand in the stack file.",
+    remedy="Leave the runner to components/runner_object.py; set level, project and tag in the stack file.",
     settings=("runners.{runner}",),
     source="https://docs.gitlab.com/ci/pipelines/merge_request_pipelines/; OWASP CICD-SEC-4",
     severity=Severity.CRITICAL,
 )
 def runners_are_bound(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """Attributes of every runner, and a runner for every protected class."""
-    settings = stack.surroundings.runners
+    settings = stack.run.platform_settings
     if settings is None or settings.gitlab.runners != "managed":
         return
-    tags = {runner_attributes(settings, each).tag: each for each in settings.runners}
+    classes = {runner_attributes(settings, name).tag: name for name in settings.runners}
     served = set()
     for runner in stack.of(RUNNER):
-        found = runner["tagLists"]
-        named = found.texts()
-        runner_class = tags.get(named[0]) if len(named) == 1 else None
-        if found.unknown:
+        tags = runner["tagLists"].texts()
+        runner_class = classes.get(tags[0]) if len(tags) == 1 else None
+        if runner["tagLists"].unknown:
             continue
         if runner_class is None:
-            yield runner.urn, "tagLists is not the tag of one class: jobs of others would run on it"
+            text = f"tagLists is {', '.join(tags) or 'empty'}, not the tag of one class: jobs of other classes would run on it"
+            yield runner.urn, text
             continue
         served.add(runner_class)
         yield from ((runner.urn, text) for text in _differences(runner, settings, runner_class))
-    for each, its in settings.runners.items():
-        if its.level is Level.PROTECTED and each not in served:
-            yield "", f"class {each} is protected and has no runner in GitLab that says so"
+    for name, runner_of_class in settings.runners.items():
+        if runner_of_class.level is Level.PROTECTED and name not in served:
+            yield "", f"class {name} is protected and has no runner in GitLab with its tag"
 
 
 def _differences(runner: CheckedResource, settings: Settings, runner_class: str) -> Iterator[str]:
-    wanted = runner_attributes(settings, runner_class)
-    of_project = wanted.runner_type == "project_type"
-    texts = {"runnerType": wanted.runner_type, "accessLevel": wanted.access_level}
-    for key, expected in texts.items():
-        if runner[key].text() not in {expected, None}:
-            yield f"{key} is not {expected}"
-    # GitLab's own defaults hold where nothing is said: untagged jobs run, and nothing is locked.
-    for key, expected_flag, default in (("untagged", False, True), ("locked", wanted.locked, False)):
-        if runner[key].flag(default=default) not in {expected_flag, None}:
-            yield f"{key} is not {str(expected_flag).lower()}"
-    numbers = {"projectId" if of_project else "groupId": wanted.owner, "maximumTimeout": wanted.maximum_timeout}
-    for key, number in numbers.items():
-        if runner[key].number(default=-1) not in {number, None}:
-            yield f"{key} is not {number}"
+    expected = runner_attributes(settings, runner_class)
+    for key, text in {"runnerType": expected.runner_type, "accessLevel": expected.access_level}.items():
+        if (actual := runner[key].text()) not in {text, None}:
+            yield f"{key} is {actual or 'missing'}, not {text}"
+    # Without these inputs GitLab's defaults apply: untagged jobs run, and the runner is not locked.
+    for key, flag, default in (("untagged", False, True), ("locked", expected.locked, False)):
+        if runner[key].flag(default=default) not in {flag, None}:
+            yield f"{key} is not {str(flag).lower()}"
+    owner = "projectId" if expected.runner_type == "project_type" else "groupId"
+    for key, number in {owner: expected.owner, "maximumTimeout": expected.maximum_timeout}.items():
+        if (value := runner[key].number(default=-1)) not in {number, None}:
+            yield f"{key} is {'missing' if value == -1 else value}, not {number}"

@@ -1,7 +1,7 @@
-"""Rules of trust documents: who may assume a role, one statement at a time. What follows from all of them together is in `access`.
+"""Rules of trust documents: who may assume a role, one statement at a time. What all trusts allow together is computed in `access`.
 
-Conditions narrow only with the plain operators: `IfExists` and `ForAllValues` hold when the key is absent, and a negated operator admits
-everybody else. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+Conditions narrow a trust only with the plain operators: `IfExists` and `ForAllValues` hold when the key is absent, and a negated operator
+admits everybody else. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from config.capabilities import Level
 from config.settings import Settings
 from policies.expected_trust import gitlab_host, gitlab_subjects, service_accounts
 from policies.rule import Option, resource_rule
-from policies.statements import TRUST, allowed, has_wildcard, place, principals, speaks_of, unreadable, values_of
+from policies.statements import (
+    TRUST,
+    allow_statements,
+    condition_values,
+    covers,
+    has_wildcard,
+    name_of,
+    principals_of,
+    unreadable,
+)
 from policies.type_tokens import ROLE
 
 if TYPE_CHECKING:
@@ -31,9 +40,8 @@ ACCOUNT = re.compile(r"^(?:arn:[a-z-]+:iam::)?(\d{12})(?::root)?$")
 ROLE_ARN = re.compile(r"^arn:[a-z-]+:iam::(\d{12}):role/[\w+=,.@/-]+$", re.ASCII)
 WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 ASSUME_ACTIONS = ("sts:assumerole", "sts:assumerolewithwebidentity")
-KEYS_OF_SERVICES = ("aws:sourceaccount", "aws:sourcearn")
 SERVICES_OF_ONE_ACCOUNT = ["ec2", "eks"]
-"""Services that act for the account that owns the role and for nobody else."""
+"""Services that act only for the account that owns the role."""
 
 
 @resource_rule(
@@ -48,50 +56,50 @@ SERVICES_OF_ONE_ACCOUNT = ["ec2", "eks"]
 )
 def no_anonymous_principal(role: CheckedResource) -> Iterator[str]:
     """No `*` in any form, no NotPrincipal, no wildcard in an ARN, and a document that can be read."""
-    field = role[TRUST]
-    if (reason := unreadable(field)) is not None:
-        yield f"{TRUST} is no policy document: {reason}"
-    for statement in allowed(field):
+    trust = role[TRUST]
+    if (reason := unreadable(trust)) is not None:
+        yield f"{TRUST} is not a policy document: {reason}"
+    for statement in allow_statements(trust):
         if statement.not_principals:
-            yield f"{place(statement)} has NotPrincipal: everybody else is let in"
+            yield f"{name_of(statement)} has NotPrincipal: it trusts everybody else"
         elif not statement.principals:
-            yield f"{place(statement)} names no principal"
-        for kind in sorted({each.kind for each in statement.principals}):
-            for principal in principals(statement, kind, field):
+            yield f"{name_of(statement)} names no principal"
+        for kind in sorted({principal.kind for principal in statement.principals}):
+            for principal in principals_of(statement, kind, trust):
                 if has_wildcard(principal):
-                    yield f"{place(statement)} trusts {kind}:{principal}, a wildcard"
+                    yield f"{name_of(statement)} trusts {kind}:{principal}, a wildcard"
 
 
 @resource_rule(
     "T02",
     "iam-role-trusts-no-bare-account",
     [ROLE],
-    demands="a trust in an account names exact roles of it, by ArnEquals on aws:PrincipalArn",
-    stops="A09, A13, A27: any principal of the account with a broad sts:AssumeRole comes in; an ExternalId is no secret",
-    remedy="Add ArnEquals with the exact role ARNs, as components/documents/trust.py roles_of_account does.",
+    demands="a trust in an account names exact roles of that account, by ArnEquals on aws:PrincipalArn",
+    stops="A09, A13, A27: any principal of the account with a broad sts:AssumeRole assumes the role; an ExternalId is not a secret",
+    remedy="Add ArnEquals with the exact role ARNs, as roles_of_account in components/documents/trust.py does.",
     source=f"{IAM_GUIDE}reference_policies_elements_principal.html",
     severity=Severity.CRITICAL,
 )
 def no_bare_account(role: CheckedResource) -> Iterator[str]:
-    """Accounts only with exact roles of theirs; users, sessions and other names never."""
-    field = role[TRUST]
-    for statement in allowed(field):
-        for principal in principals(statement, "AWS", field):
+    """Accounts only together with exact roles; no users, sessions or other names."""
+    trust = role[TRUST]
+    for statement in allow_statements(trust):
+        for principal in principals_of(statement, "AWS", trust):
             account = ACCOUNT.match(principal)
             if account is not None:
-                named = values_of(statement, "ArnEquals", "aws:PrincipalArn", field)
-                if named is None:
-                    yield f"{place(statement)} trusts the whole account {account.group(1)}"
-                for arn in named or ():
+                callers = condition_values(statement, "ArnEquals", "aws:PrincipalArn", trust)
+                if callers is None:
+                    yield f"{name_of(statement)} trusts the whole account {account.group(1)}"
+                for arn in callers or ():
                     if not _role_of(arn, account.group(1)):
-                        yield f"{place(statement)} narrows account {account.group(1)} to {arn}, which is no exact role of it"
+                        yield f"{name_of(statement)} narrows account {account.group(1)} to {arn}, which is not an exact role of it"
             elif not ROLE_ARN.match(principal) and not has_wildcard(principal):
-                yield f"{place(statement)} trusts {principal}, which is neither an account nor a role"
+                yield f"{name_of(statement)} trusts {principal}, which is neither an account nor a role"
 
 
 def _role_of(arn: str, account: str) -> bool:
-    found = ROLE_ARN.match(arn)
-    return found is not None and found.group(1) == account
+    match = ROLE_ARN.match(arn)
+    return match is not None and match.group(1) == account
 
 
 @resource_rule(
@@ -99,7 +107,7 @@ def _role_of(arn: str, account: str) -> bool:
     "iam-role-trusts-known-principals",
     [ROLE],
     demands="principals are accounts of the settings, or listed services that act for one account only",
-    stops="A15: a service acts for somebody else's resource (confused deputy), or a foreign account comes in",
+    stops="A15: a service acts for somebody else's resource (confused deputy), or another company's account assumes the role",
     remedy="Trust accounts of the settings; give a service aws:SourceAccount or aws:SourceArn with StringEquals or ArnLike.",
     source=f"{IAM_GUIDE}confused-deputy.html",
     options={
@@ -110,73 +118,77 @@ def _role_of(arn: str, account: str) -> bool:
     },
 )
 def known_principals(role: CheckedResource) -> Iterator[str]:
-    """Listed accounts, listed services."""
-    field, ids = role[TRUST], set(role.surroundings.account_ids.values())
-    for statement in allowed(field):
-        for principal in principals(statement, "AWS", field):
-            found = ACCOUNT.match(principal) or ROLE_ARN.match(principal)
-            if found is not None and found.group(1) not in ids:
-                yield f"{place(statement)} trusts account {found.group(1)}, which the settings do not list"
-        for service in principals(statement, "Service", field):
+    """Accounts of the settings, and listed services."""
+    trust, ids = role[TRUST], set(role.run.account_ids.values())
+    for statement in allow_statements(trust):
+        for principal in principals_of(statement, "AWS", trust):
+            account = ACCOUNT.match(principal) or ROLE_ARN.match(principal)
+            if account is not None and account.group(1) not in ids:
+                yield f"{name_of(statement)} trusts account {account.group(1)}, which is not in the settings"
+        for service in principals_of(statement, "Service", trust):
             short = service.partition(".")[0]
             if not service.endswith((".amazonaws.com", ".amazonaws.com.cn")) or short not in role.option("services"):
-                yield f"{place(statement)} trusts the service {service}, which is not listed"
-            elif short not in SERVICES_OF_ONE_ACCOUNT and not _one_account(statement, role):
-                yield f"{place(statement)} lets {service} act for any account: no aws:SourceAccount and no aws:SourceArn of ours"
+                yield f"{name_of(statement)} trusts the service {service}, which is not in the option `services`"
+            elif short not in SERVICES_OF_ONE_ACCOUNT and not _for_own_account(statement, role):
+                yield (
+                    f"{name_of(statement)} lets {service} act for any account: "
+                    "neither aws:SourceAccount nor aws:SourceArn names the role's account"
+                )
 
 
-def _one_account(statement: Statement, role: CheckedResource) -> bool:
-    own = {role.seen.account}
-    accounts = values_of(statement, "StringEquals", "aws:SourceAccount", role[TRUST])
+def _for_own_account(statement: Statement, role: CheckedResource) -> bool:
+    """Whether conditions limit a service to resources of the role's account."""
+    accounts = condition_values(statement, "StringEquals", "aws:SourceAccount", role[TRUST])
     if accounts:
-        return set(accounts) <= own
+        return set(accounts) <= {role.account}
     arns = [
         arn
         for operator in ("ArnEquals", "ArnLike", "StringEquals", "StringLike")
-        for arn in values_of(statement, operator, "aws:SourceArn", role[TRUST]) or ()
+        for arn in condition_values(statement, operator, "aws:SourceArn", role[TRUST]) or ()
     ]
-    return bool(arns) and all(arn.split(":")[4:5] == [role.seen.account] for arn in arns)
+    return bool(arns) and all(arn.split(":")[4:5] == [role.account] for arn in arns)
 
 
 @resource_rule(
     "T04",
     "iam-role-pins-oidc-subject-and-audience",
     [ROLE],
-    demands="a trust in tokens pins audience and subject of its own issuer with StringEquals",
+    demands="a trust in tokens pins audience and subject of their issuer with StringEquals",
     stops="A06, A07: every service account of the cluster, or every project of a shared GitLab, assumes the role",
     remedy="Pin <issuer>:aud and <issuer>:sub with StringEquals (components/documents/trust.py).",
     source=EKS_GUIDE,
     severity=Severity.CRITICAL,
 )
 def subject_and_audience(role: CheckedResource) -> Iterator[str]:
-    """`aud` and `sub` of the statement's own issuer, by the plain operator."""
-    field = role[TRUST]
-    for statement in allowed(field):
-        issuers = principals(statement, "Federated", field)
-        if speaks_of(statement, WEB_IDENTITY, field) and not issuers and statement.principals:
-            yield f"{place(statement)} allows {WEB_IDENTITY} and names no OIDC provider"
-        for host in (_host(each) for each in issuers):
+    """`aud` and `sub` of the statement's issuer, with the plain operator."""
+    trust = role[TRUST]
+    for statement in allow_statements(trust):
+        issuers = principals_of(statement, "Federated", trust)
+        if covers(statement, WEB_IDENTITY, trust) and not issuers and statement.principals:
+            yield f"{name_of(statement)} allows {WEB_IDENTITY} and names no OIDC provider"
+        for host in map(_host, issuers):
             audience = WEB_IDENTITY_AUDIENCE
-            if host == gitlab_host(role.surroundings):
-                audience = role.surroundings.settings.gitlab.url
-            if values_of(statement, "StringEquals", f"{host}:aud", field) != [audience]:
-                yield f"{place(statement)} does not pin {host}:aud to {audience} with StringEquals"
-            if values_of(statement, "StringEquals", f"{host}:sub", field) is None and not _may_be_like(role, host):
-                yield f"{place(statement)} does not pin {host}:sub with StringEquals"
+            if host == gitlab_host(role.run):
+                audience = role.run.settings.gitlab.url
+            if condition_values(statement, "StringEquals", f"{host}:aud", trust) != [audience]:
+                yield f"{name_of(statement)} does not pin {host}:aud to {audience} with StringEquals"
+            subjects = condition_values(statement, "StringEquals", f"{host}:sub", trust)
+            if subjects is None and not _may_use_pattern(role, host):
+                yield f"{name_of(statement)} does not pin {host}:sub with StringEquals"
 
 
 def _host(provider: str) -> str:
     return provider.partition(":oidc-provider/")[2]
 
 
-def _may_be_like(role: CheckedResource, host: str) -> bool:
-    """A GitLab role of an open level may name branches by a pattern, where the settings say so; T07 compares them."""
-    settings = role.surroundings.settings
-    if not isinstance(settings, Settings) or host != gitlab_host(role.surroundings):
+def _may_use_pattern(role: CheckedResource, host: str) -> bool:
+    """Whether a role may name its subject by a pattern: a GitLab role of level open may, if the settings do; T07 compares them."""
+    settings = role.run.settings
+    if not isinstance(settings, Settings) or host != gitlab_host(role.run):
         return False
-    entries = {settings.names.gitlab_role(name): each for name, each in settings.gitlab_oidc.items()}
-    entry = entries.get(role["name"].text() or "")
-    return entry is not None and entry.level is Level.OPEN
+    roles = {settings.names.gitlab_role(name): gitlab_role for name, gitlab_role in settings.gitlab_oidc.items()}
+    gitlab_role = roles.get(role["name"].text() or "")
+    return gitlab_role is not None and gitlab_role.level is Level.OPEN
 
 
 @resource_rule(
@@ -190,32 +202,32 @@ def _may_be_like(role: CheckedResource, host: str) -> bool:
     severity=Severity.CRITICAL,
 )
 def one_service_account(role: CheckedResource) -> Iterator[str]:
-    """`sub` is the declared service account of this role, and nothing else."""
-    field, settings = role[TRUST], role.surroundings.runners
-    expected = service_accounts(settings) if settings is not None else {}
-    own = expected.get(role["name"].text() or "")
-    for statement in allowed(field):
-        for host in (_host(each) for each in principals(statement, "Federated", field)):
-            if host == gitlab_host(role.surroundings):
+    """`sub` is the role's declared service account, and nothing else."""
+    trust, settings = role[TRUST], role.run.platform_settings
+    declared = service_accounts(settings) if settings is not None else {}
+    account = declared.get(role["name"].text() or "")
+    for statement in allow_statements(trust):
+        for host in map(_host, principals_of(statement, "Federated", trust)):
+            if host == gitlab_host(role.run):
                 continue
-            if own is None:
-                yield f"{place(statement)} trusts tokens of {host}, and the settings call for no such role"
+            if account is None:
+                yield f"{name_of(statement)} trusts tokens of {host}, and no role of this name is in the settings"
                 continue
             subjects = [
                 subject
                 for condition in statement.conditions
                 if condition.key == f"{host}:sub".lower()
-                for subject in values_of(statement, condition.operator, condition.key, field) or ()
+                for subject in condition_values(statement, condition.operator, condition.key, trust) or ()
             ]
-            if wrong := [each for each in subjects if each != own.subject]:
-                yield f"{place(statement)} trusts {wrong[0]}; this role is for {own.subject}"
+            if wrong := [subject for subject in subjects if subject != account.subject]:
+                yield f"{name_of(statement)} trusts {wrong[0]}; this role is for {account.subject}"
 
 
 @resource_rule(
     "T07",
     "iam-role-names-one-gitlab-ref",
     [ROLE],
-    demands="a trust in GitLab names the configured instance, and the project and ref that the settings say",
+    demands="a trust in GitLab names the configured instance, and the project and ref from the settings",
     stops="A08, A18: a merge request's token, or another project's, assumes the role",
     remedy="Change gitlab_oidc in the stack file; the trust follows from it.",
     settings=("gitlab_oidc.{entry}", "platform.project"),
@@ -223,46 +235,48 @@ def one_service_account(role: CheckedResource) -> Iterator[str]:
     severity=Severity.CRITICAL,
 )
 def one_gitlab_ref(role: CheckedResource) -> Iterator[str]:
-    """The subjects are exactly the declared one; other hosts than the cluster's and GitLab's are foreign."""
-    field, host = role[TRUST], gitlab_host(role.surroundings)
-    expected = gitlab_subjects(role.surroundings.settings).get(role["name"].text() or "")
-    for statement in allowed(field):
-        for issuer in (_host(each) for each in principals(statement, "Federated", field)):
+    """The subject is exactly the declared one; only the cluster and GitLab are issuers."""
+    trust, host = role[TRUST], gitlab_host(role.run)
+    declared = gitlab_subjects(role.run.settings).get(role["name"].text() or "")
+    for statement in allow_statements(trust):
+        for issuer in map(_host, principals_of(statement, "Federated", trust)):
             if issuer.startswith("oidc.eks."):
                 continue
             if issuer != host:
-                yield f"{place(statement)} trusts the issuer {issuer or 'of no OIDC provider'}, which is neither the cluster's nor {host}"
+                name = issuer or "of a provider that is not OIDC"
+                yield f"{name_of(statement)} trusts the issuer {name}, which is neither the cluster's nor {host}"
                 continue
             subjects = {
                 subject
                 for operator in ("StringEquals", "StringLike")
-                for subject in values_of(statement, operator, f"{host}:sub", field) or ()
+                for subject in condition_values(statement, operator, f"{host}:sub", trust) or ()
             }
-            if expected is None:
-                yield f"{place(statement)} trusts GitLab, and the settings call for no such role"
-            elif wrong := sorted(subjects - {expected}):
-                yield f"{place(statement)} trusts {wrong[0]}; the settings say {expected}"
+            if declared is None:
+                yield f"{name_of(statement)} trusts GitLab, and no GitLab role of this name is in the settings"
+            elif wrong := sorted(subjects - {declared}):
+                yield f"{name_of(statement)} trusts {wrong[0]}; the settings say {declared}"
 
 
 @resource_rule(
     "T09",
     "iam-role-trusts-one-action",
     [ROLE],
-    demands="a trust allows the one way of assuming that its principal needs",
-    stops="A14: a job writes its own session tags, or comes in by another way",
+    demands="a trust allows only the action with which its principal assumes the role",
+    stops="A14: a job sets its own session tags, or assumes the role by another action",
     remedy="Allow sts:AssumeRole, or for tokens sts:AssumeRoleWithWebIdentity, and nothing else.",
     source=f"{IAM_GUIDE}id_session-tags.html",
 )
 def one_action(role: CheckedResource) -> Iterator[str]:
-    """One exact action; `sts:TagSession` only for EKS itself, which asks for it."""
-    field = role[TRUST]
-    for statement in allowed(field):
+    """One exact action; `sts:TagSession` only for EKS, which needs it."""
+    trust = role[TRUST]
+    for statement in allow_statements(trust):
         if statement.not_actions:
-            yield f"{place(statement)} has NotAction: every other way in is open"
-        services = {each.partition(".")[0] for each in principals(statement, "Service", field)}
-        also = {"sts:tagsession"} if services == {"eks"} and len(statement.principals) == len(services) else set()
-        actions = {each.lower() for each in statement.actions if isinstance(each, str)}
-        if any(not isinstance(each, str) for each in statement.actions):
-            field.undecided(field.path)
-        if extra := sorted(actions - also - set(ASSUME_ACTIONS)):
-            yield f"{place(statement)} allows {', '.join(extra)}"
+            yield f"{name_of(statement)} has NotAction: it allows every other action"
+        services = {service.partition(".")[0] for service in principals_of(statement, "Service", trust)}
+        eks_only = services == {"eks"} and len(statement.principals) == len(services)
+        expected = {*ASSUME_ACTIONS, "sts:tagsession"} if eks_only else set(ASSUME_ACTIONS)
+        actions = {action.lower() for action in statement.actions if isinstance(action, str)}
+        if any(not isinstance(action, str) for action in statement.actions):
+            trust.undecide()
+        if extra := sorted(actions - expected):
+            yield f"{name_of(statement)} allows {', '.join(extra)}"

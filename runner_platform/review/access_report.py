@@ -80,7 +80,7 @@ def problems(matrix: Matrix) -> list[str]:
         how = f" by {' -> '.join(each.chain)}" if each.chain else ""
         why = f" ({each.reason})" if each.reason else ""
         found.append(
-            f"{each.writer} writes {each.what} that {each.consumer} takes in, {each.place}: {each.decision}{how}{why}"
+            f"{each.writer} writes {each.kind} that {each.consumer} takes in, {each.pattern}: {each.decision}{how}{why}"
         )
     return found
 

@@ -98,12 +98,12 @@ def found(*resources: Resource) -> list[Flow]:
 
 
 def answers(*resources: Resource) -> set[tuple[str, Decision]]:
-    return {(each.what, each.decision) for each in found(*resources)}
+    return {(each.kind, each.decision) for each in found(*resources)}
 
 
 def test_a_role_that_writes_what_another_reads_is_a_flow() -> None:
     (flow,) = found(WRITES, READS)
-    assert (flow.what, flow.place, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
+    assert (flow.kind, flow.pattern, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
     assert flow.chain[-1].endswith(":role/open")
 
 
@@ -181,7 +181,7 @@ def with_capability(policy: str, stack: str, old: str, new: str) -> AccessGraph:
 @pytest.mark.thorough
 def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stacks() -> None:
     found = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
-    assert {(each.writer.partition("/")[0], each.consumer, each.what) for each in found} == {
+    assert {(each.writer.partition("/")[0], each.consumer, each.kind) for each in found} == {
         ("job:dev", "job:prod/deploy", "image")
     }
     assert found[0].chain[-1] == f"arn:aws:iam::{CICD}:role/cicd-dev/delegated-role-open-dev"
@@ -193,7 +193,7 @@ def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stac
 def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> None:
     home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
     found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
-    assert {(each.what, each.consumer, each.decision) for each in found} == {
+    assert {(each.kind, each.consumer, each.decision) for each in found} == {
         ("state", "job:prod/deploy", Decision.ALLOWED)
     }
 
@@ -209,7 +209,7 @@ def test_a_cache_that_both_levels_use_is_seen(old: str, new: str) -> None:
         return {"values": values}
 
     found = flows(changed(shared))
-    assert {(each.writer, each.consumer, each.what) for each in found} == {("job:dev/small", "job:dev/deploy", "cache")}
+    assert {(each.writer, each.consumer, each.kind) for each in found} == {("job:dev/small", "job:dev/deploy", "cache")}
 
 
 @pytest.mark.thorough
@@ -221,4 +221,4 @@ def test_a_protected_class_that_runs_every_image_takes_in_what_open_ones_push() 
         values["runners"]["config"] = values["runners"]["config"].replace("dev/protected/**", "**")
         return {"values": values}
 
-    assert {each.what for each in flows(changed(any_image))} == {"image"}
+    assert {each.kind for each in flows(changed(any_image))} == {"image"}

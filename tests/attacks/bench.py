@@ -24,7 +24,7 @@ from pulumi.runtime import proto
 from config import foundation
 from config import settings as platform
 from policies.exceptions import Exceptions
-from policies.pack import OnePass
+from policies.pack import PackServer
 from policies.rules import RULES
 from policies.stack_run import StackRun
 from runner_platform.check import mock_cloud
@@ -156,7 +156,7 @@ def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: l
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "exceptions.yaml"
         written.write_text(mutation.exceptions or "[]")
-        pack = OnePass([each for each in RULES if each.id != rule], Exceptions.read(written))
+        pack = PackServer([each for each in RULES if each.id != rule], Exceptions.read(written))
     by_name = {each.name: each.id for each in RULES}
     single, whole = _requests(mutation, shown)
     _configure(pack, mutation)
@@ -170,7 +170,7 @@ def _requests(mutation: Mutation | None, shown: list[Shown]) -> tuple[list[Any],
     return [each for each in single if mutation is None or each.name != mutation.hidden], whole
 
 
-def _configure(pack: OnePass, mutation: Mutation) -> None:
+def _configure(pack: PackServer, mutation: Mutation) -> None:
     request = proto.ConfigureAnalyzerRequest()
     for policy in pack.GetAnalyzerInfo(None, None).policies:  # type: ignore[no-untyped-call]  # the SDK is untyped
         level = mutation.configuration.get("all")

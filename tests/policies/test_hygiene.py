@@ -11,10 +11,19 @@ import pytest
 from access.resource import UNKNOWN
 from config.errors import SettingsError
 from policies.exceptions import Entry, Exceptions
-from policies.pack import OnePass
+from policies.pack import PackServer
 from policies.rules import RULES
 from policies.stack import PackState
-from tests.support.policy_cases import ABSENT, changed, one, program, says, undecides, violates, whole
+from tests.support.policy_cases import (
+    ABSENT,
+    assert_undecided,
+    assert_violation,
+    findings_on_stack,
+    report,
+    resource_named,
+    resources_of,
+    with_input,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,45 +37,51 @@ TODAY = date(2026, 11, 21)
     ("path", "value", "said"),
     [
         ("allowedAccountIds", ABSENT, "the profile alone decides"),
-        ("allowedAccountIds", '["444444444444", "333333333333"]', "not exactly one of the listed accounts"),
-        ("allowedAccountIds", '["999999999999"]', "not exactly one of the listed accounts"),
-        ("allowedAccountIds", '["333333333333"]', "goes with allowedAccountIds of account dev"),
-        ("profile", "platform-dev", "its profile is platform-prod"),
-        ("profile", ABSENT, "its profile is platform-prod"),
-        ("accessKey", "x", "accessKey says who acts"),
-        ("assumeRoles", "[]", "assumeRoles says who acts"),
-        ("endpoints", "[]", "endpoints says who acts or where"),
+        ("allowedAccountIds", '["444444444444", "333333333333"]', "not exactly one of the settings' accounts"),
+        ("allowedAccountIds", '["999999999999"]', "not exactly one of the settings' accounts"),
+        (
+            "allowedAccountIds",
+            '["333333333333"]',
+            "allowedAccountIds is account dev, for which the profile is platform-dev",
+        ),
+        ("profile", "platform-dev", "for which the profile is platform-prod"),
+        ("profile", ABSENT, "for which the profile is platform-prod"),
+        ("accessKey", "x", "accessKey is set"),
+        ("assumeRoles", "[]", "assumeRoles is set"),
+        ("endpoints", "[]", "endpoints is set"),
     ],
 )
 def test_a_provider_that_is_not_pinned_to_its_account_is_found(path: str, value: Any, said: str) -> None:
-    violates("H01", changed(one("prod", "prod", AWS), path, value), said)
+    assert_violation("H01", with_input(resource_named("prod", "prod", AWS), path, value), said)
 
 
 def test_a_provider_whose_account_is_not_known_is_undecided() -> None:
-    undecides("H01", changed(one("prod", "prod", AWS), "allowedAccountIds", UNKNOWN), "allowedAccountIds")
-    role = one("prod", "delegated-prod-protected-role")
-    undecides("H01", replace(role, provider_inputs={"allowedAccountIds": UNKNOWN}), "provider.allowedAccountIds")
+    assert_undecided(
+        "H01", with_input(resource_named("prod", "prod", AWS), "allowedAccountIds", UNKNOWN), "allowedAccountIds"
+    )
+    role = resource_named("prod", "delegated-prod-protected-role")
+    assert_undecided("H01", replace(role, provider_inputs={"allowedAccountIds": UNKNOWN}), "provider.allowedAccountIds")
 
 
 def test_a_resource_without_a_provider_of_its_own_is_found() -> None:
-    role = one("prod", "delegated-prod-protected-role")
-    violates("H01", replace(role, provider=""), "no provider of its own")
-    violates(
+    role = resource_named("prod", "delegated-prod-protected-role")
+    assert_violation("H01", replace(role, provider=""), "no explicit provider")
+    assert_violation(
         "H01",
         replace(role, provider="urn:pulumi:prod::p::pulumi:providers:aws::default_7_0_0"),
-        "no provider of its own",
+        "no explicit provider",
     )
-    assert says("H01", one("prod", "small-runner-jobs")) == [], "outside AWS there are no accounts"
+    assert report("H01", resource_named("prod", "small-runner-jobs")) == [], "outside AWS there are no accounts"
 
 
 def test_what_the_engine_never_showed_is_found() -> None:
-    found = whole("H02", program("prod"), run=PackState(never_shown=[URN]))
-    assert [(each.urn, "no rule has seen it" in each.text) for each in found] == [(URN, True)]
+    found = findings_on_stack("H02", resources_of("prod"), pack_state=PackState(never_shown=[URN]))
+    assert [(each.urn, "no rule has checked it" in each.text) for each in found] == [(URN, True)]
 
 
 def test_a_rule_that_is_switched_off_is_found() -> None:
-    found = whole("H02", program("prod"), run=PackState(lowered=["T10", "R08"]))
-    assert [each.text for each in found] == ["the configuration lowers T10, R08; that has no effect"]
+    found = findings_on_stack("H02", resources_of("prod"), pack_state=PackState(lowered=["T10", "R08"]))
+    assert [each.text for each in found] == ["the configuration lowers T10, R08; this has no effect"]
 
 
 def entry(**changes: Any) -> Entry:
@@ -88,7 +103,7 @@ def test_expired_and_unused_exceptions_are_findings_and_those_of_other_stacks_ar
     expired, foreign = entry(rule="T03", expires=date(2026, 1, 1)), entry(resource=URN.replace("prod", "dev"))
     exceptions = Exceptions([used, unused, expired, foreign], TODAY)
     assert exceptions.cover("T01", URN)
-    found = whole("H04", program("prod"), run=PackState(exceptions=exceptions))
+    found = findings_on_stack("H04", resources_of("prod"), pack_state=PackState(exceptions=exceptions))
     assert [each.text.partition(":")[0] for each in found] == [
         "the exception for T02 covers nothing any more",
         "the exception for T03 expired on 2026-01-01",
@@ -101,13 +116,16 @@ def test_expired_and_unused_exceptions_are_findings_and_those_of_other_stacks_ar
         ("{", "is not YAML"),
         ("{a: b}", "is not a list"),
         ("[{rule: T01}]", "is not an entry"),
-        (f"[{{rule: 1, resource: '{URN}', reason: '{'x' * 20}', expires: 2026-11-21}}]", "[0].rule: is not text"),
-        (f"[{{rule: T01, resource: '{URN}', reason: '{'x' * 20}', expires: soon}}]", "[0].expires: is not a date"),
+        (f"[{{rule: 1, resource: '{URN}', reason: '{'x' * 20}', expires: 2026-11-21}}]", "[0].rule: is 1, not text"),
+        (
+            f"[{{rule: T01, resource: '{URN}', reason: '{'x' * 20}', expires: soon}}]",
+            "[0].expires: is 'soon', not a date",
+        ),
         (
             f"[{{rule: T01, resource: '{URN}', reason: '{'x' * 20}', expires: 2026-11-21T10:00:00}}]",
-            "[0].expires: is not a date",
+            "[0].expires: is '2026-11-21 10:00:00', not a date",
         ),
-        (f"[{{rule: T01, resource: x, reason: '{'x' * 20}', expires: 2026-11-21}}]", "[0].resource: is not a URN"),
+        (f"[{{rule: T01, resource: x, reason: '{'x' * 20}', expires: 2026-11-21}}]", "[0].resource: is 'x', not a URN"),
         (f"[{{rule: T01, resource: '{URN}', reason: because, expires: 2026-11-21}}]", "[0].reason: is shorter"),
     ],
 )
@@ -141,4 +159,4 @@ def test_rules_are_told_apart_and_described() -> None:
 
 def test_the_rule_about_exceptions_is_asked_last() -> None:
     assert RULES[-1].id == "H04", "only then is it known which exceptions were needed"
-    assert OnePass(RULES, Exceptions())
+    assert PackServer(RULES, Exceptions())

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pulumi.runtime import proto
-from pulumi_policy import EnforcementLevel
-from pulumi_policy.policy import _PolicyAnalyzerServicer
 
 from config import foundation, load
-from policies.exceptions import Exceptions
-from policies.pack import OnePass, policies_of
 from policies.rules import RULES
 from runner_platform.check.findings import findings
 from runner_platform.check.judge import configuration, judge, judge_deployed, judged_by, pack_for
 from runner_platform.check.pack_process import PackProcess
 from runner_platform.check.places import MARKED, Places
-from runner_platform.check.shown import Shown, registered, requests
+from runner_platform.check.shown import Shown, registered
 from runner_platform.errors import FailedError
-from tests.support.policy_cases import around as surroundings_of
-from tests.support.program import STACKS, raw, rehearsed
+from tests.support.program import STACKS, rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,27 +98,6 @@ def test_a_threshold_is_configuration(packs: dict[str, PackProcess]) -> None:
     finally:
         pack.configuration = {}
     assert [each.rule for each in found] == ["E01"], "203.0.113.0/24 is wider than /28"
-
-
-def test_one_pass_gives_the_same_answers_as_the_sdks_own_servicer(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = [_with(each, "assumeRolePolicy", "{}") if each.name == "small-identity-job" else each for each in _dev()]
-    shown = [each for each in shown if "small" in each.name or each.type.startswith(("pulumi:", "aws:eks"))]
-    single, whole = requests(shown)
-    answers = []
-    for servicer in (
-        OnePass(RULES, Exceptions()),
-        _PolicyAnalyzerServicer("p", "1", list(policies_of(RULES)), EnforcementLevel.MANDATORY),
-    ):
-        around = surroundings_of("dev", raw("dev"))
-        monkeypatch.setattr("policies.pack.current_run", lambda around=around: around)
-        responses = [*(servicer.Analyze(each, None) for each in single), servicer.AnalyzeStack(whole, None)]
-        found = [diagnostic for each in responses for diagnostic in each.diagnostics]
-        answers.append(sorted((each.policyName, each.message, each.enforcementLevel) for each in found))
-    assert answers[0] == answers[1], "one pass is faster, not different"
-    assert {name for name, _, _ in answers[0]} >= {
-        "iam-role-trusts-no-anonymous-principal",
-        "iam-role-reach-matches-the-matrix",
-    }
 
 
 def test_a_finding_says_where_the_program_makes_the_resource() -> None:

@@ -9,15 +9,15 @@ import pytest
 from policies.fields import UNKNOWN
 from tests.support.policy_cases import (
     ABSENT,
-    changed,
+    assert_violation,
+    findings_on_stack,
     granting,
-    one,
-    program,
-    says,
-    violates,
-    whole,
+    report,
+    resource_named,
+    resources_of,
+    stack_without,
+    with_input,
     with_toml,
-    without,
 )
 
 pytestmark = pytest.mark.thorough
@@ -37,8 +37,8 @@ PROTECTED = "arn:aws:iam::444444444444:role/cicd/delegated-role"
     ],
 )  # fmt: skip
 def test_access_that_nobody_declared_is_found_with_its_chain(name: str, path: str, value: Any, who: str | None) -> None:
-    resource = changed(one("prod", name), path, value)
-    found = says("T10", resource)
+    resource = with_input(resource_named("prod", name), path, value)
+    found = report("T10", resource)
     if who is None:
         assert found == [], (
             "a trust alone opens nothing across accounts: the other side is missing, which rule T11 tells"
@@ -49,11 +49,15 @@ def test_access_that_nobody_declared_is_found_with_its_chain(name: str, path: st
 
 def test_both_sides_of_a_trust_open_a_door_that_is_found() -> None:
     both = [
-        changed(one("prod", DELEGATED), f"{TRUST}.Statement.0.Condition.ArnEquals", {"aws:PrincipalArn": [OPEN_JOB]}),
+        with_input(
+            resource_named("prod", DELEGATED),
+            f"{TRUST}.Statement.0.Condition.ArnEquals",
+            {"aws:PrincipalArn": [OPEN_JOB]},
+        ),
         granting("small-identity-job-delegated-roles", "sts:AssumeRole", PROTECTED),
     ]
     urns = {each.urn for each in both}
-    found = whole("T10", [*(each for each in program("prod") if each.urn not in urns), *both])
+    found = findings_on_stack("T10", [*(each for each in resources_of("prod") if each.urn not in urns), *both])
     chains = [each.text for each in found if each.text.startswith(f"job:prod/small to {PROTECTED}")]
     assert chains, [each.text for each in found]
     assert f"{OPEN_JOB} -> {PROTECTED}" in chains[0], "the shortest chain explains it"
@@ -62,18 +66,18 @@ def test_both_sides_of_a_trust_open_a_door_that_is_found() -> None:
 
 @pytest.mark.parametrize("name", [JOB, DELEGATED])
 def test_a_trust_that_is_not_known_leaves_the_matrix_undecided(name: str) -> None:
-    found = says("T10", changed(one("prod", name), TRUST, UNKNOWN))
+    found = report("T10", with_input(resource_named("prod", name), TRUST, UNKNOWN))
     assert any(each.startswith("UNDECIDED: the access matrix in ") for each in found), found
 
 
 def test_a_role_that_is_missing_is_found() -> None:
-    rest = [each for each in program("prod") if each.name != DELEGATED]
-    assert any("declared ALLOWED, derived DENIED" in each.text for each in whole("T10", rest))
+    rest = [each for each in resources_of("prod") if each.name != DELEGATED]
+    assert any("declared ALLOWED, derived DENIED" in each.text for each in findings_on_stack("T10", rest))
 
 
 @pytest.mark.parametrize("lost", ["access-dev-deployer-policy", "access-dev-reader-role", "access-dev-deployer-role"])
 def test_a_deployer_who_loses_what_the_foundation_gives_it_is_found(lost: str) -> None:
-    found = whole("T10", without(lost, "foundation"), "foundation")
+    found = findings_on_stack("T10", stack_without(lost, "foundation"), "foundation")
     role = "platform-deployer" if lost.endswith("deployer-role") else "platform-reader"
     assert any(
         each.text.startswith(
@@ -88,23 +92,23 @@ STATE = "arn:aws:s3:::o-senncloud01-state-"
 
 
 def test_an_image_that_an_open_class_pushes_and_a_protected_one_runs_is_found() -> None:
-    violates(
+    assert_violation(
         "I01", granting("delegated-cicd-open-ecr-push", "ecr:PutImage", f"{ECR}*"), "job:prod/small can write image"
     )
-    release = one("prod", "deploy-runner-release")
+    release = resource_named("prod", "deploy-runner-release")
     open_images = ["222222222222.dkr.ecr.eu-central-1.amazonaws.com/open/**"]
-    violates("I01", with_toml(release, "kubernetes.allowed_images", open_images), "job:prod/deploy takes it in")
-    violates("I01", with_toml(release, "kubernetes.allowed_images", ["*"]), "job:prod/deploy takes it in")
+    assert_violation("I01", with_toml(release, "kubernetes.allowed_images", open_images), "job:prod/deploy consumes it")
+    assert_violation("I01", with_toml(release, "kubernetes.allowed_images", ["*"]), "job:prod/deploy consumes it")
 
 
 def test_state_or_a_cache_that_an_open_class_writes_and_a_protected_one_reads_is_found() -> None:
     state = granting("delegated-cicd-open-ecr-push", "s3:PutObject", f"{STATE}222222222222-eu-central-1/*")
-    violates("I02", state, "job:prod/small can write state")
-    release = with_toml(one("prod", "small-runner-release"), "cache.Path", "deploy")
-    violates("I02", release, "job:prod/small can write cache")
+    assert_violation("I02", state, "job:prod/small can write state")
+    release = with_toml(resource_named("prod", "small-runner-release"), "cache.Path", "deploy")
+    assert_violation("I02", release, "job:prod/small can write cache")
 
 
 def test_integrity_is_undecided_where_a_permission_is_not_known() -> None:
     for rule, name in (("I01", "delegated-cicd-open-ecr-push"), ("I02", "delegated-dev-open-state")):
-        found = says(rule, changed(one("prod", name), "policy", UNKNOWN))
+        found = report(rule, with_input(resource_named("prod", name), "policy", UNKNOWN))
         assert any(each.startswith("UNDECIDED") for each in found), f"{rule}: {found}"

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from access.resource import UNKNOWN
-from tests.support.policy_cases import ABSENT, all_verdicts, changed, one, says, undecides, violates
+from tests.support.policy_cases import (
+    ABSENT,
+    all_findings,
+    assert_undecided,
+    assert_violation,
+    report,
+    resource_named,
+    with_input,
+)
 
 DELEGATED, JOB = "delegated-prod-protected-role", "deploy-identity-job"
 TRUST = "assumeRolePolicy"
@@ -18,7 +26,7 @@ ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/"
 
 
 def issuer() -> str:
-    document = json.loads(one("prod", JOB).inputs[TRUST])
+    document = json.loads(resource_named("prod", JOB).inputs[TRUST])
     return str(document["Statement"][0]["Principal"]["Federated"].partition(":oidc-provider/")[2])
 
 
@@ -34,27 +42,27 @@ def pinned(operator: str, subject: Any, audience: str = "sts.amazonaws.com") -> 
         ("T01", DELEGATED, f"{STATEMENT}.Principal", {"Federated": "*"}, "trusts Federated:*"),
         ("T01", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::222222222222:role/cicd/*"}, "a wildcard"),
         ("T01", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::222222222222:role/cicd/runner-?"}, "a wildcard"),
-        ("T01", DELEGATED, TRUST, "no document", "is no policy document"),
+        ("T01", DELEGATED, TRUST, "no document", "is not a policy document"),
         ("T01", DELEGATED, TRUST, '{"Statement": [{"Effect": "Allow", "NotPrincipal": {"AWS": "x"}, "Action": "sts:AssumeRole"}]}', "NotPrincipal"),
         ("T01", DELEGATED, TRUST, '{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole"}}', "names no principal"),
         ("T02", DELEGATED, f"{STATEMENT}.Condition", ABSENT, "trusts the whole account 222222222222"),
         ("T02", DELEGATED, f"{STATEMENT}.Condition", {"StringEquals": {"sts:ExternalId": "secret"}}, "trusts the whole account"),
         ("T02", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "222222222222"}, ""),
-        ("T02", DELEGATED, f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/cicd/*"}, "no exact role"),
+        ("T02", DELEGATED, f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/cicd/*"}, "not an exact role"),
         ("T02", DELEGATED, f"{STATEMENT}.Condition", {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/cicd/x"}}, "whole account"),
         ("T02", DELEGATED, f"{STATEMENT}.Condition", {"ArnEqualsIfExists": {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/cicd/x"}}, "whole account"),
         ("T02", DELEGATED, f"{STATEMENT}.Condition", {"ForAllValues:ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/cicd/x"}}, "whole account"),
-        ("T02", DELEGATED, f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::444444444444:role/x"}, "no exact role of it"),
+        ("T02", DELEGATED, f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::444444444444:role/x"}, "which is not an exact role of it"),
         ("T02", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::222222222222:user/me"}, "neither an account nor a role"),
         ("T03", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::999999999999:root"}, "account 999999999999"),
-        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com, which is not listed"),
-        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "ec2.evil.example"}, "which is not listed"),
+        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com, which is not in the option `services`"),
+        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "ec2.evil.example"}, "which is not in the option"),
         ("T03", "network-flow-log-role", f"{STATEMENT}.Condition", ABSENT, "act for any account"),
         ("T03", "network-flow-log-role", f"{STATEMENT}.Condition", {"StringEquals": {"aws:SourceAccount": "999999999999"}}, "act for any account"),
         ("T04", JOB, f"{STATEMENT}.Condition", ABSENT, ":sub with StringEquals"),
         ("T04", JOB, f"{STATEMENT}.Condition", {"StringEquals": {"other.issuer:sub": "x", "other.issuer:aud": "sts.amazonaws.com"}}, ":aud to sts.amazonaws.com"),
         ("T07", JOB, f"{STATEMENT}.Principal", {"Federated": "arn:aws:iam::222222222222:oidc-provider/token.actions.example"}, "trusts the issuer token.actions.example"),
-        ("T07", JOB, f"{STATEMENT}.Principal", {"Federated": "arn:aws:iam::222222222222:saml-provider/x"}, "of no OIDC provider"),
+        ("T07", JOB, f"{STATEMENT}.Principal", {"Federated": "arn:aws:iam::222222222222:saml-provider/x"}, "of a provider that is not OIDC"),
         ("T09", DELEGATED, f"{STATEMENT}.Action", ["sts:AssumeRole", "sts:TagSession"], "allows sts:tagsession"),
         ("T09", DELEGATED, f"{STATEMENT}.Action", "sts:*", "allows sts:*"),
         ("T09", DELEGATED, f"{STATEMENT}.Action", "sts:Assume*", "allows sts:assume*"),
@@ -62,11 +70,11 @@ def pinned(operator: str, subject: Any, audience: str = "sts.amazonaws.com") -> 
     ],
 )  # fmt: skip
 def test_what_lets_somebody_in_is_found(rule: str, name: str, path: str, value: Any, said: str) -> None:
-    resource = changed(one("prod", name), path, value)
+    resource = with_input(resource_named("prod", name), path, value)
     if said:
-        violates(rule, resource, said)
+        assert_violation(rule, resource, said)
     else:
-        assert says(rule, resource) == [], "a bare id is the account's root in another spelling"
+        assert report(rule, resource) == [], "a bare id is the account's root in another spelling"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +90,9 @@ def test_what_lets_somebody_in_is_found(rule: str, name: str, path: str, value: 
     ],
 )
 def test_a_condition_that_does_not_pin_the_subject_is_found(rule: str, operator: str, subject: str, said: str) -> None:
-    violates(rule, changed(one("prod", JOB), f"{STATEMENT}.Condition", pinned(operator, subject)), said)
+    assert_violation(
+        rule, with_input(resource_named("prod", JOB), f"{STATEMENT}.Condition", pinned(operator, subject)), said
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,28 +104,30 @@ def test_a_condition_that_does_not_pin_the_subject_is_found(rule: str, operator:
 )
 def test_another_service_account_is_found(subject: Any) -> None:
     condition = {"StringEquals": {f"{issuer()}:aud": "sts.amazonaws.com", f"{issuer()}:sub": subject}}
-    violates(
+    assert_violation(
         "T05",
-        changed(one("prod", JOB), f"{STATEMENT}.Condition", condition),
+        with_input(resource_named("prod", JOB), f"{STATEMENT}.Condition", condition),
         "this role is for system:serviceaccount:jobs-deploy:job",
     )
 
 
 def test_a_role_that_the_settings_do_not_call_for_may_not_trust_the_cluster() -> None:
-    violates("T05", changed(one("prod", JOB), "name", "somebody"), "the settings call for no such role")
+    assert_violation(
+        "T05", with_input(resource_named("prod", JOB), "name", "somebody"), "no role of this name is in the settings"
+    )
 
 
 def test_one_open_statement_beside_a_good_one_is_found() -> None:
-    role = one("prod", JOB)
+    role = resource_named("prod", JOB)
     document = json.loads(role.inputs[TRUST])
     open_one = {**document["Statement"][0], "Condition": {"StringEquals": {f"{issuer()}:aud": "sts.amazonaws.com"}}}
     document["Statement"].append(open_one)
-    violates("T04", changed(role, TRUST, json.dumps(document)), "statement 1 does not pin")
+    assert_violation("T04", with_input(role, TRUST, json.dumps(document)), "statement 1 does not pin")
 
 
 @pytest.mark.parametrize("name", [DELEGATED, JOB])
 def test_the_good_document_is_good_in_every_legal_spelling(name: str) -> None:
-    role = one("prod", name)
+    role = resource_named("prod", name)
     document = json.loads(role.inputs[TRUST])
     (statement,) = document["Statement"]
     spellings: list[Any] = [
@@ -127,7 +139,7 @@ def test_the_good_document_is_good_in_every_legal_spelling(name: str) -> None:
     ]
     for spelling in spellings:
         for given in (spelling, json.dumps(spelling)):
-            assert all_verdicts(changed(role, TRUST, given)) == {}, f"a legal spelling: {given}"
+            assert all_findings(with_input(role, TRUST, given)) == {}, f"a legal spelling: {given}"
 
 
 def _upper_keys(condition: dict[str, Any]) -> dict[str, Any]:
@@ -141,24 +153,24 @@ def _upper_keys(condition: dict[str, Any]) -> dict[str, Any]:
     "value", [UNKNOWN, {"Statement": [{"Effect": "Allow", "Principal": UNKNOWN, "Action": UNKNOWN}]}]
 )
 def test_a_trust_that_is_not_known_is_undecided(rule: str, value: Any) -> None:
-    undecides(rule, changed(one("prod", JOB), TRUST, value), TRUST)
+    assert_undecided(rule, with_input(resource_named("prod", JOB), TRUST, value), TRUST)
 
 
 def test_a_trust_that_is_absent_is_left_to_the_provider_which_demands_one() -> None:
-    role = changed(one("prod", JOB), TRUST, ABSENT)
-    assert {rule for rule in RULES if says(rule, role)} == set()
+    role = with_input(resource_named("prod", JOB), TRUST, ABSENT)
+    assert {rule for rule in RULES if report(rule, role)} == set()
 
 
 def test_a_listed_service_is_configuration() -> None:
-    role = changed(
-        one("prod", "cluster-roles-node"), f"{STATEMENT}.Principal", {"Service": "eks-fargate.amazonaws.com"}
+    role = with_input(
+        resource_named("prod", "cluster-roles-node"), f"{STATEMENT}.Principal", {"Service": "eks-fargate.amazonaws.com"}
     )
-    violates("T03", role, "eks-fargate")
-    violates("T03", role, "act for any account", services=["eks-fargate"])
+    assert_violation("T03", role, "eks-fargate")
+    assert_violation("T03", role, "act for any account", services=["eks-fargate"])
 
 
 def test_a_role_for_gitlab_names_the_declared_ref() -> None:
-    role = one("foundation", "access-prod-deployer-role")
+    role = resource_named("foundation", "access-prod-deployer-role")
     host = "gitlab.com"
     condition = {
         "StringEquals": {
@@ -166,15 +178,25 @@ def test_a_role_for_gitlab_names_the_declared_ref() -> None:
             f"{host}:sub": "project_path:evil/fork:ref_type:branch:ref:main",
         }
     }
-    violates("T07", changed(role, f"{STATEMENT}.Condition", condition), "trusts project_path:evil/fork", "foundation")
+    assert_violation(
+        "T07", with_input(role, f"{STATEMENT}.Condition", condition), "trusts project_path:evil/fork", "foundation"
+    )
     wild = {
         "StringEquals": {f"{host}:aud": "https://gitlab.com"},
         "StringLike": {f"{host}:sub": "project_path:senncloud/*"},
     }
-    violates("T07", changed(role, f"{STATEMENT}.Condition", wild), "trusts project_path:senncloud/*", "foundation")
-    violates("T04", changed(role, f"{STATEMENT}.Condition", wild), "gitlab.com:sub with StringEquals", "foundation")
+    assert_violation(
+        "T07", with_input(role, f"{STATEMENT}.Condition", wild), "trusts project_path:senncloud/*", "foundation"
+    )
+    assert_violation(
+        "T04", with_input(role, f"{STATEMENT}.Condition", wild), "gitlab.com:sub with StringEquals", "foundation"
+    )
     without_audience = {
         "StringEquals": {f"{host}:sub": "project_path:senncloud/runner-platform:ref_type:branch:ref:main"}
     }
-    violates("T04", changed(role, f"{STATEMENT}.Condition", without_audience), "gitlab.com:aud", "foundation")
-    violates("T07", changed(role, "name", "somebody"), "the settings call for no such role", "foundation")
+    assert_violation(
+        "T04", with_input(role, f"{STATEMENT}.Condition", without_audience), "gitlab.com:aud", "foundation"
+    )
+    assert_violation(
+        "T07", with_input(role, "name", "somebody"), "no GitLab role of this name is in the settings", "foundation"
+    )

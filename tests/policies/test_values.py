@@ -1,14 +1,17 @@
-"""Values as rules read them: proxies become plain, and nothing that is not known is read past in silence."""
+"""Fields as rules read them: messages become plain values, and no rule reads an unknown value in silence."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from pulumi_policy.proxy import UNKNOWN_NUMBER_VALUE, UNKNOWN_STRING_VALUE, unknown_checking_proxy
+from google.protobuf import struct_pb2
+from pulumi_policy.deserialize import SPECIAL_ASSET_SIG, SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
+from pulumi_policy.proxy import UNKNOWN_NUMBER_VALUE, UNKNOWN_STRING_VALUE
 
 from access.resource import UNKNOWN
-from policies.fields import ABSENT, Field, decoded, holds_unknown, plain
+from policies.engine_messages import plain_object
+from policies.fields import ABSENT, Field, contains_unknown, decode_json
 
 
 def field_of(value: Any) -> tuple[Field, list[str]]:
@@ -16,12 +19,25 @@ def field_of(value: Any) -> tuple[Field, list[str]]:
     return Field(value, "", undecided.append), undecided
 
 
-def test_proxies_become_plain_values_and_unknown_ones_are_marked() -> None:
-    proxy = unknown_checking_proxy(
+def test_messages_become_plain_values_and_unknown_ones_are_marked() -> None:
+    message = struct_pb2.Struct()
+    message.update(
         {"port": 443.0, "share": 0.5, "list": [1.0, {"deep": UNKNOWN_STRING_VALUE}], "number": UNKNOWN_NUMBER_VALUE}
     )
-    assert plain(proxy) == {"port": 443, "share": 0.5, "list": [1, {"deep": UNKNOWN}], "number": UNKNOWN}
-    assert isinstance(plain(proxy)["port"], int), "443 and 443.0 are the same port"
+    plain = plain_object(message.fields)
+    assert plain == {"port": 443, "share": 0.5, "list": [1, {"deep": UNKNOWN}], "number": UNKNOWN}
+    assert isinstance(plain["port"], int), "443 and 443.0 are the same port"
+
+
+def test_a_secret_becomes_its_value_and_an_asset_is_unknown() -> None:
+    message = struct_pb2.Struct()
+    message.update(
+        {
+            "secret": {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": "x"},
+            "asset": {SPECIAL_SIG_KEY: SPECIAL_ASSET_SIG, "path": "file"},
+        }
+    )
+    assert plain_object(message.fields) == {"secret": "x", "asset": UNKNOWN}, "no rule can look into an asset"
 
 
 def test_an_unknown_leaf_makes_its_whole_value_unknown_but_not_its_neighbours() -> None:
@@ -80,11 +96,11 @@ def test_a_lone_value_counts_as_a_list_of_one() -> None:
 
 
 def test_inputs_of_providers_are_decoded_from_json_text() -> None:
-    assert decoded('["111111111111"]') == ["111111111111"]
-    assert decoded("eu-central-1") == "eu-central-1"
-    assert decoded(["x"]) == ["x"]
+    assert decode_json('["111111111111"]') == ["111111111111"]
+    assert decode_json("eu-central-1") == "eu-central-1"
+    assert decode_json(["x"]) == ["x"]
 
 
 def test_unknown_values_are_found_at_any_depth() -> None:
-    assert holds_unknown({"a": [{"b": UNKNOWN}]})
-    assert not holds_unknown({"a": [{"b": None}]})
+    assert contains_unknown({"a": [{"b": UNKNOWN}]})
+    assert not contains_unknown({"a": [{"b": None}]})
