@@ -3,7 +3,7 @@
 import pulumi
 
 from components.account_access import AccountAccess, AccountAccessArgs
-from components.alarms import optional_alarms
+from components.alarms import Alarms, AlarmsArgs
 from components.cluster import Cluster, ClusterArgs
 from components.documents.checks import CHECKS
 from components.guard import Guard, GuardArgs
@@ -12,68 +12,74 @@ from components.network import Network, NetworkArgs
 from components.node_pool import manager_nodes
 from components.providers import account_provider, gitlab_provider
 from components.registry import Registry, RegistryArgs
-from components.runner import RunnerArgs, one_after_the_other
+from components.runner import Runner, RunnerArgs
 from config import load
+from config.tags import default_tags
 
 settings = load.current(*CHECKS)
-names, home = settings.names, settings.platform_account
-profile = f"platform-{settings.platform.account}"
+names, home, protect = settings.names, settings.platform_account, settings.platform.protect
+region, home_profile = settings.organization.region, f"platform-{settings.platform.account}"
+tags = default_tags(settings.stack, settings.tags)
+longest_jobs = {name: runner.longest_job for name, runner in settings.runners.items()}
 providers = {
-    name: account_provider(
-        name,
-        account_id=account.id,
-        organization=settings.organization,
-        stack=settings.stack,
-        tags=settings.tags,
-        profile=f"platform-{name}",
-    )
+    name: account_provider(name, account_id=account.id, region=region, tags=tags, profile=f"platform-{name}")
     for name, account in settings.accounts.items()
 }
 in_home = pulumi.ResourceOptions(provider=providers[settings.platform.account])
 
-access = {
-    name: AccountAccess(
-        f"access-{name}",
-        AccountAccessArgs(settings=settings, account=name),
-        pulumi.ResourceOptions(provider=providers[name]),
-    )
-    for name in settings.accounts
-}
-registry = Registry("registry", RegistryArgs(settings=settings), in_home)
-cache = JobCache("cache", JobCacheArgs(settings=settings), in_home)
-network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
-cluster = Cluster(
-    "cluster",
-    ClusterArgs(
+access: dict[str, AccountAccess] = {}
+for name, account in settings.accounts.items():
+    access_args = AccountAccessArgs(
         names=names,
-        account_id=home.id,
-        settings=settings.cluster,
-        private_subnet_ids=network.private_subnet_ids,
-        needs=network.routes,
-        profile=profile,
-        protect=settings.platform.protect,
-    ),
-    in_home,
+        account_name=name,
+        account=account,
+        platform_account_id=home.id,
+        job_roles=settings.job_roles(name),
+        gitlab_url=settings.gitlab.url,
+        gitlab_roles=settings.gitlab_roles(name),
+    )
+    access[name] = AccountAccess(f"access-{name}", access_args, pulumi.ResourceOptions(provider=providers[name]))
+registry_args = RegistryArgs(names=names, repositories=settings.repositories(), protect=protect)
+registry = Registry("registry", registry_args, in_home)
+cache = JobCache(
+    "cache", JobCacheArgs(names=names, account_id=home.id, expire_days=settings.cache.expire_days), in_home
 )
-inside = [providers[settings.platform.account], cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)]
-managers = manager_nodes("managers", settings=settings, cluster=cluster, network=network)
-shared = RunnerArgs(
-    settings=settings, cluster=cluster, network=network, cache=cache, managers=managers, access=list(access.values())
+network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
+cluster_args = ClusterArgs(
+    names=names, account_id=home.id, settings=settings.cluster, network=network, profile=home_profile, protect=protect
 )
-runners = one_after_the_other(shared, pulumi.ResourceOptions(providers=inside))
-alarms = optional_alarms("alarms", settings=settings, cluster=cluster, nodes=[managers], providers=inside)
-last = list(runners.values())[-1].helm_release  # which waits for all the others
-leaves = [*access.values(), registry, cache, network, cluster, last, *filter(None, [alarms])]
-leaves += [each for runner in runners.values() for each in runner.retired]
-Guard("guard", GuardArgs(protect=settings.platform.protect, over=leaves))
+cluster = Cluster("cluster", cluster_args, in_home)
+managers = manager_nodes("managers", longest_jobs=longest_jobs, tags=tags, cluster=cluster, network=network)
+
+kubernetes, gitlab = cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)
+in_cluster = pulumi.ResourceOptions(providers=[providers[settings.platform.account], kubernetes, gitlab])
+runners: dict[str, Runner] = {}
+for name in settings.runners:
+    runner_args = RunnerArgs(
+        runner_class=settings.runner_class(name),
+        tags=tags,
+        cluster=cluster,
+        network=network,
+        cache=cache,
+        managers=managers,
+        access=list(access.values()),
+        after=list(runners.values())[-1:],  # managers roll one class after the other
+    )
+    runners[name] = Runner(name, runner_args, in_cluster)
+leaves = [*access.values(), registry, cache, network, cluster, list(runners.values())[-1].helm_release]
+leaves += [runner_object for runner in runners.values() for runner_object in runner.retired]
+if topic := settings.alarms.topic:
+    alarms_args = AlarmsArgs(names=names, topic=topic, longest_jobs=longest_jobs, cluster=cluster, nodes=[managers])
+    leaves.append(Alarms("alarms", alarms_args, in_cluster))
+Guard("guard", GuardArgs(protect=protect, over=leaves))
 
 pulumi.export("cluster", cluster.name)
 pulumi.export("update_kubeconfig", cluster.update_kubeconfig)
 pulumi.export("runner_image", registry.runner_image)
 pulumi.export("repositories", registry.repositories)
 pulumi.export("cache_bucket", cache.bucket)
-pulumi.export("delegated_roles", {name: each.delegated_roles for name, each in access.items()})
-pulumi.export("gitlab_roles", {name: each.gitlab_roles for name, each in access.items() if each.gitlab_roles})
-pulumi.export("runner_tags", {name: each.tag or names.tag(name) for name, each in settings.runners.items()})
+pulumi.export("delegated_roles", {name: roles.delegated_roles for name, roles in access.items()})
+pulumi.export("gitlab_roles", {name: roles.gitlab_roles for name, roles in access.items() if roles.gitlab_roles})
+pulumi.export("runner_tags", {name: settings.runner_tag(name) for name in settings.runners})
 pulumi.export("runner_ids", {name: runner.runner_id for name, runner in runners.items() if runner.runner_id})
 pulumi.export("job_roles", {name: runner.job_role_arn for name, runner in runners.items()})

@@ -1,8 +1,7 @@
-"""Alarms: what wakes somebody up, where the settings name a topic.
+"""Alarms: messages to a topic when managers or jobs fail; made only if the settings name a topic.
 
-Owns the CloudWatch add-on with its role, namespace and log groups, the metrics that are made from the managers' log, and the alarms.
-Leaves out the topic and whoever listens to it: an alarm is for people whom the platform does not know. What each alarm watches, and
-why, is in `components/documents/alarms.py`; what to do about it in docs/operate/alarms.md.
+Owns the CloudWatch add-on with its role, namespace and log groups, the metrics from the managers' log, and the alarms. Leaves out
+the topic and its subscribers. The conditions, with reasons, are in `components/documents/alarms.py`; remedies are in docs/operate/alarms.md.
 """
 
 from __future__ import annotations
@@ -21,35 +20,36 @@ from config.tags import class_tags
 from config.versions import CLOUDWATCH_ADDON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.cluster import Cluster
-    from config.settings import Settings
+    from config.names import Names
 
 LOG_DAYS = {"application": 30, "performance": 7}
-"""Days that the add-on's log groups are kept: what managers said, and the raw form of the metrics."""
+"""Days that the add-on's log groups are kept: the managers' log, and the raw form of the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmsArgs:
     """Inputs of `Alarms`."""
 
-    settings: Settings
-    """Settings of the stack."""
+    names: Names
+    """Names of the stack."""
+    topic: str
+    """ARN of the topic that alarms go to."""
+    longest_jobs: Mapping[str, int]
+    """Seconds of the longest job, by runner class."""
     cluster: Cluster
-    """The cluster that is watched."""
+    """The observed cluster."""
     nodes: Sequence[pulumi.Resource]
-    """Where the add-on runs: the managers' nodes; they outlive it."""
+    """The managers' nodes: the add-on runs there, and they outlive it."""
 
     def __post_init__(self) -> None:
-        """Refuse alarms that nobody would hear."""
-        if self.settings.alarms.topic is None:
-            raise ValueError("alarms.topic is not set, so alarms would go nowhere; set it, or leave this component out")
-
-    @property
-    def topic(self) -> str:
-        """ARN of the topic."""
-        return cast("str", self.settings.alarms.topic)
+        """Refuse alarms without a topic."""
+        if not self.topic:
+            raise ValueError(
+                "topic is empty, so alarms would go nowhere; set alarms.topic, or leave this component out"
+            )
 
 
 class Alarms(pulumi.ComponentResource):
@@ -58,23 +58,22 @@ class Alarms(pulumi.ComponentResource):
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Alarms", name, None, opts)
         self._name, self._args = name, args
-        self._cluster = args.settings.names.cluster
+        self._cluster = args.names.cluster
         groups = {kind: self._log_group(kind, days) for kind, days in LOG_DAYS.items()}
-        self._addon([*self._place(), *groups.values()])
-        patience = {each: disruption(it.longest_job).poll_timeout for each, it in args.settings.runners.items()}
-        self._alarm(
-            "unschedulable", documents.unschedulable(cluster=self._cluster, poll_timeout=max(patience.values())), {}
-        )
-        for runner_class, poll_timeout in patience.items():
-            for kind, counted in documents.log_filters(runner_class).items():
-                self._metric(f"{runner_class}-{kind}", counted, groups["application"])
-            watched = documents.class_alarms(runner_class, cluster=self._cluster, poll_timeout=poll_timeout)
-            for kind, alarm in watched.items():
+        self._addon([*self._namespace(), *groups.values()])
+        poll_timeouts = {name: disruption(seconds).poll_timeout for name, seconds in args.longest_jobs.items()}
+        longest = max(poll_timeouts.values())
+        self._alarm("unschedulable", documents.unschedulable(cluster=self._cluster, poll_timeout=longest), {})
+        for runner_class, poll_timeout in poll_timeouts.items():
+            for kind, log_filter in documents.log_filters(runner_class).items():
+                self._metric(f"{runner_class}-{kind}", log_filter, groups["application"])
+            alarms = documents.class_alarms(runner_class, cluster=self._cluster, poll_timeout=poll_timeout)
+            for kind, alarm in alarms.items():
                 self._alarm(f"{runner_class}-{kind}", alarm, class_tags(runner_class))
         self.register_outputs({})
 
     def _log_group(self, kind: str, days: int) -> aws.cloudwatch.LogGroup:
-        # Made first, else the agent makes it, without retention, and nobody removes it.
+        # Made before the add-on: its agent would make the group without retention, and a destroy would leave it.
         return aws.cloudwatch.LogGroup(
             f"{self._name}-{kind}",
             name=documents.log_group(self._cluster, kind),  # fixed: the add-on writes to this name
@@ -82,27 +81,27 @@ class Alarms(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _place(self) -> list[pulumi.Resource]:
-        # Before the add-on: the nodes deny by default, and its operator would come up without a network.
-        space = kubernetes.core.v1.Namespace(
+    def _namespace(self) -> list[pulumi.Resource]:
+        # Made before the add-on: the nodes deny by default, and its operator would start without a network.
+        namespace = kubernetes.core.v1.Namespace(
             f"{self._name}-namespace",
             metadata={
                 "name": documents.NAMESPACE,
-                # The agent reads its node: host network and host paths.
+                # The agent uses its node's network and files.
                 "labels": {"pod-security.kubernetes.io/enforce": "privileged"},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._args.nodes)),
         )
         policy = kubernetes.networking.v1.NetworkPolicy(
             f"{self._name}-network",
-            metadata={"name": "addon", "namespace": space.metadata.name},
-            spec=cast("Any", documents.network_policy(self._args.settings.cluster.service_cidr)),
+            metadata={"name": "addon", "namespace": namespace.metadata.name},
+            spec=cast("Any", documents.network_policy(self._args.cluster.service_cidr)),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        return [space, policy]
+        return [namespace, policy]
 
     def _addon(self, needs: Sequence[pulumi.Resource]) -> None:
-        args, names = self._args, self._args.settings.names
+        args, names = self._args, self._args.names
         document = pulumi.Output.all(args.cluster.oidc_provider_arn, args.cluster.issuer).apply(
             lambda values: trust.service_account(
                 provider_arn=values[0],
@@ -113,7 +112,7 @@ class Alarms(pulumi.ComponentResource):
         )
         role = aws.iam.Role(
             f"{self._name}-role",
-            name=names.alarms_role(),  # fixed: the access reasoner knows it
+            name=names.alarms_role(),  # fixed: `access` names it
             path=names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(document),
             opts=pulumi.ResourceOptions(parent=self),
@@ -131,19 +130,19 @@ class Alarms(pulumi.ComponentResource):
             addon_version=CLOUDWATCH_ADDON,
             service_account_role_arn=role.arn,
             configuration_values=pulumi.Output.json_dumps(documents.addon_configuration()),
-            # The namespace is there before it, and what the settings say is what holds.
+            # The namespace exists already; on every conflict these values win.
             resolve_conflicts_on_create="OVERWRITE",
             resolve_conflicts_on_update="OVERWRITE",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, *needs]),
         )
 
-    def _metric(self, what: str, counted: documents.LogFilter, group: aws.cloudwatch.LogGroup) -> None:
+    def _metric(self, kind: str, log_filter: documents.LogFilter, group: aws.cloudwatch.LogGroup) -> None:
         aws.cloudwatch.LogMetricFilter(
-            f"{self._name}-{what}-metric",
+            f"{self._name}-{kind}-metric",
             log_group_name=group.name,
-            pattern=counted.pattern,
+            pattern=log_filter.pattern,
             metric_transformation={
-                "name": counted.metric,
+                "name": log_filter.metric,
                 "namespace": self._cluster,
                 "value": "1",
                 "default_value": "0",
@@ -151,9 +150,9 @@ class Alarms(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _alarm(self, what: str, alarm: documents.Alarm, tags: dict[str, str]) -> None:
+    def _alarm(self, kind: str, alarm: documents.Alarm, tags: dict[str, str]) -> None:
         aws.cloudwatch.MetricAlarm(
-            f"{self._name}-{what}",
+            f"{self._name}-{kind}",
             alarm_description=alarm.description,
             namespace=alarm.namespace,
             metric_name=alarm.metric,
@@ -169,21 +168,3 @@ class Alarms(pulumi.ComponentResource):
             tags=tags or None,
             opts=pulumi.ResourceOptions(parent=self),
         )
-
-
-def optional_alarms(
-    name: str,
-    *,
-    settings: Settings,
-    cluster: Cluster,
-    nodes: Sequence[pulumi.Resource],
-    providers: Sequence[pulumi.ProviderResource],
-) -> Alarms | None:
-    """The alarms, where the settings name a topic; else nothing at all."""
-    if settings.alarms.topic is None:
-        return None
-    return Alarms(
-        name,
-        AlarmsArgs(settings=settings, cluster=cluster, nodes=nodes),
-        pulumi.ResourceOptions(providers=list(providers)),
-    )

@@ -1,4 +1,7 @@
-"""What a role may do, as inline policies: one per capability, named after it."""
+"""Permissions of a role, as inline policies: one for each capability, with the capability's name.
+
+To add a capability: name it in `config/capabilities.py`, and write its permissions in `components/documents/capabilities.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ if TYPE_CHECKING:
 def attach_capabilities(
     name: str, role: aws.iam.Role, capabilities: Sequence[Capability], grantee: Grantee, parent: pulumi.Resource
 ) -> pulumi.Output[str]:
-    """Give a role its capabilities; returns its ARN, known once all policies are attached.
+    """Attach capabilities to a role; return its ARN, known once all policies are attached.
 
     Args:
         name: logical name of the component.
         role: the role.
-        capabilities: what it may do.
-        grantee: for whom the documents are written.
+        capabilities: capabilities of the role.
+        grantee: level, stack and account that the permissions are for.
         parent: the component.
     """
     policies = [

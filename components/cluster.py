@@ -1,8 +1,10 @@
-"""Cluster: EKS Auto Mode with node pools of our own, and the few who may enter it.
+"""Cluster: EKS Auto Mode with the platform's own node pools.
 
-Owns the control plane with its role, key and logs, the nodes' role, access entries, the OIDC provider of its issuer, the Kubernetes
-provider, and the switch of network policies. Leaves out nodes (`node_pool`) and workloads (`runner_class`).
-Source: https://docs.aws.amazon.com/eks/latest/userguide/automode.html
+`Cluster` owns the control plane with its key and logs, the OIDC provider of its issuer, the Kubernetes provider, and the switch of
+network policies. `ClusterRoles` are the roles of control plane and nodes, `ClusterAccess` all access entries. Leaves out nodes
+(`node_pool`) and workloads (`runner_class`).
+Sources: https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html and
+ https://docs.aws.amazon.com/eks/latest/userguide/automode.html
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from components.documents import statements, trust
+from components.documents import trust
 from components.documents.cluster import tagging_permissions
 from components.documents.storage import key_policy
 from components.providers import cluster_provider
@@ -23,6 +25,8 @@ from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_ar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from components.documents.statements import Document
+    from components.network import Network
     from config.names import Names
     from config.sections import Cluster as ClusterSettings
 
@@ -48,13 +52,11 @@ class ClusterArgs:
     account_id: str
     """Account of the cluster."""
     settings: ClusterSettings
-    """Version, administrators and the way in."""
-    private_subnet_ids: pulumi.Input[list[str]]
-    """Subnets of control plane and nodes."""
-    needs: Sequence[pulumi.Resource] = ()
-    """What must stand before the control plane and outlive it: routes, gateways, endpoints."""
+    """Version, administrators, access to the API, and the services' network."""
+    network: Network
+    """Subnets of control plane and nodes; its routes outlive the control plane."""
     profile: str
-    """AWS profile with which the Kubernetes provider acts."""
+    """AWS profile of the Kubernetes provider."""
     protect: bool
     """Guard cluster and key against deletion."""
 
@@ -65,19 +67,21 @@ class Cluster(pulumi.ComponentResource):
     name: pulumi.Output[str]
     """Physical name."""
     update_kubeconfig: pulumi.Output[str]
-    """The line that lets a person's `kubectl` in."""
+    """Command that gives a person's `kubectl` access."""
     issuer: pulumi.Output[str]
-    """Issuer of its service accounts' tokens, with `https://`."""
+    """Issuer of the service accounts' tokens, with `https://`."""
     oidc_provider_arn: pulumi.Output[str]
-    """The issuer's provider in the platform's account."""
+    """The issuer's OIDC provider in the platform's account."""
     security_group_id: pulumi.Output[str]
     """Security group of control plane and nodes."""
     node_role_name: pulumi.Output[str]
     """Role of the nodes."""
     inside: kubernetes.Provider
-    """Provider of everything inside; it waits until the deployer is let in."""
+    """Provider of all Kubernetes objects; it waits for the deployer's access entry."""
+    service_cidr: str
+    """Network of the cluster's services."""
     ready: list[pulumi.Resource]
-    """What nodes need before they can join."""
+    """Resources that nodes need before they can join."""
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Cluster", name, None, opts)
@@ -112,10 +116,10 @@ class Cluster(pulumi.ComponentResource):
             wait_for=[access.deployer],
         )
         switch = self._network_policies()
-        self.name, self.oidc_provider_arn = cluster.name, provider.arn
+        self.name, self.oidc_provider_arn, self.service_cidr = cluster.name, provider.arn, args.settings.service_cidr
         self.update_kubeconfig = cluster.name.apply(
-            lambda it: (
-                f"aws eks update-kubeconfig --name {it} --region {names.organization.region} --profile {args.profile}"
+            lambda cluster_name: (
+                f"aws eks update-kubeconfig --name {cluster_name} --region {names.organization.region} --profile {args.profile}"
             )
         )
         self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
@@ -125,7 +129,7 @@ class Cluster(pulumi.ComponentResource):
     def _control_plane(self, roles: ClusterRoles) -> aws.eks.Cluster:
         name, args, names = self._name, self._args, self._args.names
         key, alias = self._key()
-        # Made first, else EKS makes it, without retention.
+        # Made before the cluster: EKS would make the group without retention.
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/eks/{names.cluster}/cluster",  # fixed: EKS writes to this name
@@ -140,7 +144,7 @@ class Cluster(pulumi.ComponentResource):
             vpc_config=self._vpc_config(),
             access_config={"authentication_mode": "API", "bootstrap_cluster_creator_admin_permissions": False},
             bootstrap_self_managed_addons=False,
-            # Auto Mode: all three or none. No built-in pools, and then no node role either.
+            # Auto Mode needs compute, storage and load balancing together. Without built-in pools there is no node role here.
             compute_config={"enabled": True, "node_pools": []},
             storage_config={"block_storage": {"enabled": True}},
             kubernetes_network_config={
@@ -154,7 +158,7 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=args.protect,
-                depends_on=[alias, logs, *roles.attachments, *args.needs],
+                depends_on=[alias, logs, *roles.attachments, *args.network.routes],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="30m"),
             ),
         )
@@ -181,7 +185,7 @@ class Cluster(pulumi.ComponentResource):
     def _vpc_config(self) -> aws.eks.ClusterVpcConfigArgsDict:
         access = self._args.settings.access
         config: aws.eks.ClusterVpcConfigArgsDict = {
-            "subnet_ids": self._args.private_subnet_ids,
+            "subnet_ids": self._args.network.private_subnet_ids,
             "endpoint_private_access": True,
             "endpoint_public_access": access.private is None,
         }
@@ -190,7 +194,7 @@ class Cluster(pulumi.ComponentResource):
         return config
 
     def _network_policies(self) -> kubernetes.core.v1.ConfigMap:
-        # Off until this object says otherwise: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
+        # Network policies are off without this object: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
         return kubernetes.core.v1.ConfigMap(
             f"{self._name}-network-policies",
             metadata={"name": "amazon-vpc-cni", "namespace": "kube-system"},
@@ -215,9 +219,9 @@ class ClusterRoles(pulumi.ComponentResource):
     node_role_arn: pulumi.Output[str]
     """Role of the nodes."""
     node_role_name: pulumi.Output[str]
-    """Its name, as a NodeClass wants it."""
+    """Name of the nodes' role, for a NodeClass."""
     attachments: list[pulumi.Resource]
-    """What must stand before the cluster, and outlive it."""
+    """Policies of both roles: made before the cluster, deleted after it."""
 
     def __init__(self, name: str, args: ClusterRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:ClusterRoles", name, None, opts)
@@ -246,21 +250,21 @@ class ClusterRoles(pulumi.ComponentResource):
         self.cluster_role_arn, self.node_role_arn, self.node_role_name = control_plane.arn, node.arn, node.name
         self.register_outputs({"cluster_role_arn": self.cluster_role_arn, "node_role_arn": self.node_role_arn})
 
-    def _role(self, role: str, physical_name: str, document: statements.Document) -> aws.iam.Role:
+    def _role(self, kind: str, physical_name: str, trust_document: Document) -> aws.iam.Role:
         return aws.iam.Role(
-            f"{self._name}-{role}",
-            name=physical_name,  # fixed: the access reasoner and the deployer's permissions know it
+            f"{self._name}-{kind}",
+            name=physical_name,  # fixed: `access` and the deployer's permissions name it
             path=self._names.role_path,
-            assume_role_policy=pulumi.Output.json_dumps(document),
+            assume_role_policy=pulumi.Output.json_dumps(trust_document),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _attach(self, role: str, to: aws.iam.Role, policies: Sequence[str]) -> list[aws.iam.RolePolicyAttachment]:
+    def _attach(self, kind: str, role: aws.iam.Role, policies: Sequence[str]) -> list[aws.iam.RolePolicyAttachment]:
         partition = self._names.organization.partition
         return [
             aws.iam.RolePolicyAttachment(
-                f"{self._name}-{role}-{policy.lower()}",
-                role=to.name,
+                f"{self._name}-{kind}-{policy.lower()}",
+                role=role.name,
                 policy_arn=f"arn:{partition}:iam::aws:policy/{policy}",
                 opts=pulumi.ResourceOptions(parent=self),
             )
@@ -277,20 +281,20 @@ class ClusterAccessArgs:
     account_id: str
     """Account of the cluster, and of its deployer and reader."""
     cluster_name: pulumi.Input[str]
-    """The cluster."""
+    """Physical name of the cluster."""
     administrators: Sequence[str]
-    """ARNs of roles of people who administer it."""
+    """ARNs of the roles of people who administer the cluster."""
     node_role_arn: pulumi.Input[str]
     """Role of the nodes."""
 
 
 class ClusterAccess(pulumi.ComponentResource):
-    """Who may enter the cluster's API."""
+    """All access entries: administrators, deployer, reader (view only) and nodes. The cluster's creator gets none."""
 
     deployer: pulumi.Resource
-    """Policy of the deployer's entry: what the Kubernetes provider waits for."""
+    """Policy of the deployer's entry; the Kubernetes provider waits for it."""
     nodes: pulumi.Resource
-    """Policy of the nodes' entry: without it none joins."""
+    """Policy of the nodes' entry; no node joins without it."""
 
     def __init__(self, name: str, args: ClusterAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:ClusterAccess", name, None, opts)
@@ -298,28 +302,28 @@ class ClusterAccess(pulumi.ComponentResource):
         partition = args.names.organization.partition
         deployer = role_arn(partition, args.account_id, PLATFORM_ROLE_PATH, DEPLOYER_ROLE)
         reader = role_arn(partition, args.account_id, PLATFORM_ROLE_PATH, READER_ROLE)
-        self.deployer = self._let_in("deployer", deployer, ADMIN)
-        self._let_in("reader", reader, VIEW)
-        self.nodes = self._let_in("nodes", args.node_role_arn, NODE, kind="EC2")
+        self.deployer = self._add_entry("deployer", deployer, ADMIN)
+        self._add_entry("reader", reader, VIEW)
+        self.nodes = self._add_entry("nodes", args.node_role_arn, NODE, entry_type="EC2")
         for arn in sorted(set(args.administrators) - {deployer, reader}):
-            # The logical name holds the role, not its place in the list: reordering the setting changes nothing. A role's name is
-            # unique in its account only, and may well be `reader`.
-            self._let_in(f"administrator-{arn.split(':')[4]}-{arn.rpartition('/')[2]}", arn, ADMIN)
+            # The logical name holds account and role, not the position in the list: reordering the setting changes nothing, and a role
+            # `reader` of people does not clash.
+            self._add_entry(f"administrator-{arn.split(':')[4]}-{arn.rpartition('/')[2]}", arn, ADMIN)
         self.register_outputs({})
 
-    def _let_in(
-        self, who: str, principal_arn: pulumi.Input[str], policy: str, kind: str = "STANDARD"
+    def _add_entry(
+        self, kind: str, principal_arn: pulumi.Input[str], policy: str, entry_type: str = "STANDARD"
     ) -> pulumi.Resource:
         child = pulumi.ResourceOptions(parent=self)
         entry = aws.eks.AccessEntry(
-            f"{self._name}-{who}",
+            f"{self._name}-{kind}",
             cluster_name=self._args.cluster_name,
             principal_arn=principal_arn,
-            type=kind,
+            type=entry_type,
             opts=child,
         )
         return aws.eks.AccessPolicyAssociation(
-            f"{self._name}-{who}-policy",
+            f"{self._name}-{kind}-policy",
             cluster_name=self._args.cluster_name,
             principal_arn=principal_arn,
             policy_arn=f"arn:{self._args.names.organization.partition}:eks::aws:cluster-access-policy/{policy}",

@@ -1,7 +1,7 @@
-"""DelegatedRole: what the jobs of one trust level become in one account.
+"""DelegatedRole: the role that jobs of one trust level assume in one account.
 
-Owns the role, its trust in exactly the job roles that may enter, and one inline policy per capability, within the account's
-permissions boundary. Leaves out the job roles (`runner_identity`) and the boundary (foundation).
+Owns the role, its trust in exactly the job roles that may enter (`trust.roles_of_account`), and one inline policy for each capability,
+within the account's permissions boundary. Leaves out the job roles (`runner_identity`) and the boundary (foundation).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from config.names import Names
 
 SESSION_SECONDS = 3600
-"""A chained session lasts one hour at most, whatever the role says; SDKs renew it."""
+"""A chained session lasts an hour at most, whatever the role allows; SDKs renew it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +33,18 @@ class DelegatedRoleArgs:
     names: Names
     """Names of the stack."""
     account_id: str
-    """Account that the role is for."""
+    """Account of the role."""
     level: Level
     """Trust level of the jobs that may assume it."""
     capabilities: Sequence[Capability]
-    """What they may do there."""
+    """Capabilities of the level in the account."""
     platform_account_id: str
     """Account of the job roles."""
     job_roles: Sequence[str]
     """Names of the job roles that may assume it."""
 
     def __post_init__(self) -> None:
-        """Refuse a role that could do nothing, and one that nobody may assume."""
+        """Refuse a role without capabilities, and a role without job roles."""
         if not self.job_roles:
             raise ValueError(
                 f"job_roles is empty for level {self.level.value} in {self.account_id}; make no role where no class may enter"
@@ -66,7 +66,7 @@ class DelegatedRole(pulumi.ComponentResource):
         names, organization = args.names, args.names.organization
         role = aws.iam.Role(
             f"{name}-role",
-            name=names.delegated_role(args.level),  # fixed: baked into profiles and into the job roles' permissions
+            name=names.delegated_role(args.level),  # fixed: profiles and the job roles' permissions name it
             path=names.role_path,
             description=f"Deployments by {args.level.value} jobs of the runner platform",
             assume_role_policy=pulumi.Output.json_dumps(

@@ -1,7 +1,7 @@
-"""GitLabRole: a way into an account for GitLab's own ID tokens, without a runner class.
+"""GitLabRole: a role that GitLab's own ID tokens may assume, without a runner class.
 
-Owns one role per entry of `gitlab_oidc`, with what its level may do in that account, within the boundary. Its trust pins the audience and
-one subject: a project with a branch, a tag, or a protected environment. The OIDC provider is the foundation's.
+Owns one role for an entry of `gitlab_oidc`, with its level's capabilities in the account, within the boundary. The trust pins the audience
+and one subject: a project with a branch, a tag, or a protected environment. The OIDC provider is the foundation's.
 Source: https://docs.gitlab.com/ci/cloud_services/aws/
 """
 
@@ -18,17 +18,29 @@ from components.documents.capabilities import Grantee
 from components.documents.trust import gitlab, gitlab_subject
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from collections.abc import Sequence
+
+    from config.capabilities import Capability
+    from config.names import Names
+    from config.sections import GitLabOidc
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitLabRoleArgs:
-    """Inputs of `GitLabRole`; the component's name is the entry's."""
+    """Inputs of `GitLabRole`."""
 
-    settings: Settings
-    """Settings of the stack."""
+    names: Names
+    """Names of the stack."""
+    account_id: str
+    """Account of the role."""
+    capabilities: Sequence[Capability]
+    """Capabilities of the role's level in the account."""
+    gitlab_url: str
+    """Root of the GitLab instance; also the audience of its tokens."""
     entry: str
-    """Key below `gitlab_oidc`."""
+    """Key below `gitlab_oidc`; part of the role's name."""
+    role: GitLabOidc
+    """Level, project, condition and session of the role."""
 
 
 class GitLabRole(pulumi.ComponentResource):
@@ -39,28 +51,26 @@ class GitLabRole(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GitLabRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:GitLabRole", name, None, opts)
-        settings, wanted = args.settings, args.settings.gitlab_oidc[args.entry]
-        account, names = settings.accounts[wanted.account], settings.names
+        names, settings = args.names, args.role
+        subject = gitlab_subject(settings.project, ref=settings.ref, tag=settings.tag, environment=settings.environment)
         role = aws.iam.Role(
             f"{name}-role",
             name=names.gitlab_role(args.entry),  # fixed: pipelines name it
             path=names.role_path,
-            description=f"ID tokens of {wanted.project} in GitLab",
+            description=f"ID tokens of {settings.project} in GitLab",
             assume_role_policy=pulumi.Output.json_dumps(
                 gitlab(
-                    partition=settings.organization.partition,
-                    account_id=account.id,
-                    url=settings.gitlab.url,
-                    audience=settings.gitlab.url,
-                    subjects=[
-                        gitlab_subject(wanted.project, ref=wanted.ref, tag=wanted.tag, environment=wanted.environment)
-                    ],
+                    partition=names.organization.partition,
+                    account_id=args.account_id,
+                    url=args.gitlab_url,
+                    audience=args.gitlab_url,
+                    subjects=[subject],
                 )
             ),
-            permissions_boundary=names.boundary_arn(account.id),
-            max_session_duration=wanted.session,
+            permissions_boundary=names.boundary_arn(args.account_id),
+            max_session_duration=settings.session,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        grantee = Grantee(names=names, account_id=account.id, level=wanted.level)
-        self.arn = attach_capabilities(name, role, account.capabilities(wanted.level), grantee, self)
+        grantee = Grantee(names=names, account_id=args.account_id, level=settings.level)
+        self.arn = attach_capabilities(name, role, args.capabilities, grantee, self)
         self.register_outputs({"arn": self.arn})

@@ -1,8 +1,8 @@
-"""Guard: the first thing that a destroy comes to, so that a protected stack is refused before anything is touched.
+"""Guard: refuses the destroy of a protected stack before anything is touched.
 
-The engine refuses a protected resource when its turn comes, which is after all that depends on it: told to skip its preview, a destroy
-would take down every runner class and then stop at the cluster. This component depends on everything and holds nothing; while the
-settings protect the stack, it is what the engine meets first. With `platform.protect: false` and one `pulumi up` it lets through.
+The engine refuses to delete a protected resource when its turn comes, after all resources that depend on it: a destroy without preview
+would take down every runner class and then stop at the cluster. This component holds nothing and depends on everything, so that
+the engine meets it first. `platform.protect: false` and one `pulumi up` open it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class GuardArgs:
     protect: bool
     """Whether a destroy is refused."""
     over: Sequence[pulumi.Resource]
-    """What nothing else waits for: all that it guards is among these or below. Fewer are better: when a deletion is refused, the
-    engine walks every path of dependencies below it."""
+    """The guarded resources on which no other resource depends. Fewer are better: when a deletion is refused, the engine walks every
+    path of dependencies below."""
 
 
 class Guard(pulumi.ComponentResource):
-    """Refuses a destroy of a protected stack at once."""
+    """Refuses the destroy of a protected stack."""
 
     def __init__(self, name: str, args: GuardArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         guarding = pulumi.ResourceOptions(protect=args.protect, depends_on=list(args.over))

@@ -1,7 +1,7 @@
-"""JobCache: the bucket that keeps what one job leaves for the next.
+"""JobCache: the bucket in which a job leaves files for the next job.
 
-Owns the bucket with its key and expiry. Each class has a prefix of its own, which only its manager's role may use
-(`runner_identity`), so that what an open class writes a protected class never reads.
+Owns the bucket with its key and expiry. Each class has its own prefix, which only its manager's role may use
+(`runner_identity`), so that a protected class never reads what an open class wrote.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import pulumi
 from components.private_bucket import PrivateBucket, PrivateBucketArgs
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from config.names import Names
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobCacheArgs:
     """Inputs of `JobCache`."""
 
-    settings: Settings
-    """Settings of the stack."""
+    names: Names
+    """Names of the stack."""
+    account_id: str
+    """Account of the bucket."""
+    expire_days: int
+    """Days until an object is deleted; 0 keeps objects for ever."""
 
 
 class JobCache(pulumi.ComponentResource):
@@ -33,17 +37,16 @@ class JobCache(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: JobCacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:JobCache", name, None, opts)
-        settings = args.settings
         bucket = PrivateBucket(
             name,
             PrivateBucketArgs(
-                organization=settings.organization,
-                account_id=settings.platform_account.id,
-                bucket=settings.names.cache_bucket(settings.platform_account.id),
-                key_alias=settings.names.key_alias("cache"),
+                organization=args.names.organization,
+                account_id=args.account_id,
+                bucket=args.names.cache_bucket(args.account_id),
+                key_alias=args.names.key_alias("cache"),
                 versioned=False,
-                expire_days=settings.cache.expire_days,
-                protect=False,  # a cache is nothing that anybody must keep
+                expire_days=args.expire_days,
+                protect=False,  # a cache can always be filled again
                 force_destroy=True,
             ),
             pulumi.ResourceOptions(parent=self),

@@ -1,7 +1,7 @@
-"""Network: the platform's VPC, or existing subnets that are verified and never changed.
+"""Network: the platform's VPC, or existing subnets, which it verifies and never changes.
 
-Owns, for a network of its own: VPC, one public and one private subnet per zone, NAT (one, or one per zone), S3 gateway endpoint,
-flow logs, and a default security group that lets nothing through. Cutting is arithmetic in `documents/network.py`.
+Owns, for a new VPC: VPC, one public and one private subnet per zone, NAT (one, or one per zone), S3 gateway endpoint,
+flow logs, and a default security group without rules. The arithmetic of subnets is in `documents/network.py`.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ class NetworkArgs:
     names: Names
     """Names of the stack."""
     account_id: str
-    """Account that the network is in."""
+    """Account of the network."""
     settings: NetworkSettings
-    """A network of its own, or an existing one."""
+    """A new VPC, or an existing one."""
 
 
 class Network(pulumi.ComponentResource):
-    """Where the cluster's nodes live."""
+    """Network of the cluster's nodes."""
 
     vpc_id: pulumi.Output[str]
     """The VPC."""
     vpc_cidrs: pulumi.Output[list[str]]
-    """Its IPv4 networks."""
+    """IPv4 networks of the VPC."""
     private_subnet_ids: pulumi.Output[list[str]]
     """Subnets of the nodes, in zone order."""
     routes: Sequence[pulumi.Resource]
-    """What must outlive the last node: routes, NAT gateways, endpoints."""
+    """Routes, NAT gateways and endpoints, which outlive the last node."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Network", name, None, opts)
@@ -62,10 +62,12 @@ class Network(pulumi.ComponentResource):
     def _verify(self, existing: ExistingNetwork) -> None:
         look_up = pulumi.InvokeOptions(parent=self)
         vpc = aws.ec2.get_vpc_output(id=existing.vpc, opts=look_up)
-        found = [aws.ec2.get_subnet_output(id=subnet, opts=look_up) for subnet in existing.private]
+        subnets = [aws.ec2.get_subnet_output(id=subnet, opts=look_up) for subnet in existing.private]
         self.vpc_id = vpc.id
-        self.vpc_cidrs = vpc.cidr_block_associations.apply(lambda each: [one.cidr_block for one in each])
-        self.private_subnet_ids = pulumi.Output.all(*found).apply(lambda values: verified_subnets(existing, values))
+        self.vpc_cidrs = vpc.cidr_block_associations.apply(
+            lambda associations: [association.cidr_block for association in associations]
+        )
+        self.private_subnet_ids = pulumi.Output.all(*subnets).apply(lambda values: verified_subnets(existing, values))
         self.routes = ()
 
     def _build(self, settings: NetworkSettings) -> None:
@@ -74,7 +76,7 @@ class Network(pulumi.ComponentResource):
             raise ValueError(
                 "settings has neither a network of its own nor an existing one; write {cidr, zones, nat} or {existing}"
             )
-        cut = network.cut_vpc(settings.cidr, settings.zones)
+        cidrs = network.cut_vpc(settings.cidr, settings.zones)
         vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=settings.cidr,
@@ -88,9 +90,11 @@ class Network(pulumi.ComponentResource):
             filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
             opts=pulumi.InvokeOptions(parent=self),
         ).names
-        aws.ec2.DefaultSecurityGroup(f"{name}-default-security-group", vpc_id=vpc.id, opts=child)  # no rules: closed
-        public = self._subnets(vpc, "public", cut.public, zones)
-        private = self._subnets(vpc, "private", cut.private, zones)
+        aws.ec2.DefaultSecurityGroup(
+            f"{name}-default-security-group", vpc_id=vpc.id, opts=child
+        )  # without rules it is closed
+        public = self._subnets(vpc, "public", cidrs.public, zones)
+        private = self._subnets(vpc, "private", cidrs.private, zones)
         gateway = aws.ec2.InternetGateway(f"{name}-internet-gateway", vpc_id=vpc.id, opts=child)
         public_routes = self._table(vpc, "public", public, [("gateway_id", gateway.id)])
         nats = self._nats(public[: 1 if settings.nat == "single" else None], public_routes)
@@ -132,23 +136,23 @@ class Network(pulumi.ComponentResource):
         table = aws.ec2.RouteTable(
             f"{name}-routes", vpc_id=vpc.id, tags={"Name": f"{self._names.cluster}-{kind}"}, opts=self._child
         )
-        made: list[pulumi.Resource] = [table]
+        resources: list[pulumi.Resource] = [table]
         for key, target in targets:
             destination: dict[str, Any] = {"destination_cidr_block": "0.0.0.0/0", key: target}
-            made.append(aws.ec2.Route(f"{name}-default", route_table_id=table.id, **destination, opts=self._child))
+            resources.append(aws.ec2.Route(f"{name}-default", route_table_id=table.id, **destination, opts=self._child))
         for index, subnet in enumerate(members):
-            made.append(
+            resources.append(
                 aws.ec2.RouteTableAssociation(
                     f"{name}-{index}-association", route_table_id=table.id, subnet_id=subnet.id, opts=self._child
                 )
             )
-        return made
+        return resources
 
     def _nats(self, public: Sequence[aws.ec2.Subnet], routes: Sequence[pulumi.Resource]) -> list[aws.ec2.NatGateway]:
-        made = []
+        gateways = []
         for index, subnet in enumerate(public):
             address = aws.ec2.Eip(f"{self._name}-nat-{index}-address", domain="vpc", opts=self._child)
-            made.append(
+            gateways.append(
                 aws.ec2.NatGateway(
                     f"{self._name}-nat-{index}",
                     subnet_id=subnet.id,
@@ -157,10 +161,10 @@ class Network(pulumi.ComponentResource):
                     opts=pulumi.ResourceOptions(parent=self, depends_on=list(routes)),
                 )
             )
-        return made
+        return gateways
 
     def _s3_endpoint(self, vpc: aws.ec2.Vpc, tables: Sequence[pulumi.Resource]) -> aws.ec2.VpcEndpoint:
-        # Free, and most of what jobs pull is in S3: image layers, caches, state.
+        # Free, and jobs pull mostly from S3: image layers, caches, state.
         return aws.ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=vpc.id,
@@ -181,7 +185,7 @@ class Network(pulumi.ComponentResource):
         )
         role = aws.iam.Role(
             f"{name}-role",
-            name=names.flow_log_role(),  # fixed: the deployer may make roles on the stack's path only, by names it knows
+            name=names.flow_log_role(),  # fixed: the stack's name keeps it apart from other stacks' roles
             path=names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(
                 trust.service("vpc-flow-logs.amazonaws.com", for_account=self._account_id)
@@ -202,13 +206,13 @@ class Network(pulumi.ComponentResource):
         )
 
 
-def verified_subnets(existing: ExistingNetwork, found: Sequence[Any]) -> list[str]:
-    """The ids of existing subnets, if nodes can live in them.
+def verified_subnets(existing: ExistingNetwork, subnets: Sequence[Any]) -> list[str]:
+    """Return the ids of existing subnets, after checking that nodes can live there.
 
     Raises:
-        RunError: a subnet is of another VPC, gives public addresses, or all are in one zone.
+        RunError: a subnet is in another VPC, or gives public addresses; or all subnets are in one zone.
     """
-    for subnet in found:
+    for subnet in subnets:
         if subnet.vpc_id != existing.vpc:
             raise pulumi.RunError(
                 f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
@@ -217,9 +221,9 @@ def verified_subnets(existing: ExistingNetwork, found: Sequence[Any]) -> list[st
             raise pulumi.RunError(
                 f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets"
             )
-    zones = {subnet.availability_zone for subnet in found}
+    zones = {subnet.availability_zone for subnet in subnets}
     if len(zones) < min(2, len(existing.private)):
         raise pulumi.RunError(
             f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones: list subnets of at least two"
         )
-    return [subnet.id for subnet in found]
+    return [subnet.id for subnet in subnets]

@@ -1,7 +1,7 @@
-"""PlatformAccess: who may deploy the platform in an account, and the boundary that holds everybody else.
+"""PlatformAccess: the platform's own roles in an account, and the permissions boundary of all deployments.
 
-Owns, per account: the GitLab OIDC provider, the permissions boundary, the deployer and the reader role. Trust: GitLab's ID tokens
-of the platform's own project on its protected branch, and named operator roles; no runner class is among them.
+Owns, in each account: the GitLab OIDC provider, the permissions boundary, the deployer and the reader role. Both roles trust GitLab's ID
+tokens of the platform's own project on its protected branch, and named operator roles; they trust no runner class.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import platform_roles, statements, trust
+from components.documents import platform_roles, trust
 from components.documents.boundary import BoundaryAccount, boundary
+from components.documents.statements import merged
 from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from components.documents.statements import Document
     from config.sections import Organization
 
 DEPLOYER_SESSION_SECONDS = 4 * 3600
@@ -32,15 +34,15 @@ class PlatformAccessArgs:
     organization: Organization
     """Partition, region and id."""
     account_id: str
-    """Account that these roles are in."""
+    """Account of the roles."""
     state_bucket: str
-    """Bucket with the platform's own state; the reader may read it where it is in this account."""
+    """Bucket of the platform's own state, for the reader; it is in one of the accounts."""
     gitlab_url: str
     """Root of the GitLab instance; also the audience of its tokens."""
     project: str
     """Full path of the project that holds this program."""
     ref: str
-    """Its protected branch."""
+    """Protected branch of the project."""
     operators: Sequence[str]
     """ARNs of roles of people who may deploy too."""
     protect: bool
@@ -56,12 +58,12 @@ class PlatformAccessArgs:
 
 
 class PlatformAccess(pulumi.ComponentResource):
-    """The platform's own way into one account."""
+    """The platform's own roles in one account."""
 
     deployer_arn: pulumi.Output[str]
     """Role that changes the platform."""
     reader_arn: pulumi.Output[str]
-    """Role that previews it."""
+    """Role that previews the platform."""
     boundary_arn: pulumi.Output[str]
     """Permissions boundary of the account."""
 
@@ -71,7 +73,7 @@ class PlatformAccess(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self, protect=args.protect)
         policy = aws.iam.Policy(
             f"{name}-boundary",
-            name=BOUNDARY_POLICY,  # fixed: every role that a deployment creates names it
+            name=BOUNDARY_POLICY,  # fixed: every role that a deployment creates must name it
             path=PLATFORM_ROLE_PATH,
             description="The most that a delegated role, or a role that a deployment creates, can do",
             policy=pulumi.Output.json_dumps(
@@ -82,13 +84,13 @@ class PlatformAccess(pulumi.ComponentResource):
         provider = aws.iam.OpenIdConnectProvider(
             f"{name}-gitlab", url=args.gitlab_url, client_id_lists=[args.gitlab_url], opts=self._child
         )
-        of = platform_roles.PlatformRoleAccount(
+        account = platform_roles.PlatformRoleAccount(
             organization=args.organization, account_id=args.account_id, state_bucket=args.state_bucket
         )
-        # Roles wait for the provider: IAM refuses a trust in one that does not exist.
-        self.deployer_arn = self._role("deployer", DEPLOYER_ROLE, platform_roles.deployer(of), provider)
+        # Roles wait for the provider: IAM refuses to trust a provider that does not exist.
+        self.deployer_arn = self._role("deployer", DEPLOYER_ROLE, platform_roles.deployer(account), provider)
         self.reader_arn = self._role(
-            "reader", READER_ROLE, platform_roles.reader(of), provider, platform_roles.READ_ONLY_POLICIES
+            "reader", READER_ROLE, platform_roles.reader(account), provider, platform_roles.READ_ONLY_POLICIES
         )
         self.boundary_arn = policy.arn
         self.register_outputs(
@@ -97,39 +99,39 @@ class PlatformAccess(pulumi.ComponentResource):
 
     def _role(
         self,
-        role: str,
+        kind: str,
         physical_name: str,
-        permissions: statements.Document,
+        permissions: Document,
         provider: aws.iam.OpenIdConnectProvider,
         managed: Sequence[str] = (),
     ) -> pulumi.Output[str]:
-        name, args = f"{self._name}-{role}", self._args
-        made = aws.iam.Role(
+        name, args = f"{self._name}-{kind}", self._args
+        role = aws.iam.Role(
             f"{name}-role",
             name=physical_name,  # fixed: the caller's AWS config names it
             path=PLATFORM_ROLE_PATH,
-            description=f"The runner platform's own {role}",
+            description=f"The runner platform's own {kind}",
             assume_role_policy=pulumi.Output.json_dumps(self._trust()),
             max_session_duration=DEPLOYER_SESSION_SECONDS,
             opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[provider])),
         )
         inline = aws.iam.RolePolicy(
-            f"{name}-policy", name=role, role=made.name, policy=pulumi.Output.json_dumps(permissions), opts=self._child
+            f"{name}-policy", name=kind, role=role.name, policy=pulumi.Output.json_dumps(permissions), opts=self._child
         )
-        attached = [
+        attachments = [
             aws.iam.RolePolicyAttachment(
                 f"{name}-{policy.rpartition('/')[2].lower()}",
-                role=made.name,
+                role=role.name,
                 policy_arn=f"arn:{args.organization.partition}:iam::aws:policy/{policy}",
                 opts=self._child,
             )
             for policy in managed
         ]
-        return pulumi.Output.all(made.arn, inline.id, *(each.id for each in attached)).apply(
+        return pulumi.Output.all(role.arn, inline.id, *(attachment.id for attachment in attachments)).apply(
             lambda values: str(values[0])
         )
 
-    def _trust(self) -> statements.Document:
+    def _trust(self) -> Document:
         args = self._args
         pipeline = trust.gitlab(
             partition=args.organization.partition,
@@ -150,4 +152,4 @@ class PlatformAccess(pulumi.ComponentResource):
             )
             for account, arns in sorted(by_account.items())
         ]
-        return statements.merged(pipeline, *people)
+        return merged(pipeline, *people)

@@ -1,7 +1,7 @@
-"""PrivateBucket: a bucket that only its owner's roles can use, with a key of its own.
+"""PrivateBucket: a bucket with its own key, for roles of the organisation only.
 
 Owns: bucket, key and alias, versioning, encryption, ownership, public access block, TLS-only and organisation-only policy,
-lifecycle. Leaves out who may read and write: that is each role's own document.
+lifecycle. Leaves out permissions to read and write: roles bring these in their own policies.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class PrivateBucketArgs:
     """Inputs of `PrivateBucket`."""
 
     organization: Organization
-    """Its id stands in the bucket's policy."""
+    """Partition, region and id; the bucket's policy admits the organisation."""
     account_id: str
     """Account that owns the bucket."""
     bucket: str
-    """Physical name; fixed, because roles name it in their documents before it exists."""
+    """Physical name; fixed, because policies of roles name it before it exists."""
     key_alias: str
     """Alias of the bucket's key; fixed for the same reason."""
     versioned: bool
     """Keep earlier versions of objects."""
     expire_days: int = 0
-    """Delete objects after so many days; 0 keeps them."""
+    """Days until an object is deleted; 0 keeps objects for ever."""
     noncurrent_days: int = 90
-    """Delete versions so many days after they were replaced; only with `versioned`."""
+    """Days until a replaced version is deleted; only with `versioned`."""
     protect: bool
     """Guard bucket and key against deletion."""
     force_destroy: bool = False
@@ -65,15 +65,15 @@ class PrivateBucket(pulumi.ComponentResource):
         )
         aws.kms.Alias(f"{name}-alias", name=args.key_alias, target_key_id=key.key_id, opts=child)
         bucket = aws.s3.Bucket(f"{name}-bucket", bucket=args.bucket, force_destroy=args.force_destroy, opts=guarded)
-        settled = self._settle(bucket, key)
-        # A name that waits for the bucket's guards: nothing is written before they stand.
-        self.name = pulumi.Output.all(bucket.bucket, *(each.id for each in settled)).apply(
+        guards = self._guards(bucket, key)
+        # The name waits for the guards, so that no resource writes to the bucket before.
+        self.name = pulumi.Output.all(bucket.bucket, *(guard.id for guard in guards)).apply(
             lambda values: str(values[0])
         )
         self.key_arn = key.arn
         self.register_outputs({"name": self.name, "key_arn": self.key_arn})
 
-    def _settle(self, bucket: aws.s3.Bucket, key: aws.kms.Key) -> list[pulumi.CustomResource]:
+    def _guards(self, bucket: aws.s3.Bucket, key: aws.kms.Key) -> list[pulumi.CustomResource]:
         name, args = self._name, self._args
         child = pulumi.ResourceOptions(parent=self)
         block = aws.s3.BucketPublicAccessBlock(
@@ -112,9 +112,9 @@ class PrivateBucket(pulumi.ComponentResource):
 
     def _history(self, bucket: aws.s3.Bucket) -> list[pulumi.CustomResource]:
         name, args = self._name, self._args
-        made: list[pulumi.CustomResource] = []
+        versioning: list[pulumi.CustomResource] = []
         if args.versioned:
-            made.append(
+            versioning.append(
                 aws.s3.BucketVersioning(
                     f"{name}-versioning",
                     bucket=bucket.bucket,
@@ -126,9 +126,9 @@ class PrivateBucket(pulumi.ComponentResource):
             f"{name}-lifecycle",
             bucket=bucket.bucket,
             rules=self._lifecycle_rules(),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=made),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=versioning),
         )
-        return [*made, lifecycle]
+        return [*versioning, lifecycle]
 
     def _lifecycle_rules(self) -> list[aws.s3.BucketLifecycleConfigurationRuleArgsDict]:
         args = self._args

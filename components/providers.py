@@ -1,7 +1,7 @@
-"""Providers: one per account, one per cluster; default providers are not used.
+"""Providers: one for each account, the cluster and GitLab; default providers are not used.
 
-The program names no role of its own. Who acts stands in the AWS config that the caller brings, under fixed profile names, so that a
-preview as reader and a deployment as deployer register the same inputs, and no role ever assumes itself.
+The program names profiles, never roles. The caller's AWS config says which role a profile assumes, so that a preview as reader and a
+deployment as deployer register the same inputs, and no role ever assumes itself.
 """
 
 from __future__ import annotations
@@ -14,24 +14,19 @@ import pulumi_gitlab as gitlab
 import pulumi_kubernetes as kubernetes
 
 from components.documents.cluster import kubeconfig
-from config.tags import default_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from config.sections import Organization, Tags
+    from collections.abc import Mapping, Sequence
 
 
-def account_provider(
-    name: str, *, account_id: str, organization: Organization, stack: str, tags: Tags, profile: str
-) -> aws.Provider:
-    """The provider of one account: its profile, and the only account id that it may act in."""
+def account_provider(name: str, *, account_id: str, region: str, tags: Mapping[str, str], profile: str) -> aws.Provider:
+    """Make the provider of one account, which acts in this account only."""
     return aws.Provider(
         name,
         profile=profile,
-        region=organization.region,
+        region=region,
         allowed_account_ids=[account_id],
-        default_tags=aws.ProviderDefaultTagsArgs(tags=default_tags(stack, tags)),
+        default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
     )
 
 
@@ -44,7 +39,7 @@ def cluster_provider(
     opts: pulumi.ResourceOptions,
     wait_for: Sequence[pulumi.Resource],
 ) -> kubernetes.Provider:
-    """The provider of one cluster; `wait_for` are the access entries that let the deployer in."""
+    """Make the provider of one cluster; it waits for the access entry that admits the deployer."""
     return kubernetes.Provider(
         name,
         kubeconfig=pulumi.Output.json_dumps(
@@ -56,10 +51,10 @@ def cluster_provider(
                 profile=profile,
             )
         ),
-        # Only a change of this replaces the provider, and with it every object of the cluster.
+        # Only a change of the identifier replaces the provider, and with it every object of the cluster.
         cluster_identifier=cluster.arn,
         enable_server_side_apply=True,
-        # Else a new token, or a new AWS config, would replace its object: for a moment there would be none.
+        # A new token or AWS config updates its object; a replacement would leave a moment without it.
         enable_secret_mutable=True,
         enable_config_map_mutable=True,
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(wait_for))),
@@ -67,8 +62,8 @@ def cluster_provider(
 
 
 def gitlab_provider(name: str, *, url: str) -> gitlab.Provider:
-    """The provider of the GitLab instance; its token is GITLAB_TOKEN of whoever deploys, and never in state.
+    """Make the provider of the GitLab instance; its token is the deployer's GITLAB_TOKEN, and never in state.
 
-    `GITLAB_BASE_URL` of the environment, where it is set, says how to reach the instance from here.
+    The environment variable `GITLAB_BASE_URL` overrides how this machine reaches the instance.
     """
     return gitlab.Provider(name, base_url=None if url == "https://gitlab.com" else f"{url}/api/v4/")

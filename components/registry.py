@@ -1,7 +1,7 @@
-"""Registry: the container repositories of a stack, one prefix per trust level.
+"""Registry: the container repositories of a stack, with one prefix for each trust level.
 
-Owns the repositories that the settings name (the runner image among them), immutable tags, scanning, expiry, and the organisation's
-right to pull. Who may push is the delegated roles' business, by prefix.
+Owns the repositories of the settings and the runner image's, with immutable tags, scanning, expiry, and the organisation's
+permission to pull. Delegated roles bring the permission to push, by prefix.
 """
 
 from __future__ import annotations
@@ -15,17 +15,28 @@ import pulumi_aws as aws
 from components.documents.registry import lifecycle, pull_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from config.settings import Settings
+    from config.names import Names
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
     """Inputs of `Registry`."""
 
-    settings: Settings
-    """Settings of the stack."""
+    names: Names
+    """Names of the stack."""
+    repositories: Sequence[str]
+    """Names of all repositories, the runner image's among them."""
+    protect: bool
+    """Guard repositories against deletion."""
+
+    def __post_init__(self) -> None:
+        """Refuse a registry without the runner image's repository."""
+        if self.names.runner_image() not in self.repositories:
+            raise ValueError(
+                f"repositories {self.repositories} lack {self.names.runner_image()!r}, which every job pulls; add it"
+            )
 
 
 class Registry(pulumi.ComponentResource):
@@ -38,29 +49,29 @@ class Registry(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Registry", name, None, opts)
-        self._name, self._settings = name, args.settings
-        self.repositories = {each: self._repository(each) for each in args.settings.repositories()}
-        self.runner_image = self.repositories[args.settings.names.runner_image()]
+        self._name, self._args = name, args
+        self.repositories = {repository: self._repository(repository) for repository in args.repositories}
+        self.runner_image = self.repositories[args.names.runner_image()]
         self.register_outputs({"runner_image": self.runner_image, "repositories": self.repositories})
 
     def _repository(self, physical_name: str) -> pulumi.Output[str]:
-        settings = self._settings
+        names, protect = self._args.names, self._args.protect
         # The stack's prefix stays out of the logical name. Two dashes for a slash: a/b and a-b are two repositories.
-        level, _, own = physical_name.removeprefix(settings.names.prefix).partition("/")
-        name = f"{self._name}-{level}-{own.replace('/', '--')}"
+        level, _, own_name = physical_name.removeprefix(names.prefix).partition("/")
+        name = f"{self._name}-{level}-{own_name.replace('/', '--')}"
         child = pulumi.ResourceOptions(parent=self)
         repository = aws.ecr.Repository(
-            f"{name}",
-            name=physical_name,  # fixed: rights go by prefix, and pipelines name it
+            name,
+            name=physical_name,  # fixed: permissions go by prefix, and pipelines name it
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
-            force_delete=not settings.platform.protect,
-            opts=pulumi.ResourceOptions(parent=self, protect=settings.platform.protect),
+            force_delete=not protect,
+            opts=pulumi.ResourceOptions(parent=self, protect=protect),
         )
         aws.ecr.RepositoryPolicy(
             f"{name}-pull",
             repository=repository.name,
-            policy=pulumi.Output.json_dumps(pull_policy(settings.organization)),
+            policy=pulumi.Output.json_dumps(pull_policy(names.organization)),
             opts=child,
         )
         aws.ecr.LifecyclePolicy(

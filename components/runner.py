@@ -1,11 +1,12 @@
 """Runner: one runner class from end to end.
 
-Composes what a class is made of: its nodes, its two AWS roles, its GitLab runner, and what runs in the cluster.
+Composes the parts of a class: nodes (`node_pool`), AWS roles (`runner_identity`), the runner in GitLab (`runner_object`), and
+namespaces with the Helm release (`runner_class`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -17,35 +18,37 @@ from components.runner_class import RunnerClass, RunnerClassArgs
 from components.runner_identity import RunnerIdentity, RunnerIdentityArgs
 from components.runner_object import RunnerObject, RunnerObjectArgs
 from config.secrets import runner_token
-from config.tags import CLASS, default_tags
+from config.tags import class_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.cluster import Cluster
     from components.job_cache import JobCache
     from components.network import Network
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerArgs:
-    """Inputs of `Runner`; the component's name is the class."""
+    """Inputs of `Runner`."""
 
-    settings: Settings
-    """Settings of the stack."""
+    runner_class: RunnerClassSettings
+    """Settings of the class."""
+    tags: Mapping[str, str]
+    """Tags of everything in the stack, for the nodes."""
     cluster: Cluster
-    """Where it runs."""
+    """Where the class runs."""
     network: Network
-    """What its nodes are in, and its jobs may not reach."""
+    """Where its nodes are; closed to its jobs."""
     cache: JobCache
-    """Where its jobs leave things for each other."""
+    """The job cache; it outlives running jobs."""
     managers: NodePool
     """Nodes of the managers."""
     access: Sequence[pulumi.Resource] = ()
-    """Delegated roles: a job that is still running when the platform is destroyed ends as who it is."""
+    """Delegated roles; they outlive running jobs."""
     after: Sequence[Runner] = ()
-    """Classes whose managers are rolled before this one's, so that what breaks breaks one class."""
+    """Classes whose managers roll before this one's, so that a faulty change breaks only one class."""
 
 
 class Runner(pulumi.ComponentResource):
@@ -56,99 +59,75 @@ class Runner(pulumi.ComponentResource):
     helm_release: pulumi.Resource
     """Release of its manager."""
     retired: Sequence[pulumi.Resource]
-    """The generation of its runner before the current one, which waits for the release."""
+    """The previous generation of its runner in GitLab; it waits for the release."""
     runner_id: pulumi.Output[str] | None
-    """Id of its runner in GitLab; None where somebody else made it."""
+    """Id of its runner in GitLab; None with `runners: external`."""
 
     def __init__(self, name: str, args: RunnerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:Runner", name, None, opts)
-        settings = args.settings
+        self._name, self._args = name, args
+        settings = args.runner_class
         child = pulumi.ResourceOptions(parent=self)
-        pool = self._nodes(name, args)
+        pool = self._nodes()
         identity = RunnerIdentity(
             f"{name}-identity",
             RunnerIdentityArgs(
-                settings=settings,
-                runner_class=name,
+                runner_class=settings,
                 issuer=args.cluster.issuer,
                 oidc_provider_arn=args.cluster.oidc_provider_arn,
             ),
             child,
         )
-        made = self._current(name, settings)
-        self.runner_id = made.id if made is not None else None
+        managed = settings.gitlab.runners == "managed"
+        runner_object = self._generation(settings.runner.token) if managed else None
+        self.runner_id = runner_object.id if runner_object is not None else None
         runner_class = RunnerClass(
             f"{name}-runner",
             RunnerClassArgs(
-                settings=settings,
-                runner_class=name,
-                token=made.token if made is not None else runner_token(name, settings.stack),
-                nodes=[pool.pool, args.managers.pool],
-                needs=[identity, args.cache, *args.access, *([made] if made is not None else [])],
-                after=[each.helm_release for each in args.after],
-                # Composed, so that a first preview shows it; `needs` makes the account wait for the role.
-                manager_role_arn=settings.names.role_arn(
-                    settings.platform_account.id, settings.names.manager_role(name)
-                ),
+                runner_class=settings,
+                service_cidr=args.cluster.service_cidr,
                 vpc_cidrs=args.network.vpc_cidrs,
+                token=runner_object.token if runner_object is not None else runner_token(name, settings.names.stack),
+                # Composed, so that a first preview shows it; `needs` makes the service account wait for the role.
+                manager_role_arn=settings.names.role_arn(
+                    settings.platform_account_id, settings.names.manager_role(name)
+                ),
+                nodes=[pool.pool, args.managers.pool],
+                needs=[identity, args.cache, *args.access, *([runner_object] if runner_object is not None else [])],
+                after=[runner.helm_release for runner in args.after],
             ),
             child,
         )
         self.helm_release = runner_class.helm_release
-        self.retired = self._retire(name, settings, runner_class)
+        # The previous generation pauses when the manager has moved on: its running jobs finish, and no job is refused.
+        previous = settings.runner.token - 1
+        self.retired = [self._generation(previous, [self.helm_release])] if managed and previous else []
         self.job_role_arn = identity.job_role_arn
         self.register_outputs({"job_role_arn": self.job_role_arn})
 
-    def _nodes(self, name: str, args: RunnerArgs) -> NodePool:
-        settings, runner = args.settings, args.settings.runners[name]
+    def _nodes(self) -> NodePool:
+        name, args, runner = self._name, self._args, self._args.runner_class.runner
         return NodePool(
             f"{name}-nodes",
             NodePoolArgs(
                 pool=name,
-                plan=class_capacity(runner),
+                capacity=class_capacity(runner),
                 times=disruption(runner.longest_job),
                 arch=runner.arch,
                 spot=runner.spot,
                 node_role_name=args.cluster.node_role_name,
                 subnet_ids=args.network.private_subnet_ids,
                 security_group_id=args.cluster.security_group_id,
-                tags={**default_tags(settings.stack, settings.tags), CLASS: name},
+                tags={**args.tags, **class_tags(name)},
                 needs=[*args.cluster.ready, *args.network.routes],
             ),
             pulumi.ResourceOptions(parent=self),
         )
 
-    def _current(self, name: str, settings: Settings) -> RunnerObject | None:
-        if settings.gitlab.runners == "external":
-            return None
-        return self._generation(name, settings, settings.runners[name].token)
-
-    def _retire(self, name: str, settings: Settings, current: RunnerClass) -> list[RunnerObject]:
-        # The generation before is paused when the manager has moved on, so that its running jobs finish and no job is refused.
-        previous = settings.runners[name].token - 1
-        if settings.gitlab.runners == "external" or previous == 0:
-            return []
-        return [self._generation(name, settings, previous, [current.helm_release])]
-
-    def _generation(
-        self, name: str, settings: Settings, generation: int, needs: Sequence[pulumi.Resource] = ()
-    ) -> RunnerObject:
-        # The generation is in the name: what is current now is the same resource when it is the one before.
+    def _generation(self, generation: int, needs: Sequence[pulumi.Resource] = ()) -> RunnerObject:
+        # The logical name holds the generation, so that the current one stays the same resource when it becomes the previous one.
         return RunnerObject(
-            f"{name}-object-{generation}",
-            RunnerObjectArgs(settings=settings, runner_class=name, generation=generation, needs=needs),
+            f"{self._name}-object-{generation}",
+            RunnerObjectArgs(runner_class=self._args.runner_class, generation=generation, needs=needs),
             pulumi.ResourceOptions(parent=self),
         )
-
-
-def one_after_the_other(shared: RunnerArgs, opts: pulumi.ResourceOptions) -> dict[str, Runner]:
-    """All classes of the settings, by name, in their order: each manager is rolled after the one before it.
-
-    Args:
-        shared: what the classes have in common.
-        opts: options of each.
-    """
-    made: dict[str, Runner] = {}
-    for name in shared.settings.runners:
-        made[name] = Runner(name, replace(shared, after=list(made.values())[-1:]), opts)
-    return made

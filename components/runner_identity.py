@@ -1,7 +1,7 @@
-"""RunnerIdentity: the two roles of a runner class.
+"""RunnerIdentity: the two AWS roles of a runner class.
 
-The manager's role reaches the class's prefix of the cache and nothing else. The job role may assume the delegated roles of the
-accounts that the class may enter, and nothing else: both sides of that trust come from the same list in the settings.
+The manager's role reaches the class's prefix of the cache only. The job role may assume the delegated roles of the accounts
+that the class may enter only; the delegated roles' trust comes from the same rule (`Runner.may_enter`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace
 from config.tags import class_tags
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from components.documents.statements import Document
+    from config.settings import RunnerClassSettings
 
 SESSION_SECONDS = 12 * 3600
 """Upper bound for callers that ask for a duration; profiles ask for none and renew hourly."""
@@ -27,14 +28,12 @@ SESSION_SECONDS = 12 * 3600
 class RunnerIdentityArgs:
     """Inputs of `RunnerIdentity`."""
 
-    settings: Settings
-    """Settings of the stack."""
-    runner_class: str
-    """The class."""
+    runner_class: RunnerClassSettings
+    """Settings of the class."""
     issuer: pulumi.Input[str]
     """Issuer of the cluster's service accounts."""
     oidc_provider_arn: pulumi.Input[str]
-    """Its provider in the platform's account."""
+    """The issuer's OIDC provider in the platform's account."""
 
 
 class RunnerIdentity(pulumi.ComponentResource):
@@ -48,34 +47,30 @@ class RunnerIdentity(pulumi.ComponentResource):
     def __init__(self, name: str, args: RunnerIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerIdentity", name, None, opts)
         self._name, self._args = name, args
-        settings, names, runner_class = args.settings, args.settings.names, args.runner_class
+        settings, names, class_name = args.runner_class, args.runner_class.names, args.runner_class.name
         manager = self._role(
-            "manager", names.manager_role(runner_class), namespace_manager(runner_class), MANAGER_SERVICE_ACCOUNT
+            "manager", names.manager_role(class_name), namespace_manager(class_name), MANAGER_SERVICE_ACCOUNT
         )
-        cache = pulumi.Output.json_dumps(
-            storage.cache_access(
-                settings.organization,
-                bucket=names.cache_bucket(settings.platform_account.id),
-                prefix=runner_class,
-                account_id=settings.platform_account.id,
-                key_alias=names.key_alias("cache"),
-            )
+        cache_access = storage.cache_access(
+            names.organization,
+            bucket=names.cache_bucket(settings.platform_account_id),
+            prefix=class_name,
+            account_id=settings.platform_account_id,
+            key_alias=names.key_alias("cache"),
         )
-        self.manager_role_arn = self._with_policy("manager", manager, "cache", cache)
-        job = self._role("job", names.job_role(runner_class), namespace_jobs(runner_class), JOB_SERVICE_ACCOUNT)
-        level = settings.runners[runner_class].level
-        delegated = [
-            names.role_arn(account.id, names.delegated_role(level))
-            for account in settings.accounts_of(runner_class).values()
+        self.manager_role_arn = self._with_policy("manager", manager, "cache", cache_access)
+        job = self._role("job", names.job_role(class_name), namespace_jobs(class_name), JOB_SERVICE_ACCOUNT)
+        delegated_roles = [
+            names.role_arn(account.id, names.delegated_role(settings.runner.level))
+            for account in settings.accounts.values()
         ]
-        self.job_role_arn = (
-            self._with_policy("job", job, "delegated-roles", pulumi.Output.json_dumps(trust.assume_roles(delegated)))
-            if delegated
-            else job.arn
-        )
+        self.job_role_arn = job.arn
+        if delegated_roles:
+            permissions = trust.assume_roles(delegated_roles)
+            self.job_role_arn = self._with_policy("job", job, "delegated-roles", permissions)
         self.register_outputs({"manager_role_arn": self.manager_role_arn, "job_role_arn": self.job_role_arn})
 
-    def _role(self, role: str, physical_name: str, namespace: str, account: str) -> aws.iam.Role:
+    def _role(self, kind: str, physical_name: str, namespace: str, account: str) -> aws.iam.Role:
         args = self._args
         document = pulumi.Output.all(args.oidc_provider_arn, args.issuer).apply(
             lambda values: trust.service_account(
@@ -83,21 +78,21 @@ class RunnerIdentity(pulumi.ComponentResource):
             )
         )
         return aws.iam.Role(
-            f"{self._name}-{role}",
+            f"{self._name}-{kind}",
             name=physical_name,  # fixed: profiles and the delegated roles' trust name it
-            path=args.settings.names.role_path,
+            path=args.runner_class.names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(document),
             max_session_duration=SESSION_SECONDS,
-            tags=class_tags(args.runner_class),
+            tags=class_tags(args.runner_class.name),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _with_policy(self, role: str, to: aws.iam.Role, policy: str, document: pulumi.Input[str]) -> pulumi.Output[str]:
-        made = aws.iam.RolePolicy(
-            f"{self._name}-{role}-{policy}",
-            name=policy,
-            role=to.name,
-            policy=document,
+    def _with_policy(self, kind: str, role: aws.iam.Role, policy_name: str, document: Document) -> pulumi.Output[str]:
+        policy = aws.iam.RolePolicy(
+            f"{self._name}-{kind}-{policy_name}",
+            name=policy_name,
+            role=role.name,
+            policy=pulumi.Output.json_dumps(document),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        return pulumi.Output.all(to.arn, made.id).apply(lambda values: str(values[0]))
+        return pulumi.Output.all(role.arn, policy.id).apply(lambda values: str(values[0]))

@@ -1,7 +1,7 @@
 """RunnerObject: the runner of a class in GitLab, and its authentication token.
 
-What a runner may run is decided there, not in our own files: tag, untagged off, access level, locked, timeout. Rotation has overlap:
-generation N is registered and, paused, N-1, whose deletion waits for the release that moved on to N; older ones go.
+GitLab decides which jobs a runner takes: tag, untagged off, access level, locked, timeout. Tokens rotate with overlap: generation N is
+registered together with N-1, which is paused; N-1 is paused after the release that uses N, and older generations are deleted.
 Source: https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user
 """
 
@@ -18,21 +18,19 @@ from components.documents.runner_object import runner_attributes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerObjectArgs:
     """Inputs of `RunnerObject`."""
 
-    settings: Settings
-    """Settings of the stack."""
-    runner_class: str
-    """The class."""
+    runner_class: RunnerClassSettings
+    """Settings of the class."""
     generation: int
-    """Which token this is; the class's own `token` is the current one, and any other is paused."""
+    """Generation of the token; every generation except the class's own `token` is paused."""
     needs: Sequence[pulumi.Resource] = ()
-    """What must have happened before; the generation before the current one waits for the release that moved on."""
+    """Resources to wait for: the previous generation waits for the release that uses the current one."""
 
 
 class RunnerObject(pulumi.ComponentResource):
@@ -45,21 +43,21 @@ class RunnerObject(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RunnerObjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:RunnerObject", name, None, opts)
-        names, wanted = args.settings.names, runner_attributes(args.settings, args.runner_class, args.generation)
-        of_project = wanted.runner_type == "project_type"
-        made = gitlab.UserRunner(
+        names, attributes = args.runner_class.names, runner_attributes(args.runner_class, args.generation)
+        of_project = attributes.runner_type == "project_type"
+        runner = gitlab.UserRunner(
             f"{name}-runner",
-            runner_type=wanted.runner_type,
-            project_id=wanted.owner if of_project else None,
-            group_id=None if of_project else wanted.owner,
-            description=f"{names.tag(args.runner_class)} of {names.cluster}, generation {args.generation}",
-            tag_lists=[wanted.tag],
+            runner_type=attributes.runner_type,
+            project_id=attributes.owner if of_project else None,
+            group_id=None if of_project else attributes.owner,
+            description=f"{names.tag(args.runner_class.name)} of {names.cluster}, generation {args.generation}",
+            tag_lists=[attributes.tag],
             untagged=False,
-            access_level=wanted.access_level,
-            locked=wanted.locked,
-            maximum_timeout=wanted.maximum_timeout,
-            paused=wanted.paused,
+            access_level=attributes.access_level,
+            locked=attributes.locked,
+            maximum_timeout=attributes.maximum_timeout,
+            paused=attributes.paused,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs)),
         )
-        self.token, self.id = pulumi.Output.secret(made.token), made.id
+        self.token, self.id = pulumi.Output.secret(runner.token), runner.id
         self.register_outputs({"id": self.id})

@@ -22,18 +22,18 @@ class SecretsKeyArgs:
     organization: Organization
     """Partition and region."""
     account_id: str
-    """Account of the common state."""
+    """Account of the platform's own state."""
     profile: str
     """AWS profile by which the stacks' programs use the key."""
     protect: bool
-    """Guard the key against deletion; without it no stack's secrets can be read."""
+    """Guard the key against deletion; without the key all secrets of the stacks are lost."""
 
 
 class SecretsKey(pulumi.ComponentResource):
     """The key of the stacks' secrets."""
 
     secrets_provider: pulumi.Output[str]
-    """What `pulumi stack init --secrets-provider` takes: `awskms://alias/…?region=…&profile=…&awssdk=v2`."""
+    """Argument of `pulumi stack init --secrets-provider`: `awskms://alias/…?region=…&profile=…&awssdk=v2`."""
 
     def __init__(self, name: str, args: SecretsKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:SecretsKey", name, None, opts)
@@ -48,7 +48,7 @@ class SecretsKey(pulumi.ComponentResource):
         alias = aws.kms.Alias(
             f"{name}-alias", name=SECRETS_KEY_ALIAS, target_key_id=key.key_id, opts=pulumi.ResourceOptions(parent=self)
         )
-        # Version 2 of the SDK, since version 1 cannot assume a profile's role.
+        # Version 2 of the SDK: version 1 cannot assume a profile's role.
         query = f"region={args.organization.region}&profile={args.profile}&awssdk=v2"
         self.secrets_provider = alias.name.apply(lambda text: f"awskms://{text}?{query}")
         self.register_outputs({"secrets_provider": self.secrets_provider})

@@ -1,6 +1,6 @@
-"""StateStore: where an account's deployments, and in the common account the platform itself, keep their state.
+"""StateStore: the state bucket of one account, for its deployments, and in one account for the platform itself.
 
-Owns one versioned bucket with its key. Prefixes per stack and level are enforced by the delegated roles' documents, not here.
+Owns one versioned bucket with its key. Policies of the delegated roles enforce the prefixes of stacks and levels.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class StateStoreArgs:
     """Inputs of `StateStore`."""
 
     organization: Organization
-    """Its id and region stand in the bucket's name."""
+    """Id and region are part of the bucket's name."""
     account_id: str
-    """Account that the store belongs to."""
+    """Account of the bucket."""
     protect: bool
     """Guard state against deletion."""
 

@@ -2,7 +2,7 @@
 
 Owns a frozen excerpt of Amazon's catalogue: families c, m and r, generations 6 to 8, Intel, AMD and Graviton, sizes
 `large` to `16xlarge`. Leaves out prices, local disks, accelerators, burstable types and regional availability: a class
-asks for vCPU and memory, and these families hold every ratio it can ask for. The figures are exact because the families
+asks for vCPU and memory only, and these families have every ratio of the two. The figures are exact because the families
 are regular: `large` has 2 vCPU and each size multiplies it; c has 2 GiB per vCPU, m 4, r 8.
 Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
 """
@@ -37,8 +37,8 @@ _MAKERS: Final[dict[str, tuple[Manufacturer, Arch]]] = {
 }
 
 _RESERVED_MILLICPU: Final = ((1, 60), (1, 10), (2, 5))
-"""Kubelet's share of a core: 6 % of the first, 1 % of the second, 0.5 % of the next two; 0.25 % of the rest."""
-_RESERVED_TENTHS_OF_REST: Final = 25
+"""Kubelet's share of a core: 6 % of the first, 1 % of the second, 0.5 % of the next two, 0.25 % of further ones."""
+_RESERVED_TENTHS_OF_FURTHER: Final = 25
 _RESERVED_MIB: Final = 255 + 11 * MAX_PODS
 _EVICTION_MIB: Final = 100
 _HYPERVISOR_PERCENT: Final = 7.5
@@ -74,19 +74,19 @@ class InstanceType:
         The kubelet's reservation is that of Amazon's images:
         https://github.com/awslabs/amazon-eks-ami (nodeadm, kubelet configuration).
         """
-        reserved_tenths, left = 0, self.vcpus
+        reserved_tenths, remaining_cores = 0, self.vcpus
         for cores, millicpu in _RESERVED_MILLICPU:
-            reserved_tenths += 10 * millicpu * min(cores, left)
-            left -= min(cores, left)
-        reserved_tenths += _RESERVED_TENTHS_OF_REST * left
+            reserved_tenths += 10 * millicpu * min(cores, remaining_cores)
+            remaining_cores -= min(cores, remaining_cores)
+        reserved_tenths += _RESERVED_TENTHS_OF_FURTHER * remaining_cores
         return self.vcpus * 1000 - -(-reserved_tenths // 10)
 
     @cached_property
     def allocatable_mib(self) -> int:
         """MiB that pods may request.
 
-        Nominal memory less what the hypervisor keeps (7.5 %, Karpenter's default estimate), the kubelet's reservation
-        (255 MiB and 11 MiB per possible pod) and its eviction threshold (100 MiB).
+        Nominal memory without the hypervisor's share (7.5 %, Karpenter's default estimate), the kubelet's reservation
+        (255 MiB and 11 MiB per possible pod) and the eviction threshold (100 MiB).
         """
         return int(self.memory_mib * (100 - _HYPERVISOR_PERCENT) / 100) - _RESERVED_MIB - _EVICTION_MIB
 
@@ -108,10 +108,10 @@ def _catalogue() -> tuple[InstanceType, ...]:
         for letter, (manufacturer, arch) in _MAKERS.items()
         for size, vcpus in _VCPUS.items()
     ]
-    return tuple(sorted(types, key=lambda each: (each.vcpus, each.memory_mib, each.name)))
+    return tuple(sorted(types, key=lambda instance: (instance.vcpus, instance.memory_mib, instance.name)))
 
 
 INSTANCE_TYPES: Final = _catalogue()
 """The whole catalogue, smallest first."""
 
-BY_NAME: Final = {each.name: each for each in INSTANCE_TYPES}
+BY_NAME: Final = {instance.name: instance for instance in INSTANCE_TYPES}

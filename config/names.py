@@ -1,7 +1,7 @@
-"""Every name of the platform, in one place.
+"""All physical names of the platform.
 
-IAM names are unique per account whatever their path, and so are ECR repositories, cluster names and a group's runner tags;
-so the stack is in every name, except for the stack `prod`, which everybody uses and which gets the short ones.
+IAM names are unique per account whatever their path, and so are ECR repositories, cluster names and a group's runner tags.
+So every name ends with the stack's, except names of the stack `prod`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PLATFORM_ROLE_PATH = "/cicd-platform/"
 """Path of the foundation's own roles and policies."""
 DEPLOY_ROLE_PATH = "/deploy/"
-"""Path of what deployments create."""
+"""Path of roles and policies that deployments create."""
 DEPLOYER_ROLE = "platform-deployer"
 READER_ROLE = "platform-reader"
 BOUNDARY_POLICY = "delegated-boundary"
@@ -43,22 +43,22 @@ LIMITS = {
 
 
 def state_bucket(organization: Organization, account_id: str) -> str:
-    """The state bucket of an account; one per account, for all stacks."""
+    """Return the name of an account's state bucket; all stacks share it."""
     return f"{organization.id}-state-{account_id}-{organization.region}"
 
 
 def namespace_manager(runner_class: str) -> str:
-    """Namespace of a class's manager."""
+    """Return the namespace of a class's manager."""
     return f"runner-{runner_class}"
 
 
 def namespace_jobs(runner_class: str) -> str:
-    """Namespace of a class's job pods."""
+    """Return the namespace of a class's job pods."""
     return f"jobs-{runner_class}"
 
 
 def helm_release(runner_class: str) -> str:
-    """Helm release and the chart's full name."""
+    """Return the name of a class's Helm release, and of the objects in it."""
     return f"gitlab-runner-{runner_class}"
 
 
@@ -67,7 +67,9 @@ class Names:
     """Names of one stack of the platform."""
 
     organization: Organization
+    """Id, region and partition."""
     stack: str
+    """The stack's name."""
 
     @property
     def suffix(self) -> str:
@@ -86,91 +88,96 @@ class Names:
 
     @property
     def cluster(self) -> str:
-        """The EKS cluster."""
+        """Name of the EKS cluster."""
         return f"runner-platform{self.suffix}"
 
     def key_alias(self, use: str) -> str:
-        """Alias of the stack's KMS key for a use, such as `cluster`."""
+        """Return the alias of the stack's KMS key for a use, such as `cluster`."""
         return f"alias/cicd{self.suffix}/{use}"
 
     def cache_bucket(self, account_id: str) -> str:
-        """The job cache's bucket."""
+        """Return the name of the job cache's bucket."""
         return f"{self.organization.id}-cache-{account_id}-{self.organization.region}{self.suffix}"
 
     def delegated_role(self, level: Level) -> str:
-        """The role that a level's jobs assume in a target account."""
+        """Return the name of the role that a level's jobs assume in a target account."""
         return f"delegated-role{self.suffix}" if level is Level.PROTECTED else f"delegated-role-open{self.suffix}"
 
     def job_role(self, runner_class: str) -> str:
-        """The role of a class's job pods."""
+        """Return the name of the role of a class's job pods."""
         return f"runner-{runner_class}{self.suffix}"
 
     def manager_role(self, runner_class: str) -> str:
-        """The role of a class's manager."""
+        """Return the name of the role of a class's manager."""
         return f"runner-manager-{runner_class}{self.suffix}"
 
     def gitlab_role(self, name: str) -> str:
-        """A role that GitLab's ID tokens assume."""
+        """Return the name of a role that GitLab's ID tokens assume."""
         return f"gitlab-{name}{self.suffix}"
 
     def cluster_role(self) -> str:
-        """The EKS control plane's role."""
+        """Return the name of the EKS control plane's role."""
         return f"runner-platform-cluster{self.suffix}"
 
     def node_role(self) -> str:
-        """The nodes' role."""
+        """Return the name of the nodes' role."""
         return f"runner-platform-node{self.suffix}"
 
     def flow_log_role(self) -> str:
-        """The role that writes the network's flow logs."""
+        """Return the name of the role that writes the network's flow logs."""
         return f"runner-platform-flow-log{self.suffix}"
 
     def alarms_role(self) -> str:
-        """The role of the CloudWatch agent, where there are alarms."""
+        """Return the name of the CloudWatch agent's role."""
         return f"runner-platform-alarms{self.suffix}"
 
     def tag(self, runner_class: str) -> str:
-        """The GitLab tag that picks a class."""
+        """Return the default GitLab tag of a class."""
         return f"{runner_class}{self.suffix}"
 
     def repository_prefix(self, level: Level) -> str:
-        """Prefix of the ECR repositories that a level may push to."""
+        """Return the prefix of the ECR repositories that a level may push to."""
         return f"{self.prefix}{level.value}/"
 
     def runner_image(self) -> str:
-        """Repository of the runner image."""
+        """Return the name of the runner image's repository."""
         return f"{self.repository_prefix(Level.PROTECTED)}runner"
 
+    def registry_host(self, account_id: str) -> str:
+        """Return the host of an account's container registry."""
+        organization = self.organization
+        return f"{account_id}.dkr.ecr.{organization.region}.{partition_domain(organization.partition)}"
+
     def state_prefix(self, level: Level) -> str:
-        """Prefix of the state keys that a level may read and write."""
+        """Return the prefix of the state keys that a level may read and write."""
         return f"{self.prefix}{level.value}/"
 
     def role_arn(self, account_id: str, name: str) -> str:
-        """ARN of one of the stack's roles."""
+        """Return the ARN of a role of the stack."""
         return role_arn(self.organization.partition, account_id, self.role_path, name)
 
     def boundary_arn(self, account_id: str) -> str:
-        """ARN of an account's permissions boundary."""
+        """Return the ARN of an account's permissions boundary."""
         return boundary_arn(self.organization.partition, account_id)
 
 
 def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
-    """ARN of a role: `arn:<partition>:iam::<account>:role<path><name>`."""
+    """Return the ARN of a role: `arn:<partition>:iam::<account>:role<path><name>`."""
     return f"arn:{partition}:iam::{account_id}:role{path}{name}"
 
 
 def partition_domain(partition: str) -> str:
-    """Domain of a partition's endpoints, and of the service principals that differ between partitions."""
+    """Return the domain of a partition's endpoints, and of service principals that differ between partitions."""
     return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
 
 
 def boundary_arn(partition: str, account_id: str) -> str:
-    """ARN of the permissions boundary that the foundation keeps in an account."""
+    """Return the ARN of the permissions boundary that the foundation keeps in an account."""
     return f"arn:{partition}:iam::{account_id}:policy{PLATFORM_ROLE_PATH}{BOUNDARY_POLICY}"
 
 
 def length_problem(kind: str, name: str) -> str | None:
-    """What is wrong with a name's length, or None; `kind` is a key of `LIMITS`."""
+    """Return a message if a name is too long, else None; `kind` is a key of `LIMITS`."""
     limit = LIMITS[kind]
     if len(name) <= limit:
         return None

@@ -1,6 +1,6 @@
 """Quantities in settings: CPU, memory and durations, as Kubernetes and GitLab write them.
 
-Parsed once into integers (millicores, bytes, seconds); text is made from them where an API wants text.
+Parsed once into integers (millicores, bytes, seconds); `*_text` functions turn them into text for an API.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
@@ -30,7 +30,7 @@ GIBIBYTE = 2**30
 
 
 def parse_cpu(value: Any) -> int:
-    """Millicores of a CPU quantity: `"500m"` is 500, `"4"` is 4000.
+    """Return the millicores of a CPU quantity: `"500m"` is 500, `"4"` is 4000.
 
     Raises:
         FieldError: not a CPU quantity, or not above zero.
@@ -42,12 +42,12 @@ def parse_cpu(value: Any) -> int:
     millis, whole, fraction = match.groups()
     result = int(millis) if millis else int(whole) * 1000 + int((fraction or "0").ljust(3, "0"))
     if result == 0:
-        raise FieldError(f'{quoted(value)} is no CPU at all; write cores or millicores, such as "4" or "500m"')
+        raise FieldError(f'{quoted(value)} is zero CPU; write cores or millicores, such as "4" or "500m"')
     return result
 
 
 def parse_memory(value: Any) -> int:
-    """Bytes of a memory or disk quantity: `"2Gi"` is 2147483648.
+    """Return the bytes of a memory or disk quantity: `"2Gi"` is 2147483648.
 
     Raises:
         FieldError: not a quantity with a unit, or not above zero.
@@ -62,7 +62,7 @@ def parse_memory(value: Any) -> int:
 
 
 def parse_duration(value: Any) -> int:
-    """Seconds of a duration such as `90m`, `1h30m` or `4h`.
+    """Return the seconds of a duration such as `90m`, `1h30m` or `4h`.
 
     Raises:
         FieldError: not a duration, or not above zero.
@@ -74,17 +74,17 @@ def parse_duration(value: Any) -> int:
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
     if total == 0:
-        raise FieldError(f"{quoted(value)} is no time at all; write hours and minutes, such as 4h, 90m or 1h30m")
+        raise FieldError(f"{quoted(value)} is a duration of zero; write hours and minutes, such as 4h, 90m or 1h30m")
     return total
 
 
 def cpu_text(millicores: int) -> str:
-    """A CPU quantity as Kubernetes prints it: whole cores without a unit."""
+    """Return a CPU quantity as Kubernetes prints it: whole cores without a unit."""
     return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
 
 
 def memory_text(size: int) -> str:
-    """A quantity of bytes in the largest binary unit that keeps it whole."""
+    """Return a quantity of bytes in the largest binary unit of which it is a multiple."""
     for unit in ("Gi", "Mi", "Ki"):
         if size % _MEMORY_UNITS[unit] == 0:
             return f"{size // _MEMORY_UNITS[unit]}{unit}"
@@ -92,10 +92,10 @@ def memory_text(size: int) -> str:
 
 
 def duration_text(seconds: int) -> str:
-    """A duration in Go's form, as Karpenter and GitLab read it: `4h10m`."""
-    hours, rest = divmod(seconds, 3600)
-    minutes, left = divmod(rest, 60)
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{left}s" if left else ""]
+    """Return a duration in Go's form, as Karpenter and GitLab read it: `4h10m`."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{seconds}s" if seconds else ""]
     return "".join(parts) or "0s"
 
 

@@ -31,7 +31,7 @@ from config.sections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 PROJECT = "runner-platform"
 SECRET_KEYS = ("tokens",)
@@ -98,6 +98,18 @@ class Settings:
         """Return the accounts and levels that need a delegated role, because a class of the level may enter."""
         return [(name, level) for name in self.accounts for level in Level if self.classes_of(name, level)]
 
+    def job_roles(self, account: str) -> dict[Level, list[str]]:
+        """Return the names of the job roles that may enter an account, by level; levels without any are left out."""
+        return {
+            level: [self.names.job_role(runner_class) for runner_class in classes]
+            for level in Level
+            if (classes := self.classes_of(account, level))
+        }
+
+    def gitlab_roles(self, account: str) -> dict[str, GitLabOidc]:
+        """Return the entries of `gitlab_oidc` for an account, by name."""
+        return {name: role for name, role in self.gitlab_oidc.items() if role.account == account}
+
     def runner_tag(self, runner_class: str) -> str:
         """Return the GitLab tag that selects a class."""
         return self.runners[runner_class].tag or self.names.tag(runner_class)
@@ -120,6 +132,8 @@ class Settings:
             platform_account_id=self.platform_account.id,
             accounts=self.accounts_of(name),
             gitlab=self.gitlab,
+            chart=self.chart,
+            endpoint_cidrs=self.network.endpoint_cidrs,
         )
 
 
@@ -141,6 +155,10 @@ class RunnerClassSettings:
     """Accounts that its jobs may enter, by name."""
     gitlab: GitLab
     """The GitLab instance that sends the jobs."""
+    chart: Chart
+    """Source of the gitlab-runner chart."""
+    endpoint_cidrs: Sequence[str]
+    """Subnets with interface endpoints that jobs may reach at port 443."""
 
 
 def classes_that_enter(runners: Mapping[str, Runner], account_name: str, account: Account, level: Level) -> list[str]:

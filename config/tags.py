@@ -1,7 +1,4 @@
-"""Tags that every resource carries.
-
-Default tags of each AWS provider hold what is true for the whole stack; a resource of one runner class adds `platform:class`.
-"""
+"""Tags of AWS resources: each AWS provider has the stack's default tags, and resources of a runner class add `platform:class`."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ STACK, CLASS, OWNER, COST = "platform:stack", "platform:class", "platform:owner"
 
 
 def default_tags(stack: str, tags: Tags) -> dict[str, str]:
-    """Tags of everything in a stack."""
+    """Return the tags of all resources of a stack."""
     return {STACK: stack, OWNER: tags.owner, COST: tags.cost}
 
 
 def class_tags(runner_class: str) -> dict[str, str]:
-    """Tags that a class's own resources add."""
+    """Return the tags that a class's own resources add."""
     return {CLASS: runner_class}

@@ -1,6 +1,6 @@
 """Pinned versions, and until when they are supported.
 
-The chart's version and the cluster's are settings (stack files); here stands what the program itself fixes.
+The versions of chart and cluster are settings (stack files); these are fixed by the program.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 
 RUNNER_IMAGE_TAG = "1.0.0"
-"""Tag of the runner image that classes use by default; tags in the registry are immutable."""
+"""Tag of the runner image; tags in the registry are immutable."""
 KUBERNETES_SUPPORT_ENDS = {
     "1.33": date(2026, 7, 29),
     "1.34": date(2026, 12, 2),

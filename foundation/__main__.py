@@ -1,6 +1,7 @@
-"""What exists once per account and outlives the platform: state stores, the boundary, the platform's own roles.
+"""The foundation: everything that exists once per account and outlives the platform.
 
-Run rarely, by a person with the management account's role. The profiles `foundation-<account>` come from the caller's AWS config.
+State stores, permissions boundaries, the platform's own roles, and the key of its secrets. A person with the management account's
+role runs it, rarely; the profiles `foundation-<account>` come from that person's AWS config.
 """
 
 import pulumi
@@ -12,55 +13,47 @@ from components.secrets_key import SecretsKey, SecretsKeyArgs
 from components.state_store import StateStore, StateStoreArgs
 from config import load
 from config.names import state_bucket
+from config.tags import default_tags
 
 settings = load.current_foundation()
-common = settings.platform.state_account
-common_bucket = state_bucket(settings.organization, settings.accounts[common].id)
+organization, platform = settings.organization, settings.platform
+tags = default_tags(pulumi.get_stack(), settings.tags)
+providers = {
+    name: account_provider(
+        name, account_id=account.id, region=organization.region, tags=tags, profile=f"foundation-{name}"
+    )
+    for name, account in settings.accounts.items()
+}
 
 stores: dict[str, StateStore] = {}
 access: dict[str, PlatformAccess] = {}
-for account, its in settings.accounts.items():
-    provider = account_provider(
-        account,
-        account_id=its.id,
-        organization=settings.organization,
-        stack=pulumi.get_stack(),
-        tags=settings.tags,
-        profile=f"foundation-{account}",
+for name, account in settings.accounts.items():
+    opts = pulumi.ResourceOptions(provider=providers[name])
+    store_args = StateStoreArgs(organization=organization, account_id=account.id, protect=platform.protect)
+    stores[name] = StateStore(f"state-{name}", store_args, opts)
+    access_args = PlatformAccessArgs(
+        organization=organization,
+        account_id=account.id,
+        state_bucket=state_bucket(organization, settings.accounts[platform.state_account].id),
+        gitlab_url=settings.gitlab.url,
+        project=platform.project,
+        ref=platform.ref,
+        operators=platform.operators,
+        protect=platform.protect,
     )
-    opts = pulumi.ResourceOptions(provider=provider)
-    stores[account] = StateStore(
-        f"state-{account}",
-        StateStoreArgs(organization=settings.organization, account_id=its.id, protect=settings.platform.protect),
-        opts,
-    )
-    access[account] = PlatformAccess(
-        f"access-{account}",
-        PlatformAccessArgs(
-            organization=settings.organization,
-            account_id=its.id,
-            state_bucket=common_bucket,
-            gitlab_url=settings.gitlab.url,
-            project=settings.platform.project,
-            ref=settings.platform.ref,
-            operators=settings.platform.operators,
-            protect=settings.platform.protect,
-        ),
-        opts,
-    )
-    if account == common:
-        key = SecretsKey(
-            "secrets",
-            SecretsKeyArgs(
-                organization=settings.organization,
-                account_id=its.id,
-                profile=f"platform-{account}",
-                protect=settings.platform.protect,
-            ),
-            opts,
-        )
-        pulumi.export("secrets_provider", key.secrets_provider)
-Guard("guard", GuardArgs(protect=settings.platform.protect, over=[*stores.values(), *access.values(), key]))
+    access[name] = PlatformAccess(f"access-{name}", access_args, opts)
+key = SecretsKey(
+    "secrets",
+    SecretsKeyArgs(
+        organization=organization,
+        account_id=settings.accounts[platform.state_account].id,
+        profile=f"platform-{platform.state_account}",
+        protect=platform.protect,
+    ),
+    pulumi.ResourceOptions(provider=providers[platform.state_account]),
+)
+Guard("guard", GuardArgs(protect=platform.protect, over=[*stores.values(), *access.values(), key]))
 
-pulumi.export("state_buckets", {account: store.bucket for account, store in stores.items()})
-pulumi.export("deployers", {account: each.deployer_arn for account, each in access.items()})
+pulumi.export("secrets_provider", key.secrets_provider)
+pulumi.export("state_buckets", {name: store.bucket for name, store in stores.items()})
+pulumi.export("deployers", {name: roles.deployer_arn for name, roles in access.items()})

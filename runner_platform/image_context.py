@@ -61,7 +61,7 @@ def write(settings: Settings, folder: Path) -> list[str]:
 
 def context(settings: Settings) -> Files:
     """Every file of a stack's build context, sorted by path."""
-    texts = {f"etc/classes/{name}/config": class_profiles(settings, name) for name in settings.runners} | {
+    texts = {f"etc/classes/{name}/config": class_profiles(settings.runner_class(name)) for name in settings.runners} | {
         "etc/aws/config": without_identity(settings)
     }
     files: Files = {path: (text.encode(), FILE) for path, text in texts.items()}

@@ -122,7 +122,7 @@ def _compare_one(settings: Settings, name: str, runner_id: int | None, api: gitl
     except (gitlab.exceptions.GitlabError, requests.RequestException) as error:
         raise FailedError(f"GitLab at {api.url} cannot be asked: {error}") from None
     projects = tuple(str(each.get("path_with_namespace", each["id"])) for each in live.get("projects") or ())
-    wanted, level = runner_attributes(settings, name), settings.runners[name].level
+    wanted, level = runner_attributes(settings.runner_class(name)), settings.runners[name].level
     return LiveRunner(
         runner_class=name, id=runner_id, projects=projects, differences=tuple(differences(wanted, live, level=level))
     )

@@ -110,7 +110,7 @@ def test_the_classes_of_prod_are_listed_with_the_accounts_that_they_enter() -> N
 def test_the_probe_of_the_first_cluster_is_what_a_job_of_the_class_gets() -> None:
     settings = load.of_stack("dev")
     probe = yaml.safe_load(FIRST_CLUSTER.split("<<'YAML'\n")[1].split("\nYAML\n")[0])
-    spec, wanted = probe["spec"], config_template(settings, "small")["runners"][0]["kubernetes"]
+    spec, wanted = probe["spec"], config_template(settings.runner_class("small"))["runners"][0]["kubernetes"]
     assert probe["metadata"]["namespace"] == namespace_jobs("small") == wanted["namespace"]
     assert probe["metadata"]["labels"] == wanted["pod_labels"]
     assert spec["serviceAccountName"] == wanted["service_account"]

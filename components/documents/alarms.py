@@ -1,17 +1,17 @@
-"""What the alarms watch, and what must run in the cluster so that there is something to watch.
+"""The alarms of a class and of the cluster, and the configuration of the add-on that collects their metrics.
 
-Three per class, from the most to the least direct:
+Each class has three alarms, from the most to the least direct:
 
 - manager down: `replicas_ready` of the manager's Deployment. Its dimensions are `PodName` (which holds the Deployment's name),
   `Namespace` and `ClusterName`.
 - jobs pending longer than `poll_timeout`: no metric counts them by namespace. `pod_status_pending` has no such dimension, and the
-  agent of a node never sees a pod that has none. What exists is the manager's own verdict when it gives a pod up, counted in its
-  log; and, ahead of it but for the whole cluster, the scheduler's queue (`scheduler_pending_pods_UNSCHEDULABLE`).
-- system failures: counted in the manager's log, too. Its Prometheus counter `gitlab_runner_failed_jobs_total` says the same, but
-  AWS documents scraping with an agent of its own beside the add-on, which is a second thing to run for the same number.
+  agent of a node never sees a pod without a node. So the alarm counts the line that a manager logs when it gives a pod up. An
+  earlier sign, but for the whole cluster, is the scheduler's queue (`scheduler_pending_pods_UNSCHEDULABLE`).
+- system failures: counted in the manager's log, too. The Prometheus counter `gitlab_runner_failed_jobs_total` has the same
+  number, but needs a second agent beside the add-on.
 
-Agent and log reader run on the managers' nodes only. All that the alarms need is there (the Deployments' state comes from the API
-server), what jobs print is not sent to CloudWatch, and job nodes keep the room that `nodes` counted on.
+Agent and log reader run on the managers' nodes only. The alarms need no more (the Deployments' state comes from the API server),
+the output of jobs stays out of CloudWatch, and job nodes keep the room that `node_pool` counts on.
 
 Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/container-insights-eks-classic-metrics.html (with the dimensions
 as the agent declares them: https://github.com/aws/amazon-cloudwatch-agent, translator/translate/otel/exporter/awsemf/kubernetes.go),
@@ -29,32 +29,32 @@ from config.names import MANAGERS_POOL, helm_release, namespace_manager
 
 ADDON = "amazon-cloudwatch-observability"
 NAMESPACE, SERVICE_ACCOUNT = "amazon-cloudwatch", "cloudwatch-agent"
-"""Where the add-on lives, and who its agents are; fixed by AWS."""
+"""Namespace of the add-on, and service account of its agents; fixed by AWS."""
 AGENT_POLICY = "CloudWatchAgentServerPolicy"
 WEBHOOK_PORT = 9443
-"""Where the API server reaches the add-on's operator."""
+"""Port at which the API server reaches the add-on's operator."""
 MINUTE = 60
 DOWN_MINUTES = 5
 SYSTEM_FAILURES, SYSTEM_FAILURES_MINUTES = 3, 15
-"""One may be a spot node that was taken back; three in a quarter of an hour are not."""
+"""One failure may be a reclaimed spot node; three in a quarter of an hour are not."""
 NOT_STARTED = "timed out waiting for pod to start"
 SYSTEM_FAILURE = "Job failed (system failure)"
-"""What a manager logs about a job whose pod did not start within `poll_timeout`, and about any that failed by no fault of its own."""
+"""Texts that a manager logs: a pod did not start within `poll_timeout`; a job failed by no fault of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogFilter:
-    """Lines of the managers' log that make a metric: one for each."""
+    """A metric that counts lines of the managers' log."""
 
     metric: str
     """The metric's name; its namespace is the cluster's name."""
     pattern: str
-    """What the lines have in common, in CloudWatch's syntax."""
+    """Pattern of the lines, in CloudWatch's syntax."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """When an alarm goes off."""
+    """Condition and text of an alarm."""
 
     namespace: str
     metric: str
@@ -67,37 +67,37 @@ class Alarm:
     periods: int
     """Periods in a row that must be bad."""
     missing: str
-    """What no data means: `breaching` or `notBreaching`."""
+    """Treatment of missing data: `breaching` or `notBreaching`."""
     description: str
-    """What a person reads in the message; names the section of docs/operate/alarms.md."""
+    """Text of the message to a person; it names the section of docs/operate/alarms.md."""
 
 
 def log_group(cluster: str, kind: str) -> str:
-    """Name of one of the add-on's log groups; `kind` is `application` (the managers' log) or `performance` (metrics)."""
+    """Return the name of a log group of the add-on; `kind` is `application` (the managers' log) or `performance` (metrics)."""
     return f"/aws/containerinsights/{cluster}/{kind}"
 
 
 def log_filters(runner_class: str) -> dict[str, LogFilter]:
-    """Filters of a class by what they count.
+    """Return the log filters of a class by kind.
 
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntaxForMetricFilters.html
     """
-    where = f'($.kubernetes.namespace_name = "{namespace_manager(runner_class)}")'
+    in_namespace = f'($.kubernetes.namespace_name = "{namespace_manager(runner_class)}")'
     return {
-        kind: LogFilter(metric=f"{runner_class}-{kind}", pattern=f'{{ {where} && ($.log = "*{text}*") }}')
+        kind: LogFilter(metric=f"{runner_class}-{kind}", pattern=f'{{ {in_namespace} && ($.log = "*{text}*") }}')
         for kind, text in (("jobs-pending", NOT_STARTED), ("system-failures", SYSTEM_FAILURE))
     }
 
 
 def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[str, Alarm]:
-    """Alarms of a class by what they say.
+    """Return the alarms of a class by kind.
 
     Args:
         runner_class: the class.
-        cluster: name of the cluster, and namespace of the metrics that are made from the log.
+        cluster: name of the cluster, and namespace of the metrics from the log.
         poll_timeout: seconds that the manager waits for a job's pod.
     """
-    counted = log_filters(runner_class)
+    filters = log_filters(runner_class)
     return {
         "manager-down": Alarm(
             namespace="ContainerInsights",
@@ -116,17 +116,17 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
             description=f"{cluster}: no manager of class {runner_class} was ready for {DOWN_MINUTES} minutes, or nothing says that one was. "
             "Its jobs stay queued in GitLab. docs/operate/alarms.md, manager down",
         ),
-        "jobs-pending": _in_the_log(
+        "jobs-pending": _log_alarm(
             cluster,
-            counted["jobs-pending"],
+            filters["jobs-pending"],
             threshold=1,
             period=_whole_minutes(poll_timeout),
             description=f"{cluster}: a job of class {runner_class} was given up because its pod did not start within {poll_timeout} s. "
             "docs/operate/alarms.md, jobs pending",
         ),
-        "system-failures": _in_the_log(
+        "system-failures": _log_alarm(
             cluster,
-            counted["system-failures"],
+            filters["system-failures"],
             threshold=SYSTEM_FAILURES,
             period=SYSTEM_FAILURES_MINUTES * MINUTE,
             description=f"{cluster}: {SYSTEM_FAILURES} or more jobs of class {runner_class} failed within {SYSTEM_FAILURES_MINUTES} minutes by no fault "
@@ -136,14 +136,14 @@ def class_alarms(runner_class: str, *, cluster: str, poll_timeout: int) -> dict[
 
 
 def unschedulable(*, cluster: str, poll_timeout: int) -> Alarm:
-    """The cluster's alarm: some pod or other found no node for as long as managers wait for theirs.
+    """Return the cluster's alarm: for as long as managers wait for a pod, there was always a pod without a node.
 
-    The scheduler's queue has the dimension `ClusterName` alone, and a number, not an age: on a busy day several pods that each wait
-    for a minute look like one that waits for ten.
+    The scheduler's queue has only the dimension `ClusterName`, and counts pods without their age: on a busy day, ten pods that wait
+    a minute in turn look like one pod that waits for ten.
 
     Args:
         cluster: name of the cluster.
-        poll_timeout: seconds that the most patient manager waits for a job's pod.
+        poll_timeout: longest time, in seconds, that a manager waits for a job's pod.
     """
     return Alarm(
         namespace="AWS/EKS",
@@ -159,10 +159,10 @@ def unschedulable(*, cluster: str, poll_timeout: int) -> Alarm:
     )
 
 
-def _in_the_log(cluster: str, counted: LogFilter, *, threshold: int, period: int, description: str) -> Alarm:
+def _log_alarm(cluster: str, log_filter: LogFilter, *, threshold: int, period: int, description: str) -> Alarm:
     return Alarm(
         namespace=cluster,
-        metric=counted.metric,
+        metric=log_filter.metric,
         statistic="Sum",
         dimensions={},
         comparison="GreaterThanOrEqualToThreshold",
@@ -179,33 +179,33 @@ def _whole_minutes(seconds: int) -> int:
 
 
 def addon_configuration() -> dict[str, Any]:
-    """Configuration values of the add-on.
+    """Return the configuration values of the add-on.
 
-    Classic Container Insights with enhanced observability, because its metrics are the ones that can be named in an alarm; no
-    OpenTelemetry pipeline beside it, and no Application Signals, whose operator would put its libraries into what jobs deploy here.
+    Classic Container Insights with enhanced observability, because alarms can name its metrics. No OpenTelemetry pipeline, and no
+    Application Signals: its operator would put libraries into pods that jobs deploy in this cluster.
 
     Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/install-CloudWatch-Observability-EKS-addon.html and the
     chart behind the add-on, https://github.com/aws-observability/helm-charts
     """
-    there = {
+    on_manager_nodes = {
         "nodeSelector": {pods.CLASS_LABEL: MANAGERS_POOL},
         "tolerations": [{"key": pods.CLASS_LABEL, "operator": "Equal", "value": MANAGERS_POOL, "effect": "NoSchedule"}],
     }
     insights = {"logs": {"metrics_collected": {"kubernetes": {"enhanced_container_insights": True}}}}
-    nothing = "# not collected\n"
+    not_collected = "# not collected\n"
     return {
-        "agent": {**there, "config": insights},
-        "manager": {**there, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
+        "agent": {**on_manager_nodes, "config": insights},
+        "manager": {**on_manager_nodes, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
         "otelContainerInsights": {"enabled": False},
         "containerLogs": {
             "enabled": True,
             "fluentBit": {
-                **there,
+                **on_manager_nodes,
                 "config": {
                     "extraFiles": {
                         "application-log.conf": _managers_log(),
-                        "dataplane-log.conf": nothing,
-                        "host-log.conf": nothing,
+                        "dataplane-log.conf": not_collected,
+                        "host-log.conf": not_collected,
                     }
                 },
             },
@@ -214,7 +214,7 @@ def addon_configuration() -> dict[str, Any]:
 
 
 def _managers_log() -> str:
-    # The names of namespace and pod come from the file's name, so this works while the API server does not answer.
+    # Names of namespace and pod come from the file's name, so that collecting works while the API server does not answer.
     sections = {
         "INPUT": {
             "Name": "tail",
@@ -248,14 +248,16 @@ def _managers_log() -> str:
 
 
 def network_policy(service_cidr: str) -> dict[str, Any]:
-    """Specification of the policy in the add-on's namespace: out go DNS, the API server and AWS, in comes the API server.
+    """Return the network policy of the add-on's namespace: to DNS, the API server and AWS; from the API server.
 
-    It binds the operator. Agent and log reader share their node's network, which policies do not bind.
+    It binds the operator. Agent and log reader share their node's network, and policies do not bind them.
     """
-    out = network_policies.manager_policy(service_cidr=service_cidr, gitlab_port=network_policies.HTTPS_PORT)["egress"]
+    egress = network_policies.manager_policy(service_cidr=service_cidr, gitlab_port=network_policies.HTTPS_PORT)[
+        "egress"
+    ]
     return {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [{"protocol": "TCP", "port": WEBHOOK_PORT}]}],
-        "egress": out,
+        "egress": egress,
     }

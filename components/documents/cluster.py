@@ -1,7 +1,8 @@
-"""The kubeconfig of the deployer: an exec user, so that no token is ever in state.
+"""The deployer's kubeconfig, and the permission of the control plane to tag nodes.
 
-Its command is the program's own, which asks `aws eks get-token` and waits until the API server accepts the token: access entries
-take effect some seconds after they are made. Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
+The kubeconfig names a command instead of a token, so that no token is ever in state. `runner-platform kube-token` asks
+`aws eks get-token` and waits until the API server accepts the token: access entries take effect some seconds after they are made.
+Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ INSTALL_HINT = "activate the project's environment (. .venv/bin/activate) so tha
 
 
 def kubeconfig(*, name: Any, endpoint: Any, certificate_authority: Any, region: str, profile: str) -> dict[str, Any]:
-    """A kubeconfig document of one cluster.
+    """Return the kubeconfig of one cluster.
 
     Args:
         name: the cluster's name.
@@ -47,7 +48,10 @@ def kubeconfig(*, name: Any, endpoint: Any, certificate_authority: Any, region: 
 
 
 def tagging_permissions(partition: str) -> Document:
-    """Permission to put tags of our own on what a NodeClass makes; without it no node with such tags starts."""
+    """Permit Auto Mode to put the platform's tags on nodes and volumes; no node with such tags starts otherwise.
+
+    Source: https://docs.aws.amazon.com/eks/latest/userguide/auto-learn-iam.html
+    """
     cluster = "${aws:PrincipalTag/eks:eks-cluster-name}"
     condition = {
         "StringEquals": {"aws:RequestTag/eks:eks-cluster-name": cluster},

@@ -1,7 +1,7 @@
-"""The class's runner configuration: the template that the chart hands to `gitlab-runner register`.
+"""A class's runner configuration: the template that the chart passes to `gitlab-runner register`.
 
-Only one `[[runners]]`, only keys that the runner knows, nothing that the chart or `register` would silently drop (global keys,
-`name`, the three keys with built-in flag defaults). Overwrites by jobs are closed one by one.
+It has one `[[runners]]`. It leaves out keys that the chart or `register` would silently drop: global keys, `name`, and the three
+keys with built-in flag defaults. Jobs may overwrite nothing.
 Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
 """
 
@@ -15,13 +15,14 @@ import yaml
 from components.documents import job_identity, pods
 from components.documents.disruption import disruption
 from config.capabilities import Level
-from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs, partition_domain
+from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
 from config.quantities import cpu_text, memory_text
 from config.versions import RUNNER_IMAGE_TAG
 
 if TYPE_CHECKING:
+    from config.names import Names
     from config.sections import Runner
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 JOB_USER = 1000
 OVERWRITES = (
@@ -35,78 +36,72 @@ OVERWRITES = (
 """Regular expressions that GitLab does not anchor; empty means that jobs may overwrite nothing."""
 
 
-def registry_host(settings: Settings) -> str:
-    """Host of the platform's container registry."""
-    organization = settings.organization
-    return f"{settings.platform_account.id}.dkr.ecr.{organization.region}.{partition_domain(organization.partition)}"
+def runner_image(names: Names, account_id: str) -> str:
+    """Return the runner image in the registry of the platform's account, with its pinned tag."""
+    return f"{names.registry_host(account_id)}/{names.runner_image()}:{RUNNER_IMAGE_TAG}"
 
 
-def runner_image(settings: Settings) -> str:
-    """The runner image, pinned."""
-    return f"{registry_host(settings)}/{settings.names.runner_image()}:{RUNNER_IMAGE_TAG}"
+def config_toml(runner_class: RunnerClassSettings) -> str:
+    """Return the configuration template of a class, as TOML text."""
+    return tomli_w.dumps(config_template(runner_class), multiline_strings=True)
 
 
-def config_toml(settings: Settings, runner_class: str) -> str:
-    """The configuration template of a class, as TOML text."""
-    return tomli_w.dumps(config_template(settings, runner_class), multiline_strings=True)
-
-
-def config_template(settings: Settings, runner_class: str) -> dict[str, Any]:
-    """The configuration template of a class, as a document."""
-    runner = settings.runners[runner_class]
+def config_template(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    """Return the configuration template of a class, as a dictionary."""
     return {
         "runners": [
             {
-                "request_concurrency": request_concurrency(runner.concurrent),
+                "request_concurrency": request_concurrency(runner_class.runner.concurrent),
                 "feature_flags": {
                     job_identity.FEATURE_FLAG: True,
                     "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
                     "FF_USE_POD_ACTIVE_DEADLINE_SECONDS": True,
                 },
-                "cache": _cache(settings, runner_class),
-                "kubernetes": _kubernetes(settings, runner_class, runner),
+                "cache": _cache(runner_class),
+                "kubernetes": _kubernetes(runner_class),
             }
         ]
     }
 
 
 def request_concurrency(concurrent: int) -> int:
-    """How many job requests may wait at GitLab at once; with one, long polling holds up a busy class."""
+    """Return how many job requests may wait at GitLab at once; with one, long polling would hold up a busy class."""
     return min(concurrent, max(2, concurrent // 4))
 
 
-def _cache(settings: Settings, runner_class: str) -> dict[str, Any]:
+def _cache(runner_class: RunnerClassSettings) -> dict[str, Any]:
     return {
         "Type": "s3",
-        "Path": runner_class,
+        "Path": runner_class.name,
         "Shared": True,
         "s3": {
-            "BucketName": settings.names.cache_bucket(settings.platform_account.id),
-            "BucketLocation": settings.organization.region,
+            "BucketName": runner_class.names.cache_bucket(runner_class.platform_account_id),
+            "BucketLocation": runner_class.names.organization.region,
             "AuthenticationType": "iam",
         },
     }
 
 
-def _kubernetes(settings: Settings, runner_class: str, runner: Runner) -> dict[str, Any]:
+def _kubernetes(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    name, runner = runner_class.name, runner_class.runner
     times = disruption(runner.longest_job)
     return {
-        "namespace": namespace_jobs(runner_class),
-        "image": runner_image(settings),
+        "namespace": namespace_jobs(name),
+        "image": runner_image(runner_class.names, runner_class.platform_account_id),
         "service_account": JOB_SERVICE_ACCOUNT,
         "automount_service_account_token": False,
         **dict.fromkeys(OVERWRITES, ""),
         **_resources(runner),
         **_security(runner),
-        **_images(settings, runner),
+        **_images(runner_class),
         "poll_timeout": times.poll_timeout,
-        # One budget per job pod: a drain waits for the job. Runners before 18.11 do not know the key and pass over it.
+        # One budget for each job pod: a drain waits for the job. Runners before 18.11 ignore the key.
         "pod_disruption_budget": True,
         "pod_termination_grace_period_seconds": times.pod_grace,
         "cleanup_grace_period_seconds": times.pod_grace,
-        "node_selector": {pods.CLASS_LABEL: runner_class, "kubernetes.io/arch": runner.arch},
-        "node_tolerations": {f"{pods.CLASS_LABEL}={runner_class}": "NoSchedule"},
-        "pod_labels": {pods.CLASS_LABEL: runner_class},
+        "node_selector": {pods.CLASS_LABEL: name, "kubernetes.io/arch": runner.arch},
+        "node_tolerations": {f"{pods.CLASS_LABEL}={name}": "NoSchedule"},
+        "pod_labels": {pods.CLASS_LABEL: name},
         "pod_annotations": {
             "karpenter.sh/do-not-disrupt": "true",
             "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -122,22 +117,22 @@ def _kubernetes(settings: Settings, runner_class: str, runner: Runner) -> dict[s
 
 
 def _resources(runner: Runner) -> dict[str, str]:
-    result: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for prefix, request in (("", pods.build(runner)), ("helper_", pods.HELPER), ("service_", pods.SERVICE)):
-        result |= {
+        keys |= {
             f"{prefix}cpu_request": cpu_text(request.cpu),
             f"{prefix}memory_request": memory_text(request.memory),
             f"{prefix}memory_limit": memory_text(request.memory),
             f"{prefix}ephemeral_storage_request": memory_text(request.disk),
             f"{prefix}ephemeral_storage_limit": memory_text(request.disk),
         }
-    return result
+    return keys
 
 
 def _security(runner: Runner) -> dict[str, Any]:
     pod_context: dict[str, Any] = {"seccomp_profile": {"type": "RuntimeDefault"}}
     if runner.pod_security == "restricted":
-        # The token's mode depends on both: never one without the other.
+        # The mode of the token's file depends on user and group: set both.
         pod_context |= {
             "run_as_non_root": True,
             "run_as_user": JOB_USER,
@@ -152,10 +147,12 @@ def _security(runner: Runner) -> dict[str, Any]:
     }
 
 
-def _images(settings: Settings, runner: Runner) -> dict[str, Any]:
-    result: dict[str, Any] = {"pull_policy": ["always"], "allowed_pull_policies": ["always"]}
-    if runner.level is Level.PROTECTED:
-        # Integrity: what an open class can push, a protected class never runs.
-        own = f"{registry_host(settings)}/{settings.names.repository_prefix(Level.PROTECTED)}**"
-        result |= {"allowed_images": [own], "allowed_services": [own]}
-    return result
+def _images(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    keys: dict[str, Any] = {"pull_policy": ["always"], "allowed_pull_policies": ["always"]}
+    if runner_class.runner.level is Level.PROTECTED:
+        # A protected class never runs an image that an open class can push.
+        names = runner_class.names
+        prefix = names.repository_prefix(Level.PROTECTED)
+        images = f"{names.registry_host(runner_class.platform_account_id)}/{prefix}**"
+        keys |= {"allowed_images": [images], "allowed_services": [images]}
+    return keys

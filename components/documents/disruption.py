@@ -1,7 +1,7 @@
-"""The disruption contract: what may end a job, derived once from `longest_job`.
+"""The disruption contract: all times of a class, derived from `longest_job`.
 
-GitLab's timeout is the only thing that should ever end a job. Everything else that could (a manager's shutdown, a pod's deadline,
-a node's drain, its expiry) is set so that it comes later. Sources: https://docs.gitlab.com/runner/executors/kubernetes/ and
+Only GitLab's timeout should ever end a job. All other causes (a manager's shutdown, a pod's deadline, a node's drain, its
+expiry) get times so that they come later. Sources: https://docs.gitlab.com/runner/executors/kubernetes/ and
 https://karpenter.sh/docs/concepts/disruption/
 """
 
@@ -18,10 +18,10 @@ MANAGER_SLACK = 10 * MINUTE
 POD_GRACE = 30
 NODE_SLACK = 30 * MINUTE
 NODE_STARTS_WITHIN = 10 * MINUTE
-"""Node start plus image pull: the pod's wait before the runner gives the job up."""
+"""Node start and image pull: the runner waits so long for a pod before it gives the job up."""
 LONGEST_EXPIRY = 14 * DAY
 MANAGERS_AT_ONCE = 2
-"""While a manager is rolled the old one finishes its jobs, up to `concurrent`, and the new one takes as many again."""
+"""While a manager is rolled, the old one finishes up to `concurrent` jobs, and the new one takes as many again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Disruption:
     """All times of one class, in seconds."""
 
     gitlab_timeout: int
-    """`maximum_timeout` of the runner object."""
+    """`maximum_timeout` of the runner in GitLab."""
     manager_grace: int
     """`terminationGracePeriodSeconds` of the manager: it waits for running jobs."""
     pod_grace: int
@@ -39,11 +39,11 @@ class Disruption:
     node_grace: int
     """`terminationGracePeriod` of the class's NodePool."""
     expire_after: int
-    """`expireAfter` of the NodePool; with the grace it stays within a node's life."""
+    """`expireAfter` of the NodePool; with `node_grace` it stays within a node's life."""
     consolidate_after: int
-    """`consolidateAfter`: an empty node is kept this long, so that a pod in its first seconds is never taken for none."""
+    """`consolidateAfter`: Karpenter keeps an empty node so long, and does not miss a pod in its first seconds."""
     delete_timeout: int
-    """`custom_timeouts.delete` of what must outlast running jobs."""
+    """`custom_timeouts.delete` of resources that outlast running jobs."""
 
 
 def disruption(longest_job: int) -> Disruption:
@@ -62,5 +62,5 @@ def disruption(longest_job: int) -> Disruption:
 
 
 def managers_disruption(longest_jobs: list[int]) -> Disruption:
-    """Times of the managers' pool: it outlasts the longest class, and is never on spot."""
+    """Derive the times of the managers' nodes, which outlast the longest class."""
     return disruption(max(longest_jobs, default=HOUR) + MANAGER_SLACK)

@@ -1,8 +1,8 @@
 """Values of the official gitlab-runner chart for one class.
 
-Never set, because `register` refuses or the chart drops them with a `glrt-` token: `runners.tags`, `locked`, `protected`,
-`runUntagged`, `maximumTimeout`, and any registration token. Service accounts, roles and the token's Secret are made beside the
-release, so that an upgrade or an uninstall never takes rights from a draining manager.
+With a `glrt-` token, `register` refuses or the chart drops `runners.tags`, `locked`, `protected`, `runUntagged`, `maximumTimeout` and
+any registration token, so these are never set. Service accounts, roles and the token's Secret are not part of the release, so that an
+upgrade or an uninstall never takes permissions from a draining manager.
 Source: https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/
 """
 
@@ -17,7 +17,7 @@ from config.names import MANAGER_SERVICE_ACCOUNT, MANAGERS_POOL, helm_release
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 TOKEN_SECRET = "runner-token"  # noqa: S105  # the Secret's name, not a token
 CA_SECRET = "gitlab-ca"  # noqa: S105  # the Secret's name
@@ -26,23 +26,22 @@ RUNNER_USER, RUNNER_GROUP = 100, 65533
 """User and group of the alpine runner image, the chart's default."""
 
 
-def helm_values(settings: Settings, runner_class: str) -> dict[str, Any]:
-    """The values of a class, without token and without the token's hash."""
-    runner = settings.runners[runner_class]
-    times = disruption(runner.longest_job)
+def helm_values(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    """Return the values of a class, without the token and its hash."""
+    runner, gitlab = runner_class.runner, runner_class.gitlab
     return {
-        "gitlabUrl": settings.gitlab.url,
-        "fullnameOverride": helm_release(runner_class),
+        "gitlabUrl": gitlab.url,
+        "fullnameOverride": helm_release(runner_class.name),
         "replicas": 1,
         "concurrent": runner.concurrent,
         "checkInterval": 3,
         "unregisterRunners": True,
-        "terminationGracePeriodSeconds": times.manager_grace,
+        "terminationGracePeriodSeconds": disruption(runner.longest_job).manager_grace,
         "runners": {
-            "name": settings.names.tag(runner_class),
+            "name": runner_class.names.tag(runner_class.name),
             "executor": "kubernetes",
             "secret": TOKEN_SECRET,
-            "config": config_toml(settings, runner_class),
+            "config": config_toml(runner_class),
         },
         "rbac": {"create": False},
         "serviceAccount": {"create": False, "name": MANAGER_SERVICE_ACCOUNT},
@@ -50,8 +49,8 @@ def helm_values(settings: Settings, runner_class: str) -> dict[str, Any]:
         # The default probe asks GitLab every ten seconds on older charts; a large fleet would hit its rate limit.
         "livenessProbe": {"initialDelaySeconds": 60, "periodSeconds": 60},
         "probeTimeoutSeconds": 8,
-        **_pod(runner_class),
-        **({"certsSecretName": CA_SECRET} if settings.gitlab.ca_bundle else {}),
+        **_pod(runner_class.name),
+        **({"certsSecretName": CA_SECRET} if gitlab.ca_bundle else {}),
     }
 
 

@@ -1,7 +1,7 @@
-"""How a job pod gets its AWS identity: one patch of the pod's specification.
+"""The AWS identity of a job pod: one patch of the pod's specification.
 
-The job's service account carries no role annotation, so no webhook acts. The patch gives container `build`, and nothing else in
-the pod, a projected token and the class's AWS config. The rule pack, `prove`, the runner image and the reasoner use this text.
+The job's service account has no role annotation, so no webhook acts. The patch gives the container `build`, and no other
+container, a projected token and the class's AWS config. The policy pack, `prove`, the runner image and `access` use this text.
 Source: https://docs.gitlab.com/runner/executors/kubernetes/#overwrite-generated-pod-specifications
 """
 
@@ -19,12 +19,12 @@ READABLE_BY_ALL = 0o444
 
 
 def job_environment() -> dict[str, str]:
-    """Variables of container `build`; no web-identity variable, on purpose."""
+    """Return the variables of container `build`; a web-identity variable is left out on purpose (`profiles`)."""
     return {"AWS_CONFIG_FILE": f"{IDENTITY_FOLDER}/config", "AWS_SDK_LOAD_CONFIG": "1"}
 
 
 def pod_patch() -> dict[str, Any]:
-    """The strategic merge patch. No `subPath`: a renewed token would never arrive through one."""
+    """Return the strategic merge patch. It has no `subPath`: a renewed token would never arrive through one."""
     return {
         "containers": [
             {

@@ -1,7 +1,8 @@
-"""Labels and quota of a class's namespaces.
+"""A class's two namespaces: labels of both, quota of the jobs', and the manager's permissions in the jobs'.
 
-Managers run under `restricted`. Jobs run under `baseline` and are warned about `restricted`, unless the class enforces it.
-Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/
+Managers run under `restricted`. Jobs run under `baseline` with warnings of `restricted`, unless the class enforces `restricted`.
+Sources: https://kubernetes.io/docs/concepts/security/pod-security-admission/ and, for the permissions,
+https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions
 """
 
 from __future__ import annotations
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
 SPARE_PODS = 2
 """Pods that are still ending while the next jobs start."""
 
+EXECUTOR_RULES: list[dict[str, Any]] = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete", "get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods/attach", "pods/exec"], "verbs": ["create", "delete", "get", "patch"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "update"]},
+    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "get"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "watch"]},
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["create", "get"]},
+]
+"""Rules of the manager's Role in `jobs-<class>`: the executor's table instead of the chart's wildcard."""
+
 
 def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, str]:
-    """Labels of a namespace; `kind` is `manager` or `jobs`."""
+    """Return the labels of a namespace; `kind` is `manager` or `jobs`."""
     enforced = "restricted" if kind == "manager" else runner.pod_security
     prefix = "pod-security.kubernetes.io/"
     return {
@@ -32,7 +45,7 @@ def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, 
 
 
 def jobs_quota(runner: Runner) -> dict[str, str]:
-    """Hard limits of a jobs' namespace: `concurrent` whole pods of two managers, and a few that are still ending."""
+    """Return the hard limits of a jobs' namespace: `concurrent` whole pods of two managers, and pods that are still ending."""
     count, request = MANAGERS_AT_ONCE * runner.concurrent + SPARE_PODS, pods.pod(runner)
     return {
         "pods": str(count),
@@ -42,16 +55,3 @@ def jobs_quota(runner: Runner) -> dict[str, str]:
         "services.nodeports": "0",
         "persistentvolumeclaims": "0",
     }
-
-
-EXECUTOR_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete", "get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods/attach", "pods/exec"], "verbs": ["create", "delete", "get", "patch"]},
-    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get", "list"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "update"]},
-    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
-    {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "get"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["create", "get"]},
-]
-"""Rules of the Role in `jobs-<class>`."""

@@ -1,7 +1,7 @@
-"""Subnet arithmetic: cutting a VPC into public and private subnets, and what Auto Mode's /28 blocks make of them.
+"""Subnet arithmetic: cutting a VPC into public and private subnets, and counting their /28 blocks; and the role of the flow logs.
 
-Auto Mode gives each node prefixes of 16 addresses; a subnet that has no whole /28 left refuses nodes although single addresses
-are free. So the unit here is the block. Source: https://docs.aws.amazon.com/eks/latest/userguide/auto-networking.html
+Auto Mode gives each node blocks of 16 addresses; a subnet without a whole free block refuses nodes although single addresses
+are free. So the unit is the block. Source: https://docs.aws.amazon.com/eks/latest/userguide/auto-networking.html
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Subnets:
 
 
 def cut_vpc(cidr: str, zones: int) -> Subnets:
-    """Cut a VPC: a quarter of it per zone is private, and small public subnets come from the last quarter.
+    """Cut a VPC: each zone gets a quarter as private subnet, and the last quarter holds the small public subnets.
 
     Args:
         cidr: the VPC's IPv4 network.
         zones: 2 or 3.
 
     Raises:
-        ValueError: the network is too small for it.
+        ValueError: the network is too small.
     """
     network = ipaddress.IPv4Network(cidr)
     if network.prefixlen > PUBLIC_PREFIX - 4:
@@ -49,22 +49,22 @@ def cut_vpc(cidr: str, zones: int) -> Subnets:
 
 
 def blocks_of_subnet(cidr: str) -> int:
-    """Whole /28 blocks that a subnet can hand to nodes; the first and the last hold AWS's reserved addresses."""
+    """Return the /28 blocks of a subnet that nodes can use; AWS reserves addresses in the first and the last."""
     return max(ipaddress.IPv4Network(cidr).num_addresses // BLOCK - 2, 0)
 
 
 def blocks_of_node(pods: int) -> int:
-    """Blocks that a node with so many pods takes, one of which is warm beyond those in use."""
+    """Return the blocks that a node with `pods` pods takes: those in use, and a warm one."""
     return math.ceil(pods / BLOCK) + 1
 
 
 def nodes_that_fit(private: tuple[str, ...], pods_per_node: int) -> int:
-    """Nodes that the private subnets can feed when the zones fill evenly."""
+    """Return how many nodes the private subnets hold if the zones fill evenly."""
     return sum(blocks_of_subnet(cidr) // blocks_of_node(pods_per_node) for cidr in private)
 
 
 def flow_log_writer(organization: Organization, account_id: str, log_group: str) -> Document:
-    """What VPC flow logs need to write to one log group.
+    """Permit VPC flow logs to write to one log group.
 
     Source: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
     """

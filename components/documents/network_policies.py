@@ -1,8 +1,8 @@
-"""Network policies of a class: what its jobs and its manager may talk to.
+"""Network policies of a class's job pods and manager; the nodes deny everything else.
 
-The nodes' default is to deny. Jobs: nothing comes in; out go DNS (by the address of the cluster's DNS service) and the internet,
-but not the metadata addresses, not the VPC, not the services' network. The manager: GitLab, the API server, STS, S3 and DNS, all of
-which are HTTPS. Policies cannot name hosts, so the manager's rule is by port; jobs in the VPC are out of reach for both.
+Jobs accept no connections. They reach the cluster's DNS service and the internet, but not the metadata addresses, the VPC or
+the services' network. A manager reaches GitLab, the API server, STS, S3 and DNS. Policies cannot name hosts, so a
+manager's rule is by port.
 Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
 
@@ -22,7 +22,7 @@ HTTPS_PORT = 443
 
 
 def dns_address(service_cidr: str) -> str:
-    """Address of the cluster's DNS service: the tenth of the services' network."""
+    """Return the address of the cluster's DNS service: the tenth of the services' network."""
     return str(ipaddress.IPv4Network(service_cidr)[10])
 
 
@@ -32,11 +32,11 @@ def _dns(service_cidr: str) -> dict[str, Any]:
 
 
 def jobs_policy(*, service_cidr: str, vpc_cidrs: Sequence[str], endpoint_cidrs: Sequence[str] = ()) -> dict[str, Any]:
-    """Specification of the policy of a class's job pods.
+    """Return the specification of the policy of a class's job pods.
 
     Args:
         service_cidr: network of the cluster's services.
-        vpc_cidrs: networks of the VPC, all of which jobs may not reach.
+        vpc_cidrs: networks of the VPC, closed to jobs.
         endpoint_cidrs: subnets with interface endpoints, reachable at port 443.
     """
     internet = {"ipBlock": {"cidr": EVERYWHERE, "except": [*METADATA, *vpc_cidrs, service_cidr]}}
@@ -47,7 +47,7 @@ def jobs_policy(*, service_cidr: str, vpc_cidrs: Sequence[str], endpoint_cidrs: 
 
 
 def manager_policy(*, service_cidr: str, gitlab_port: int) -> dict[str, Any]:
-    """Specification of the policy of a class's manager.
+    """Return the specification of the policy of a class's manager.
 
     Args:
         service_cidr: network of the cluster's services.

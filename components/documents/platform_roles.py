@@ -1,8 +1,9 @@
-"""What the platform's own roles may do: the deployer that changes it, and the reader that looks at it.
+"""Permissions of the platform's own roles: the deployer changes the platform, the reader previews it.
 
-The deployer is powerful in each account, because it makes clusters, networks and roles. It cannot touch what the foundation owns
-(its own role, the boundary, the GitLab provider, the trail, the organisation's roles) by itself. It makes the platform's roles without a
-boundary, so one that it made for that purpose could: `access` shows this reach, and reviews of the platform's project guard it. The reader sees everything, and opens one secret: the key of the platform's own stacks.
+The deployer is powerful in each account, because it makes clusters, networks and roles. By itself it cannot change resources of the
+foundation: its own role, the boundary, the GitLab provider, the trail, the organisation's roles. But it makes the platform's roles
+without a boundary, so it could make a role that changes them: `access` shows this chain, and reviews of the platform's project guard it.
+The reader sees all metadata, and can use one key: that of the platform's own stacks.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 SECRETS_KEY_ALIAS = "alias/cicd-platform/secrets"
 """Key of the platform's own stack secrets, in the account of the common state."""
 READ_ONLY_POLICIES = ("SecurityAudit", "job-function/ViewOnlyAccess")
-"""AWS managed policies of the reader: metadata of everything, data of nothing."""
+"""AWS managed policies of the reader: all metadata, no data."""
 
 CLOSED_SERVICES = ("iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*")
-"""What the deployer gets piece by piece, or not at all."""
+"""Services of which the deployer gets single actions, or no action."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,32 +33,34 @@ class PlatformRoleAccount:
     """The account that a document is written for."""
 
     organization: Organization
+    """Partition, region and id."""
     account_id: str
+    """Twelve digits."""
     state_bucket: str
     """Bucket with the platform's own state."""
 
     def iam(self, resource: str) -> str:
-        """ARN of an IAM resource of the account."""
+        """Return the ARN of an IAM resource of the account."""
         return f"arn:{self.organization.partition}:iam::{self.account_id}:{resource}"
 
 
-def deployer(of: PlatformRoleAccount) -> Document:
-    """Everything but the organisation, people's access, and what the foundation owns."""
+def deployer(account: PlatformRoleAccount) -> Document:
+    """Permit everything except the organisation, people's access, and the foundation's resources."""
     own = [
-        of.iam(each)
-        for each in ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
+        account.iam(path)
+        for path in ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
     ]
-    foundation = [of.iam(f"role{PLATFORM_ROLE_PATH}*"), of.iam(f"policy{PLATFORM_ROLE_PATH}*")]
+    foundation = [account.iam(f"role{PLATFORM_ROLE_PATH}*"), account.iam(f"policy{PLATFORM_ROLE_PATH}*")]
     linked = {"StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}}
     look = ("iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity")
     trail = ("cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*")
-    state_buckets = f"arn:{of.organization.partition}:s3:::{of.organization.id}-state-*"
+    state_buckets = f"arn:{account.organization.partition}:s3:::{account.organization.id}-state-*"
     return document(
         statements.allow_all_but("Services", CLOSED_SERVICES, "*"),
         statements.allow("Look", look, "*"),
         statements.allow("OwnRolesAndPolicies", "iam:*", own),
         statements.allow(
-            "ServiceLinkedRoles", "iam:CreateServiceLinkedRole", of.iam("role/aws-service-role/*"), linked
+            "ServiceLinkedRoles", "iam:CreateServiceLinkedRole", account.iam("role/aws-service-role/*"), linked
         ),
         statements.deny_all_but("NothingOfTheFoundation", ("iam:Get*", "iam:List*"), foundation),
         statements.deny("NotTheTrail", trail, "*"),
@@ -65,10 +68,10 @@ def deployer(of: PlatformRoleAccount) -> Document:
     )
 
 
-def reader(of: PlatformRoleAccount) -> Document:
-    """The platform's own state, and the one key that opens its stacks' secrets."""
-    bucket = f"arn:{of.organization.partition}:s3:::{of.state_bucket}"
-    keys = f"arn:{of.organization.partition}:kms:{of.organization.region}:{of.account_id}:key/*"
+def reader(account: PlatformRoleAccount) -> Document:
+    """Permit to read the platform's own state, and to use the key of its stacks' secrets."""
+    bucket = f"arn:{account.organization.partition}:s3:::{account.state_bucket}"
+    keys = f"arn:{account.organization.partition}:kms:{account.organization.region}:{account.account_id}:key/*"
     return document(
         {
             "Sid": "List",
@@ -88,7 +91,7 @@ def reader(of: PlatformRoleAccount) -> Document:
             },
         },
         {
-            # What the engine reads when it compares resources, and the managed policies leave out.
+            # The engine reads these when it compares resources, and the managed policies leave them out.
             "Sid": "Compare",
             "Effect": "Allow",
             "Action": [

@@ -1,6 +1,6 @@
-"""What one job pod asks for: its containers' requests, and where it may run.
+"""Resource requests of a job pod and of a manager pod, and the label that ties pods to nodes.
 
-A class's `cpu`, `memory` and `disk` are those of the build container. The helper and one service come on top; node arithmetic
+A class's `cpu`, `memory` and `disk` are the build container's. The helper and one service come on top; node arithmetic
 and quotas count the whole pod.
 """
 
@@ -36,16 +36,16 @@ class Request:
 HELPER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """The helper container clones, caches and uploads; GitLab asks for 250 MiB at least."""
 SERVICE = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
-"""Each service container; one is counted per pod."""
+"""A service container; a pod counts one."""
 MANAGER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """A manager pod."""
 
 
 def build(runner: Runner) -> Request:
-    """The build container's request."""
+    """Return the build container's request."""
     return Request(cpu=runner.cpu, memory=runner.memory, disk=runner.disk)
 
 
 def pod(runner: Runner) -> Request:
-    """The whole job pod: build, helper and one service."""
+    """Return the request of a whole job pod: build, helper and one service."""
     return build(runner) + HELPER + SERVICE

@@ -1,8 +1,7 @@
-"""AWS config files: the profiles of a class's jobs, and those of the platform's own pipeline and operators.
+"""AWS config files: profiles of a class's jobs, of the platform's own pipeline, and of operators.
 
 A class's file holds its role and token under `[default]` and `[profile base]`, and one profile per account that chains to base.
-The variables `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE` never exist beside it, so that `AWS_PROFILE` means the same in
-every SDK. Rules: never `duration_seconds` on a chained profile (STS refuses more than an hour), never `credential_source`.
+Jobs never have the variables `AWS_ROLE_ARN` and `AWS_WEB_IDENTITY_TOKEN_FILE`, so that `AWS_PROFILE` means the same in every SDK. Rules: never `duration_seconds` on a chained profile (STS refuses more than an hour), never `credential_source`.
 Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html
 """
 
@@ -15,7 +14,7 @@ from config.names import DEPLOYER_ROLE, IDENTITY_FOLDER, PLATFORM_ROLE_PATH, REA
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 TOKEN_FILE = f"{IDENTITY_FOLDER}/token"
 ORGANIZATION_ROLE = "OrganizationAccountAccessRole"
@@ -25,7 +24,7 @@ FOUNDATION_SESSION = "runner-platform-foundation"
 
 
 class Organization(Protocol):
-    """What a profile needs of an organisation: the settings' and any other that knows it."""
+    """Partition and region, from the settings or elsewhere."""
 
     @property
     def partition(self) -> str:
@@ -33,32 +32,33 @@ class Organization(Protocol):
 
     @property
     def region(self) -> str:
-        """Where its callers ask STS."""
+        """Region of the STS endpoint."""
 
 
 class Account(Protocol):
-    """What a profile needs of an account."""
+    """An account's id, from the settings or elsewhere."""
 
     @property
     def id(self) -> str:
         """Twelve digits."""
 
 
-def class_profiles(settings: Settings, runner_class: str, *, token_file: str = TOKEN_FILE) -> str:
-    """The AWS config of a class: `[default]`, `[profile base]` and one profile per account that the class may enter."""
-    names, region = settings.names, settings.organization.region
+def class_profiles(runner_class: RunnerClassSettings, *, token_file: str = TOKEN_FILE) -> str:
+    """Return the AWS config of a class: `[default]`, `[profile base]`, and a profile for each account that its jobs may enter."""
+    names = runner_class.names
+    job_role = names.job_role(runner_class.name)
+    common = _common(names.organization.region, job_role)
     base = {
-        "role_arn": names.role_arn(settings.platform_account.id, names.job_role(runner_class)),
+        "role_arn": names.role_arn(runner_class.platform_account_id, job_role),
         "web_identity_token_file": token_file,
-        **_common(region, names.job_role(runner_class)),
+        **common,
     }
     sections = {"default": base, "profile base": base}
-    level = settings.runners[runner_class].level
-    for name, account in settings.accounts_of(runner_class).items():
+    for name, account in runner_class.accounts.items():
         sections[f"profile {name}"] = {
-            "role_arn": names.role_arn(account.id, names.delegated_role(level)),
+            "role_arn": names.role_arn(account.id, names.delegated_role(runner_class.runner.level)),
             "source_profile": "base",
-            **_common(region, names.job_role(runner_class)),
+            **common,
         }
     return aws_config_text(sections)
 
@@ -72,15 +72,15 @@ def platform_profiles(
     token_file: str | None = None,
     session: str = SESSION,
 ) -> str:
-    """Profiles `platform-<account>` for a deployment of the platform.
+    """Return profiles `platform-<account>` for a deployment of the platform.
 
     Args:
         organization: partition and region.
         accounts: all accounts of the foundation.
         role: `deployer` or `reader`.
-        source_profile: the profile whose credentials assume the roles, for people; None writes the pipeline's form, in which
-            the job's GitLab ID token opens each account by itself.
-        token_file: where that token is; `PIPELINE_TOKEN_FILE` without it.
+        source_profile: profile with the credentials that assume the roles, for people; None is the pipeline's form, in which the job's
+            GitLab ID token assumes the role of each account directly.
+        token_file: file of the ID token; by default `PIPELINE_TOKEN_FILE`.
         session: role session name.
     """
     source = (
@@ -101,7 +101,7 @@ def platform_profiles(
 
 
 PIPELINE_TOKEN_FILE = "/tmp/runner-platform-id-token"  # noqa: S105, S108  # a job's own file system; the template writes it there
-"""Where a job's GitLab ID token is, if nothing else is said; the pipeline's template says a folder of the job."""
+"""Default file of a job's GitLab ID token; the pipeline's template passes a file in the job's own folder."""
 
 
 def foundation_profiles(
@@ -111,7 +111,7 @@ def foundation_profiles(
     source_profile: str,
     session: str = FOUNDATION_SESSION,
 ) -> str:
-    """Profiles `foundation-<account>` for the one who brings up the foundation with the management account's role."""
+    """Return profiles `foundation-<account>`, by which a person deploys the foundation with the management account's role."""
     return aws_config_text(
         {
             f"profile foundation-{name}": {
@@ -129,7 +129,7 @@ def _common(region: str, session: str) -> dict[str, str]:
 
 
 def aws_config_text(sections: Mapping[str, Mapping[str, str]]) -> str:
-    """An AWS config file: sections in order, keys in order."""
+    """Return an AWS config file; sections and keys keep their order."""
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in sections.items()
     )

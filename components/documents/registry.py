@@ -16,7 +16,7 @@ UNTAGGED_DAYS = 14
 
 
 def pull_policy(organization: Organization) -> Document:
-    """Every account of the organisation may pull; nobody else, and nobody pushes by this."""
+    """Permit every account of the organisation to pull."""
     return document(
         {
             "Sid": "OrganizationPulls",
@@ -29,7 +29,7 @@ def pull_policy(organization: Organization) -> Document:
 
 
 def lifecycle() -> dict[str, Any]:
-    """Untagged images go after two weeks; tagged ones stay, since a deployment may name any of them."""
+    """Delete untagged images after two weeks. Tagged images stay, since a deployment may name any of them."""
     return {
         "rules": [
             {

@@ -1,6 +1,6 @@
-"""What a class's runner must look like in GitLab: the one list for the resource and for the comparison with the live runner.
+"""Attributes of a class's runner in GitLab: one list for the resource, the policy pack and the comparison with the live runner.
 
-`protected: true` in our own file binds nobody; what a runner may run is decided by these attributes in GitLab.
+`protected: true` in the runner's own file has no effect; these attributes in GitLab decide which jobs a runner takes.
 Source: https://docs.gitlab.com/api/runners/
 """
 
@@ -13,19 +13,19 @@ from components.documents.disruption import disruption
 from config.capabilities import Level
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from config.settings import RunnerClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerAttributes:
-    """Attributes of one runner in GitLab; untagged jobs are always off."""
+    """Attributes of one runner in GitLab; it never takes untagged jobs."""
 
     runner_type: str
     """`project_type` or `group_type`."""
     owner: int
     """The project or group that the runner belongs to."""
     tag: str
-    """Its only tag."""
+    """The runner's only tag."""
     access_level: str
     """`ref_protected`: jobs of protected branches and tags only; else `not_protected`."""
     locked: bool
@@ -33,29 +33,28 @@ class RunnerAttributes:
     maximum_timeout: int
     """Seconds."""
     paused: bool
-    """Whether the runner takes no new jobs; true for every generation but the current one."""
+    """Whether the runner takes no new jobs; true for every generation except the current one."""
 
 
-def runner_attributes(settings: Settings, runner_class: str, generation: int | None = None) -> RunnerAttributes:
-    """Attributes of a class's runner.
+def runner_attributes(runner_class: RunnerClassSettings, generation: int | None = None) -> RunnerAttributes:
+    """Return the attributes of a class's runner.
 
     Args:
-        settings: settings of the stack.
-        runner_class: the class.
-        generation: which token; None is the current one.
+        runner_class: settings of the class.
+        generation: generation of the runner's token; None is the current one.
 
     Raises:
-        ValueError: nobody owns the runner: there is neither a group nor a project.
+        ValueError: neither a group nor a project owns the runner.
     """
-    runner = settings.runners[runner_class]
-    owner = runner.project or runner.group or settings.gitlab.group
+    runner = runner_class.runner
+    owner = runner.project or runner.group or runner_class.gitlab.group
     if owner is None:
-        raise ValueError(f"gitlab.group is missing, and class {runner_class!r} has no project; write one of them")
+        raise ValueError(f"gitlab.group is missing, and class {runner_class.name!r} has no project; write one of them")
     protected = runner.level is Level.PROTECTED
     return RunnerAttributes(
         runner_type="project_type" if runner.project else "group_type",
         owner=int(owner),
-        tag=runner.tag or settings.names.tag(runner_class),
+        tag=runner_class.tag,
         access_level="ref_protected" if protected else "not_protected",
         locked=protected,
         maximum_timeout=disruption(runner.longest_job).gitlab_timeout,

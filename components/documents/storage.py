@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def bucket_policy(organization: Organization, bucket: str) -> Document:
-    """Refuse everything that comes without TLS, and everybody from outside the organisation but AWS's own services."""
+    """Refuse requests without TLS, and principals outside the organisation except AWS's own services."""
     arn = f"arn:{organization.partition}:s3:::{bucket}"
     everything = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [arn, f"{arn}/*"]}
     return document(
@@ -35,7 +35,7 @@ def bucket_policy(organization: Organization, bucket: str) -> Document:
 
 
 def key_policy(organization: Organization, account_id: str) -> Document:
-    """Leave the key to the account's own IAM policies; nobody else."""
+    """Leave the key to the account's own IAM policies alone."""
     return document(
         {
             "Sid": "Account",
@@ -48,7 +48,7 @@ def key_policy(organization: Organization, account_id: str) -> Document:
 
 
 def key_by_alias(organization: Organization, account_id: str, alias: str, actions: Sequence[str]) -> Document:
-    """Statement: use a bucket's key, found by its alias because key ids are not known beforehand, and only through S3.
+    """Statement for using a bucket's key through S3. The key is named by its alias, because its id is not known beforehand.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
     """
@@ -62,10 +62,10 @@ def key_by_alias(organization: Organization, account_id: str, alias: str, action
 
 
 def cache_access(organization: Organization, *, account_id: str, bucket: str, prefix: str, key_alias: str) -> Document:
-    """What a class's manager may do in the cache: five S3 actions on its own prefix, and the bucket's key.
+    """Permit a class's manager to use its own prefix of the cache, and the bucket's key.
 
-    `ListBucket` is among them because without it a missing object reads as forbidden. The manager signs the URLs that jobs use, so
-    jobs need no right of their own. Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
+    Without `ListBucket` a missing object would read as forbidden. The manager signs the URLs that jobs use, so jobs need no
+    permission of their own. Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/
     """
     arn = f"arn:{organization.partition}:s3:::{bucket}"
     return document(

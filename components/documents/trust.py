@@ -1,8 +1,13 @@
-"""Trust documents: who may assume a role.
+"""Trust documents: the principals that may assume a role, and the permission that they need on their side.
 
-Both sides of a trust come from one list: the classes of a level that may enter an account (`Settings.classes_of`) name the job
-roles here, and `assume_roles` names the roles there. Conditions use `StringEquals` and `ArnEquals` with exact values;
-no subject has a wildcard, except a GitLab role of an open level that asks for one.
+- `roles_of_account`: trust of `delegated-role` in job roles, and of the platform's own roles in operators
+- `assume_roles`: permission of a job role to assume delegated roles
+- `service_account`: trust of job and manager roles in Kubernetes service accounts (IRSA)
+- `gitlab`: trust in GitLab's ID tokens
+- `service`: trust in AWS services
+
+Both sides of a delegated role come from one rule, `Runner.may_enter` (config/sections.py). Conditions use `StringEquals` and `ArnEquals`
+with exact values; only a GitLab role of the open level may ask for a wildcard in its subject.
 """
 
 from __future__ import annotations
@@ -19,18 +24,18 @@ WEB_IDENTITY_AUDIENCE = "sts.amazonaws.com"
 
 
 def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_account: str | None = None) -> Document:
-    """Trust in AWS services, such as `ecs-tasks.amazonaws.com`.
+    """Trust AWS services, such as `ecs-tasks.amazonaws.com`.
 
     Args:
         principals: the services.
-        actions: what they may do.
-        for_account: the account whose resources they may act for; a service that acts for many accounts is else a confused deputy
-            (https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html).
+        actions: actions of the trust.
+        for_account: the only account whose resources the services may act for; without it, a service that acts for many accounts
+            is a confused deputy (https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html).
     """
     statement: Document = {
         "Effect": "Allow",
-        "Principal": {"Service": _one_or_list(principals)},
-        "Action": _one_or_list(actions),
+        "Principal": {"Service": _scalar_or_list(principals)},
+        "Action": _scalar_or_list(actions),
     }
     if for_account is not None:
         statement["Condition"] = {"StringEquals": {"aws:SourceAccount": for_account}}
@@ -38,7 +43,7 @@ def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_
 
 
 def service_principal(name: str, partition: str) -> str:
-    """A service whose principal is of its partition, such as EC2 and CloudWatch Logs; most have the same name everywhere.
+    """Return the principal of a service whose name depends on the partition, such as EC2 and CloudWatch Logs.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
@@ -46,7 +51,7 @@ def service_principal(name: str, partition: str) -> str:
 
 
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:
-    """Trust in exactly one Kubernetes service account (IRSA).
+    """Trust exactly one Kubernetes service account (IRSA).
 
     Args:
         provider_arn: the cluster's OIDC provider in the role's account.
@@ -73,9 +78,9 @@ def service_account(*, provider_arn: str, issuer: str, namespace: str, account: 
 
 
 def roles_of_account(*, partition: str, account_id: str, role_arns: Sequence[str], organization_id: str) -> Document:
-    """Trust in exactly these roles of one account, as long as it belongs to the organisation.
+    """Trust exactly the given roles of one account, as long as the account belongs to the organisation.
 
-    The principal is the account and the condition names the roles, so that a role which is deleted and made again is still
+    The principal is the account, and the condition names the roles. So a role that is deleted and made again is still
     trusted, and both sides can be created in any order.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
@@ -93,10 +98,15 @@ def roles_of_account(*, partition: str, account_id: str, role_arns: Sequence[str
     )
 
 
+def assume_roles(role_arns: Sequence[str]) -> Document:
+    """Permit to assume exactly the given roles: the other side of `roles_of_account`."""
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)})
+
+
 def gitlab_subject(
     project: str, *, ref: str | None = None, tag: str | None = None, environment: str | None = None
 ) -> str:
-    """The `sub` of GitLab's ID tokens for a branch, a tag, or a protected environment of a deployment tier.
+    """Return the `sub` of GitLab's ID tokens for a branch, a tag, or a protected environment of a deployment tier.
 
     For an environment the project's `ci_id_token_sub_claim_components` must be
     `["project_path", "environment_protected", "deployment_tier"]` (GitLab 18.7 and newer); AWS sees no other GitLab claim.
@@ -105,15 +115,16 @@ def gitlab_subject(
     """
     if environment is not None:
         return f"project_path:{project}:environment_protected:true:deployment_tier:{environment}"
-    return f"project_path:{project}:ref_type:{'branch' if ref is not None else 'tag'}:ref:{ref if ref is not None else tag}"
+    kind, name = ("branch", ref) if ref is not None else ("tag", tag)
+    return f"project_path:{project}:ref_type:{kind}:ref:{name}"
 
 
 def gitlab(*, partition: str, account_id: str, url: str, audience: str, subjects: Sequence[str]) -> Document:
-    """Trust in GitLab's ID tokens with these subjects; `StringLike` only where one holds a wildcard."""
+    """Trust GitLab's ID tokens with the given subjects; a wildcard in a subject makes the condition `StringLike`."""
     host = url.removeprefix("https://")
     operator = "StringLike" if any("*" in subject for subject in subjects) else "StringEquals"
     conditions: dict[str, dict[str, Any]] = {"StringEquals": {f"{host}:aud": audience}}
-    conditions.setdefault(operator, {})[f"{host}:sub"] = _one_or_list(subjects)
+    conditions.setdefault(operator, {})[f"{host}:sub"] = _scalar_or_list(subjects)
     return document(
         {
             "Effect": "Allow",
@@ -125,14 +136,9 @@ def gitlab(*, partition: str, account_id: str, url: str, audience: str, subjects
 
 
 def oidc_provider_arn(partition: str, account_id: str, issuer: str) -> str:
-    """ARN of the OIDC provider of an issuer; IAM names it by the issuer without `https://`."""
+    """Return the ARN of an issuer's OIDC provider; IAM names it by the issuer without `https://`."""
     return f"arn:{partition}:iam::{account_id}:oidc-provider/{issuer.removeprefix('https://')}"
 
 
-def assume_roles(role_arns: Sequence[str]) -> Document:
-    """Permission to assume exactly these roles: the other side of `trust.roles_of_account`."""
-    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)})
-
-
-def _one_or_list(values: Sequence[str]) -> str | list[str]:
+def _scalar_or_list(values: Sequence[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)

@@ -14,7 +14,7 @@ import yaml
 from pulumi_policy import Severity
 
 from components.documents import job_identity
-from components.documents.config_toml import OVERWRITES, registry_host
+from components.documents.config_toml import OVERWRITES
 from components.documents.runner_object import runner_attributes
 from config.capabilities import Level
 from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace_jobs
@@ -188,7 +188,7 @@ def images_are_listed(release: CheckedResource) -> Iterator[str]:
     runner_class = config.runner_class
     if settings is None or runner_class is None or settings.runners[runner_class].level is not Level.PROTECTED:
         return
-    repositories = f"{registry_host(settings)}/{settings.names.repository_prefix(Level.PROTECTED)}"
+    repositories = f"{settings.names.registry_host(settings.platform_account.id)}/{settings.names.repository_prefix(Level.PROTECTED)}"
     for key in ("allowed_images", "allowed_services"):
         fields = list(config.everywhere(key))
         if not fields and not config.entry.absent:
@@ -347,7 +347,7 @@ def runners_are_bound(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     settings = stack.run.platform_settings
     if settings is None or settings.gitlab.runners != "managed":
         return
-    classes = {runner_attributes(settings, name).tag: name for name in settings.runners}
+    classes = {runner_attributes(settings.runner_class(name)).tag: name for name in settings.runners}
     served = set()
     for runner in stack.of(RUNNER):
         tags = runner["tagLists"].texts()
@@ -366,7 +366,7 @@ def runners_are_bound(stack: CheckedStack) -> Iterator[tuple[str, str]]:
 
 
 def _differences(runner: CheckedResource, settings: Settings, runner_class: str) -> Iterator[str]:
-    expected = runner_attributes(settings, runner_class)
+    expected = runner_attributes(settings.runner_class(runner_class))
     for key, text in {"runnerType": expected.runner_type, "accessLevel": expected.access_level}.items():
         if (actual := runner[key].text()) not in {text, None}:
             yield f"{key} is {actual or 'missing'}, not {text}"

@@ -76,7 +76,7 @@ def values(stack: str, runner_class: str) -> str:
         WrongUseError: the stack has no such class.
     """
     settings = _settings_with(stack, runner_class)
-    return yaml.safe_dump(helm_values(settings, runner_class), sort_keys=False, width=120)
+    return yaml.safe_dump(helm_values(settings.runner_class(runner_class)), sort_keys=False, width=120)
 
 
 def class_profiles(stack: str, runner_class: str) -> str:
@@ -85,7 +85,7 @@ def class_profiles(stack: str, runner_class: str) -> str:
     Raises:
         WrongUseError: the stack has no such class.
     """
-    return documents.class_profiles(_settings_with(stack, runner_class), runner_class)
+    return documents.class_profiles(_settings_with(stack, runner_class).runner_class(runner_class))
 
 
 def platform_profiles(role: str, source_profile: str | None, token_file: str | None = None) -> str:

@@ -168,7 +168,7 @@ def test_pending_jobs_are_counted_over_the_time_that_a_manager_waits() -> None:
 def test_alarms_and_managers_are_told_the_same_poll_timeout(name: str) -> None:
     settings = parsed(raw("prod"), "prod")
     poll_timeout = disruption(settings.runners[name].longest_job).poll_timeout
-    assert f"poll_timeout = {poll_timeout}\n" in config_toml.config_toml(settings, name)
+    assert f"poll_timeout = {poll_timeout}\n" in config_toml.config_toml(settings.runner_class(name))
 
 
 def test_one_system_failure_is_no_alarm_and_three_are() -> None:
@@ -269,8 +269,9 @@ def test_the_namespace_lets_the_api_server_in_and_only_https_and_dns_out() -> No
 
 
 def test_the_component_refuses_to_be_made_without_a_topic() -> None:
-    with pytest.raises(ValueError, match=r"alarms\.topic is not set"):
-        component.AlarmsArgs(settings=parsed(raw("dev")), cluster=mock.Mock(), nodes=[])
+    names = parsed(raw("dev")).names
+    with pytest.raises(ValueError, match=r"topic is empty, so alarms would go nowhere; set alarms\.topic"):
+        component.AlarmsArgs(names=names, topic="", longest_jobs={"small": 3600}, cluster=mock.Mock(), nodes=[])
 
 
 def test_every_alarm_names_a_section_of_the_page_that_says_what_to_do() -> None:

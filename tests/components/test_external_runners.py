@@ -43,7 +43,7 @@ def external(*classes: str) -> Settings:
 
 def made_by_hand(url: str, settings: Settings, runner_class: str, **different: Any) -> dict[str, Any]:
     """A runner as somebody makes it in GitLab's own pages, with what the settings want unless told otherwise."""
-    wanted = runner_attributes(settings, runner_class)
+    wanted = runner_attributes(settings.runner_class(runner_class))
     owner = {"project_id" if wanted.runner_type == "project_type" else "group_id": wanted.owner}
     asked = {
         "runner_type": wanted.runner_type,

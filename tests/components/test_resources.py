@@ -73,7 +73,7 @@ def test_inputs_do_not_change_after_their_validation() -> None:
 def test_spot_nodes_for_long_jobs_are_refused() -> None:
     given: dict[str, Any] = {
         "pool": "big",
-        "plan": managers_capacity(1),
+        "capacity": managers_capacity(1),
         "node_role_name": "node",
         "subnet_ids": [],
         "security_group_id": "sg",
@@ -120,7 +120,7 @@ def test_a_runner_belongs_to_the_group_or_to_one_project(
     values = raw("dev")
     for path, value in changes.items():
         put(values, path, value)
-    wanted = runner_attributes(parsed(values), runner_class)
+    wanted = runner_attributes(parsed(values).runner_class(runner_class))
     assert (wanted.runner_type, wanted.owner) == expected
 
 

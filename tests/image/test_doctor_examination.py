@@ -22,7 +22,7 @@ DOCTOR = load.ROOT / "image" / "doctor"
 
 
 def test_every_profile_is_tried_with_every_family_in_every_way(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small"))
+    (tmp_path / "config").write_text(class_profiles(settings_of("prod").runner_class("small")))
     config = aws_config.read(tmp_path / "config")
     attempts = probes.attempts(config, ["cli", "go"])
     combinations = {(attempt.profile, attempt.sdk, attempt.way) for attempt in attempts}
@@ -83,9 +83,11 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_profile_of_another_class_is_not_an_unknown_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small", token_file=str(tmp_path / "token")))
+    (tmp_path / "config").write_text(
+        class_profiles(settings_of("prod").runner_class("small"), token_file=str(tmp_path / "token"))
+    )
     (tmp_path / "classes" / "deploy").mkdir(parents=True)
-    (tmp_path / "classes" / "deploy" / "config").write_text(class_profiles(settings_of("prod"), "deploy"))
+    (tmp_path / "classes" / "deploy" / "config").write_text(class_profiles(settings_of("prod").runner_class("deploy")))
     monkeypatch.setattr(aws_config, "CLASSES", tmp_path / "classes")
     monkeypatch.setattr(probes, "run", lambda attempts, *_: [probes.Answer(error="Region is missing")] * len(attempts))
     environment = {
@@ -108,7 +110,9 @@ def test_a_container_without_temporary_files_is_a_finding(tmp_path: Path, monkey
     def read_only(**_: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small", token_file=str(tmp_path / "token")))
+    (tmp_path / "config").write_text(
+        class_profiles(settings_of("prod").runner_class("small"), token_file=str(tmp_path / "token"))
+    )
     monkeypatch.setattr(probes.tempfile, "TemporaryDirectory", read_only)
     environment = {
         "HOME": str(tmp_path),

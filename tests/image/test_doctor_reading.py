@@ -29,7 +29,7 @@ def test_the_rendered_config_names_class_stack_accounts_and_session(
     stack: str, runner_class: str, tmp_path: Path
 ) -> None:
     settings = settings_of(stack)
-    (tmp_path / "config").write_text(class_profiles(settings, runner_class))
+    (tmp_path / "config").write_text(class_profiles(settings.runner_class(runner_class)))
     job_config = aws_config.read(tmp_path / "config")
     assert (job_config.runner_class, job_config.stack) == (runner_class, "" if stack == "prod" else stack)
     assert str(job_config.token_file) == "/etc/runner-platform/aws/token"
@@ -63,7 +63,7 @@ def test_the_config_in_force_is_that_of_the_variable_or_of_the_home() -> None:
 def test_classes_with_a_profile_are_those_of_the_image(tmp_path: Path) -> None:
     for name in ("small", "deploy"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config").write_text(class_profiles(settings_of("prod"), name))
+        (tmp_path / name / "config").write_text(class_profiles(settings_of("prod").runner_class(name)))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config").write_text("no section")
     assert aws_config.classes_with("prod", tmp_path) == ["deploy"]
@@ -187,7 +187,9 @@ def test_a_read_only_home_is_a_problem(tmp_path: Path, home: str) -> None:
 
 
 def test_profiles_without_a_region_are_named(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text(class_profiles(settings_of("prod"), "small").replace("region = ", "output = "))
+    (tmp_path / "config").write_text(
+        class_profiles(settings_of("prod").runner_class("small")).replace("region = ", "output = ")
+    )
     job_config = aws_config.read(tmp_path / "config")
     environment = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
     assert container.look(environment, job_config, time.time).profiles_without_region == (

@@ -162,7 +162,7 @@ def test_a_token_for_another_audience(job: ExaminedJob, sandbox: Sandbox, monkey
 
 
 def test_the_config_of_another_class(job: ExaminedJob) -> None:
-    text = class_profiles(settings_of("prod"), "deploy", token_file=str(job.folder / "token"))
+    text = class_profiles(settings_of("prod").runner_class("deploy"), token_file=str(job.folder / "token"))
     (job.folder / "config").write_text(text)
     assert job.causes("--sdk", "boto3", "prod") == ({"wrong-class"}, {"wrong-class"})
 

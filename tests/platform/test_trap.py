@@ -126,7 +126,9 @@ def test_beside_the_webhook_s_variables_some_sdks_silently_ignore_the_profile(
 
 
 def test_without_the_webhook_every_sdk_follows_the_profile_or_fails(job: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "config").write_text(profiles.class_profiles(SETTINGS, "small", token_file=str(tmp_path / "token")))
+    (tmp_path / "config").write_text(
+        profiles.class_profiles(SETTINGS.runner_class("small"), token_file=str(tmp_path / "token"))
+    )
     questions = [*questions_about("dev"), *questions_about("dve")]
     answers = proving.answers(questions, {**job, "AWS_SDK_LOAD_CONFIG": "1"}, tmp_path / "homes")
     expected = {question: Identity.DEV if question.profile == "dev" else Identity.NOBODY for question in questions}

@@ -14,7 +14,7 @@ OWNERS = {"project_type": "projects", "group_type": "groups"}
 
 
 def live_of(runner_class: str, **changed: Any) -> dict[str, Any]:
-    wanted = runner_attributes(load.of_stack("prod"), runner_class)
+    wanted = runner_attributes(load.of_stack("prod").runner_class(runner_class))
     return {
         "runner_type": wanted.runner_type,
         "access_level": wanted.access_level,
@@ -30,7 +30,7 @@ def live_of(runner_class: str, **changed: Any) -> dict[str, Any]:
 
 def said(runner_class: str, **changed: Any) -> str:
     settings = load.of_stack("prod")
-    wanted = runner_attributes(settings, runner_class)
+    wanted = runner_attributes(settings.runner_class(runner_class))
     return "; ".join(differences(wanted, live_of(runner_class, **changed), level=settings.runners[runner_class].level))
 
 

@@ -31,9 +31,9 @@ class ApiServerStandIn(Cluster):
             manager = f"/api/v1/namespaces/{namespace_manager(name)}"
             self.objects |= {
                 f"{manager}/configmaps/{helm_release(name)}": {
-                    "data": {"config.template.toml": config_toml(settings, name)}
+                    "data": {"config.template.toml": config_toml(settings.runner_class(name))}
                 },
-                f"{jobs}/configmaps/aws-config": {"data": {"config": class_profiles(settings, name)}},
+                f"{jobs}/configmaps/aws-config": {"data": {"config": class_profiles(settings.runner_class(name))}},
                 f"{jobs}/serviceaccounts/job": {"metadata": {"name": "job"}},
             }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from components.documents.config_toml import registry_host, runner_image
+from components.documents.config_toml import runner_image
 from config import load
 from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
@@ -86,14 +86,16 @@ def test_an_image_without_its_digest_is_refused(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("stack", ["prod", "dev"])
 def test_the_repository_is_the_one_that_classes_pull_from(stack: str) -> None:
-    image, _, tag = runner_image(settings_of(stack)).rpartition(":")
+    settings = settings_of(stack)
+    home = settings.platform_account.id
+    image, _, tag = runner_image(settings.names, home).rpartition(":")
     assert re.search(INPUTS["repository"]["regex"], image)
     assert tag == RUNNER_IMAGE_TAG
     assert not re.search(INPUTS["repository"]["regex"], image.replace("protected/", "open/")), (
         "never what open classes write"
     )
     if stack == "prod":
-        assert image == GIVEN["repository"] == f"{registry_host(settings_of(stack))}/protected/runner"
+        assert image == GIVEN["repository"] == f"{settings.names.registry_host(home)}/protected/runner"
         assert f"repository: {image}" in TEXT, "the example is that of the committed stack"
 
 

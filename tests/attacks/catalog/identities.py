@@ -154,7 +154,7 @@ MUTATIONS = [
             lambda text: text.replace(
                 "333333333333:role/cicd/delegated-role-open", "444444444444:role/cicd/delegated-role"
             ),
-            lambda of: of["runner_class"] == "small",
+            lambda of: of["runner_class"].name == "small",
         ),
     ),
     seen_by(
@@ -170,7 +170,7 @@ MUTATIONS = [
         answers(
             profiles.class_profiles,
             lambda text: f"{text}\n[profile through]\nrole_arn = {DEPLOY}\nsource_profile = base\n",
-            lambda of: of["runner_class"] == "small",
+            lambda of: of["runner_class"].name == "small",
         ),
     ),
     seen_by(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def toml(key: str, value: Any, runner_class: str = "small") -> Change:
     """Another setting of `[runners.kubernetes]`."""
     edit = put(value, "runners", 0, "kubernetes", key)
-    return answers(config_toml.config_template, edit, lambda of: of["runner_class"] == runner_class)
+    return answers(config_toml.config_template, edit, lambda of: of["runner_class"].name == runner_class)
 
 
 def values(edit: Edit, runner_class: str = "small") -> Change:
     """Other values of the chart."""
-    return answers(helm_values.helm_values, edit, lambda of: of["runner_class"] == runner_class)
+    return answers(helm_values.helm_values, edit, lambda of: of["runner_class"].name == runner_class)
 
 
 def from_environment(name: str, value: str) -> Change:
@@ -93,7 +93,7 @@ MUTATIONS = [
         answers(
             config_toml.config_template,
             lambda its: {"runners": [*its["runners"], {"kubernetes": {"privileged": True}}]},
-            lambda of: of["runner_class"] == "small",
+            lambda of: of["runner_class"].name == "small",
         ),
     ),
     seen_by(
@@ -106,7 +106,7 @@ MUTATIONS = [
         answers(
             config_toml.config_template,
             put("deploy", "runners", 0, "cache", "Path"),
-            lambda of: of["runner_class"] == "small",
+            lambda of: of["runner_class"].name == "small",
         ),
     ),
     seen_by(
@@ -116,7 +116,7 @@ MUTATIONS = [
         answers(
             config_toml.config_template,
             put("a-bucket-of-somebody", "runners", 0, "cache", "s3", "BucketName"),
-            lambda of: of["runner_class"] == "small",
+            lambda of: of["runner_class"].name == "small",
         ),
     ),
     seen_by(

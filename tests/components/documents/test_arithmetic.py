@@ -207,7 +207,7 @@ def test_managers_fit_twice_because_updates_start_the_new_one_first(classes: int
 def test_a_node_pool_scales_to_zero_and_takes_nodes_only_when_empty(spot: bool, capacity: list[str]) -> None:
     its = runner()
     spec = node_pool.node_pool_spec(
-        name="small", plan=node_pool.class_capacity(its), times=disruption(HOUR), arch="amd64", spot=spot
+        name="small", capacity=node_pool.class_capacity(its), times=disruption(HOUR), arch="amd64", spot=spot
     )
     assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "said explicitly: the default moves running pods"
     template = spec["template"]["spec"]
@@ -226,7 +226,7 @@ def test_a_node_class_names_subnets_by_id_and_denies_by_default() -> None:
         role="node",
         subnet_ids=[{"id": "subnet-1"}],
         security_group_id="sg-1",
-        plan=plan,
+        capacity=plan,
         tags={"platform:class": "small"},
     )
     assert spec["networkPolicy"] == "DefaultDeny"

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from components.documents import job_identity, pods
-from components.documents.config_toml import OVERWRITES, config_toml, registry_host, request_concurrency, runner_image
+from components.documents.config_toml import OVERWRITES, config_toml, request_concurrency, runner_image
 from config.quantities import parse_cpu, parse_memory
 from tests.support.program import STACKS, parsed, raw
 
@@ -49,7 +49,7 @@ def settings_of(stack: str) -> Any:
 
 @cache
 def text(stack: str, runner_class: str) -> str:
-    return config_toml(settings_of(stack), runner_class)
+    return config_toml(settings_of(stack).runner_class(runner_class))
 
 
 def runner(stack: str, runner_class: str) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def test_jobs_are_unprivileged_and_have_no_kubernetes_token(stack: str, runner_c
 
 def test_restricted_jobs_run_as_one_user_with_their_group() -> None:
     settings = parsed(raw("dev", runners__small__pod_security="restricted"))
-    its = tomllib.loads(config_toml(settings, "small"))["runners"][0]["kubernetes"]
+    its = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
     assert its["cap_drop"] == ["ALL"]
     context = its["pod_security_context"]
     assert {"run_as_user", "run_as_group", "fs_group", "run_as_non_root", "seccomp_profile"} == set(context), (
@@ -248,11 +248,13 @@ def test_busy_classes_ask_for_several_jobs_at_once(concurrent: int, expected: in
 )
 def test_the_registry_s_host_is_that_of_the_partition(partition: str, region: str, host: str) -> None:
     settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
-    assert registry_host(settings) == host
-    assert runner_image(settings).startswith(f"{host}/protected/runner:"), "pinned, with a tag"
+    assert settings.names.registry_host(settings.platform_account.id) == host
+    assert runner_image(settings.names, settings.platform_account.id).startswith(f"{host}/protected/runner:"), (
+        "pinned, with a tag"
+    )
 
 
 def test_an_arm64_class_runs_on_arm64_nodes() -> None:
     settings = parsed(raw("dev", runners__small__arch="arm64"))
-    its = tomllib.loads(config_toml(settings, "small"))["runners"][0]["kubernetes"]
+    its = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
     assert its["node_selector"]["kubernetes.io/arch"] == "arm64"

@@ -37,7 +37,9 @@ def unread(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_only_values_that_the_chart_reads_are_written(stack: str, runner_class: str) -> None:
-    assert unread(helm_values(settings_of(stack), runner_class)) == [], "Helm ignores unknown values silently"
+    assert unread(helm_values(settings_of(stack).runner_class(runner_class))) == [], (
+        "Helm ignores unknown values silently"
+    )
 
 
 def test_the_check_itself_sees_a_value_that_nobody_reads() -> None:
@@ -46,7 +48,7 @@ def test_the_check_itself_sees_a_value_that_nobody_reads() -> None:
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_nothing_is_set_that_a_glrt_token_forbids(stack: str, runner_class: str) -> None:
-    values = helm_values(settings_of(stack), runner_class)
+    values = helm_values(settings_of(stack).runner_class(runner_class))
     assert not set(FORBIDDEN) & set(values["runners"]), "2.2: they live in GitLab, and `register` aborts on them"
     assert not {"runnerToken", "runnerRegistrationToken"} & set(values), "2.1: the token comes from a Secret of our own"
     text = yaml.safe_dump(values)
@@ -56,7 +58,7 @@ def test_nothing_is_set_that_a_glrt_token_forbids(stack: str, runner_class: str)
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_names_are_fixed(stack: str, runner_class: str) -> None:
-    values = helm_values(settings_of(stack), runner_class)
+    values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["fullnameOverride"] == f"gitlab-runner-{runner_class}", (
         "2.7: a random name would change with each release"
     )
@@ -69,7 +71,7 @@ def test_names_are_fixed(stack: str, runner_class: str) -> None:
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_rights_and_accounts_are_made_beside_the_release(stack: str, runner_class: str) -> None:
-    values = helm_values(settings_of(stack), runner_class)
+    values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["rbac"] == {"create": False}, "2.7: the chart's default rule is everything of the core group"
     assert values["serviceAccount"] == {"create": False, "name": "manager"}, (
         "7.4: an uninstall would take the rights of a manager that still drains"
@@ -87,7 +89,7 @@ def test_the_manager_has_the_executor_s_table_and_no_wildcard() -> None:
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_a_manager_outlives_its_longest_job_and_is_left_alone(stack: str, runner_class: str) -> None:
     settings = settings_of(stack)
-    values, longest = helm_values(settings, runner_class), settings.runners[runner_class].longest_job
+    values, longest = helm_values(settings.runner_class(runner_class)), settings.runners[runner_class].longest_job
     assert values["terminationGracePeriodSeconds"] == longest + 600, "7.4: after SIGQUIT it waits for running jobs"
     assert "shutdown_timeout" not in values, "it bounds the forceful phase only"
     assert "deploymentLifecycle" not in values, "2.1: it would replace the hook that unregisters"
@@ -101,7 +103,7 @@ def test_a_manager_outlives_its_longest_job_and_is_left_alone(stack: str, runner
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_the_probe_is_gentle_with_gitlab_and_metrics_are_on(stack: str, runner_class: str) -> None:
-    values = helm_values(settings_of(stack), runner_class)
+    values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["livenessProbe"]["periodSeconds"] >= 60, "7.5: a fleet would hit the rate limit"
     assert values["metrics"] == {"enabled": True}
     assert values["concurrent"] == raw(stack)["runners"][runner_class]["concurrent"], "2.3: a global key, so a value"
@@ -109,7 +111,7 @@ def test_the_probe_is_gentle_with_gitlab_and_metrics_are_on(stack: str, runner_c
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_a_manager_passes_restricted(stack: str, runner_class: str) -> None:
-    values = helm_values(settings_of(stack), runner_class)
+    values = helm_values(settings_of(stack).runner_class(runner_class))
     container = values["securityContext"]
     assert container["runAsNonRoot"] is True
     assert container["allowPrivilegeEscalation"] is False
@@ -121,8 +123,8 @@ def test_a_manager_passes_restricted(stack: str, runner_class: str) -> None:
 def test_a_private_authority_is_mounted_and_only_then() -> None:
     bundle = "-----BEGIN CERTIFICATE-----"
     settings = parsed(raw("dev", gitlab__url="https://gitlab.example.com", gitlab__ca_bundle=bundle))
-    assert helm_values(settings, "small")["certsSecretName"] == "gitlab-ca"
-    assert "certsSecretName" not in helm_values(settings_of("dev"), "small")
+    assert helm_values(settings.runner_class("small"))["certsSecretName"] == "gitlab-ca"
+    assert "certsSecretName" not in helm_values(settings_of("dev").runner_class("small"))
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)

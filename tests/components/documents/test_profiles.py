@@ -27,7 +27,7 @@ def read(folder: Path, text: str) -> dict[str, dict[str, str]]:
 
 @cache
 def text(stack: str, runner_class: str) -> str:
-    return profiles.class_profiles(settings_of(stack), runner_class)
+    return profiles.class_profiles(settings_of(stack).runner_class(runner_class))
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
@@ -63,14 +63,14 @@ def test_the_class_that_reaches_nothing_has_only_its_own_role(tmp_path: Path) ->
 @pytest.mark.parametrize(("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws-cn", "cn-north-1")])
 def test_roles_and_regions_are_those_of_the_partition(partition: str, region: str, tmp_path: Path) -> None:
     settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
-    for keys in read(tmp_path, profiles.class_profiles(settings, "small")).values():
+    for keys in read(tmp_path, profiles.class_profiles(settings.runner_class("small"))).values():
         assert keys["role_arn"].startswith(f"arn:{partition}:iam::")
         assert keys["region"] == region
 
 
 def test_another_token_file_is_for_proofs_outside_of_a_pod() -> None:
     assert "web_identity_token_file = /elsewhere/token" in profiles.class_profiles(
-        settings_of("dev"), "small", token_file="/elsewhere/token"
+        settings_of("dev").runner_class("small"), token_file="/elsewhere/token"
     )
 
 

@@ -113,7 +113,7 @@ def test_lists_with_a_merge_key_are_merged_and_the_others_replaced() -> None:
 
 
 def test_the_pod_is_patched_with_the_text_of_the_configuration() -> None:
-    section = job_pod.runner_section(config_toml(load.of_stack("dev"), "big"))
+    section = job_pod.runner_section(config_toml(load.of_stack("dev").runner_class("big")))
     build = job_pod.job_pod(section, "trial")["spec"]["containers"][0]
     assert build["env"] == pod_patch()["containers"][0]["env"]
 
