@@ -11,7 +11,7 @@ from components.documents.profiles import class_profiles
 from config import load
 from image.doctor import aws_config, examination, probes
 from tests.components.documents.test_config_toml import settings_of
-from tests.support.loopback import dead
+from tests.support.loopback import closed_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_a_profile_of_another_class_is_not_an_unknown_profile(tmp_path: Path, mo
         "AWS_CONFIG_FILE": str(tmp_path / "config"),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    environment |= {"AWS_ENDPOINT_URL_STS": dead()}
+    environment |= {"AWS_ENDPOINT_URL_STS": closed_address()}
     report = examination.examine({**environment, "AWS_PROFILE": "prod"}, ["prod", "nowhere"])
     texts = {finding.cause: finding.text for finding in report.findings}
     assert (
@@ -119,7 +119,7 @@ def test_a_container_without_temporary_files_is_a_finding(tmp_path: Path, monkey
         "AWS_CONFIG_FILE": str(tmp_path / "config"),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    report = examination.examine(environment | {"AWS_ENDPOINT_URL_STS": dead()}, ["dev"], ["boto3"])
+    report = examination.examine(environment | {"AWS_ENDPOINT_URL_STS": closed_address()}, ["dev"], ["boto3"])
     assert (
         "no folder for temporary files"
         in {finding.cause: finding.text for finding in report.findings}["read-only-home"]

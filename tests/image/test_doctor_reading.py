@@ -13,7 +13,7 @@ import pytest
 from components.documents.profiles import class_profiles
 from image.doctor import aws_config, container, web_token
 from tests.components.documents.test_config_toml import CLASSES, settings_of
-from tests.support.loopback import dead, listening
+from tests.support.loopback import closed_address, listening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ def test_a_folder_instead_of_a_token_is_an_error(tmp_path: Path) -> None:
 
 
 def look(tmp_path: Path, **environment: str) -> container.Container:
-    home = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": dead()}
+    home = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": closed_address()}
     return container.look(home | environment, None, time.time)
 
 
@@ -141,7 +141,7 @@ def test_sts_without_a_date_leaves_the_clock_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("endpoint", ["dead", "http://127.0.0.1:1", "nonsense"])
 def test_an_unreachable_sts_is_a_problem(tmp_path: Path, endpoint: str) -> None:
-    state = look(tmp_path, AWS_ENDPOINT_URL_STS=dead() if endpoint == "dead" else endpoint)
+    state = look(tmp_path, AWS_ENDPOINT_URL_STS=closed_address() if endpoint == "dead" else endpoint)
     assert state.sts_problem
 
 
@@ -169,7 +169,7 @@ def test_a_metadata_service_is_found_by_any_answer(tmp_path: Path, status: int) 
 
 
 def test_without_a_metadata_service_there_is_no_problem(tmp_path: Path) -> None:
-    assert not look(tmp_path, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=dead()).metadata
+    assert not look(tmp_path, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=closed_address()).metadata
 
 
 @pytest.mark.parametrize("name", container.OVERRIDING)
@@ -199,7 +199,7 @@ def test_profiles_without_a_region_are_named(tmp_path: Path) -> None:
         "dev",
     )
     for name, expected in (("AWS_DEFAULT_REGION", ()), ("AWS_REGION", ("default", "base", "cicd", "dev"))):
-        endpoint = {"AWS_ENDPOINT_URL_STS": dead(), name: "eu-central-1"}
+        endpoint = {"AWS_ENDPOINT_URL_STS": closed_address(), name: "eu-central-1"}
         assert container.look(environment | endpoint, job_config, time.time).profiles_without_region == expected, (
             "boto3 reads AWS_DEFAULT_REGION alone"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.live import Sandbox
+from tests.support.running_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

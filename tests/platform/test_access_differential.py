@@ -1,7 +1,7 @@
-"""The reasoner against the sandbox's STS: every pair of principal and role of the deployed stacks, by real calls.
+"""The access graph against the sandbox's STS: every pair of principal and role of the deployed stacks, with real calls.
 
-The reasoner reads the documents as they are deployed. Both must give the same answer for every single step; chains are made of steps.
-`DIVERGENCES` lists where they may not, each with what AWS says.
+The graph reads the deployed documents. Both must agree about every step of a chain. `DIVERGENCES` lists the permitted differences, with
+AWS's documentation.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from access.graph import AccessGraph
 from access.resource import Resource
 from config import load
 from runner_platform_sandbox.kubernetes.client import KubeClient
-from tests.support.access_trial import (
+from tests.support.access_callers import (
     AUDIENCE,
     OTHER_AUDIENCE,
     STRANGER,
-    Place,
-    Trial,
+    Principal,
+    Services,
     account_tokens,
-    requested,
-    world_of,
+    deployed_graph,
+    request_token,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -42,98 +42,102 @@ ORGANIZATION = load.of_foundation().organization.id
 TRIAL, CALLER = "access-trial-target", "access-trial-caller"
 DIVERGENCES = {
     "IfExists": (
-        "the reasoner never lets a condition of an Allow narrow that holds for an absent key; STS sees tokens with the claim only. "
+        "the graph ignores a condition of an Allow that also holds for an absent key; STS only sees tokens with the claim. "
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html#Conditions_IfExists"
     ),
     "ForAllValues": (
-        "the same; ForAllValues is true for a key that is absent. "
+        "the same; ForAllValues is true for an absent key. "
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html"
     ),
 }
-"""Documents on which the two may differ, in the direction that the reasoner lets in more; with AWS's own words."""
+"""Trusts for which the graph may allow more than STS, with the reason."""
 
 
 @pytest.fixture(scope="module")
-def place(sandbox: Sandbox) -> Place:
-    return Place.of(sandbox)
+def services(sandbox: Sandbox) -> Services:
+    return Services.of(sandbox)
 
 
 @pytest.fixture(scope="module")
-def world(sandbox: Sandbox) -> AccessGraph:
-    return world_of(sandbox)
+def graph(sandbox: Sandbox) -> AccessGraph:
+    return deployed_graph(sandbox)
 
 
 @pytest.fixture(scope="module")
-def trials(place: Place, world: AccessGraph) -> Iterator[list[Trial]]:
-    """Everybody: tokens of all service accounts and of projects, sessions of all roles, and somebody in each account."""
-    with ExitStack() as open_until_the_end:
-        tokens = [each for stack in ("dev", "prod") for each in account_tokens(place, world, stack)]
-        tokens += list(projects(place, world))
-        found = [*tokens, *sessions(place, world, tokens)]
-        for account in [*world.facts.accounts.values(), STRANGER]:
-            arn, caller = open_until_the_end.enter_context(place.somebody(account))
-            found.append(Trial(name=f"somebody in {account}", node=Node("account", arn.split(":")[4]), caller=caller))
-        yield found
+def principals(services: Services, graph: AccessGraph) -> Iterator[list[Principal]]:
+    """All principals: tokens of service accounts and projects, sessions of roles, and a new role in each account."""
+    with ExitStack() as exit_stack:
+        tokens = [token for stack in ("dev", "prod") for token in account_tokens(services, graph, stack)]
+        tokens += list(projects(services, graph))
+        everybody = [*tokens, *sessions(services, graph, tokens)]
+        for account in [*graph.facts.accounts.values(), STRANGER]:
+            arn, caller = exit_stack.enter_context(services.administrator_role(account))
+            everybody.append(
+                Principal(name=f"administrator of {account}", node=Node("account", arn.split(":")[4]), caller=caller)
+            )
+        yield everybody
 
 
-def projects(place: Place, world: AccessGraph) -> Iterator[Trial]:
-    (pipeline,) = world.facts.pipeline_subjects
+def projects(services: Services, graph: AccessGraph) -> Iterator[Principal]:
+    (pipeline,) = graph.facts.pipeline_subjects
     subjects = [
         pipeline,
         pipeline.replace("ref:main", "ref:other"),
         "project_path:group/other:ref_type:branch:ref:main",
     ]
     for subject in subjects:
-        node = world.token(world.facts.gitlab_host, subject, world.facts.gitlab)
-        yield Trial(name=subject, node=node, token=place.project(subject))
+        node = graph.token(graph.facts.gitlab_host, subject, graph.facts.gitlab)
+        yield Principal(name=subject, node=node, token=services.project_token(subject))
 
 
-def sessions(place: Place, world: AccessGraph, tokens: list[Trial]) -> Iterator[Trial]:
-    """A session of every role: by a token where one opens it, from there on by chains, else through a trust that is widened for it."""
-    known: dict[str, Trial] = {}
-    for trial in tokens:
-        for arn, role in world.roles.items():
-            if arn not in known and world.may_enter(trial.node, role) is True:
-                known[arn] = Trial(name=arn, node=Node("role", arn), caller=place.entered(trial.token, arn))
-    for trial in list(known.values()):
-        for arn, role in world.roles.items():
-            if arn not in known and world.may_enter(trial.node, role) is True:
-                assert trial.caller is not None
-                known[arn] = Trial(name=arn, node=Node("role", arn), caller=trial.caller.assume(arn))
-    for arn in set(world.roles) - set(known):
-        with place.opened(arn) as caller:
-            known[arn] = Trial(name=arn, node=Node("role", arn), caller=caller)
-    yield from known.values()
+def sessions(services: Services, graph: AccessGraph, tokens: list[Principal]) -> Iterator[Principal]:
+    """Yield a session of every role: by a token, or by a chain from such a session, or through a widened trust."""
+    by_role: dict[str, Principal] = {}
+    for principal in tokens:
+        for arn, role in graph.roles.items():
+            if arn not in by_role and graph.may_enter(principal.node, role) is True:
+                by_role[arn] = Principal(
+                    name=arn, node=Node("role", arn), caller=services.session_by_token(principal.token, arn)
+                )
+    for principal in list(by_role.values()):
+        for arn, role in graph.roles.items():
+            if arn not in by_role and graph.may_enter(principal.node, role) is True:
+                assert principal.caller is not None
+                by_role[arn] = Principal(name=arn, node=Node("role", arn), caller=principal.caller.assume(arn))
+    for arn in set(graph.roles) - set(by_role):
+        with services.session_of(arn) as caller:
+            by_role[arn] = Principal(name=arn, node=Node("role", arn), caller=caller)
+    yield from by_role.values()
 
 
-def test_every_pair_of_principal_and_role_is_answered_as_sts_answers(
-    place: Place, world: AccessGraph, trials: list[Trial]
+def test_graph_and_sts_agree_about_every_pair_of_principal_and_role(
+    services: Services, graph: AccessGraph, principals: list[Principal]
 ) -> None:
-    pairs = [(trial, role) for trial in trials for role in world.roles.values()]
+    pairs = [(principal, role) for principal in principals for role in graph.roles.values()]
     with ThreadPoolExecutor(4) as pool:
-        seen = list(pool.map(lambda pair: pair[0].enters(pair[1].arn, place.jobs), pairs))
-    said = [world.may_enter(trial.node, role) for trial, role in pairs]
+        by_sts = list(pool.map(lambda pair: pair[0].can_assume(pair[1].arn, services.jobs), pairs))
+    by_graph = [graph.may_enter(principal.node, role) for principal, role in pairs]
     wrong = [
-        f"{trial.name} to {role.arn}: STS {'lets it in' if entered else 'refuses'}, the reasoner says {decision_of(truth)}"
-        for (trial, role), entered, truth in zip(pairs, seen, said, strict=True)
-        if truth is not entered
+        f"{principal.name} to {role.arn}: STS {'accepts' if accepted else 'refuses'}, the graph says {decision_of(truth)}"
+        for (principal, role), accepted, truth in zip(pairs, by_sts, by_graph, strict=True)
+        if truth is not accepted
     ]
     assert not wrong, "\n".join(wrong)
-    assert sum(seen) > len(world.roles) / 2, "else the calls were refused for another reason"
-    assert {each.node.kind for each in trials} == {"token", "role", "account"}
+    assert sum(by_sts) > len(graph.roles) / 2, "otherwise the calls were refused for another reason"
+    assert {principal.node.kind for principal in principals} == {"token", "role", "account"}
 
 
-def test_nothing_deployed_is_undecided(world: AccessGraph) -> None:
-    unread = [role.arn for role in world.roles.values() if isinstance(role.trust, Undecided)]
-    assert not unread, "deployed documents hold no unknown value"
+def test_no_deployed_trust_is_undecided(graph: AccessGraph) -> None:
+    undecided = [role.arn for role in graph.roles.values() if isinstance(role.trust, Undecided)]
+    assert not undecided, "deployed documents hold no unby_role value"
 
 
 def document(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
 
 
 def token_trusts(issuer: str) -> dict[str, dict[str, Any]]:
-    """The trusts in tokens of the table in which public tools were tried."""
+    """Return the trusts in tokens of the table with which public tools were compared."""
     subject, other = "system:serviceaccount:jobs-small:job", "oidc.eks.eu-central-1.amazonaws.com/id/OTHER"
     sub, aud = f"{issuer}:sub", {f"{issuer}:aud": AUDIENCE}
     conditions: dict[str, Any] = {
@@ -192,8 +196,8 @@ NAMES = (*token_trusts("x"), *ROLE_TRUSTS)
 
 
 @contextmanager
-def deployed_role(place: Place, account: str, trust: dict[str, Any]) -> Iterator[Resource]:
-    iam = place.root(account).client("iam")
+def deployed_role(services: Services, account: str, trust: dict[str, Any]) -> Iterator[Resource]:
+    iam = services.root(account).client("iam")
     iam.create_role(RoleName=TRIAL, AssumeRolePolicyDocument=json.dumps(trust))
     try:
         inputs = {"name": TRIAL, "assumeRolePolicy": json.dumps(trust)}
@@ -203,45 +207,43 @@ def deployed_role(place: Place, account: str, trust: dict[str, Any]) -> Iterator
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_trust_of_the_table_is_answered_as_sts_answers(place: Place, world: AccessGraph, name: str) -> None:
-    (issuer,) = world.providers.of_clusters["dev"]
+def test_graph_and_sts_agree_about_every_trust_of_the_table(services: Services, graph: AccessGraph, name: str) -> None:
+    (issuer,) = graph.providers.of_clusters["dev"]
     by_token = name not in ROLE_TRUSTS
     trust, account = (token_trusts(issuer)[name], CICD) if by_token else (ROLE_TRUSTS[name], DEV)
     with ExitStack() as stack:
-        # The callers stand first: AWS takes no trust in a role that is not there.
-        people = [stack.enter_context(place.somebody(each, CALLER)) for each in (CICD, STRANGER)]
-        target = stack.enter_context(deployed_role(place, account, trust))
-        of = AccessGraph.of([target, *providers(world)], world.facts)
+        # The callers are created first: AWS rejects a trust in a missing role.
+        roles = [stack.enter_context(services.administrator_role(owner, CALLER)) for owner in (CICD, STRANGER)]
+        target = stack.enter_context(deployed_role(services, account, trust))
+        target_graph = AccessGraph.of([target, *providers(graph)], graph.facts)
         if by_token:
-            callers = list(some_tokens(place, of, issuer))
+            callers = list(some_tokens(services, target_graph, issuer))
         else:
-            callers = [Trial(name=arn, node=Node("role", arn), caller=caller) for arn, caller in people]
-        (role,) = of.roles.values()
+            callers = [Principal(name=arn, node=Node("role", arn), caller=caller) for arn, caller in roles]
+        (role,) = target_graph.roles.values()
         wrong = []
-        for each in callers:
-            entered, said = (
-                each.enters(role.arn, place.jobs, ({}, {"ExternalId": "x"})),
-                decision_of(of.may_enter(each.node, role)),
-            )
-            expected = Decision.ALLOWED if entered else Decision.DENIED
-            if said is not expected and not (name in DIVERGENCES and said is Decision.ALLOWED):
-                wrong.append(f"{each.name}: STS {expected}, the reasoner {said}")
+        for principal in callers:
+            accepted = principal.can_assume(role.arn, services.jobs, ({}, {"ExternalId": "x"}))
+            decision = decision_of(target_graph.may_enter(principal.node, role))
+            expected = Decision.ALLOWED if accepted else Decision.DENIED
+            if decision is not expected and not (name in DIVERGENCES and decision is Decision.ALLOWED):
+                wrong.append(f"{principal.name}: STS {expected}, the graph {decision}")
     assert not wrong, f"{name}: {'; '.join(wrong)}"
 
 
-def providers(world: AccessGraph) -> Iterator[Resource]:
-    for (account, host), its in world.providers.by_place.items():
-        inputs = {"url": f"https://{host}", "clientIdLists": list(its.clients)}
+def providers(graph: AccessGraph) -> Iterator[Resource]:
+    for (account, host), provider in graph.providers.by_place.items():
+        inputs = {"url": f"https://{host}", "clientIdLists": list(provider.clients)}
         yield Resource(
             "urn:pulumi:dev::p::t::x", "aws:iam/openIdConnectProvider:OpenIdConnectProvider", host, account, inputs
         )
 
 
-def some_tokens(place: Place, world: AccessGraph, issuer: str) -> Iterator[Trial]:
+def some_tokens(services: Services, graph: AccessGraph, issuer: str) -> Iterator[Principal]:
     accounts = [("jobs-small", "job"), ("jobs-small", "default"), ("jobs-big", "job"), ("default", "default")]
-    with KubeClient.from_kubeconfig(place.kubeconfigs["dev"]) as client:
+    with KubeClient.from_kubeconfig(services.kubeconfigs["dev"]) as client:
         for namespace, account in accounts:
             for audience in (AUDIENCE, OTHER_AUDIENCE):
-                node = world.token(issuer, f"system:serviceaccount:{namespace}:{account}", audience)
-                token = requested(client, namespace, account, audience)
-                yield Trial(name=f"{namespace}/{account} for {audience}", node=node, token=token)
+                node = graph.token(issuer, f"system:serviceaccount:{namespace}:{account}", audience)
+                token = request_token(client, namespace, account, audience)
+                yield Principal(name=f"{namespace}/{account} for {audience}", node=node, token=token)

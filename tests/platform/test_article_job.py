@@ -16,7 +16,7 @@ from tests.support.deploying import Job, documented
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

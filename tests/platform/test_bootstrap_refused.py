@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -46,7 +46,7 @@ def own_files(empty: Sandbox, tmp_path: Path) -> dict[str, Path]:
 def refused(empty: Sandbox, tmp_path: Path, variables: dict[str, str]) -> str:
     """Return the output of a bootstrap that must refuse; `--dry-run` protects the files of this repository."""
     work = tmp_path / "work"
-    done: Done = empty.run(
+    done: Completed = empty.run(
         [sys.executable, "-m", "runner_platform", "bootstrap", "--dry-run", "--work", str(work)], variables
     )
     assert done.returncode == 1, done.stdout + done.stderr

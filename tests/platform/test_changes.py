@@ -12,12 +12,12 @@ import pytest
 
 from config import load
 from tests.support.copied_program import change, copied
-from tests.support.leftovers import client_of, keys_of, leftovers, runners_of
+from tests.support.existing_resources import client_of, keys_of, leftovers, runners_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

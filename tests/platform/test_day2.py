@@ -22,7 +22,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 STACK, CLASS, QUIET = "dev", "small", "review"
@@ -39,7 +39,7 @@ class Shell:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
 
-    def typed(self, line: str, runner_class: str = CLASS) -> Done:
+    def typed(self, line: str, runner_class: str = CLASS) -> Completed:
         """Run a line of the page with the class in place of `C`, in kubectl's context of dev."""
         own = re.sub(r"(?<=[ =-])C\b", runner_class, line).replace(
             "kubectl", "kubectl --context runner-platform-dev", 1
@@ -53,12 +53,12 @@ class Shell:
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    def platform(self, *arguments: str) -> Done:
+    def platform(self, *arguments: str) -> Completed:
         """`runner-platform <arguments> --stack dev`."""
         command = [sys.executable, "-m", "runner_platform", *arguments, "--stack", STACK]
         return self.sandbox.run(command, self.sandbox.variables)
 
-    def job(self, runner_class: str, number: int) -> Done:
+    def job(self, runner_class: str, number: int) -> Completed:
         """A job's pod, as the manager makes it."""
         body = json.dumps(job_pod(configuration(inspect.values(STACK, runner_class)), f"runner-job-{number}"))
         return self.typed(f"printf %s '{body}' | kubectl create -f -")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

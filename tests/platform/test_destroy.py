@@ -22,11 +22,11 @@ from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.tools.result import Tools
 from tests.support.copied_program import change, copied
-from tests.support.leftovers import client_of, leftovers, runners_of
+from tests.support.existing_resources import client_of, leftovers, runners_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

@@ -23,10 +23,10 @@ from runner_platform_sandbox.tools.result import Tools
 from tests.components.documents.test_config_toml import settings_of
 from tests.support import job_pods
 from tests.support.deploying import Job
-from tests.support.loopback import dead, listening
+from tests.support.loopback import closed_address, listening
 
 if TYPE_CHECKING:
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 DOCTOR = load.ROOT / "image" / "doctor"
@@ -202,7 +202,7 @@ def test_a_policy_of_the_organisation_that_refuses(job: ExaminedJob) -> None:
 
 
 def test_an_unreachable_sts(job: ExaminedJob) -> None:
-    findings, rows = job.causes("dev", AWS_ENDPOINT_URL_STS=dead())
+    findings, rows = job.causes("dev", AWS_ENDPOINT_URL_STS=closed_address())
     assert (findings, rows) == ({"sts-unreachable"}, {"sts-unreachable"})
 
 

@@ -25,7 +25,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 ROLE = "delegated-role-open-dev"
@@ -35,7 +35,7 @@ ANYBODY = {
 }
 
 
-def driver(sandbox: Sandbox, *arguments: str) -> Done:
+def driver(sandbox: Sandbox, *arguments: str) -> Completed:
     """`runner-platform <arguments> --stack dev`, as after `sandbox env`."""
     done = sandbox.run([sys.executable, "-m", "runner_platform", *arguments, "--stack", "dev"], sandbox.variables)
     if "--json" not in arguments:

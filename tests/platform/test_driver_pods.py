@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 CLASS = "small"
@@ -112,7 +112,7 @@ def hold(stack: Project, pod: Pod, name: str = "job") -> str:
     return key
 
 
-def unlock(sandbox: Sandbox, **variables: str) -> tuple[Done, dict[str, Any]]:
+def unlock(sandbox: Sandbox, **variables: str) -> tuple[Completed, dict[str, Any]]:
     """Run `runner-platform unlock --stack dev`; return its report about the job's lock."""
     command = [sys.executable, "-m", "runner_platform", "unlock", "--stack", "dev", "--json"]
     silent = {"RUNNER_PLATFORM_READ_TOKEN": "", "GITLAB_TOKEN": "", **variables}

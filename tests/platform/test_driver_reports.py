@@ -15,7 +15,7 @@ from tests.support.copied_program import copied
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 ALL = {
@@ -29,7 +29,7 @@ ALL = {
 }
 
 
-def previewed(sandbox: Sandbox, reports: Path, *more: str) -> Done:
+def previewed(sandbox: Sandbox, reports: Path, *more: str) -> Completed:
     command = [sys.executable, "-m", "runner_platform", "preview", "--stack", "dev", "--reports", str(reports), *more]
     return sandbox.run(command, sandbox.variables)
 

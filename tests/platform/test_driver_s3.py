@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.aws_cases import ADMIN, REGION, Caller, Cloud
-from tests.support.pausing_proxy import EXPIRED, Gate
+from tests.support.pausing_proxy import EXPIRED, PausingProxy
 from tests.support.small_stack import Stack, kill_all, small_stack
 
 if TYPE_CHECKING:
@@ -55,17 +55,17 @@ def options(address: str) -> str:
 
 
 @pytest.fixture
-def gate(aws: Cloud) -> Iterator[Gate]:
-    proxy = Gate(int(aws.deployer.rpartition(":")[2]))
-    yield proxy
-    proxy.close()
+def proxy(aws: Cloud) -> Iterator[PausingProxy]:
+    pausing_proxy = PausingProxy(int(aws.deployer.rpartition(":")[2]))
+    yield pausing_proxy
+    pausing_proxy.close()
 
 
 @pytest.fixture
-def stack(tmp_path: Path, gate: Gate) -> Iterator[Stack]:
+def stack(tmp_path: Path, proxy: PausingProxy) -> Iterator[Stack]:
     with small_stack(tmp_path) as small:
         small.environment |= {
-            "PULUMI_BACKEND_URL": f"s3://{BUCKET}/platform?{options(gate.address)}",
+            "PULUMI_BACKEND_URL": f"s3://{BUCKET}/platform?{options(proxy.address)}",
             "AWS_ACCESS_KEY_ID": ADMIN,
             "AWS_SECRET_ACCESS_KEY": "any",
             "AWS_REGION": REGION,
@@ -100,7 +100,7 @@ def test_a_stack_in_a_bucket_is_made_killed_healed_and_its_lost_state_restored(s
 
 @pytest.mark.parametrize("reason", ["the bucket cannot be reached", "credentials have run out"])
 def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_what_was_made(
-    stack: Stack, bucket: Bucket, gate: Gate, reason: str
+    stack: Stack, bucket: Bucket, proxy: PausingProxy, reason: str
 ) -> None:
     assert stack.run("up", "--create").returncode == 0
     stack.set("runners", "6")
@@ -108,7 +108,7 @@ def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_wha
     stack.gitlab.asked.clear()
     running = stack.begin("up", PULUMI_PARALLEL="1")
     stack.in_the_middle(running)
-    with gate.shut() if "reached" in reason else gate.answering("400 Bad Request", EXPIRED):
+    with proxy.closed() if "reached" in reason else proxy.answering("400 Bad Request", EXPIRED):
         stack.gitlab.open.set()
         done = stack.end(running)
     assert done.returncode == 1, done.stdout
@@ -123,8 +123,8 @@ def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_wha
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_does_not_exist_is_said_plainly(stack: Stack, gate: Gate) -> None:
-    refused = stack.run("up", PULUMI_BACKEND_URL=f"s3://no-such-bucket-at-all/platform?{options(gate.address)}")
+def test_a_bucket_that_does_not_exist_is_said_plainly(stack: Stack, proxy: PausingProxy) -> None:
+    refused = stack.run("up", PULUMI_BACKEND_URL=f"s3://no-such-bucket-at-all/platform?{options(proxy.address)}")
     assert refused.returncode == 1
     assert "no-such-bucket-at-all" in refused.stdout
     assert "Traceback" not in refused.stdout

@@ -13,13 +13,13 @@ import pytest
 
 from runner_platform_sandbox import ports
 from runner_platform_sandbox.engine_run import Events, Follower
-from tests.support.doubles import doubled
+from tests.support.existing_resources import differing_counts
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -71,7 +71,7 @@ def test_a_taken_port_is_named_with_its_holder(own: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("operations", [3, 60])
-def test_after_sigkill_the_next_run_goes_on_and_nothing_is_doubled(own: Sandbox, operations: int) -> None:
+def test_after_sigkill_the_next_run_goes_on_and_nothing_is_differing_counts(own: Sandbox, operations: int) -> None:
     assert own.command("reset", "--yes").returncode == 0
     running = own.begin_up("foundation")
     wait_for_progress(own, "foundation", operations, running)
@@ -79,7 +79,7 @@ def test_after_sigkill_the_next_run_goes_on_and_nothing_is_doubled(own: Sandbox,
     done = own.up("foundation")
     assert done.returncode == 0, done.stdout
     assert "a lock of" in done.stdout
-    assert doubled(own, "foundation") == []
+    assert differing_counts(own, "foundation") == []
     assert "no changes" in own.up("foundation").stdout
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_is_passed_on_once_and_what_was_made_is_kept(own: Sandbox) -> Non
     assert own.exported("foundation")["resources"], "the state holds what was made"
     assert not own.exported("foundation").get("pending_operations"), "the engine finished what it had begun"
     assert own.up("foundation").returncode == 0
-    assert doubled(own, "foundation") == []
+    assert differing_counts(own, "foundation") == []
 
 
 def test_the_second_of_two_at_once_says_who_holds_the_sandbox(own: Sandbox) -> None:
@@ -120,7 +120,7 @@ def test_an_aws_server_killed_during_up_is_named_and_the_next_up_heals(own: Sand
         assert "the AWS server" in output
     done = own.up("foundation")
     assert done.returncode == 0, done.stdout
-    assert doubled(own, "foundation") == []
+    assert differing_counts(own, "foundation") == []
 
 
 def test_what_was_made_in_the_last_moment_is_found_again(own: Sandbox) -> None:
@@ -142,7 +142,7 @@ def test_what_was_made_in_the_last_moment_is_found_again(own: Sandbox) -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("was being made when the last run was killed") == len(pending), done.stdout
     assert "it exists" in done.stdout, f"none of {pending} was found again"
-    assert doubled(own, "dev") == []
+    assert differing_counts(own, "dev") == []
     assert "no changes" in own.up("dev").stdout
 
 
@@ -164,7 +164,7 @@ def test_etcd_and_api_server_killed_during_up_are_named_and_the_next_up_heals(ow
         assert "etcd" in output or "kube-apiserver" in output, output
     done = own.up("dev")
     assert done.returncode == 0, done.stdout
-    assert doubled(own, "dev") == []
+    assert differing_counts(own, "dev") == []
     texts = [event.text for event in own.state().events]
     assert any("etcd" in text and "started again" in text for text in texts)
 

@@ -30,7 +30,7 @@ from tests.support.image_builder import BASE, Builder, Container, mirrors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 RUNNER = "localhost/runner"

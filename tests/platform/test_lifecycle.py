@@ -14,11 +14,11 @@ import pytest
 from runner_platform.driver import repair
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.processes import ProcessId
-from tests.support.live import changes_in_the_repository
+from tests.support.running_sandbox import changes_in_the_repository
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

@@ -10,12 +10,12 @@ import gitlab
 import pytest
 
 if TYPE_CHECKING:
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
 
-def compared(sandbox: Sandbox) -> Done:
+def compared(sandbox: Sandbox) -> Completed:
     return sandbox.run([sys.executable, "-m", "runner_platform", "runners", "--stack", "prod"], sandbox.variables)
 
 

@@ -16,12 +16,12 @@ from runner_platform.review.worktree import urn_of
 from runner_platform.urns import STACK_TYPE
 from runner_platform_sandbox.organization import PROJECT, read
 from runner_platform_sandbox.tools.result import Tools
-from tests.support.leftovers import client_of
+from tests.support.existing_resources import client_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -29,14 +29,14 @@ STACKS = ("foundation", "dev", "prod")
 POLICY = re.compile(r"\[(mandatory|advisory)\]\s+(\S+)\s+\((\S+): (\S+)\)")
 
 
-def findings(done: Done) -> list[tuple[str, str, str]]:
+def findings(done: Completed) -> list[tuple[str, str, str]]:
     """Level, policy and resource of each finding that the engine shows."""
     return [(level, policy, name) for level, policy, _, name in POLICY.findall(done.stdout)]
 
 
 def previewed(
     sandbox: Sandbox, stack: str, *, project: Path = PROJECT, policies: Path | None = None, backend: Path | None = None
-) -> Done:
+) -> Completed:
     """`pulumi preview --policy-pack policies`, as an operator types it."""
     variables = sandbox.variables | ({"PULUMI_BACKEND_URL": f"file://{backend}"} if backend else {})
     folder = project / "foundation" if stack == "foundation" else project

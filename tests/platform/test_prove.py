@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.live import Done, Sandbox
+    from tests.support.running_sandbox import Completed, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -39,19 +39,19 @@ def _environment(sandbox: Sandbox) -> Iterator[None]:
         yield
 
 
-def prove(sandbox: Sandbox, *arguments: str) -> Done:
+def prove(sandbox: Sandbox, *arguments: str) -> Completed:
     command = [sys.executable, "-m", "runner_platform", "prove", "--stack", "dev", *arguments]
     return subprocess.run(
         command, cwd=load.ROOT, env=sandbox.variables, capture_output=True, text=True, check=False, timeout=SECONDS
     )
 
 
-def results_of(done: Done) -> list[dict[str, Any]]:
+def results_of(done: Completed) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = json.loads(done.stdout)
     return results
 
 
-def wrong(done: Done) -> set[tuple[str, str, str]]:
+def wrong(done: Completed) -> set[tuple[str, str, str]]:
     """Return service account, profile and outcome of each wrong result."""
     return {
         (result["service_account"], result["profile"], result["got"]) for result in results_of(done) if not result["ok"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner_platform.kube.client import Cluster
     from runner_platform.prove.attempts import Attempt
     from runner_platform.prove.deployed import DeployedClass
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 

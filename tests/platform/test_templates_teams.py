@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 pytestmark = [
     pytest.mark.sandbox,

@@ -1,7 +1,7 @@
-"""A company that starts with the platform: its own clone, an empty organisation, and a bootstrap that was killed once on its way.
+"""A company that starts with the platform: a clone, an empty organisation, and a bootstrap that was killed once.
 
-Owns the fixture `company`, one for each file of tests since they change it, and how a command of the clone is run as in the runner image:
-the clone's own code with the locked packages. Nothing of this repository is written to.
+Tests change the company, so each test file has its own fixture `company`. Commands run as in the runner image: the clone's own code with
+the locked packages. Tests do not write to this repository.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import requests
 
 from runner_platform_sandbox.organization import PROJECT
 from tests.support.ci_components import commands, component, run, variables_of
-from tests.support.live import Done, Sandbox
+from tests.support.running_sandbox import Completed, Sandbox
 from tests.support.small_repository import git
 from tests.support.waiting import until
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLACED = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE")
-"""Variables of `sandbox env` that a company does not have: its state and secrets are where the bootstrap puts them."""
-ENOUGH = 30
+BOOTSTRAP_SETS = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE")
+"""Variables of `sandbox env` that a company does not have: the bootstrap decides about its state and secrets."""
+RESOURCES_BEFORE_KILL = 30
 """Resources of the foundation after which the first bootstrap is killed."""
 
 
 @dataclass
 class Company:
-    """A clone with everything around it."""
+    """A clone with its sandbox, environment and state."""
 
     sandbox: Sandbox
     folder: Path
-    runs: dict[str, Done] = field(default_factory=dict)
-    """How the runs of the bootstrap ended: `dry`, `resumed`, `again`."""
+    runs: dict[str, Completed] = field(default_factory=dict)
+    """Completed runs of the bootstrap: `dry`, `resumed`, `again`."""
 
     @property
     def clone(self) -> Path:
@@ -47,24 +47,28 @@ class Company:
 
     @property
     def environment(self) -> Path:
-        """What the runner image has in /opt/runner-platform."""
+        """Python environment, as the runner image has it in /opt/runner-platform."""
         return self.folder / "environment"
 
     @property
     def work(self) -> Path:
-        """Where the first deployment's state is."""
+        """Folder of the first deployment's state."""
         return self.folder / "work"
 
     @property
     def variables(self) -> dict[str, str]:
-        """After `sandbox env`, with the clone's own command first on PATH."""
-        known = {name: value for name, value in self.sandbox.variables.items() if name not in PLACED}
-        return {**known, "PATH": f"{self.environment / 'bin'}:{known['PATH']}", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        """Environment after `sandbox env`, with the clone's own command first on PATH."""
+        variables = {name: value for name, value in self.sandbox.variables.items() if name not in BOOTSTRAP_SETS}
+        return {
+            **variables,
+            "PATH": f"{self.environment / 'bin'}:{variables['PATH']}",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+        }
 
     def make(self) -> None:
-        """Clone the working tree as it is, and make the environment."""
-        listed = git(PROJECT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-        for name in listed:
+        """Clone the working tree with its uncommitted changes, and create the environment."""
+        files = git(PROJECT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+        for name in files:
             if (PROJECT / name).is_file():
                 (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, self.clone / name)
@@ -72,12 +76,12 @@ class Company:
         self.commit("everything")
         (self.environment / "bin").mkdir(parents=True)
         shutil.copy(PROJECT / "uv.lock", self.environment / "uv.lock")
-        for each in (PROJECT / ".venv").iterdir():
-            if each.name != "bin":
-                (self.environment / each.name).symlink_to(each)
-        for each in (PROJECT / ".venv" / "bin").iterdir():
-            if each.name != "runner-platform":
-                (self.environment / "bin" / each.name).symlink_to(each)
+        for file in (PROJECT / ".venv").iterdir():
+            if file.name != "bin":
+                (self.environment / file.name).symlink_to(file)
+        for program in (PROJECT / ".venv" / "bin").iterdir():
+            if program.name != "runner-platform":
+                (self.environment / "bin" / program.name).symlink_to(program)
         command = (
             (PROJECT / "image/bin/runner-platform").read_text().replace("/opt/runner-platform", str(self.environment))
         )
@@ -86,30 +90,28 @@ class Company:
         (self.clone / ".venv").symlink_to(self.environment)
 
     def commit(self, message: str) -> str:
-        """Commit everything."""
+        """Commit all changes and return the commit."""
         git(self.clone, "add", "-A")
         git(self.clone, "commit", "-q", "-m", message)
         return git(self.clone, "rev-parse", "HEAD")
 
-    def command(self, *arguments: str, **more: str) -> Done:
-        """`runner-platform …` in the clone."""
+    def command(self, *arguments: str, **more: str) -> Completed:
+        """Run `runner-platform …` in the clone."""
         return self.sandbox.run(["runner-platform", *arguments], {**self.variables, **more}, self.clone)
 
-    def pulumi(self, *arguments: str) -> Done:
-        """Plain `pulumi` in the clone, with the backend that the platform says."""
+    def pulumi(self, *arguments: str) -> Completed:
+        """Run `pulumi` in the clone, with the backend that `runner-platform backend` prints."""
         backend = self.command("backend").stdout.strip()
-        surroundings = {**self.variables, "PULUMI_BACKEND_URL": backend}
-        return self.sandbox.run(
-            ["pulumi", *arguments, "--non-interactive", "--color", "never"], surroundings, self.clone
-        )
+        variables = {**self.variables, "PULUMI_BACKEND_URL": backend}
+        return self.sandbox.run(["pulumi", *arguments, "--non-interactive", "--color", "never"], variables, self.clone)
 
-    def bootstrap(self, *options: str) -> Done:
-        """`runner-platform bootstrap`."""
+    def bootstrap(self, *options: str) -> Completed:
+        """Run `runner-platform bootstrap`."""
         return self.command("bootstrap", "--work", str(self.work), *options)
 
     def kill_the_first_bootstrap(self) -> None:
-        """Begin the bootstrap, and kill it without warning when part of the foundation is there."""
-        begun = subprocess.Popen(
+        """Start the bootstrap, and kill it when part of the foundation exists."""
+        process = subprocess.Popen(
             ["runner-platform", "bootstrap", "--work", str(self.work)],
             cwd=self.clone,
             env=self.variables,
@@ -117,12 +119,16 @@ class Company:
             stderr=subprocess.DEVNULL,
         )
         state = self.work / "state/.pulumi/stacks/runner-platform-foundation/foundation.json"
-        until(lambda: state.exists() and state.read_text().count('"urn"') > ENOUGH, "part of the foundation", 300)
-        begun.send_signal(signal.SIGKILL)
-        begun.wait()
+        until(
+            lambda: state.exists() and state.read_text().count('"urn"') > RESOURCES_BEFORE_KILL,
+            "part of the foundation",
+            300,
+        )
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
     def token(self, ref: str = "main") -> str:
-        """An ID token of a job on a branch of the platform's project."""
+        """Return an ID token of a job on a branch of the platform's project."""
         gitlab = self.variables["GITLAB_BASE_URL"].partition("/api/")[0]
         answer = requests.post(
             f"{gitlab}/_sandbox/id-token",
@@ -137,17 +143,17 @@ class Company:
         return str(answer.json()["token"])
 
     def job(self, name: str, without: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
-        """A job of the platform's pipeline: before_script and script in one shell, with GitLab's variables as a runner sets them.
+        """Run a job of the platform's pipeline: before_script and script in one shell, with GitLab's variables.
 
         Args:
-            name: the job's.
-            without: beginnings of variables that its surroundings do not have.
+            name: name of the job.
+            without: prefixes of the environment variables to remove.
             more: variables of this job alone.
         """
         job: dict[str, Any] = component("platform").jobs(environment=str(self.environment), folder=str(self.folder))[
             name
         ]
-        known = {
+        variables = {
             **{key: value for key, value in self.variables.items() if not key.startswith(without)},
             "CI": "true",
             "CI_COMMIT_SHA": git(self.clone, "rev-parse", "HEAD"),
@@ -162,22 +168,22 @@ class Company:
             **({"RUNNER_PLATFORM_ID_TOKEN": self.token()} if "id_tokens" in job else {}),
             **more,
         }
-        return run(commands(job), self.clone, variables_of(job, known), seconds=1800)
+        return run(commands(job), self.clone, variables_of(job, variables), seconds=1800)
 
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     """A company after its bootstrap; the first attempt was killed."""
     folder = tmp_path_factory.mktemp("company")
-    made = Company(Sandbox(folder / "root"), folder)
-    made.make()
+    new_company = Company(Sandbox(folder / "root"), folder)
+    new_company.make()
     try:
-        started = made.sandbox.command("start")
+        started = new_company.sandbox.command("start")
         assert started.returncode == 0, started.stderr
-        made.runs["dry"] = made.bootstrap("--dry-run")
-        made.kill_the_first_bootstrap()
-        made.runs["resumed"] = made.bootstrap()
-        made.runs["again"] = made.bootstrap()
-        yield made
+        new_company.runs["dry"] = new_company.bootstrap("--dry-run")
+        new_company.kill_the_first_bootstrap()
+        new_company.runs["resumed"] = new_company.bootstrap()
+        new_company.runs["again"] = new_company.bootstrap()
+        yield new_company
     finally:
-        made.sandbox.stop()
+        new_company.sandbox.stop()

@@ -1,4 +1,4 @@
-"""A copy of the platform's program with a stack file of its own, so that no committed file is touched."""
+"""A copy of the platform's program with its own stack file, so that tests change no committed file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers on loopback that answer everything alike, and addresses where nobody listens."""
+"""Servers on loopback with one answer for every request, and closed addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def listening(status: int = 200, date: str | None = None, body: bytes = b"") -> Iterator[str]:
-    """A server on loopback that answers everything alike."""
+    """Run a server on loopback that gives the same answer to every request, and yield its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -46,8 +46,8 @@ def listening(status: int = 200, date: str | None = None, body: bytes = b"") -> 
         server.server_close()
 
 
-def dead() -> str:
-    """An address on loopback where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+def closed_address() -> str:
+    """Return a URL on loopback on which no server listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner_platform.prove.results import Answer
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 WAYS = [(sdk, way) for sdk in Sdk for way in (Way.NAMED, Way.ENV)]
 ATTEMPT = Attempt(

@@ -1,4 +1,4 @@
-"""A kubelet's log endpoint on loopback, so that the real API server can be asked for the log of a pod that kwok only says it ran."""
+"""Log endpoint of a kubelet on loopback: the real API server asks it for the log of a pod that kwok only pretends to run."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class StandInKubelet:
-    """Answers `/containerLogs/NAMESPACE/POD/CONTAINER`; keeps the pods that were asked for, as they are at that moment."""
+    """Answers `/containerLogs/NAMESPACE/POD/CONTAINER` and records the pods in the state of that moment."""
 
     port: int
     pods: list[dict[str, Any]] = field(default_factory=list)
 
     def take_over(self, client: KubeClient, node: str) -> None:
-        """Tell the API server that this node's kubelet is here."""
+        """Register this endpoint as the kubelet of a node."""
         status = {
             "addresses": [{"type": "Hostname", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
@@ -40,7 +40,7 @@ class StandInKubelet:
 
 @contextmanager
 def running(folder: Path, client: KubeClient, log: Callable[[dict[str, Any]], str]) -> Iterator[StandInKubelet]:
-    """Serve until the block ends; `log` makes a pod's log."""
+    """Serve until the block ends; `log` returns the log of a pod."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -72,7 +72,7 @@ def running(folder: Path, client: KubeClient, log: Callable[[dict[str, Any]], st
 
 
 def _certificate(folder: Path) -> Path:
-    """A certificate that signs itself; the API server does not verify kubelets unless it is told to."""
+    """Write a self-signed certificate; the API server does not verify kubelets by default."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Waiting in tests: for something that happens elsewhere, with its name in the failure."""
+"""Waiting in tests for an event in another process; the failure names the event."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30) -> float:
-    """Wait for something and return how long it took; fail the test with its name when it does not come."""
-    begun = time.monotonic()
+    """Wait until a condition holds and return the seconds; fail the test with `what` if it does not hold in time."""
+    start = time.monotonic()
     while not condition():
-        if time.monotonic() - begun > seconds:
+        if time.monotonic() - start > seconds:
             pytest.fail(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.05)
-    return time.monotonic() - begun
+    return time.monotonic() - start

@@ -1,7 +1,7 @@
-"""Callers with real credentials in the sandbox, and the reasoner's node for each: what the differential test compares.
+"""Principals with real credentials in the sandbox, each with its node in the access graph, for the differential test.
 
-Every caller is somebody whom STS knows: service accounts of the clusters by TokenRequest, projects by GitLab's ID tokens, sessions of the
-deployed roles, and a role of a person's own in each account. Trusts that are widened for a session are put back at once.
+STS knows all of them: service accounts of the clusters by TokenRequest, projects by GitLab's ID tokens, sessions of the deployed roles, and
+a new role in each account. If a trust has to be widened for a session, it is restored at once.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from access.chains import Node
-    from tests.support.live import Sandbox
+    from tests.support.running_sandbox import Sandbox
 
 STACKS = ("foundation", "dev", "prod")
 CLUSTERS = {"runner-platform-dev": "dev", "runner-platform": "prod"}
 AUDIENCE, OTHER_AUDIENCE = "sts.amazonaws.com", "https://kubernetes.default.svc"
 STRANGER = "555555555555"
-SOMEBODY = "access-trial-somebody"
+ADMINISTRATOR = "access-trial-administrator"
 REFUSED = frozenset({"AccessDenied", "InvalidIdentityToken", "AccessDeniedException"})
 EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """Somebody with real credentials."""
+class Principal:
+    """A principal with real credentials: a token, or a caller with keys."""
 
     name: str
     node: Node
     token: str = ""
     caller: Caller | None = None
 
-    def enters(self, role: str, jobs: str, choices: Sequence[dict[str, str]] = ({},)) -> bool:
-        """Whether STS lets it become a role, by any of what it may choose to send besides."""
-        return any(self._enters(role, jobs, {} if self.token else each) for each in choices)
+    def can_assume(self, role: str, jobs: str, choices: Sequence[dict[str, str]] = ({},)) -> bool:
+        """Whether STS gives it a session of a role, with any of these choices of further parameters."""
+        return any(self._can_assume(role, jobs, {} if self.token else parameters) for parameters in choices)
 
-    def _enters(self, role: str, jobs: str, extra: dict[str, str]) -> bool:
+    def _can_assume(self, role: str, jobs: str, extra: dict[str, str]) -> bool:
         fields = {"RoleArn": role, "RoleSessionName": "access-trial", **extra}
         try:
             if self.token:
@@ -67,7 +67,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Services:
     """The sandbox's STS, Kubernetes and GitLab."""
 
     jobs: str
@@ -77,28 +77,28 @@ class Place:
     kubeconfigs: dict[str, str]
 
     @classmethod
-    def of(cls, sandbox: Sandbox) -> Place:
+    def of(cls, sandbox: Sandbox) -> Services:
         variables = sandbox.variables
         return cls(
             jobs=variables["RUNNER_PLATFORM_JOB_ENDPOINT"],
             deployer=variables["AWS_ENDPOINT_URL"],
             gitlab=variables["GITLAB_BASE_URL"].partition("/api/")[0],
             gitlab_token=variables["GITLAB_TOKEN"],
-            kubeconfigs={CLUSTERS[each.name]: each.kubeconfig for each in sandbox.state().clusters},
+            kubeconfigs={CLUSTERS[cluster.name]: cluster.kubeconfig for cluster in sandbox.state().clusters},
         )
 
     def root(self, account: str) -> Caller:
         return Caller(endpoint=self.deployer, key=account)
 
-    def entered(self, token: str, role: str) -> Caller:
-        """A session of a role by a token."""
+    def session_by_token(self, token: str, role: str) -> Caller:
+        """Return a session of a role for a token."""
         decision = anonymous(self.jobs, "sts").assume_role_with_web_identity(
             RoleArn=role, RoleSessionName="access-trial", WebIdentityToken=token
         )
         return with_credentials(self.jobs, decision)
 
-    def project(self, subject: str) -> str:
-        """A GitLab ID token."""
+    def project_token(self, subject: str) -> str:
+        """Return a GitLab ID token of a project."""
         decision = requests.post(
             f"{self.gitlab}/_sandbox/id-token",
             json={"sub": subject, "aud": "https://gitlab.com"},
@@ -109,8 +109,11 @@ class Place:
         return str(decision.json()["token"])
 
     @contextmanager
-    def opened(self, arn: str) -> Iterator[Caller]:
-        """A session of a role whose trust admits services only: widened for its account's root, and put back before it is used."""
+    def session_of(self, arn: str) -> Iterator[Caller]:
+        """Yield a session of a role that only services may assume.
+
+        The trust is widened for the root of the account, and restored before the session is used.
+        """
         account, name = arn.split(":")[4], arn.rpartition("/")[2]
         iam = self.root(account).client("iam")
         before = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
@@ -119,14 +122,14 @@ class Place:
             RoleName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         )
         try:
-            found = self.root(account).assume(arn)
+            session = self.root(account).assume(arn)
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
-        yield found
+        yield session
 
     @contextmanager
-    def somebody(self, account: str, name: str = SOMEBODY) -> Iterator[tuple[str, Caller]]:
-        """A role that an administrator of an account made, with every permission; it is gone afterwards."""
+    def administrator_role(self, account: str, name: str = ADMINISTRATOR) -> Iterator[tuple[str, Caller]]:
+        """Create a role with all permissions, as an administrator might, and delete it at the end of the block."""
         iam, arn = self.root(account).client("iam"), f"arn:aws:iam::{account}:role/{name}"
         trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
         iam.create_role(
@@ -140,41 +143,43 @@ class Place:
             iam.delete_role(RoleName=name)
 
 
-def world_of(sandbox: Sandbox) -> AccessGraph:
-    """The world as it is deployed, all stacks together."""
+def deployed_graph(sandbox: Sandbox) -> AccessGraph:
+    """Return the access graph of all deployed stacks together."""
     stacks = [load.of_stack(stack) for stack in ("dev", "prod")]
-    listed = [each for stack in STACKS for each in resources_of(sandbox.exported(stack))]
-    return AccessGraph.of(listed, Inventory.of(stacks, load.of_foundation()))
+    resources = [resource for stack in STACKS for resource in resources_of(sandbox.exported(stack))]
+    return AccessGraph.of(resources, Inventory.of(stacks, load.of_foundation()))
 
 
 def resources_of(deployment: dict[str, Any]) -> list[Resource]:
-    shown = deployed(deployment)
-    ids = {each.urn: each.inputs.get("allowedAccountIds") for each in shown if each.type == "pulumi:providers:aws"}
-    found = []
-    for each in shown:
-        listed = ids.get(each.provider) or "[]"
-        accounts = json.loads(listed) if isinstance(listed, str) else listed
-        found.append(
-            Resource(each.urn, each.type, each.name, str(accounts[0]) if accounts else "", from_wire(each.inputs))
-        )
-    return found
+    """Return the resources of a deployment, each with the account of its provider."""
+    states = deployed(deployment)
+    account_ids = {
+        state.urn: state.inputs.get("allowedAccountIds") for state in states if state.type == "pulumi:providers:aws"
+    }
+    resources = []
+    for state in states:
+        ids = account_ids.get(state.provider) or "[]"
+        accounts = json.loads(ids) if isinstance(ids, str) else ids
+        account = str(accounts[0]) if accounts else ""
+        resources.append(Resource(state.urn, state.type, state.name, account, from_wire(state.inputs)))
+    return resources
 
 
-def account_tokens(place: Place, world: AccessGraph, stack: str) -> Iterator[Trial]:
-    """Every service account of a cluster with a token for AWS; jobs with one for somebody else too."""
-    (issuer,) = world.providers.of_clusters[stack]
-    with KubeClient.from_kubeconfig(Path(place.kubeconfigs[stack])) as client:
-        for each in client.list("v1", "ServiceAccount"):
-            namespace, name = each["metadata"]["namespace"], each["metadata"]["name"]
-            wanted = [AUDIENCE, OTHER_AUDIENCE] if namespace.startswith("jobs-") and name == "job" else [AUDIENCE]
-            for audience in wanted:
-                node = world.token(issuer, f"system:serviceaccount:{namespace}:{name}", audience)
-                token = requested(client, namespace, name, audience)
-                yield Trial(name=f"{stack}: {namespace}/{name} for {audience}", node=node, token=token)
+def account_tokens(services: Services, graph: AccessGraph, stack: str) -> Iterator[Principal]:
+    """Yield every service account of a cluster with a token for AWS; jobs' accounts also with one for another audience."""
+    (issuer,) = graph.providers.of_clusters[stack]
+    with KubeClient.from_kubeconfig(Path(services.kubeconfigs[stack])) as client:
+        for account in client.list("v1", "ServiceAccount"):
+            namespace, name = account["metadata"]["namespace"], account["metadata"]["name"]
+            is_job = namespace.startswith("jobs-") and name == "job"
+            for audience in [AUDIENCE, OTHER_AUDIENCE] if is_job else [AUDIENCE]:
+                node = graph.token(issuer, f"system:serviceaccount:{namespace}:{name}", audience)
+                token = request_token(client, namespace, name, audience)
+                yield Principal(name=f"{stack}: {namespace}/{name} for {audience}", node=node, token=token)
 
 
-def requested(client: KubeClient, namespace: str, name: str, audience: str) -> str:
-    """A token of a service account, by TokenRequest."""
+def request_token(client: KubeClient, namespace: str, name: str, audience: str) -> str:
+    """Return a token of a service account from TokenRequest."""
     body = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
@@ -182,5 +187,5 @@ def requested(client: KubeClient, namespace: str, name: str, audience: str) -> s
         "spec": {"audiences": [audience], "expirationSeconds": 3600},
     }
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-    decision: dict[str, Any] = client.request("POST", path, body=body)
-    return str(decision["status"]["token"])
+    response: dict[str, Any] = client.request("POST", path, body=body)
+    return str(response["status"]["token"])

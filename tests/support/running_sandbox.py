@@ -1,4 +1,4 @@
-"""A sandbox as a person uses it: through its commands, in processes of their own."""
+"""A sandbox, used as a person uses it: through its commands, each in a process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS = 600
-Done = subprocess.CompletedProcess[str]
+Completed = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A sandbox below `root`; tools come from the cache that is shared with everything else."""
+    """A sandbox below `root`; its tools come from the shared cache."""
 
     root: Path
 
@@ -34,14 +34,14 @@ class Sandbox:
 
     @property
     def home(self) -> Path:
-        """The person's own home, which nothing may write to."""
+        """Home of the person, which no command may write to."""
         folder = self.root.parent / "person"
         folder.mkdir(exist_ok=True)
         return folder
 
     @property
-    def surroundings(self) -> dict[str, str]:
-        """Environment of a person who has set nothing but where the sandbox is."""
+    def bare_environment(self) -> dict[str, str]:
+        """Environment before `sandbox env`: it names the sandbox's folders alone."""
         return {
             **environment.inherited(),
             "HOME": str(self.home),
@@ -52,36 +52,36 @@ class Sandbox:
     @property
     def variables(self) -> dict[str, str]:
         """Environment after `eval "$(runner-platform sandbox env)"`."""
-        return {**self.surroundings, **environment.variables(self.paths)}
+        return {**self.bare_environment, **environment.variables(self.paths)}
 
-    def up(self, *stacks: str) -> Done:
-        """`make up`."""
+    def up(self, *stacks: str) -> Completed:
+        """Run `make up`."""
         return self.run([sys.executable, "-m", "runner_platform_sandbox.up", *stacks])
 
     def begin_up(self, *stacks: str) -> subprocess.Popen[str]:
-        """`make up` without waiting for it."""
+        """Start `make up` and do not wait for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "runner_platform_sandbox.up", *stacks],
             cwd=PROJECT,
-            env=self.surroundings,
+            env=self.bare_environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def command(self, *arguments: str) -> Done:
-        """`runner-platform sandbox ...`."""
+    def command(self, *arguments: str) -> Completed:
+        """Run `runner-platform sandbox ...`."""
         program = "from runner_platform_sandbox.commands import app; app()"
         return self.run([sys.executable, "-c", program, *arguments])
 
     def stop(self) -> None:
         assert self.command("stop").returncode == 0
 
-    def run(self, arguments: list[str], env: Mapping[str, str] | None = None, cwd: Path = PROJECT) -> Done:
+    def run(self, arguments: list[str], env: Mapping[str, str] | None = None, cwd: Path = PROJECT) -> Completed:
         return subprocess.run(
             arguments,
             cwd=cwd,
-            env=dict(env or self.surroundings),
+            env=dict(env or self.bare_environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -89,45 +89,45 @@ class Sandbox:
             timeout=SECONDS,
         )
 
-    def pulumi(self, *arguments: str, folder: Path = PROJECT) -> Done:
-        """Plain `pulumi`, as after `sandbox env`."""
+    def pulumi(self, *arguments: str, folder: Path = PROJECT) -> Completed:
+        """Run `pulumi` with the environment after `sandbox env`."""
         program = str(Tools.find(self.paths).pulumi)
         return self.run([program, *arguments, "--non-interactive", "--color", "never"], self.variables, folder)
 
     def exported(self, stack: str) -> dict[str, Any]:
-        """A stack's deployment as the engine keeps it."""
+        """Return a stack's deployment from the engine's state."""
         folder = PROJECT / "foundation" if stack == "foundation" else PROJECT
-        done = self.pulumi("stack", "export", "--stack", stack, folder=folder)
-        assert done.returncode == 0, done.stderr
-        deployment: dict[str, Any] = json.loads(done.stdout)["deployment"]
+        process = self.pulumi("stack", "export", "--stack", stack, folder=folder)
+        assert process.returncode == 0, process.stderr
+        deployment: dict[str, Any] = json.loads(process.stdout)["deployment"]
         return deployment
 
     def state(self) -> state.State:
-        found = state.read(self.paths)
-        assert found is not None, "the sandbox has never been started"
-        return found
+        current = state.read(self.paths)
+        assert current is not None, "the sandbox has never been started"
+        return current
 
     def pid(self, name: str) -> int:
-        """Process id of a part, by the end of its name."""
+        """Return the process id of a part, found by the end of its name."""
         return next(process.pid for process in self.state().processes if process.name.endswith(name))
 
     def survivors(self) -> list[str]:
-        """Command lines of live processes that carry this sandbox's root, besides this test's own."""
-        found = []
+        """Return the command lines of running processes whose environment names this sandbox."""
+        commands = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                carried = (folder / "environ").read_bytes()
-                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                variables = (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-            if f"RUNNER_PLATFORM_SANDBOX={self.root}".encode() in carried.split(b"\0") and words:
-                found.append(words)
-        return found
+            if f"RUNNER_PLATFORM_SANDBOX={self.root}".encode() in variables.split(b"\0") and command:
+                commands.append(command)
+        return commands
 
 
 def changes_in_the_repository() -> str:
-    """What `git status` says about the files that the stacks are made of."""
-    done = subprocess.run(
+    """Return the output of `git status` for the files of the stacks."""
+    process = subprocess.run(
         ["git", "status", "--porcelain", "--", "Pulumi*.yaml", "foundation"],
         cwd=PROJECT,
         capture_output=True,
@@ -135,4 +135,4 @@ def changes_in_the_repository() -> str:
         check=True,
         env={**os.environ, "LC_ALL": "C"},
     )
-    return done.stdout
+    return process.stdout
