@@ -138,7 +138,7 @@ def document(*statements: dict[str, Any]) -> dict[str, Any]:
 
 def token_trusts(issuer: str) -> dict[str, dict[str, Any]]:
     """Return the trusts in tokens of the table with which public tools were compared."""
-    subject, other = "system:serviceaccount:jobs-small:job", "oidc.eks.eu-central-1.amazonaws.com/id/OTHER"
+    subject, other_issuer = "system:serviceaccount:jobs-small:job", "oidc.eks.eu-central-1.amazonaws.com/id/OTHER"
     sub, aud = f"{issuer}:sub", {f"{issuer}:aud": AUDIENCE}
     conditions: dict[str, Any] = {
         "exact": {"StringEquals": {sub: subject, **aud}},
@@ -151,7 +151,9 @@ def token_trusts(issuer: str) -> dict[str, dict[str, Any]]:
         "IfExists": {"StringEqualsIfExists": {sub: subject, **aud}},
         "ForAllValues": {"ForAllValues:StringEquals": {sub: subject, **aud}},
         "sub StringNotEquals": {"StringNotEquals": {sub: "system:serviceaccount:jobs-big:job"}},
-        "condition key of another issuer": {"StringEquals": {f"{other}:sub": subject, f"{other}:aud": AUDIENCE}},
+        "condition key of another issuer": {
+            "StringEquals": {f"{other_issuer}:sub": subject, f"{other_issuer}:aud": AUDIENCE}
+        },
     }
     principal = {"Principal": {"Federated": f"arn:aws:iam::{CICD}:oidc-provider/{issuer}"}}
     action = {"Action": "sts:AssumeRoleWithWebIdentity"}

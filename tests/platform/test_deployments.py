@@ -1,8 +1,8 @@
-"""Deployments as application teams make them, through each profile of each class, with the job's own identity.
+"""Deployments of application teams, through each profile of each class, with the job's own identity.
 
-State goes through OpenTofu's S3 backend with its lock file; what is deployed there are `terraform_data` resources, because the real AWS
-provider cannot be had here. Images, services and routes go through the AWS CLI and the same API requests that the provider sends. What
-tools call besides (tags, reads) is judged on the documents: tests/components/documents/test_deployments.py.
+State goes through OpenTofu's S3 backend with its lock file. The deployed resources are `terraform_data`, because the real AWS provider is
+not available. Images, services and routes go through the AWS CLI and the API requests of the provider. The further calls of tools (tags,
+reads) are evaluated on the documents: tests/components/documents/test_deployments.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def profiles_with(*capabilities: Capability) -> Iterator[tuple[str, str, str]]:
-    """Each stack, class and profile whose level has these capabilities in the account."""
+    """Yield each stack, class and profile with these capabilities in the account."""
     for stack in ("dev", "prod"):
         settings = load.of_stack(stack)
         for runner_class, runner in settings.runners.items():
@@ -41,7 +41,7 @@ def profiles_with(*capabilities: Capability) -> Iterator[tuple[str, str, str]]:
 
 
 def backend(job: Job, account: str, project: str, *, profile: bool = True) -> str:
-    """The documented file, for a job's own account and level."""
+    """Return the documented file for a job's own account and level."""
     text = BACKEND.replace("o-senncloud01-state-333333333333-eu-central-1", job.state_bucket(account))
     text = text.replace("open/orders/terraform.tfstate", job.state_key(project))
     line = '    profile      = "dev"\n'
@@ -63,30 +63,30 @@ def apply(job: Job, project: Path, more: dict[str, str] | None = None) -> None:
 
 
 def stored(job: Job, account: str, project: str) -> dict[str, Any]:
-    """A project's state as the job itself reads it."""
+    """Return a project's state, read by the job itself."""
     answer = job.client("s3", account).get_object(Bucket=job.state_bucket(account), Key=job.state_key(project))
     assert answer["ServerSideEncryption"] == "aws:kms", "the bucket encrypts with the account's key"
-    found: dict[str, Any] = json.loads(answer["Body"].read())
-    return found
+    state: dict[str, Any] = json.loads(answer["Body"].read())
+    return state
 
 
 @pytest.mark.parametrize(("stack", "runner_class", "account"), list(profiles_with(Capability.STATE)))
-def test_state_is_kept_through_each_profile(
+def test_each_profile_can_keep_state(
     sandbox: Sandbox, tmp_path: Path, stack: str, runner_class: str, account: str
 ) -> None:
     job, project = Job(sandbox, stack, runner_class, tmp_path), f"state-{runner_class}"
     folder = checkout(tmp_path, backend(job, account, project))
     apply(job, folder)
     state = stored(job, account, project)
-    assert [each["type"] for each in state["resources"]] == ["terraform_data"]
+    assert [resource["type"] for resource in state["resources"]] == ["terraform_data"]
     second = job.tofu(folder, "plan", "-input=false", "-detailed-exitcode")
     assert second.returncode == 0, f"a second plan changes nothing: {second.stdout}"
-    listed = job.client("s3", account).list_objects_v2(Bucket=job.state_bucket(account), Prefix=job.state_key(project))
-    assert [each["Key"] for each in listed["Contents"]] == [job.state_key(project)], "the lock file is gone again"
+    objects = job.client("s3", account).list_objects_v2(Bucket=job.state_bucket(account), Prefix=job.state_key(project))
+    assert [item["Key"] for item in objects["Contents"]] == [job.state_key(project)], "the lock file is removed"
 
 
 @pytest.mark.parametrize("runner_class", ["small", "medium", "big"])
-def test_the_same_files_deploy_from_every_class_by_the_variable(
+def test_the_same_files_deploy_from_every_class_with_the_variable(
     sandbox: Sandbox, tmp_path: Path, runner_class: str
 ) -> None:
     job = Job(sandbox, "prod", runner_class, tmp_path)
@@ -95,7 +95,7 @@ def test_the_same_files_deploy_from_every_class_by_the_variable(
     assert stored(job, "dev", "shared")["resources"]
 
 
-def test_a_lock_that_somebody_holds_stops_a_deployment_and_can_be_forced(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_lock_stops_a_deployment_and_can_be_removed(sandbox: Sandbox, tmp_path: Path) -> None:
     job = Job(sandbox, "prod", "small", tmp_path)
     folder = checkout(tmp_path, backend(job, "dev", "locked"))
     apply(job, folder)
@@ -110,7 +110,7 @@ def test_a_lock_that_somebody_holds_stops_a_deployment_and_can_be_forced(sandbox
     held = job.tofu(folder, "apply", "-input=false", "-auto-approve")
     assert held.returncode == 1
     assert "Error acquiring the state lock" in held.stderr
-    assert "a killed job" in held.stderr, "it says who"
+    assert "a killed job" in held.stderr, "the message names the holder"
     freed = job.tofu(folder, "force-unlock", "-force", holder["ID"])
     assert freed.returncode == 0, freed.stderr
     apply(job, folder)
@@ -122,8 +122,8 @@ def test_workspaces_stay_below_the_level_s_prefix(sandbox: Sandbox, tmp_path: Pa
     prefixed = text.replace("    use_lockfile", '    workspace_key_prefix = "open/spaces"\n    use_lockfile')
     folder = checkout(tmp_path, prefixed)
     apply(job, folder)
-    made = job.tofu(folder, "workspace", "new", "staging")
-    assert made.returncode == 0, made.stderr
+    created = job.tofu(folder, "workspace", "new", "staging")
+    assert created.returncode == 0, created.stderr
     assert "staging" in job.tofu(folder, "workspace", "list").stdout
     (folder / "backend.tf").write_text(text)
     again = job.tofu(folder, "init", "-input=false", "-reconfigure", more={"TF_WORKSPACE": "staging"})
@@ -136,7 +136,7 @@ def test_workspaces_stay_below_the_level_s_prefix(sandbox: Sandbox, tmp_path: Pa
 def test_an_image_is_pushed_through_each_profile(
     sandbox: Sandbox, tmp_path: Path, stack: str, runner_class: str, account: str
 ) -> None:
-    """The requests of a builder: login, look, upload, manifest; then pulled again."""
+    """Send the requests of a builder (login, check, upload, manifest), and pull the image."""
     job = Job(sandbox, stack, runner_class, tmp_path)
     settings, level = job.settings, job.settings.runners[runner_class].level
     registry = f"{settings.accounts[account].id}.dkr.ecr.{settings.organization.region}.amazonaws.com"
@@ -152,21 +152,21 @@ def test_an_image_is_pushed_through_each_profile(
         pushed = session.put(url, data=document, headers={"content-type": MANIFEST}, timeout=30)
         assert pushed.status_code == 201, pushed.text
         assert session.get(url, headers={"accept": MANIFEST}, timeout=30).content == document
-        other = session.put(url, data=document + b" ", headers={"content-type": MANIFEST}, timeout=30)
-        assert other.status_code != 201, "a tag never changes"
+        changed = session.put(url, data=document + b" ", headers={"content-type": MANIFEST}, timeout=30)
+        assert changed.status_code != 201, "a tag never changes"
 
 
 def upload(session: requests.Session, base: str, blob: bytes) -> str:
-    """Put a blob where it is missing; returns its digest."""
+    """Upload a blob unless the repository has it, and return its digest."""
     digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
     if session.head(f"{base}/blobs/{digest}", timeout=30).status_code == 200:
         return digest
-    begun = session.post(f"{base}/blobs/uploads/", timeout=30)
-    assert begun.status_code == 202, begun.text
-    place = begun.headers["location"]
-    place = place if place.startswith("/") else "/v2/" + place.partition("/v2/")[2]
+    started = session.post(f"{base}/blobs/uploads/", timeout=30)
+    assert started.status_code == 202, started.text
+    location = started.headers["location"]
+    path = location if location.startswith("/") else "/v2/" + location.partition("/v2/")[2]
     root = base.partition("/v2/")[0]
-    done = session.put(f"{root}{place}", params={"digest": digest}, data=blob, timeout=30)
+    done = session.put(f"{root}{path}", params={"digest": digest}, data=blob, timeout=30)
     assert done.status_code == 201, done.text
     return digest
 
@@ -178,6 +178,6 @@ def manifest(digests: list[str]) -> dict[str, Any]:
         "mediaType": MANIFEST,
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
         "layers": [
-            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": each, "size": 1} for each in layers
+            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": 1} for layer in layers
         ],
     }

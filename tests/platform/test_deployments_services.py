@@ -1,6 +1,6 @@
-"""A service with its tasks' roles and a route, through each profile whose level may: as documented by the CLI, and by the SDK.
+"""A service with its tasks' roles and a route, through each profile with the capability: by the documented CLI script, and by SDK.
 
-The sandbox keeps the records and judges every request; it runs no task and serves no route.
+The sandbox stores the resources and evaluates every request; it runs no task and serves no route.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TAG = {"key": "project", "value": "orders"}
 
 
 def remove(clients: Callable[[str], Any], name: str, roles: Sequence[str]) -> None:
-    """What a destroy sends, with clients of a job; with the account's own it takes away what an interrupted test left."""
+    """Send the requests of a destroy; with the account's root clients, clean up after an interrupted test."""
     iam, ecs, logs, gateway = (clients(service) for service in ("iam", "ecs", "logs", "apigatewayv2"))
     with suppress(ecs.exceptions.ServiceNotFoundException, ecs.exceptions.ClusterNotFoundException):
         ecs.delete_service(cluster=name, service=name, force=True)
@@ -62,7 +62,7 @@ def remove(clients: Callable[[str], Any], name: str, roles: Sequence[str]) -> No
 
 
 def task_role(job: Job, account: str, name: str) -> str:
-    """A task's role with rights and tags, read back as tools do; returns its ARN."""
+    """Create a task's role with permissions and tags, read it as tools do, and return its ARN."""
     iam = job.client("iam", account)
     iam.create_role(
         RoleName=name,
@@ -80,12 +80,12 @@ def task_role(job: Job, account: str, name: str) -> str:
 
 
 def service(job: Job, account: str, name: str, role: str) -> dict[str, Any]:
-    """Cluster, task definition, service, each tagged; returns the service as it is read back."""
+    """Create a cluster, a task definition and a service with tags, and return the service as AWS describes it."""
     ecs, logs = job.client("ecs", account), job.client("logs", account)
     logs.create_log_group(logGroupName=f"/ecs/{name}", tags={"project": "orders"})
     logs.put_retention_policy(logGroupName=f"/ecs/{name}", retentionInDays=14)
     groups = logs.describe_log_groups(logGroupNamePrefix=f"/ecs/{name}")["logGroups"]
-    assert [each["retentionInDays"] for each in groups] == [14]
+    assert [group["retentionInDays"] for group in groups] == [14]
     ecs.create_cluster(clusterName=name, tags=[TAG])
     container = {"name": "app", "image": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/open/apps:1"}
     registered = ecs.register_task_definition(
@@ -101,15 +101,15 @@ def service(job: Job, account: str, name: str, role: str) -> dict[str, Any]:
         tags=[TAG],
     )
     ecs.update_service(cluster=name, service=name, desiredCount=2)
-    found: dict[str, Any] = ecs.describe_services(cluster=name, services=[name], include=["TAGS"])["services"][0]
-    assert found["tags"] == [TAG]
-    ecs.tag_resource(resourceArn=found["serviceArn"], tags=[{"key": "release", "value": "2"}])
+    description: dict[str, Any] = ecs.describe_services(cluster=name, services=[name], include=["TAGS"])["services"][0]
+    assert description["tags"] == [TAG]
+    ecs.tag_resource(resourceArn=description["serviceArn"], tags=[{"key": "release", "value": "2"}])
     assert ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]["taskRoleArn"] == role
-    return found
+    return description
 
 
 def route(job: Job, account: str, name: str) -> list[str]:
-    """An HTTP API with one route; returns the keys of its routes."""
+    """Create an HTTP API with one route, and return the keys of its routes."""
     gateway = job.client("apigatewayv2", account)
     api = gateway.create_api(Name=name, ProtocolType="HTTP", Tags={"project": "orders"})["ApiId"]
     integration = gateway.create_integration(
@@ -119,13 +119,13 @@ def route(job: Job, account: str, name: str) -> list[str]:
         IntegrationUri="https://orders.example.com",
         PayloadFormatVersion="1.0",
     )["IntegrationId"]
-    made = gateway.create_route(ApiId=api, RouteKey="GET /orders", Target=f"integrations/{integration}")
-    gateway.update_route(ApiId=api, RouteId=made["RouteId"], RouteKey="GET /orders/{id}")
+    new_route = gateway.create_route(ApiId=api, RouteKey="GET /orders", Target=f"integrations/{integration}")
+    gateway.update_route(ApiId=api, RouteId=new_route["RouteId"], RouteKey="GET /orders/{id}")
     gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
     region = job.settings.organization.region
     tags = gateway.get_tags(ResourceArn=f"arn:aws:apigateway:{region}::/apis/{api}")["Tags"]
     assert tags == {"project": "orders"}
-    return [each["RouteKey"] for each in gateway.get_routes(ApiId=api)["Items"]]
+    return [item["RouteKey"] for item in gateway.get_routes(ApiId=api)["Items"]]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,6 @@ def test_the_documented_script_deploys_as_it_stands(sandbox: Sandbox, tmp_path: 
     deployed = job.client("ecs", "dev").describe_services(cluster="orders", services=["orders"])["services"][0]
     assert deployed["taskDefinition"].rpartition(":")[0].endswith("task-definition/orders")
     gateway = job.client("apigatewayv2", "dev")
-    api = next(each for each in gateway.get_apis()["Items"] if each["Name"] == "orders")
-    assert [each["RouteKey"] for each in gateway.get_routes(ApiId=api["ApiId"])["Items"]] == ["GET /orders"]
+    api = next(item for item in gateway.get_apis()["Items"] if item["Name"] == "orders")
+    assert [item["RouteKey"] for item in gateway.get_routes(ApiId=api["ApiId"])["Items"]] == ["GET /orders"]
     remove(job.with_profile("dev"), "orders", roles)

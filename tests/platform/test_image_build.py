@@ -1,8 +1,8 @@
-"""The runner image, really built: rendered, built without a daemon, and looked at from the inside.
+"""The runner image: rendered, built without a daemon, and examined from the inside.
 
-The Go programs are those of the sandbox's cache, built from the same lock files with the same flags: compiling them again would take a
-quarter of an hour, and `go-tools` is a stage that another build may stand in for. Everything else is what the pipeline builds.
-While writing a test, RUNNER_PLATFORM_TESTED_BUILDER may name a folder in which base image and layers are kept from run to run.
+The Go programs come from the sandbox's cache, which has the same lock files and flags: compiling them again would take a quarter of an
+hour, and an earlier build may replace the stage `go-tools`. All other stages are built as in the pipeline. While you write a test,
+RUNNER_PLATFORM_TESTED_BUILDER may name a folder that keeps base image and layers between runs.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ NO_METADATA = {"AWS_EC2_METADATA_DISABLED": "true"}
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     kept = os.environ.get("RUNNER_PLATFORM_TESTED_BUILDER")
-    found = Builder.find(Path(kept) if kept else tmp_path_factory.mktemp("builder"))
-    if BASE not in found.buildah("images", "--format", "{{.Name}}").split():
-        found.make_base()
-    yield found
+    image_builder = Builder.find(Path(kept) if kept else tmp_path_factory.mktemp("builder"))
+    if BASE not in image_builder.buildah("images", "--format", "{{.Name}}").split():
+        image_builder.make_base()
+    yield image_builder
     if not kept:
-        found.buildah("rm", "--all")
-        found.buildah("rmi", "--all", "--force")
-        shutil.rmtree(found.folder, ignore_errors=True)
+        image_builder.buildah("rm", "--all")
+        image_builder.buildah("rmi", "--all", "--force")
+        shutil.rmtree(image_builder.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +79,15 @@ def container(builder: Builder, context: Path) -> Container:
     return builder.container(RUNNER)
 
 
-def go_programs(found: Tools) -> list[Path]:
-    """What the stage `go-tools` makes, as the sandbox has it."""
-    beside = [file for file in found.pulumi.parent.iterdir() if file.name.startswith("pulumi-") and file.is_file()]
-    probe = next(folder / "probe-go" for folder in found.path_folders() if (folder / "probe-go").exists())
-    return [found.tofu, found.helm, found.kubectl, found.pulumi, *beside, probe]
+def go_programs(tools: Tools) -> list[Path]:
+    """Return the programs of the stage `go-tools` from the sandbox."""
+    plugins = [file for file in tools.pulumi.parent.iterdir() if file.name.startswith("pulumi-") and file.is_file()]
+    probe = next(folder / "probe-go" for folder in tools.path_folders() if (folder / "probe-go").exists())
+    return [tools.tofu, tools.helm, tools.kubectl, tools.pulumi, *plugins, probe]
 
 
 def packages(builder: Builder, context: Path) -> str:
-    """`install` while the mirror still has what the lists say; after Debian's next update it only has newer ones."""
+    """Return `install` if the mirror has the packages of the lists, or `current` if Debian has published newer ones."""
     base = builder.container(BASE)
     try:
         mounts = [f"{context}:/context:ro"]
@@ -103,17 +103,17 @@ def packages(builder: Builder, context: Path) -> str:
         base.remove()
 
 
-def test_the_baked_files_are_the_rendered_ones_byte_by_byte(container: Container, context: Path) -> None:
+def test_the_files_of_the_image_are_the_rendered_ones(container: Container, context: Path) -> None:
     for source, target in (("etc", "etc/runner-platform"), ("doctor", "usr/local/lib/runner-platform/image/doctor")):
         for file in sorted((context / source).rglob("*")):
             if file.is_file():
                 baked = container.root / target / file.relative_to(context / source)
                 assert baked.read_bytes() == file.read_bytes(), baked
                 status = baked.stat()
-                assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o644), "no job changes it"
+                assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o644), "no job can change it"
 
 
-def test_jobs_are_no_root_and_have_a_home(container: Container) -> None:
+def test_jobs_are_not_root_and_have_a_home(container: Container) -> None:
     assert container.output("id", "-u", "-n").split() == ["runner"]
     assert (
         container.output("sh", "-c", 'echo "$HOME" && touch "$HOME/x" && rm "$HOME/x" && pwd').split()
@@ -135,14 +135,14 @@ def test_jobs_are_no_root_and_have_a_home(container: Container) -> None:
         ("/opt/runner-platform/bin/python -c 'import pulumi_aws, boto3; print(boto3.__version__)'", "1."),
     ],
 )
-def test_a_tool_that_classes_need_runs(container: Container, command: str, expected: str) -> None:
+def test_every_tool_of_the_image_runs(container: Container, command: str, expected: str) -> None:
     assert expected in container.output("sh", "-c", command)
 
 
-def test_the_image_says_what_it_is(builder: Builder, container: Container) -> None:
-    del container  # only that it was built
+def test_the_labels_describe_the_image(builder: Builder, container: Container) -> None:
+    del container  # the image has to be built
     config = json.loads(builder.buildah("inspect", "--type", "image", RUNNER))["OCIv1"]["config"]
-    assert config["User"] == "1000:1000", "a number, so that runAsNonRoot can be checked"
+    assert config["User"] == "1000:1000", "a number, so that Kubernetes can check runAsNonRoot"
     labels = config["Labels"]
     assert labels["org.opencontainers.image.version"] == RUNNER_IMAGE_TAG
     assert labels["org.opencontainers.image.base.name"] == BASE
@@ -150,48 +150,47 @@ def test_the_image_says_what_it_is(builder: Builder, container: Container) -> No
     assert "AWS_CONFIG_FILE=/etc/runner-platform/aws/config" in config["Env"]
 
 
-def test_the_bill_of_materials_names_what_is_installed(container: Container) -> None:
+def test_the_bill_of_materials_names_all_installed_packages(container: Container) -> None:
     bill: dict[str, Any] = json.loads(container.output("cat", "/usr/share/sbom/runner-image.cdx.json"))
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    found = {each["purl"] for each in bill["components"]}
-    assert len(found) == len(bill["components"]), "each once"
+    purls = {component["purl"] for component in bill["components"]}
+    assert len(purls) == len(bill["components"]), "every package once"
     counted = container.output(
         "sh", "-c", "dpkg-query --show --showformat '${db:Status-Status}\\n' | grep -c '^installed$'"
     )
-    assert sum(each.startswith("pkg:deb/debian/") for each in found) == int(counted)
+    assert sum(purl.startswith("pkg:deb/debian/") for purl in purls) == int(counted)
     git = (
         container.output("dpkg-query", "--show", "--showformat", "${Version}", "git")
         .replace(":", "%3A")
         .replace("+", "%2B")
     )
-    assert any(each.startswith(f"pkg:deb/debian/git@{git}?arch=") for each in found)
+    assert any(purl.startswith(f"pkg:deb/debian/git@{git}?arch=") for purl in purls)
     for name in (
         "github.com/opentofu/opentofu",
         "k8s.io/kubernetes",
         "helm.sh/helm/v4",
         "github.com/pulumi/pulumi/pkg/v3",
     ):
-        assert any(each.startswith(f"pkg:golang/{name}@v") for each in found), name
+        assert any(purl.startswith(f"pkg:golang/{name}@v") for purl in purls), name
     locked = (load.ROOT / "uv.lock").read_text()
-    for each in found:
-        if each.startswith("pkg:pypi/"):
-            name, _, version = each.removeprefix("pkg:pypi/").partition("@")
-            assert f'name = "{name}"\nversion = "{version}"' in locked.replace("_", "-"), f"{each} is not locked"
+    for purl in purls:
+        if purl.startswith("pkg:pypi/"):
+            name, _, version = purl.removeprefix("pkg:pypi/").partition("@")
+            assert f'name = "{name}"\nversion = "{version}"' in locked.replace("_", "-"), f"{purl} is not locked"
 
 
 def test_a_checkout_runs_with_the_image_s_dependencies(container: Container) -> None:
-    # The programs of this very project, under the image's Python.
     checkout = [f"{load.ROOT}:/checkout:ro"]
     command = ["runner-platform", "check", "-s", "dev", "--reports", "/home/runner/reports"]
-    said = container.output(*command, mounts=checkout, folder="/checkout")
-    assert "dev: settings valid, the program runs" in said
+    output = container.output(*command, mounts=checkout, folder="/checkout")
+    assert "dev: settings valid, the program runs" in output
 
 
 @pytest.fixture
 def identity(sandbox: Sandbox, tmp_path: Path) -> list[str]:
-    """The volume of a job pod of class small, as the cluster makes it: the ConfigMap's own text and a real token."""
+    """The volume of a job pod of class small: the ConfigMap's text and a real token."""
     name = settings_of("prod").names.cluster
-    kubeconfig = next(each.kubeconfig for each in sandbox.state().clusters if each.name == name)
+    kubeconfig = next(cluster.kubeconfig for cluster in sandbox.state().clusters if cluster.name == name)
     client = KubeClient.from_kubeconfig(Path(kubeconfig))
     try:
         job_pods.write_identity(client, "small", tmp_path)
@@ -207,14 +206,14 @@ def doctor(
     container: Container, sandbox: Sandbox, *arguments: str, mounts: list[str], **variables: str
 ) -> dict[str, Any]:
     endpoint = f"http://127.0.0.1:{sandbox.state().ports.aws_jobs}"
-    surroundings = {**NO_METADATA, "AWS_ENDPOINT_URL_STS": endpoint, **variables}
-    done = container.run("doctor", "--json", *arguments, mounts=mounts, variables=surroundings)
+    environment = {**NO_METADATA, "AWS_ENDPOINT_URL_STS": endpoint, **variables}
+    done = container.run("doctor", "--json", *arguments, mounts=mounts, variables=environment)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["ok"] is (done.returncode == 0), done.stderr
     return document
 
 
-def test_a_job_in_the_image_is_who_its_profiles_say(
+def test_a_job_in_the_image_gets_the_roles_of_its_profiles(
     container: Container, sandbox: Sandbox, identity: list[str]
 ) -> None:
     document = doctor(container, sandbox, mounts=identity, CI_JOB_ID="7")
@@ -222,51 +221,51 @@ def test_a_job_in_the_image_is_who_its_profiles_say(
     assert (document["class"], document["job"]) == ("small", "7")
     assert {row["sdk"] for row in document["rows"]} == {"boto3", "cli", "go"}, "the image has no Node.js"
     assert {row["profile"] for row in document["rows"]} == {"default", "base", "cicd", "dev"}
-    assert all(row["session_seconds"] for row in document["rows"]), "AWS CLI 2 says it too"
+    assert all(row["session_seconds"] for row in document["rows"]), "AWS CLI 2 knows it, too"
 
 
-def test_a_container_without_the_volume_is_told_so_by_doctor_and_by_tools(
-    container: Container, sandbox: Sandbox
-) -> None:
+def test_doctor_and_tools_explain_a_missing_volume(container: Container, sandbox: Sandbox) -> None:
     document = doctor(container, sandbox, "--sdk", "cli", "dev", mounts=[])
-    assert {each["cause"] for each in document["findings"]} == {"no-identity"}
+    assert {finding["cause"] for finding in document["findings"]} == {"no-identity"}
     assert {row["cause"] for row in document["rows"]} == {"no-identity"}
     refused = container.run("aws", "sts", "get-caller-identity", "--profile", "dev", variables=NO_METADATA)
     assert refused.returncode != 0
-    assert "no AWS identity" in refused.stderr, "the words reach the person who typed the command"
+    assert "no AWS identity" in refused.stderr, "the command shows the explanation"
 
 
-def test_a_profile_of_another_class_is_told_with_the_class_that_has_it(
+def test_doctor_names_the_class_that_has_a_missing_profile(
     container: Container, sandbox: Sandbox, identity: list[str]
 ) -> None:
     document = doctor(container, sandbox, "--sdk", "go", "prod", mounts=identity)
     (finding,) = document["findings"]
     assert finding["cause"] == "class-without-account"
     assert "class small has no profile prod" in finding["text"]
-    assert "classes that do: deploy" in finding["text"]
+    assert "classes with it: deploy" in finding["text"]
 
 
-def test_the_baked_config_of_a_class_serves_a_pod_that_brought_only_the_token(
+def test_the_image_s_config_of_a_class_serves_a_pod_with_the_token_alone(
     container: Container, sandbox: Sandbox, identity: list[str]
 ) -> None:
     (folder, *_) = identity[0].split(":")
     Path(folder, "config").unlink()
-    baked = "/etc/runner-platform/classes/small/config"
-    document = doctor(container, sandbox, "--sdk", "cli", "dev", mounts=identity, AWS_CONFIG_FILE=baked)
+    image_config = "/etc/runner-platform/classes/small/config"
+    document = doctor(container, sandbox, "--sdk", "cli", "dev", mounts=identity, AWS_CONFIG_FILE=image_config)
     assert document["ok"], document
     missing = doctor(container, sandbox, "--sdk", "cli", mounts=identity)
-    assert [each["cause"] for each in missing["findings"]] == ["no-config"]
+    assert [finding["cause"] for finding in missing["findings"]] == ["no-config"]
 
 
-def test_a_read_only_home_is_told(container: Container, sandbox: Sandbox, identity: list[str], tmp_path: Path) -> None:
+def test_doctor_finds_a_read_only_home(
+    container: Container, sandbox: Sandbox, identity: list[str], tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
     document = doctor(container, sandbox, "--sdk", "go", "dev", mounts=[*identity, f"{home}:/home/runner:ro"])
-    assert [each["cause"] for each in document["findings"]] == ["read-only-home"]
+    assert [finding["cause"] for finding in document["findings"]] == ["read-only-home"]
 
 
-def test_the_builder_s_variant_adds_nothing_to_the_plain_builder_but_words(builder: Builder, context: Path) -> None:
-    # kaniko itself is on no package registry; what the platform makes of its image is tried on another.
+def test_the_builder_image_adds_only_metadata_to_the_plain_builder(builder: Builder, context: Path) -> None:
+    # kaniko's image is not available, so the platform's file is tried on another image.
     builder.build(context, "builder.Containerfile", "localhost/runner-builder", PLAIN_BUILDER=BASE)
     inspected = json.loads(builder.buildah("inspect", "--type", "image", "localhost/runner-builder"))["OCIv1"]
     base = json.loads(builder.buildah("inspect", "--type", "image", BASE))["OCIv1"]
@@ -277,6 +276,6 @@ def test_the_builder_s_variant_adds_nothing_to_the_plain_builder_but_words(build
 
 
 @pytest.mark.parametrize("file", image_context.CONTAINERFILES)
-def test_a_build_without_the_image_that_it_starts_from_fails(builder: Builder, context: Path, file: str) -> None:
-    said = builder.buildah("build", "--file", str(context / file), str(context), fails=True)
-    assert "FROM" in said or "base name" in said
+def test_a_build_without_a_base_image_fails(builder: Builder, context: Path, file: str) -> None:
+    output = builder.buildah("build", "--file", str(context / file), str(context), fails=True)
+    assert "FROM" in output or "base name" in output

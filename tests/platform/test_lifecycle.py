@@ -1,4 +1,4 @@
-"""The sandbox as a person meets it: start, use, stop, start again, reset."""
+"""The life of a sandbox: start, use, stop, start again, reset."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sandbox
 
 
-def test_everything_that_runs_is_shown_with_port_and_memory(sandbox: Sandbox) -> None:
+def test_status_shows_every_process_with_its_memory(sandbox: Sandbox) -> None:
     done = sandbox.command("status", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    names = [process["name"] for process in found["processes"]]
+    status = json.loads(done.stdout)
+    names = [process["name"] for process in status["processes"]]
     assert names[:3] == ["supervisor", "aws", "gitlab"]
     for cluster in ("runner-platform-dev", "runner-platform"):
         for part in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"):
             assert f"{cluster} {part}" in names
-    assert all(process["memory"] > 0 for process in found["processes"])
-    assert {cluster["name"]: cluster["status"] for cluster in found["clusters"]} == {
+    assert all(process["memory"] > 0 for process in status["processes"])
+    assert {cluster["name"]: cluster["status"] for cluster in status["clusters"]} == {
         "runner-platform-dev": "ACTIVE",
         "runner-platform": "ACTIVE",
     }
-    assert found["memory"] < 3 * 1024**3
+    assert status["memory"] < 3 * 1024**3
 
 
 def test_nothing_listens_beyond_loopback(sandbox: Sandbox) -> None:
@@ -50,7 +50,7 @@ def test_nothing_listens_beyond_loopback(sandbox: Sandbox) -> None:
 def test_no_process_of_the_sandbox_has_the_persons_home(sandbox: Sandbox) -> None:
     for process in sandbox.state().processes:
         variables = (Path("/proc") / str(process.pid) / "environ").read_bytes().split(b"\0")
-        home = next(each for each in variables if each.startswith(b"HOME=")).decode()
+        home = next(variable for variable in variables if variable.startswith(b"HOME=")).decode()
         assert home.startswith(f"HOME={sandbox.root}"), process.name
 
 
@@ -60,31 +60,31 @@ def test_a_second_make_up_changes_nothing(sandbox: Sandbox) -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("no changes") >= 3, done.stdout
     assert "peak memory" in done.stdout
-    assert [process.pid for process in sandbox.state().processes] == before, "nothing is started again"
+    assert [process.pid for process in sandbox.state().processes] == before, "no process is restarted"
 
 
 def test_the_repository_is_clean_after_make_up(sandbox: Sandbox) -> None:
     before = changes_in_the_repository()
     assert sandbox.up("foundation").returncode == 0
-    assert changes_in_the_repository() == before, "make up wrote into a committed file"
+    assert changes_in_the_repository() == before, "make up changed a committed file"
 
 
 @pytest.mark.parametrize(
     "command", [("preview", "--expect-no-changes"), ("stack", "output"), ("refresh", "--yes", "--expect-no-changes")]
 )
-def test_plain_pulumi_works_as_in_aws(sandbox: Sandbox, command: tuple[str, ...]) -> None:
+def test_pulumi_works_without_the_driver(sandbox: Sandbox, command: tuple[str, ...]) -> None:
     done = sandbox.pulumi(*command, "--stack", "dev")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_plain_kubectl_works_in_every_cluster(sandbox: Sandbox) -> None:
+def test_kubectl_works_in_every_cluster(sandbox: Sandbox) -> None:
     for context in ("runner-platform-dev", "runner-platform"):
         done = sandbox.run(["kubectl", "--context", context, "get", "namespaces"], sandbox.variables)
         assert done.returncode == 0, done.stderr
         assert "runner-small" in done.stdout
 
 
-def test_the_aws_cli_is_the_platforms_deployer(sandbox: Sandbox) -> None:
+def test_the_aws_cli_has_the_deployers_role(sandbox: Sandbox) -> None:
     done = sandbox.run(["aws", "sts", "get-caller-identity", "--profile", "platform-cicd"], sandbox.variables)
     assert done.returncode == 0, done.stderr
     assert ":assumed-role/platform-deployer/" in json.loads(done.stdout)["Arn"]
@@ -94,18 +94,18 @@ def test_nothing_is_written_into_the_persons_home(sandbox: Sandbox) -> None:
     assert [str(entry) for entry in sandbox.home.rglob("*")] == []
 
 
-def test_a_sandbox_that_does_not_run_prints_no_export_lines(own: Sandbox) -> None:
+def test_a_stopped_sandbox_prints_no_export_lines(own: Sandbox) -> None:
     done = own.command("env")
     assert done.returncode == 1
-    assert done.stdout == "", "eval must not see anything"
+    assert done.stdout == "", "eval must get no line"
     assert "sandbox start" in done.stderr
 
 
-def test_start_and_stop_can_be_repeated_and_keep_ports_and_identity(own: Sandbox) -> None:
+def test_repeated_starts_and_stops_keep_ports_and_identity(own: Sandbox) -> None:
     assert own.command("start").returncode == 0
     first = own.state()
     assert own.command("start").returncode == 0
-    assert own.state().supervisor == first.supervisor, "a running sandbox is found, not started again"
+    assert own.state().supervisor == first.supervisor, "a running sandbox is not restarted"
     assert own.command("stop").returncode == 0
     assert own.survivors() == []
     again = own.command("stop")
@@ -123,25 +123,25 @@ def test_a_killed_supervisors_children_are_ended_before_new_ones_start(own: Sand
     assert before.supervisor is not None
     os.kill(before.supervisor.pid, signal.SIGKILL)
     until(lambda: not before.running, "the supervisor's end", 60)
-    assert all(child.alive for child in children), "nobody has ended them yet"
+    assert all(child.alive for child in children), "they still run"
     done = own.command("start")
     assert done.returncode == 0, done.stderr
     assert "left behind" in done.stderr
     assert not any(child.alive for child in children)
 
 
-def test_processes_of_others_are_left_alone(own: Sandbox) -> None:
-    mine = ProcessId.mine()
+def test_stop_ends_no_process_of_others(own: Sandbox) -> None:
+    own_process = ProcessId.mine()
     assert own.command("start").returncode == 0
     assert own.command("stop").returncode == 0
-    assert mine.alive
+    assert own_process.alive
     assert PROJECT.is_dir()
 
 
-def test_reset_asks_and_then_leaves_nothing_behind(own: Sandbox) -> None:
+def test_reset_asks_and_then_removes_everything(own: Sandbox) -> None:
     assert own.command("start").returncode == 0
     refused = own.command("reset")
-    assert refused.returncode != 0, "without --yes and without an answer nothing goes"
+    assert refused.returncode != 0, "without --yes and without an answer nothing is removed"
     assert own.state().running
     done = own.command("reset", "--yes")
     assert done.returncode == 0, done.stderr
@@ -150,20 +150,20 @@ def test_reset_asks_and_then_leaves_nothing_behind(own: Sandbox) -> None:
     assert own.survivors() == []
 
 
-def test_every_resource_that_a_killed_run_could_leave_is_found_by_what_the_program_asked_for(
+def test_every_resource_of_a_killed_run_is_found_by_its_inputs(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Takes each resource out of the state in thought, and looks for it as after a killed run."""
+    """Search every resource as after a killed run: as if the state did not hold it."""
     for name, value in sandbox.variables.items():
         monkeypatch.setenv(name, value)
-    looked_for = {*repair.BY_NAME, *repair.BY_TAGS, *repair.SEARCHES, repair.RUNNER}
+    searchable = {*repair.BY_NAME, *repair.BY_TAGS, *repair.SEARCHES, repair.RUNNER}
     missed = []
     for stack in ("foundation", "dev", "prod"):
         resources = sandbox.exported(stack)["resources"]
-        wanted = [resource for resource in resources if resource["type"] in looked_for]
-        assert wanted
-        others = [resource for resource in resources if resource not in wanted]
-        found = repair.find_all([repair.search_for(each, others) for each in wanted])
-        # Addresses that were asked for with the same words are interchangeable, so only the whole is compared.
-        missed += sorted({str(resource["id"]) for resource in wanted} ^ {str(identifier) for identifier in found})
+        candidates = [resource for resource in resources if resource["type"] in searchable]
+        assert candidates
+        remaining = [resource for resource in resources if resource not in candidates]
+        ids = repair.find_all([repair.search_for(resource, remaining) for resource in candidates])
+        # Elastic addresses with the same inputs are interchangeable, so only the sets are compared.
+        missed += sorted({str(resource["id"]) for resource in candidates} ^ {str(identifier) for identifier in ids})
     assert missed == []

@@ -1,4 +1,4 @@
-"""The deployed platform, as the real API server sees it: admission, placement and quota. Who a job is: `test_prove.py`."""
+"""The deployed platform on the real API server: admission, placement and quota. Identities are tested in `test_prove.py`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ CLASSES = [(stack, name) for stack in ("dev", "prod") for name in load.of_stack(
 
 @pytest.fixture(scope="module")
 def clusters(sandbox: Sandbox) -> Iterator[dict[str, KubeClient]]:
-    from pathlib import Path  # noqa: PLC0415  # run time use beside an annotation
+    from pathlib import Path  # noqa: PLC0415  # used at run time
 
-    found = {each.name: KubeClient.from_kubeconfig(Path(each.kubeconfig)) for each in sandbox.state().clusters}
-    yield {stack: found[name] for stack, name in CLUSTERS.items()}
-    for client in found.values():
+    clients = {
+        cluster.name: KubeClient.from_kubeconfig(Path(cluster.kubeconfig)) for cluster in sandbox.state().clusters
+    }
+    yield {stack: clients[name] for stack, name in CLUSTERS.items()}
+    for client in clients.values():
         client.close()
 
 
@@ -41,18 +43,18 @@ def settings_of(stack: str, runner_class: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_the_manager_of_each_class_runs_on_the_managers_nodes(
+def test_the_manager_of_each_class_runs_on_a_node_of_the_managers(
     clusters: dict[str, KubeClient], stack: str, runner_class: str
 ) -> None:
     pods = clusters[stack].list("v1", "Pod", namespace_manager(runner_class))
-    assert [pod["status"]["phase"] for pod in pods] == ["Running"], "one manager, admitted under restricted"
+    assert [pod["status"]["phase"] for pod in pods] == ["Running"], "one manager, admitted by the restricted level"
     node = clusters[stack].get("v1", "Node", pods[0]["spec"]["nodeName"])
     assert node["metadata"]["labels"]["runner-platform/class"] == "managers"
     assert node["metadata"]["labels"]["karpenter.sh/capacity-type"] == "on-demand", "a manager never on spot"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_a_job_pod_of_each_class_is_admitted_and_runs_on_a_node_of_its_class(
+def test_a_job_pod_of_each_class_runs_on_a_node_of_its_class(
     clusters: dict[str, KubeClient], stack: str, runner_class: str
 ) -> None:
     client, namespace = clusters[stack], namespace_jobs(runner_class)
@@ -80,14 +82,14 @@ def test_a_job_pod_of_each_class_is_admitted_and_runs_on_a_node_of_its_class(
         {"securityContext": {"seccompProfile": {"type": "Unconfined"}}},
     ],
 )
-def test_a_job_pod_that_wants_more_than_baseline_is_refused(
+def test_a_job_pod_beyond_the_baseline_level_is_refused(
     clusters: dict[str, KubeClient], attempt: dict[str, Any]
 ) -> None:
     with pytest.raises(ApiError, match="violates PodSecurity"):
         clusters["dev"].create(job_pods.job_pod(settings_of("dev", "medium"), "trial-refused", **attempt))
 
 
-def test_a_class_cannot_run_more_pods_than_its_quota(clusters: dict[str, KubeClient]) -> None:
+def test_a_class_cannot_exceed_its_quota(clusters: dict[str, KubeClient]) -> None:
     quota = clusters["dev"].get("v1", "ResourceQuota", "jobs", namespace_jobs("big"))["spec"]["hard"]
     pod = job_pods.job_pod(settings_of("dev", "big"), "trial-large")
     pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = str(int(quota["pods"]) * 8)
@@ -95,7 +97,7 @@ def test_a_class_cannot_run_more_pods_than_its_quota(clusters: dict[str, KubeCli
         clusters["dev"].create(pod)
 
 
-def test_a_pod_of_one_class_is_not_placed_on_another_class_s_nodes(clusters: dict[str, KubeClient]) -> None:
+def test_a_pod_is_not_placed_on_the_nodes_of_another_class(clusters: dict[str, KubeClient]) -> None:
     runner = settings_of("dev", "small")
     runner["kubernetes"]["node_tolerations"] = {"runner-platform/class=big": "NoSchedule"}
     runner["kubernetes"]["node_selector"] = {"runner-platform/class": "small"}
@@ -103,7 +105,7 @@ def test_a_pod_of_one_class_is_not_placed_on_another_class_s_nodes(clusters: dic
     client.create(job_pods.job_pod(runner, "trial-elsewhere"))
     try:
         phases = {client.get("v1", "Pod", "trial-elsewhere", namespace)["status"]["phase"] for _ in range(20)}
-        assert phases == {"Pending"}, "the taint keeps pods without the class's toleration away"
+        assert phases == {"Pending"}, "nodes have a taint that only pods of their class tolerate"
     finally:
         client.delete("v1", "Pod", "trial-elsewhere", namespace)
 
@@ -113,6 +115,6 @@ def test_a_job_pod_has_no_kubernetes_token_and_no_web_identity_variable() -> Non
         spec = job_pods.job_pod(settings_of(stack, runner_class), "trial")["spec"]
         assert spec["automountServiceAccountToken"] is False
         build, helper = (next(c for c in spec["containers"] if c["name"] == name) for name in ("build", "helper"))
-        assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & {each["name"] for each in build["env"]}
+        assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & {variable["name"] for variable in build["env"]}
         assert "env" not in helper, "helper stages have no identity"
         assert "volumeMounts" not in helper

@@ -1,4 +1,4 @@
-"""The pack in the real engine, before anything is deployed and after, and on the deployed state: the same rules at three gates."""
+"""The policy pack in the real engine: a first preview, a preview of deployed stacks, and the deployed state."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ POLICY = re.compile(r"\[(mandatory|advisory)\]\s+(\S+)\s+\((\S+): (\S+)\)")
 
 
 def findings(done: Completed) -> list[tuple[str, str, str]]:
-    """Level, policy and resource of each finding that the engine shows."""
+    """Return level, policy and resource of each finding in the engine's output."""
     return [(level, policy, name) for level, policy, _, name in POLICY.findall(done.stdout)]
 
 
 def previewed(
     sandbox: Sandbox, stack: str, *, project: Path = PROJECT, policies: Path | None = None, backend: Path | None = None
 ) -> Completed:
-    """`pulumi preview --policy-pack policies`, as an operator types it."""
+    """Run `pulumi preview --policy-pack policies`, as an operator types it."""
     variables = sandbox.variables | ({"PULUMI_BACKEND_URL": f"file://{backend}"} if backend else {})
     folder = project / "foundation" if stack == "foundation" else project
     command = [
@@ -53,52 +53,50 @@ def previewed(
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the program with the same environment, to be spoilt."""
-    made = tmp_path / "project"
+    """A copy of the program with the same environment, for tests that break it."""
+    project = tmp_path / "project"
     skipped = shutil.ignore_patterns(
         ".venv", ".git", "reports", ".*_cache", "__pycache__", "tests", "sandbox", "docs", "image"
     )
-    shutil.copytree(PROJECT, made, ignore=skipped)
-    (made / ".venv").symlink_to(PROJECT / ".venv")
-    return made
+    shutil.copytree(PROJECT, project, ignore=skipped)
+    (project / ".venv").symlink_to(PROJECT / ".venv")
+    return project
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_deployed_stack_has_no_finding_in_a_preview(sandbox: Sandbox, stack: str) -> None:
     done = previewed(sandbox, stack)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "runner-platform@v1.0.0" in done.stdout, "the pack was asked"
-    assert findings(done) == [], "everything is known, and as the rules demand"
+    assert "runner-platform@v1.0.0" in done.stdout, "the engine runs the pack"
+    assert findings(done) == [], "all values are known, and every rule passes"
 
 
-def test_a_first_preview_defers_the_issuers_documents_once_and_decides_everything_else(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_first_preview_defers_only_the_documents_with_the_issuer(sandbox: Sandbox, tmp_path: Path) -> None:
     variables = sandbox.variables | {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
     program = str(Tools.find(sandbox.paths).pulumi)
     sandbox.run([program, "stack", "init", "dev", "--non-interactive"], variables, PROJECT)
     done = previewed(sandbox, "dev", backend=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = findings(done)
-    assert {level for level, _, _ in found} == {"advisory"}, "nothing is undecided but what waits for the issuer"
-    documents = [name for _, policy, name in found if policy == "iam-role-trusts-no-anonymous-principal"]
+    deferred = findings(done)
+    assert {level for level, _, _ in deferred} == {"advisory"}, "only documents with the issuer are undecided"
+    documents = [name for _, policy, name in deferred if policy == "iam-role-trusts-no-anonymous-principal"]
     assert len(documents) == len(set(documents)), "each document once"
     assert set(documents) == {
-        f"{each}-identity-{who}"
-        for each in ("small", "medium", "big", "deploy", "review")
-        for who in ("job", "manager")
+        f"{runner_class}-identity-{account}"
+        for runner_class in ("small", "medium", "big", "deploy", "review")
+        for account in ("job", "manager")
     }
-    assert done.stdout.count("DEFERRED") == len(found)
+    assert done.stdout.count("DEFERRED") == len(deferred)
     assert "UNDECIDED" not in done.stdout
 
 
 def test_a_violation_stops_a_preview_of_the_deployed_stack(sandbox: Sandbox, copy: Path) -> None:
     trust = copy / "components" / "documents" / "trust.py"
     opened = trust.read_text().replace('"ArnEquals": {"aws:PrincipalArn": sorted(role_arns)},', "")
-    assert opened != trust.read_text(), "the seed fell on stone: the document is written otherwise now"
+    assert opened != trust.read_text(), "the test must follow a change of the document"
     trust.write_text(opened)
     done = previewed(sandbox, "dev", project=copy)
-    assert done.returncode != 0, "a mandatory finding ends a preview with an error"
+    assert done.returncode != 0, "a mandatory finding makes a preview fail"
     assert ("mandatory", "iam-role-trusts-no-bare-account", "delegated-dev-open-role") in findings(done), done.stdout
 
 
@@ -110,18 +108,18 @@ def test_the_driver_stops_at_a_violation_and_changes_nothing(sandbox: Sandbox, c
     command = [sys.executable, "-m", "runner_platform", operation, "--stack", "dev", "--folder", str(copy)]
     done = sandbox.run(command, sandbox.variables, PROJECT)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "iam-role-trusts-no-bare-account (mandatory)" in done.stderr, "the rule is named, with what is wrong"
-    assert trusts(sandbox) == before, "a trust that a rule refuses is never written"
+    assert "iam-role-trusts-no-bare-account (mandatory)" in done.stderr, "the message names the rule"
+    assert trusts(sandbox) == before, "no trust is changed"
 
 
 def trusts(sandbox: Sandbox) -> dict[str, str]:
-    """Trust documents of the dev account's roles, as AWS has them."""
+    """Return the trust policies of the dev account's roles from AWS."""
     roles = client_of(sandbox, read().accounts["dev"])("iam").list_roles()["Roles"]
-    return {each["Arn"]: json.dumps(each["AssumeRolePolicyDocument"], sort_keys=True) for each in roles}
+    return {role["Arn"]: json.dumps(role["AssumeRolePolicyDocument"], sort_keys=True) for role in roles}
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_what_is_deployed_has_no_finding(sandbox: Sandbox, stack: str, tmp_path: Path) -> None:
+def test_the_deployed_state_has_no_finding(sandbox: Sandbox, stack: str, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -136,7 +134,7 @@ def test_what_is_deployed_has_no_finding(sandbox: Sandbox, stack: str, tmp_path:
     done = sandbox.run(command, sandbox.variables, PROJECT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no policy finding" in done.stdout
-    assert "target: " in done.stderr, "a command that touches a backend says which"
+    assert "target: " in done.stderr, "a command names the backend that it reads"
     assert json.loads((tmp_path / stack / "codequality.json").read_text()) == []
 
 
@@ -144,23 +142,23 @@ def test_what_is_deployed_has_no_finding(sandbox: Sandbox, stack: str, tmp_path:
 def test_a_mock_run_names_every_resource_as_the_engine_does(sandbox: Sandbox, stack: str) -> None:
     listed = sandbox.run([sys.executable, "-m", "runner_platform", "resources", "--stack", stack, "--json"])
     project = "runner-platform-foundation" if stack == "foundation" else "runner-platform"
-    mocked = {urn_of(each, stack, project) for each in json.loads(listed.stdout)}
-    deployed = {each["urn"] for each in sandbox.exported(stack)["resources"] if each["type"] != STACK_TYPE}
-    assert mocked == deployed, "an exception is written for a URN, whichever gate showed it"
+    mocked = {urn_of(resource, stack, project) for resource in json.loads(listed.stdout)}
+    deployed = {resource["urn"] for resource in sandbox.exported(stack)["resources"] if resource["type"] != STACK_TYPE}
+    assert mocked == deployed, "an exception names a URN, and must match everywhere"
 
 
-def test_what_somebody_changed_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:
+def test_a_change_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:
     deployment = sandbox.exported("dev")
     for resource in deployment["resources"]:
         if resource["urn"].endswith("::delegated-dev-open-role"):
             document = json.loads(resource["outputs"]["assumeRolePolicy"])
             del document["Statement"][0]["Condition"]["ArnEquals"]
             resource["outputs"]["assumeRolePolicy"] = json.dumps(document)
-    rules = {each.rule for each in judge_deployed("dev", deployment) if each.fails}
-    assert {"T02"} <= rules, "what the cloud has counts, not what the program once said"
+    rules = {finding.rule for finding in judge_deployed("dev", deployment) if finding.fails}
+    assert {"T02"} <= rules, "outputs count, not the program's inputs"
 
 
-def test_the_gate_of_another_checkout_judges_with_its_rules(sandbox: Sandbox, copy: Path) -> None:
+def test_the_pack_of_another_checkout_applies_its_own_rules(sandbox: Sandbox, copy: Path) -> None:
     (copy / "policies" / "rules" / "__init__.py").write_text(
         "from policies.rules import hygiene\nfrom policies.rule import rules_of\nRULES = rules_of(hygiene)\n"
     )
@@ -168,4 +166,4 @@ def test_the_gate_of_another_checkout_judges_with_its_rules(sandbox: Sandbox, co
     assert done.returncode == 0, done.stdout + done.stderr
     program = "import policies.rules, sys; print(len(policies.rules.RULES))"
     ours = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PROJECT)
-    assert int(ours.stdout) > 40, "this checkout has all rules, whatever the other has"
+    assert int(ours.stdout) > 40, "this checkout still has all rules"

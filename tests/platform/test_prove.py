@@ -96,10 +96,10 @@ def test_a_widened_and_a_narrowed_trust_are_both_named(sandbox: Sandbox) -> None
     names = SETTINGS.names
     home = SETTINGS.platform_account.id
     widened = {"StringEquals": {":sub": "system:serviceaccount:jobs-small:job"}}
-    others = [names.role_arn(home, names.job_role(name)) for name in ("big", "medium")]
+    other_roles = [names.role_arn(home, names.job_role(name)) for name in ("big", "medium")]
     with (
         changed_trust("cicd", names.job_role("deploy"), widened),
-        changed_trust("dev", "delegated-role-open-dev", {"ArnEquals": {"aws:PrincipalArn": others}}),
+        changed_trust("dev", "delegated-role-open-dev", {"ArnEquals": {"aws:PrincipalArn": other_roles}}),
     ):
         done = prove(sandbox, "--json")
     assert done.returncode == 1

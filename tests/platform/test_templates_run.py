@@ -1,4 +1,4 @@
-"""The pipeline's jobs with the real commands: a merge request without any credentials, then the way to production by ID tokens."""
+"""The pipeline's jobs with the real commands: a merge request without credentials, then a deployment to production with ID tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_CLOUD = ("AWS_", "PULUMI_", "GITLAB_", "KUBE", "RUNNER_PLATFORM_")
 
 @pytest.fixture(scope="module")
 def request_variables(company: Company) -> dict[str, str]:
-    """A merge request of the clone, which raises a limit and throws the rules away."""
+    """A merge request of the clone that raises a limit and deletes the rules."""
     company.commit("Secrets of the stacks: our own key")
     origin = company.folder / "origin.git"
     git(company.folder, "clone", "-q", "--bare", str(company.clone), str(origin))
@@ -40,18 +40,18 @@ def request_variables(company: Company) -> dict[str, str]:
 
 
 def reviewed(company: Company, name: str, variables: dict[str, str], **more: str) -> str:
-    """Run a job of the merge request with nothing of a cloud in its environment; returns its log."""
+    """Run a job of the merge request without any cloud variable, and return its log."""
     done = company.job(name, NO_CLOUD, **variables, **more)
     assert done.returncode == 0, f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("stack", ["dev"])
-def test_check_judges_a_branch_without_rules_by_the_target_branchs(
+def test_check_applies_the_rules_of_the_target_branch(
     company: Company, request_variables: dict[str, str], stack: str
 ) -> None:
-    said = reviewed(company, "check", request_variables, STACK=stack)
-    assert stack in said
+    log = reviewed(company, "check", request_variables, STACK=stack)
+    assert stack in log
     for file in ("codequality.json", "junit.xml"):
         assert (company.clone / "reports" / stack / file).stat().st_size
 
@@ -68,36 +68,34 @@ def test_changes_of_the_branch_are_counted_per_stack(
     assert {path.name for path in folder.iterdir()} >= {"changes.md", "summary.md", "access.json", "access.md"}
 
 
-def test_the_summary_of_the_branch_says_what_it_costs(company: Company) -> None:
+def test_the_summary_of_the_branch_names_its_cost(company: Company) -> None:
     text = (company.clone / "reports/dev/summary.md").read_text()
     assert re.search(r"most vCPU of small: \d+ → \d+ vCPU: \+\$\d", text)
 
 
-def test_the_note_job_runs_the_target_branchs_code_and_posts_nothing_without_a_token(
-    company: Company, request_variables: dict[str, str]
-) -> None:
+def test_the_note_job_posts_nothing_without_a_token(company: Company, request_variables: dict[str, str]) -> None:
     assert "nothing is posted" in reviewed(company, "note", request_variables)
 
 
-def test_the_way_to_production(company: Company) -> None:
+def test_a_deployment_to_production(company: Company) -> None:
     git(company.clone, "checkout", "-q", "main")
     for name in ("preview:dev", "preview:prod"):
         done = company.job(name)
         assert done.returncode == 0, f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     early = company.job("prod")
-    assert early.returncode == 1, "nothing is promoted before the rehearsal has run and is proven"
+    assert early.returncode == 1, "a promotion needs a deployed and proven trial stack"
     for name in ("dev", "prove:dev", "preview:prod", "prod", "prove:prod"):
         done = company.job(name)
         assert done.returncode == 0, f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
-def test_nothing_has_drifted_right_after(company: Company) -> None:
+def test_a_new_deployment_has_no_drift(company: Company) -> None:
     for stack in ("dev", "prod"):
         done = company.job("drift", STACK=stack)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_a_plan_of_another_commit_is_refused(company: Company) -> None:
+def test_an_update_plan_of_another_commit_is_refused(company: Company) -> None:
     assert company.job("preview:dev").returncode == 0
     file = company.clone / "Pulumi.dev.yaml"
     file.write_text(file.read_text().replace("expire_days: 3", "expire_days: 5"))
@@ -107,20 +105,20 @@ def test_a_plan_of_another_commit_is_refused(company: Company) -> None:
     assert "the settings were changed" in done.stdout + done.stderr
 
 
-def test_a_token_of_another_branch_opens_nothing(company: Company) -> None:
+def test_a_token_of_another_branch_is_refused(company: Company) -> None:
     done = company.job("preview:dev", RUNNER_PLATFORM_ID_TOKEN=company.token("feature"))
     assert done.returncode == 1
     assert "AssumeRoleWithWebIdentity" in done.stdout + done.stderr
 
 
-def test_the_rehearsal_ends_with_nothing_left_that_is_not_stated(company: Company) -> None:
+def test_the_destroyed_trial_stack_leaves_only_documented_resources(company: Company) -> None:
     backend = company.command("backend").stdout.strip()
     for arguments in (("destroy", "--now"), ("audit",)):
         done = company.command(*arguments, "--stack", "dev", PULUMI_BACKEND_URL=backend)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
-def test_no_file_of_this_repository_was_touched(company: Company) -> None:
+def test_no_file_of_this_repository_was_changed(company: Company) -> None:
     assert git(company.clone, "log", "--oneline").count("\n") >= 1
     for file in ("foundation/Pulumi.foundation.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
         assert "encryptionsalt" in (PROJECT / file).read_text()
