@@ -123,7 +123,7 @@ def check_membership(settings: FoundationSettings) -> Check:
     except (BotoCoreError, ClientError) as error:
         return Check(name=name, state=State.UNKNOWN, text=f"its id cannot be read: {error}")
     if actual != expected:
-        text = f"its id is {actual}, and organization.id is {expected}: every trust would refuse everybody"
+        text = f"its id is {actual}, and organization.id is {expected}: every trust would refuse everybody. Correct organization.id"
         return Check(name=name, state=State.PROBLEM, text=text)
     return Check(name=name, state=State.FINE, text=actual)
 
@@ -142,7 +142,7 @@ def check_trail(settings: FoundationSettings) -> Check:
                 return Check(name=name, state=State.FINE, text=trail["TrailARN"])
     if refusal:
         return Check(name=name, state=State.UNKNOWN, text=f"it cannot be looked for everywhere: {refusal}")
-    text = "none of all regions exists, so nobody could say later who did what; make one in the management account (docs/operate/bootstrap.md)"
+    text = "there is no trail of all regions, so you could not find out later who did what; make one in the management account (docs/operate/bootstrap.md)"
     return Check(name=name, state=State.WARNING, text=text)
 
 

@@ -115,7 +115,7 @@ def _enforced_plan(run: Run, plan: Path) -> str | None:
     binding = update_plans.require_current(run.project, plan, cli=run.cli_version)
     if binding.exempt:
         run.say(
-            f"{binding.exempt} cannot be held to a plan: source, settings and state are those of the plan, the engine is free"
+            f"{binding.exempt} cannot be held to a plan: source, settings and state were compared, the engine's changes are not"
         )
         return None
     run.say(f"held to {plan.name}, made {binding.created} from {binding.commit[:8]}")

@@ -270,8 +270,8 @@ def describe_failure(operation: str, stack: str, progress: Progress, error: Exce
     ]
     if progress.expired:
         lines.append(
-            "  credentials ran out, or are refused: AWS renews those of a profile as long as its token file or source profile is valid; "
-            "a GitLab ID token ends with its job's timeout"
+            "  credentials ran out, or are refused: log in again, or give the job a longer timeout. AWS renews a profile's credentials while "
+            "its token file or source profile is valid; a GitLab ID token ends with its job's timeout"
         )
     lines.append(f"  what was made is in the state; `runner-platform {operation} --stack {stack}` goes on from there")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The engine's locks on a stack: which run holds a lock, whether that run is proven dead, and removing exactly that lock.
 
-The engine's lock names only a process and a machine. So the driver writes a record beside the state
+The engine's lock names only a process and a machine. So the driver writes an owner record beside the state
 (`.runner-platform/owners/<project>/<stack>/<run>.json`): before a run, again when its engine has started; it deletes the record at the end.
 A record locks nothing. A record without a run is what the next run reports as left by a killed one.
 
@@ -40,8 +40,8 @@ POD_GRACE: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """One run of the driver, as it is written beside the state."""
+class OwnerRecord:
+    """The owner record: one run of the driver, written beside the state."""
 
     id: str
     operation: str
@@ -74,10 +74,10 @@ class RunRecord:
         return f"{self.user} on {self.host}, process {self.pid}"
 
 
-def new_record(operation: str) -> RunRecord:
+def new_record(operation: str) -> OwnerRecord:
     """Describe this process, with GitLab's predefined variables if it is a job."""
     started = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
-    return RunRecord(
+    return OwnerRecord(
         id=uuid.uuid4().hex,
         operation=operation,
         user=os.environ.get("GITLAB_USER_LOGIN") or _user(),
@@ -103,12 +103,12 @@ def machine() -> str:
         return ""
 
 
-def write_record(project: Project, record: RunRecord) -> None:
+def write_record(project: Project, record: OwnerRecord) -> None:
     """Write the record beside the state."""
     project.store.write(_record_key(project, record.id), json.dumps(asdict(record), indent=1).encode())
 
 
-def add_engine(project: Project, record: RunRecord, pid: int) -> RunRecord:
+def add_engine(project: Project, record: OwnerRecord, pid: int) -> OwnerRecord:
     """Write the engine's process into the record."""
     try:
         started = psutil.Process(pid).create_time()
@@ -119,12 +119,12 @@ def add_engine(project: Project, record: RunRecord, pid: int) -> RunRecord:
     return complete
 
 
-def delete_record(project: Project, record: RunRecord) -> None:
+def delete_record(project: Project, record: OwnerRecord) -> None:
     """Delete the record."""
     project.store.delete(_record_key(project, record.id))
 
 
-def read_records(project: Project) -> list[RunRecord]:
+def read_records(project: Project) -> list[OwnerRecord]:
     """Read all records of a stack, oldest first. Records in an unknown form are left out."""
     records = []
     for key in project.store.keys(_records_prefix(project)):
@@ -132,7 +132,7 @@ def read_records(project: Project) -> list[RunRecord]:
             raw = json.loads(project.store.read(key) or b"{}")
             raw["pod"] = Pod(**raw["pod"]) if raw.get("pod") else None
             records.append(
-                RunRecord(**{field.name: raw[field.name] for field in fields(RunRecord) if field.name in raw})
+                OwnerRecord(**{field.name: raw[field.name] for field in fields(OwnerRecord) if field.name in raw})
             )
         except (ValueError, TypeError, AttributeError):
             continue
@@ -193,7 +193,7 @@ class Holder:
     """A lock with its holder and the evidence about the holder."""
 
     lock: Lock
-    record: RunRecord | None
+    record: OwnerRecord | None
     """None for a run without the driver, such as a plain `pulumi up`."""
     fate: Fate
     why: str
@@ -216,7 +216,7 @@ def holders(project: Project) -> list[Holder]:
     return [_holder(project, lock, records) for lock in _read_locks(project)]
 
 
-def _holder(project: Project, lock: Lock, records: list[RunRecord]) -> Holder:
+def _holder(project: Project, lock: Lock, records: list[OwnerRecord]) -> Holder:
     record = next((entry for entry in records if (entry.host, entry.engine_pid) == (lock.host, lock.pid)), None)
     fate, why = _holder_fate(project, lock, record)
     return Holder(lock=lock, record=record, fate=fate, why=why)
@@ -260,7 +260,7 @@ def _parse_lock(key: str, content: bytes) -> Lock:
         return Lock(key=key, pid=0, user="", host="", created=None)
 
 
-def _holder_fate(project: Project, lock: Lock, record: RunRecord | None) -> tuple[Fate, str]:
+def _holder_fate(project: Project, lock: Lock, record: OwnerRecord | None) -> tuple[Fate, str]:
     if lock.created is None:
         return Fate.UNKNOWN, "the lock's content cannot be read"
     if _is_local(project, lock, record):
@@ -270,7 +270,7 @@ def _holder_fate(project: Project, lock: Lock, record: RunRecord | None) -> tupl
     return _remote_fate(project, record)
 
 
-def _is_local(project: Project, lock: Lock, record: RunRecord | None) -> bool:
+def _is_local(project: Project, lock: Lock, record: OwnerRecord | None) -> bool:
     """Whether the lock's process id belongs to this machine and process namespace."""
     if record is not None:
         return record.machine == machine() != ""
@@ -292,14 +292,14 @@ def _process_fate(pid: int, created: datetime) -> tuple[Fate, str]:
     return Fate.ALIVE, f"process {pid} runs on this machine"
 
 
-def fate_of(project: Project, record: RunRecord) -> tuple[Fate, str]:
+def fate_of(project: Project, record: OwnerRecord) -> tuple[Fate, str]:
     """Decide by its record alone whether a run is alive; return the evidence too."""
     if record.machine == machine() != "":
         return _process_fate(record.pid, datetime.fromisoformat(record.started) + timedelta(seconds=2))
     return _remote_fate(project, record)
 
 
-def _remote_fate(project: Project, record: RunRecord) -> tuple[Fate, str]:
+def _remote_fate(project: Project, record: OwnerRecord) -> tuple[Fate, str]:
     """Ask for the pod first: GitLab may call a job finished while its pod still ends."""
     answer = evidence.ask_kubernetes(project, record.pod) if record.pod else None
     if answer is not None:
@@ -307,7 +307,7 @@ def _remote_fate(project: Project, record: RunRecord) -> tuple[Fate, str]:
     return _job_fate(record)
 
 
-def _job_fate(record: RunRecord) -> tuple[Fate, str]:
+def _job_fate(record: OwnerRecord) -> tuple[Fate, str]:
     now = datetime.now(UTC)
     if record.ends and now > datetime.fromisoformat(record.ends) + POD_GRACE:
         return Fate.DEAD, f"GitLab ended its job at {record.ends} at the latest, and its pod's grace is over"
@@ -328,7 +328,7 @@ def _job_fate(record: RunRecord) -> tuple[Fate, str]:
     return Fate.DEAD, f"GitLab says that job {record.job} is {status.name} since {since}"
 
 
-def orphaned_engine(record: RunRecord) -> int | None:
+def orphaned_engine(record: OwnerRecord) -> int | None:
     """Return the process id of a local engine without its driver, or None."""
     if record.machine != machine() or record.engine_pid is None or _driver_lives(record):
         return None
@@ -347,7 +347,7 @@ def interrupt(engine: int) -> None:
         os.kill(engine, signal.SIGINT)
 
 
-def _driver_lives(record: RunRecord) -> bool:
+def _driver_lives(record: OwnerRecord) -> bool:
     try:
         driver = psutil.Process(record.pid)
         started = datetime.fromisoformat(record.started).timestamp()

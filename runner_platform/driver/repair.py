@@ -139,7 +139,7 @@ def _find_ids(run: Run, created: Sequence[StateEntry], entries: Sequence[StateEn
             )
         else:
             outcome = f"it exists ({identifier}) and is kept" if identifier else "it is made again"
-        run.report_leftover(f"{label(entry['urn'])} was being made when {run.loss}; {outcome}")
+        run.report_leftover(f"{label(entry['urn'])} was being made when {run.why_unrecorded}; {outcome}")
     return ids
 
 

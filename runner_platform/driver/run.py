@@ -1,4 +1,4 @@
-"""One run of the driver on one stack: its record, the wait for the lock, the engine's calls, the end.
+"""One run of the driver on one stack: owner record, wait for the lock, calls of the engine, end.
 
 Every command that changes something keeps the same order: record, lock, repair, engine. The repairs are in `runner_platform.driver.repair`,
 the commands in `runner_platform.driver.deployment`.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pulumi.automation.events import EngineEvent
 
-    from runner_platform.driver.locks import Holder, RunRecord
+    from runner_platform.driver.locks import Holder, OwnerRecord
     from runner_platform.driver.project import Project
     from runner_platform.driver.screen import Screen
 
@@ -84,7 +84,7 @@ class Run:
     screen: Screen
     patience: Patience
     interruption: Interruption
-    record: RunRecord
+    record: OwnerRecord
     progress: Progress = field(default_factory=Progress)
     """Progress of the engine's last call."""
     plan: Path | None = None
@@ -105,7 +105,7 @@ class Run:
         )
 
     @property
-    def loss(self) -> str:
+    def why_unrecorded(self) -> str:
         """Why the engine could not write down a creation: no answer in this run, or a killed earlier run."""
         return "its provider ended or got no answer" if self.progress.uncertain else "the last run was killed"
 
@@ -129,12 +129,12 @@ class Run:
         self.say(f"found: {text}")
 
     def write_record(self) -> None:
-        """Write down this run beside the state."""
+        """Write the owner record beside the state."""
         locks.write_record(self.project, self.record)
         self._recorded = True
 
     def delete_record(self) -> None:
-        """Delete the record of a run that ends in order."""
+        """Delete the owner record of a run that ends in order."""
         if self._recorded:
             with contextlib.suppress(FailedError):  # the backend may be the reason for the end
                 locks.delete_record(self.project, self.record)
@@ -254,7 +254,9 @@ class Run:
 
     def _report_throttling(self, state: tenacity.RetryCallState) -> None:
         seconds = state.next_action.sleep if state.next_action else 0
-        self.say(f"throttled; goes on in {seconds:.0f} s (attempt {state.attempt_number + 1} of {ATTEMPTS})")
+        self.say(
+            f"throttled by a cloud; tries again in {seconds:.0f} s (attempt {state.attempt_number + 1} of {ATTEMPTS})"
+        )
 
     def _raise_if_interrupted(self) -> None:
         if not self.interruption.requested:

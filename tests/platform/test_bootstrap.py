@@ -37,7 +37,7 @@ def test_a_dry_run_makes_every_check_and_changes_nothing(company: Company) -> No
         assert f"fine     foundation-{account}: arn:aws:sts::" in output
     assert f"fine     bucket {BUCKET}: free for admin" in output
     assert "fine     organisation: o-senncloud01" in output
-    assert "warning  organisation trail: none of all regions exists" in output
+    assert "warning  organisation trail: there is no trail of all regions" in output
     assert "unknown  quota L-1216C47A" in output, "the sandbox has no quotas, and says so instead of inventing some"
     assert output.count("to do ") == 3
     assert "nothing was changed (--dry-run)" in output

@@ -165,5 +165,5 @@ def test_throttling_is_waited_out(stack: Stack) -> None:
     stack.gitlab.refusals = 4 * 4  # each creation is tried four times by its provider, and then given up
     done = stack.run("up", "--create", PULUMI_PARALLEL="4")
     assert done.returncode == 0, done.stdout
-    assert "throttled; goes on in" in done.stdout
+    assert "throttled by a cloud; tries again in" in done.stdout
     stack.assert_whole()

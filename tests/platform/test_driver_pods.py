@@ -13,7 +13,7 @@ from config import load
 from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
 from runner_platform.driver import evidence, locks
 from runner_platform.driver.evidence import Pod
-from runner_platform.driver.locks import RunRecord
+from runner_platform.driver.locks import OwnerRecord
 from runner_platform.driver.project import Project
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
@@ -89,7 +89,7 @@ def stack(sandbox: Sandbox) -> Iterator[Project]:
 def hold(stack: Project, pod: Pod, name: str = "job") -> str:
     """Leave a lock and its record as a driver in this pod does; GitLab does not tell about the job."""
     now = datetime.now(UTC)
-    record = RunRecord(
+    record = OwnerRecord(
         id=name,
         operation="up",
         user="somebody",

@@ -19,7 +19,7 @@ from tests.support.stack_states import FREE_PID, project, write_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner_platform.driver.locks import RunRecord
+    from runner_platform.driver.locks import OwnerRecord
     from runner_platform.driver.project import Project
 
 POD = Pod(issuer="https://issuer.example", namespace="jobs-deploy", name="runner-pod-1", uid="1b4e28ba")
@@ -30,7 +30,7 @@ def stack(tmp_path: Path) -> Project:
     return project(tmp_path)
 
 
-def job_elsewhere(stack: Project, **changed: Any) -> RunRecord:
+def job_elsewhere(stack: Project, **changed: Any) -> OwnerRecord:
     """Let a job in a pod of another node hold the stack."""
     fields: dict[str, Any] = {
         "host": "runner-pod-1",
@@ -143,7 +143,7 @@ def test_the_same_process_id_on_another_machine_says_nothing(stack: Project, mon
 
 
 @pytest.fixture
-def in_a_pod(stack: Project) -> RunRecord:
+def in_a_pod(stack: Project) -> OwnerRecord:
     """A job in a pod of the stack's cluster holds the stack, and GitLab does not tell about it."""
     return job_elsewhere(stack, pod=POD)
 
@@ -157,7 +157,7 @@ def in_a_pod(stack: Project) -> RunRecord:
     ],
 )
 def test_the_pod_decides_before_the_job_and_no_answer_proves_nothing(
-    stack: Project, in_a_pod: RunRecord, monkeypatch: pytest.MonkeyPatch, answer: PodEvidence | None, expected: Fate
+    stack: Project, in_a_pod: OwnerRecord, monkeypatch: pytest.MonkeyPatch, answer: PodEvidence | None, expected: Fate
 ) -> None:
     monkeypatch.setattr(evidence, "ask_gitlab", lambda *_: None)
     monkeypatch.setattr(
@@ -170,7 +170,7 @@ def test_the_pod_decides_before_the_job_and_no_answer_proves_nothing(
 
 
 def test_without_kubernetes_gitlab_is_still_asked(
-    stack: Project, in_a_pod: RunRecord, monkeypatch: pytest.MonkeyPatch
+    stack: Project, in_a_pod: OwnerRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert in_a_pod.pod
     monkeypatch.setattr(evidence, "ask_kubernetes", lambda *_: None)
