@@ -2,7 +2,7 @@
 
 `aws:PrincipalArn` of a session is the role's ARN with its path; a list-valued claim matches a plain operator if any
 member does; calls with a web identity carry no principal keys; IAM's own resources carry their path, the boundary and
-the policy. Not here: policy variables, tag conditions on EC2 (docs/sandbox-aws.md).
+the policy. Not here: policy variables, tag conditions on EC2 (sandbox/docs/aws.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the checks of a call's own fields (session name, durations), the limits of a session (the role's maximum, one hour
 in a chain) and what a verified token means; `tokens` verifies, `trust` decides who is admitted. Not modelled: source
-identity, transitive tags (docs/sandbox-aws.md).
+identity, transitive tags (sandbox/docs/aws.md).
 """
 
 from __future__ import annotations
