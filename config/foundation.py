@@ -40,7 +40,7 @@ class FoundationPlatform(Section):
     state_account: str = "admin"
     """Name of the account that keeps the platform's own state."""
     protect: bool
-    """Guards keys and buckets against deletion."""
+    """Guards state, keys and the platform's own roles against deletion."""
     project: Annotated[
         str,
         pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),

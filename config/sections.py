@@ -381,7 +381,7 @@ class Network(Section):
     existing: ExistingNetwork | None = None
     """Subnets that somebody else owns, instead of a network of its own."""
     endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
-    """Subnets with interface endpoints, which jobs may reach at port 443 although the rest of the VPC is closed to them."""
+    """Subnets with interface endpoints: jobs may reach port 443 there, although the rest of the VPC is closed to them."""
 
     @model_validator(mode="after")
     def _own_or_existing(self) -> Self:
@@ -399,7 +399,7 @@ class PrivateAccess(Section):
     """The API endpoint is reachable only from inside the network."""
 
     reached_from: Literal["vpn", "peering", "transit-gateway", "runner"]
-    """How the deployer gets in; a statement of the operator, shown in exports."""
+    """How the deployer reaches the API. For readers only: no resource depends on it."""
 
 
 class ClusterAccess(Section):
