@@ -1,4 +1,4 @@
-"""The attacks that the policies are made against, and what of each no rule can see."""
+"""The attacks behind the policies, and the part of each attack that no rule can see."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ATTACKS = {
         "that a project in GitLab is renamed, and its old path taken by somebody else",
     ),
     "A09": Attack(
-        "A role trusts a whole account: whoever may assume roles there comes in",
+        "A role trusts a whole account: every principal there with sts:AssumeRole comes in",
         "principals of the account that no stack of the platform makes",
     ),
     "A10": Attack("A stronger role is passed to a service that runs the caller's code", ""),
@@ -64,8 +64,8 @@ ATTACKS = {
         "settings of projects in GitLab, and runners that somebody else makes (`gitlab.runners: external`): `up`, `drift` and `prove` compare the live runners",
     ),
     "A19": Attack(
-        "A merge request's own code runs with the preview's credentials, or weakens the pack that judges it",
-        "a changed pipeline file: the binding gate is the preview after the merge ([merge-requests.md](../operate/merge-requests.md))",
+        "A merge request's own code runs with the preview's credentials, or weakens the pack that evaluates it",
+        "a changed pipeline file: the binding check is the preview after the merge ([merge-requests.md](../operate/merge-requests.md))",
     ),
     "A20": Attack("The right to make pods in a namespace is the right to all accounts and secrets in it", ""),
     "A21": Attack("A right in AWS is turned into the right to rule the cluster, or to be any role", ""),
