@@ -25,6 +25,7 @@ PAGES = [
     load.ROOT / "sandbox" / "README.md",
     *sorted((load.ROOT / "sandbox" / "docs").glob("*.md")),
 ]
+MADE_BY_READERS = {"policies/config.json"}
 CLASSES = (DOCS / "use" / "runner-classes.md").read_text()
 ADD_CLASS = (DOCS / "operate" / "classes-and-accounts.md").read_text()
 SETTINGS = (DOCS / "reference" / "settings.md").read_text()
@@ -52,6 +53,15 @@ def test_links_lead_to_files_and_headings_that_exist(page: Any) -> None:
         found = (page.parent / path).resolve() if path else page
         assert found.exists(), f"{page.name} links to {target}"
         assert not anchor or anchor in _anchors(found.read_text()), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Any) -> None:
+    folders = "|".join(path.name for path in load.ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for path in re.findall(
+        rf"`((?:{folders})/[\w./*-]+)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    ):
+        assert path in MADE_BY_READERS or list(load.ROOT.glob(path.rstrip("/"))), f"{page.name} names {path}"
 
 
 def test_the_readme_stays_short_and_every_decision_shorter() -> None:

@@ -17,4 +17,4 @@ def test_the_example_of_an_exception_is_a_whole_one(tmp_path: Path) -> None:
     example = tmp_path / "exceptions.yaml"
     example.write_text(PAGE.split("```yaml\n")[1].split("```")[0])
     [entry] = Exceptions.read(example).entries
-    assert entry.concerns("prod", "runner-platform")
+    assert entry.resource.startswith("urn:pulumi:prod::runner-platform::")
