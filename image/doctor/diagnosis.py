@@ -162,18 +162,18 @@ def _container_findings(container: Container) -> list[Finding]:
     return problems
 
 
-def cause_of(answer: Answer, profile: Profile | None, known: Sequence[Finding], *, name: str = "") -> str:
+def cause_of(answer: Answer, profile: Profile | None, earlier: Sequence[Finding], *, name: str = "") -> str:
     """Return the cause of a wrong answer, or an empty string for the right one.
 
     Args:
         answer: answer of the SDK.
         profile: the profile that was tried; None if the config does not have it.
-        known: findings from before the answer.
+        earlier: findings from before the answer.
         name: name of the profile, for one that the config does not have.
     """
     if profile is None:
-        return next((finding.cause for finding in known if finding.profile == name), "profile-missing")
-    causes = [finding.cause for finding in known]
+        return next((finding.cause for finding in earlier if finding.profile == name), "profile-missing")
+    causes = [finding.cause for finding in earlier]
     if answer.arn:
         if profile.is_role_of(answer.arn):
             return ""

@@ -61,12 +61,14 @@ def examine(
         profiles = dict.fromkeys([*only, *filter(None, [environment.get("AWS_PROFILE")])])
         problems.extend(_missing_profile(name, config) for name in profiles if name not in config.profiles)
     state = container.look(environment, config, time.time)
-    known = findings(Case(config=config, token=token, container=state, problems=problems, now=time.time()))
+    all_findings = findings(Case(config=config, token=token, container=state, problems=problems, now=time.time()))
     try:
-        rows = _rows(config, environment, commands, only, known) if config is not None else []
+        rows = _rows(config, environment, commands, only, all_findings) if config is not None else []
     except OSError as error:  # a read-only root file system without a /tmp
         rows = []
-        known.append(Finding(cause="read-only-home", text=f"there is no folder for temporary files: {error.strerror}"))
+        all_findings.append(
+            Finding(cause="read-only-home", text=f"there is no folder for temporary files: {error.strerror}")
+        )
     subject, pod = (token.subject, token.pod) if token else ("", "")
     return report.Report(
         runner_class=(token.runner_class if token else "") or (config.runner_class if config else ""),
@@ -77,7 +79,7 @@ def examine(
         audit=report.audit_line(environment, subject, pod, config.session if config else "", time.time()),
         config=str(aws_config.in_force(environment)),
         rows=rows,
-        findings=known,
+        findings=all_findings,
     )
 
 
@@ -121,14 +123,14 @@ def _rows(
     environment: Mapping[str, str],
     commands: Mapping[str, Sequence[str]],
     only: Sequence[str],
-    known: Sequence[Finding],
+    earlier: Sequence[Finding],
 ) -> list[report.Row]:
     attempts = probes.attempts(config, list(commands), only)
     answers = probes.run(attempts, commands, environment, config.file)
     rows = []
     for attempt, answer in zip(attempts, answers, strict=True):
         profile = config.profiles.get(attempt.profile)
-        cause = cause_of(answer, profile, known, name=attempt.profile)
+        cause = cause_of(answer, profile, earlier, name=attempt.profile)
         expected = profile.role_arn if profile else ""
         rows.append(
             report.Row(

@@ -92,7 +92,7 @@ def audit_line(environment: Mapping[str, str], subject: str, pod: str, session: 
 
 
 def seconds_left(expires: str, now: float) -> int | None:
-    """Return the remaining seconds of a session from its end in ISO 8601, or None if that is not a date."""
+    """Return the remaining seconds of a session from its end in ISO 8601, or None for any other text."""
     try:
         end = datetime.fromisoformat(expires)
     except ValueError:

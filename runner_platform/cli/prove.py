@@ -27,7 +27,7 @@ def prove(
     stack: Stack,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every SDK by every way, not one SDK by the ways that differ.")
+        bool, typer.Option("--all", help="Try every SDK in every way, not boto3 in two ways alone.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def prove(
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends a proof as Ctrl-C does: tokens and Jobs are removed on the way out."""
+    """Let SIGTERM end a proof like Ctrl-C, so that its tokens and Jobs are removed."""
 
     def interrupt(_number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -57,13 +57,13 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; what was made for the proof is removed") from None
+        raise InterruptedRunError("interrupted; tokens and Jobs of the proof are removed") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _remember(stack: str, *, fine: bool) -> None:
-    """Write the verdict beside the state, where a promotion looks for it; a reader may not, and a proof is one all the same."""
+    """Write the verdict beside the state, where a promotion reads it. Without write access the proof is valid, but not recorded."""
     from runner_platform.driver import project, promotion  # noqa: PLC0415  # the SDKs take a second to import
 
     try:

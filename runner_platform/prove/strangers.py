@@ -193,7 +193,7 @@ def _from_own_role(
 
 
 def _with_added_profiles(settings: Settings, runner_class: str, roles: Mapping[str, str]) -> Iterator[Attempt]:
-    """Ask for roles as a job that appends profiles to its config."""
+    """Ask for roles as a job with profiles of its own."""
     text = "".join(_section(settings, profile, arn, "source_profile", BASE_PROFILE) for profile, arn in roles.items())
     identity = Identity(stack=settings.stack, runner_class=runner_class, profiles=text)
     caller = f"{job_account(runner_class)} with a profile of its own"

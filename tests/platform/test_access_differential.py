@@ -129,7 +129,7 @@ def test_graph_and_sts_agree_about_every_pair_of_principal_and_role(
 
 def test_no_deployed_trust_is_undecided(graph: AccessGraph) -> None:
     undecided = [role.arn for role in graph.roles.values() if isinstance(role.trust, Undecided)]
-    assert not undecided, "deployed documents hold no unby_role value"
+    assert not undecided, "deployed documents hold no unknown value"
 
 
 def document(*statements: dict[str, Any]) -> dict[str, Any]:

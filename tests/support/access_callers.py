@@ -92,21 +92,21 @@ class Services:
 
     def session_by_token(self, token: str, role: str) -> Caller:
         """Return a session of a role for a token."""
-        decision = anonymous(self.jobs, "sts").assume_role_with_web_identity(
+        response = anonymous(self.jobs, "sts").assume_role_with_web_identity(
             RoleArn=role, RoleSessionName="access-trial", WebIdentityToken=token
         )
-        return with_credentials(self.jobs, decision)
+        return with_credentials(self.jobs, response)
 
     def project_token(self, subject: str) -> str:
         """Return a GitLab ID token of a project."""
-        decision = requests.post(
+        response = requests.post(
             f"{self.gitlab}/_sandbox/id-token",
             json={"sub": subject, "aud": "https://gitlab.com"},
             headers={"PRIVATE-TOKEN": self.gitlab_token},
             timeout=10,
         )
-        decision.raise_for_status()
-        return str(decision.json()["token"])
+        response.raise_for_status()
+        return str(response.json()["token"])
 
     @contextmanager
     def session_of(self, arn: str) -> Iterator[Caller]:
