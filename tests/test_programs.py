@@ -25,7 +25,7 @@ REPOSITORIES = ("protected/runner", "protected/apps", "open/apps")
 
 
 def registrations() -> list[tuple[str, Registration]]:
-    return [(stack, each) for stack in PROGRAMS for each in rehearsed(stack).registrations]
+    return [(stack, resource) for stack in PROGRAMS for resource in rehearsed(stack).registrations]
 
 
 def provider_name(each: Registration) -> str:
@@ -34,15 +34,15 @@ def provider_name(each: Registration) -> str:
 
 def tokens() -> dict[str, str]:
     """Type tokens by class, as each component's source has them."""
-    found = {}
+    modules = {}
     for file in sorted((load.ROOT / "components").glob("*.py")):
-        for each in ast.walk(ast.parse(file.read_text())):
-            if isinstance(each, ast.ClassDef) and any(ast.unparse(b) == "pulumi.ComponentResource" for b in each.bases):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "pulumi.ComponentResource" for b in node.bases):
                 (call,) = [
-                    c for c in ast.walk(each) if isinstance(c, ast.Call) and ast.unparse(c.func) == "super().__init__"
+                    c for c in ast.walk(node) if isinstance(c, ast.Call) and ast.unparse(c.func) == "super().__init__"
                 ]
-                found[each.name] = ast.literal_eval(call.args[0])  # fails where the token is not a literal
-    return found
+                modules[node.name] = ast.literal_eval(call.args[0])  # fails where the token is not a literal
+    return modules
 
 
 def test_every_component_s_token_is_a_literal_that_says_its_name() -> None:
@@ -52,7 +52,7 @@ def test_every_component_s_token_is_a_literal_that_says_its_name() -> None:
 
 
 def test_each_component_is_used_by_some_program() -> None:
-    used = {each.type for _, each in registrations() if not each.custom}
+    used = {resource.type for _, resource in registrations() if not resource.custom}
     optional = {"runnerplatform:index:GitLabRole", "runnerplatform:index:Alarms"}
     assert used | optional == set(tokens().values()) | optional, (
         "a component that no program registers is not tested by it; what the stack files leave out has tests of its own"
@@ -60,31 +60,35 @@ def test_each_component_is_used_by_some_program() -> None:
 
 
 def test_everything_has_a_component_for_a_parent() -> None:
-    for stack, each in registrations():
-        if each.custom and not each.type.startswith("pulumi:providers:"):
-            assert "runnerplatform:index:" in each.parent, f"{each.name} of {stack} belongs to no component"
+    for stack, resource in registrations():
+        if resource.custom and not resource.type.startswith("pulumi:providers:"):
+            assert "runnerplatform:index:" in resource.parent, f"{resource.name} of {stack} belongs to no component"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_no_two_resources_have_one_urn(stack: str) -> None:
-    urns = [each.urn for each in rehearsed(stack).registrations]
+    urns = [resource.urn for resource in rehearsed(stack).registrations]
     assert len(set(urns)) == len(urns), "the engine refuses a second one"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_no_default_provider_is_ever_used(stack: str) -> None:
-    known = {each.urn for each in rehearsed(stack).registrations if each.type.startswith("pulumi:providers:")}
-    for each in rehearsed(stack).registrations:
-        if each.custom and not each.type.startswith("pulumi:providers:"):
-            assert each.provider.rpartition("::")[0] in known, f"{each.name} would go to whatever account the shell has"
+    provider_urns = {
+        resource.urn for resource in rehearsed(stack).registrations if resource.type.startswith("pulumi:providers:")
+    }
+    for resource in rehearsed(stack).registrations:
+        if resource.custom and not resource.type.startswith("pulumi:providers:"):
+            assert resource.provider.rpartition("::")[0] in provider_urns, (
+                f"{resource.name} would go to whatever account the shell has"
+            )
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_each_provider_of_an_account_acts_there_only_and_names_no_role(stack: str) -> None:
     accounts, profile = raw(stack)["accounts"], "foundation" if stack == foundation.STACK else "platform"
-    made = {each.name: each.inputs for each in rehearsed(stack).of_type("pulumi:providers:aws")}
-    assert set(made) == set(accounts)
-    for name, inputs in made.items():
+    providers = {resource.name: resource.inputs for resource in rehearsed(stack).of_type("pulumi:providers:aws")}
+    assert set(providers) == set(accounts)
+    for name, inputs in providers.items():
         assert json.loads(inputs["allowedAccountIds"]) == [accounts[name]["id"]], "the wrong profile must fail at once"
         assert inputs["profile"] == f"{profile}-{name}"
         assert "assumeRoles" not in inputs, "who acts stands in the caller's AWS config"
@@ -94,86 +98,86 @@ def test_each_provider_of_an_account_acts_there_only_and_names_no_role(stack: st
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_aws_resource_goes_to_its_account(stack: str) -> None:
-    for each in rehearsed(stack).registrations:
-        if not each.type.startswith("aws:"):
+    for resource in rehearsed(stack).registrations:
+        if not resource.type.startswith("aws:"):
             continue
-        delegated = each.name.startswith("delegated-")
-        expected = each.name.split("-")[1] if delegated else "cicd"
-        assert provider_name(each) == expected, f"{each.name} belongs to account {expected}"
+        delegated = resource.name.startswith("delegated-")
+        expected = resource.name.split("-")[1] if delegated else "cicd"
+        assert provider_name(resource) == expected, f"{resource.name} belongs to account {expected}"
 
 
 def test_the_foundation_s_resources_go_to_the_account_in_their_name() -> None:
-    for each in rehearsed(foundation.STACK).registrations:
-        if each.type.startswith("aws:"):
-            expected = "admin" if each.name.startswith("secrets-") else each.name.split("-")[1]
-            assert provider_name(each) == expected, f"{each.name} belongs to account {expected}"
+    for resource in rehearsed(foundation.STACK).registrations:
+        if resource.type.startswith("aws:"):
+            expected = "admin" if resource.name.startswith("secrets-") else resource.name.split("-")[1]
+            assert provider_name(resource) == expected, f"{resource.name} belongs to account {expected}"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_protection_comes_from_the_settings(stack: str) -> None:
     expected = raw(stack)["platform"]["protect"]
-    for each in rehearsed(stack).registrations:
-        if each.type in PROTECTED and each.name not in CACHE:
-            assert each.protect is expected, f"{each.name}: platform.protect is {expected}"
-        elif each.name in CACHE:
-            assert not each.protect, "a cache is nothing that anybody must keep"
+    for resource in rehearsed(stack).registrations:
+        if resource.type in PROTECTED and resource.name not in CACHE:
+            assert resource.protect is expected, f"{resource.name}: platform.protect is {expected}"
+        elif resource.name in CACHE:
+            assert not resource.protect, "a cache is nothing that anybody must keep"
     cluster = rehearsed(stack).one("aws:eks/cluster:Cluster", "cluster-cluster")
     assert cluster.inputs["deletionProtection"] is expected, "EKS's own lock, beside the engine's"
 
 
 def test_state_and_keys_of_the_foundation_are_protected_and_kept() -> None:
-    its = rehearsed(foundation.STACK)
+    run = rehearsed(foundation.STACK)
     for token in ("aws:s3/bucket:Bucket", "aws:kms/key:Key"):
-        for each in its.of_type(token):
-            assert each.protect, f"{each.name}: without it no stack's state can be read"
-            assert each.retain_on_delete, f"{each.name}: whoever unprotects it still has to delete it by hand"
+        for resource in run.of_type(token):
+            assert resource.protect, f"{resource.name}: without it no stack's state can be read"
+            assert resource.retain_on_delete, f"{resource.name}: whoever unprotects it still has to delete it by hand"
     for token in ("aws:iam/role:Role", "aws:iam/policy:Policy", "aws:iam/openIdConnectProvider:OpenIdConnectProvider"):
-        assert all(each.protect for each in its.of_type(token)), "the way in must not be lost by a mistake"
+        assert all(resource.protect for resource in run.of_type(token)), "the way in must not be lost by a mistake"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_no_token_stands_in_any_input(stack: str) -> None:
-    its = rehearsed(stack)
-    for each in its.registrations:
-        assert "glrt-" not in json.dumps(dict(each.inputs)), (
-            f"{each.name} would leave a token in the state in plain text"
+    run = rehearsed(stack)
+    for resource in run.registrations:
+        assert "glrt-" not in json.dumps(dict(resource.inputs)), (
+            f"{resource.name} would leave a token in the state in plain text"
         )
-    for each in its.of_type("kubernetes:core/v1:Secret"):
-        if each.name.endswith("-token"):
-            assert each.inputs["stringData"] == "[secret]" or each.inputs["stringData"] == {
+    for resource in run.of_type("kubernetes:core/v1:Secret"):
+        if resource.name.endswith("-token"):
+            assert resource.inputs["stringData"] == "[secret]" or resource.inputs["stringData"] == {
                 "runner-token": "[secret]",
                 "runner-registration-token": "",
             }, "the chart mounts both keys, and the token is a secret to the end"
-    for each in its.of_type("kubernetes:helm.sh/v3:Release"):
-        digest = each.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
+    for resource in run.of_type("kubernetes:helm.sh/v3:Release"):
+        digest = resource.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
         assert len(digest) == 64, "the token's hash rolls the manager; the chart's own checksum cannot see the Secret"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_policy_documents_are_known_and_parse(stack: str) -> None:
-    for each in rehearsed(stack).registrations:
+    for resource in rehearsed(stack).registrations:
         for key in ("policy", "assumeRolePolicy"):
             if (
-                each.type.startswith("aws:")
-                and key in each.inputs
-                and each.type != "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+                resource.type.startswith("aws:")
+                and key in resource.inputs
+                and resource.type != "aws:ecr/lifecyclePolicy:LifecyclePolicy"
             ):
-                document = json.loads(each.inputs[key])
-                assert document["Version"] == "2012-10-17", f"{each.name} has a document of another grammar"
-                assert document["Statement"], f"{each.name} says nothing"
+                document = json.loads(resource.inputs[key])
+                assert document["Version"] == "2012-10-17", f"{resource.name} has a document of another grammar"
+                assert document["Statement"], f"{resource.name} says nothing"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_documents_keep_to_iam_s_sizes(stack: str) -> None:
     inline: dict[tuple[str, str], int] = {}
-    for each in rehearsed(stack).registrations:
-        if each.type == "aws:iam/rolePolicy:RolePolicy":
-            of_role = (provider_name(each), each.inputs["role"])
-            inline[of_role] = inline.get(of_role, 0) + size(policy(each))
-        elif each.type == "aws:iam/role:Role":
-            assert size(policy(each, "assumeRolePolicy")) <= 2048, f"{each.name}: IAM's limit of a trust"
-        elif each.type == "aws:iam/policy:Policy":
-            assert size(policy(each)) <= 6144, f"{each.name}: IAM's limit of a managed policy"
+    for resource in rehearsed(stack).registrations:
+        if resource.type == "aws:iam/rolePolicy:RolePolicy":
+            of_role = (provider_name(resource), resource.inputs["role"])
+            inline[of_role] = inline.get(of_role, 0) + size(policy(resource))
+        elif resource.type == "aws:iam/role:Role":
+            assert size(policy(resource, "assumeRolePolicy")) <= 2048, f"{resource.name}: IAM's limit of a trust"
+        elif resource.type == "aws:iam/policy:Policy":
+            assert size(policy(resource)) <= 6144, f"{resource.name}: IAM's limit of a managed policy"
     too_long = {role: length for role, length in inline.items() if length > 10240}
     assert not too_long, f"all inline policies of a role share 10,240 characters: {too_long}"
 
@@ -191,9 +195,9 @@ FIXED = {
 
 def physical(stack: str) -> list[tuple[str, str, str]]:
     return [
-        (provider_name(each), each.type, each.inputs[FIXED[each.type]])
-        for each in rehearsed(stack).registrations
-        if each.type in FIXED
+        (provider_name(resource), resource.type, resource.inputs[FIXED[resource.type]])
+        for resource in rehearsed(stack).registrations
+        if resource.type in FIXED
     ]
 
 
@@ -206,41 +210,43 @@ def test_all_stacks_stand_side_by_side_in_the_same_accounts() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_physical_names_of_roles_are_under_the_stack_s_path(stack: str) -> None:
     path = "/cicd/" if stack == "prod" else f"/cicd-{stack}/"
-    for each in rehearsed(stack).of_type("aws:iam/role:Role"):
-        assert each.inputs["path"] == path, "the boundary and the deployer's rights go by path"
-        assert each.inputs["name"].endswith("" if stack == "prod" else f"-{stack}")
+    for resource in rehearsed(stack).of_type("aws:iam/role:Role"):
+        assert resource.inputs["path"] == path, "the boundary and the deployer's rights go by path"
+        assert resource.inputs["name"].endswith("" if stack == "prod" else f"-{stack}")
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_resource_of_a_class_carries_its_tag(stack: str) -> None:
-    for each in rehearsed(stack).of_type("aws:iam/role:Role"):
-        if "-identity-" in each.name:
-            assert each.inputs["tags"] == {"platform:class": each.name.partition("-")[0]}, (
+    for resource in rehearsed(stack).of_type("aws:iam/role:Role"):
+        if "-identity-" in resource.name:
+            assert resource.inputs["tags"] == {"platform:class": resource.name.partition("-")[0]}, (
                 "costs are asked for by class"
             )
-    for each in rehearsed(stack).of_type("kubernetes:eks.amazonaws.com/v1:NodeClass"):
-        tags = each.inputs["spec"]["tags"]
+    for resource in rehearsed(stack).of_type("kubernetes:eks.amazonaws.com/v1:NodeClass"):
+        tags = resource.inputs["spec"]["tags"]
         assert {"platform:stack", "platform:owner", "platform:cost"} <= set(tags), "nodes are what costs money"
-        assert tags.get("platform:class", "managers") == each.inputs["metadata"]["name"]
+        assert tags.get("platform:class", "managers") == resource.inputs["metadata"]["name"]
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_both_sides_of_each_trust_agree_in_what_is_registered(stack: str) -> None:
-    its, accounts = rehearsed(stack), raw(stack)["accounts"]
+    run, accounts = rehearsed(stack), raw(stack)["accounts"]
     trusted: set[tuple[str, str]] = set()
-    for each in its.of_type("aws:iam/role:Role"):
-        if each.name.startswith("delegated-"):
-            own = f"arn:aws:iam::{accounts[provider_name(each)]['id']}:role{each.inputs['path']}{each.inputs['name']}"
-            for statement in json.loads(each.inputs["assumeRolePolicy"])["Statement"]:
+    for resource in run.of_type("aws:iam/role:Role"):
+        if resource.name.startswith("delegated-"):
+            own = f"arn:aws:iam::{accounts[provider_name(resource)]['id']}:role{resource.inputs['path']}{resource.inputs['name']}"
+            for statement in json.loads(resource.inputs["assumeRolePolicy"])["Statement"]:
                 trusted |= {(arn, own) for arn in statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]}
-            boundary = f"arn:aws:iam::{accounts[provider_name(each)]['id']}:policy/cicd-platform/delegated-boundary"
-            assert each.inputs["permissionsBoundary"] == boundary, f"{each.name} could do more than the boundary"
+            boundary = f"arn:aws:iam::{accounts[provider_name(resource)]['id']}:policy/cicd-platform/delegated-boundary"
+            assert resource.inputs["permissionsBoundary"] == boundary, (
+                f"{resource.name} could do more than the boundary"
+            )
     permitted = set()
-    for each in its.of_type("aws:iam/rolePolicy:RolePolicy"):
-        if each.name.endswith("-delegated-roles"):
-            job = its.one("aws:iam/role:Role", each.name.removesuffix("-delegated-roles")).inputs
+    for resource in run.of_type("aws:iam/rolePolicy:RolePolicy"):
+        if resource.name.endswith("-delegated-roles"):
+            job = run.one("aws:iam/role:Role", resource.name.removesuffix("-delegated-roles")).inputs
             own = f"arn:aws:iam::{accounts['cicd']['id']}:role{job['path']}{job['name']}"
-            permitted |= {(own, arn) for arn in json.loads(each.inputs["policy"])["Statement"][0]["Resource"]}
+            permitted |= {(own, arn) for arn in json.loads(resource.inputs["policy"])["Statement"][0]["Resource"]}
     assert trusted == permitted, "one list makes both sides"
     assert trusted, "an empty matrix would agree with anything"
 
@@ -257,7 +263,7 @@ def test_exports_are_what_a_person_needs(stack: str) -> None:
     assert set(exports["job_roles"]) == set(raw(stack)["runners"])
     assert exports["cache_bucket"].startswith("o-senncloud01-cache-")
     assert exports["runner_image"], "pipelines name it"
-    assert set(exports["repositories"]) == {f"{suffix[1:]}/{it}".lstrip("/") for it in REPOSITORIES}
-    for account, its in raw(stack)["accounts"].items():
-        levels = {level for level in ("open", "protected") if its.get(level)}
+    assert set(exports["repositories"]) == {f"{suffix[1:]}/{repository}".lstrip("/") for repository in REPOSITORIES}
+    for account, account_settings in raw(stack)["accounts"].items():
+        levels = {level for level in ("open", "protected") if account_settings.get(level)}
         assert set(exports["delegated_roles"][account]) == levels, "one role per level that has something to do there"

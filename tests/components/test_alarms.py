@@ -63,7 +63,7 @@ def test_a_topic_of_the_platform_s_account_and_region_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic", "said"),
+    ("topic", "words"),
     [
         ("arn:aws:sns:eu-central-1:333333333333:platform-alarms", f"belongs to account 333333333333.*make {TOPIC}"),
         ("arn:aws:sns:eu-west-1:222222222222:platform-alarms", f"in aws, region 'eu-west-1'.*make {TOPIC}"),
@@ -75,16 +75,16 @@ def test_a_topic_of_the_platform_s_account_and_region_is_taken() -> None:
         (7, r"7 does not fit: write text"),
     ],
 )
-def test_a_topic_that_no_alarm_could_send_to_is_refused_with_the_one_that_could(topic: Any, said: str) -> None:
-    found = complaints(raw("dev", alarms={"topic": topic}))
-    assert list(found) == ["alarms.topic"]
-    assert re.search(said, found["alarms.topic"]), found
+def test_a_topic_that_no_alarm_could_send_to_is_refused_with_the_one_that_could(topic: Any, words: str) -> None:
+    problems = complaints(raw("dev", alarms={"topic": topic}))
+    assert list(problems) == ["alarms.topic"]
+    assert re.search(words, problems["alarms.topic"]), problems
 
 
 def test_both_mistakes_of_a_topic_are_said_at_once() -> None:
-    found = complaints(raw("dev", alarms={"topic": "arn:aws:sns:eu-west-1:333333333333:x"}))
-    assert "eu-west-1" in found["alarms.topic"]
-    assert "account 333333333333" in found["alarms.topic"]
+    problems = complaints(raw("dev", alarms={"topic": "arn:aws:sns:eu-west-1:333333333333:x"}))
+    assert "eu-west-1" in problems["alarms.topic"]
+    assert "account 333333333333" in problems["alarms.topic"]
 
 
 def test_a_misspelt_key_is_refused_with_the_right_one() -> None:
@@ -108,31 +108,33 @@ def test_a_wrong_platform_account_does_not_hide_behind_the_topic() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_stack_without_the_setting_registers_nothing_of_it(stack: str) -> None:
-    its = rehearsed(stack)
-    assert [each.name for each in its.registrations if each.name.startswith("alarms")] == []
+    run = rehearsed(stack)
+    assert [resource.name for resource in run.registrations if resource.name.startswith("alarms")] == []
     for token in (ALARM, FILTER, ADDON):
-        assert its.of_type(token) == []
+        assert run.of_type(token) == []
 
 
 def test_the_setting_adds_and_changes_nothing_else() -> None:
-    def all_of(its: Rehearsal) -> dict[str, Any]:
+    def all_of(run: Rehearsal) -> dict[str, Any]:
         # The guard waits for everything there is, and so for alarms too.
-        return {each.urn: each for each in its.registrations if each.name != "guard"}
+        return {resource.urn: resource for resource in run.registrations if resource.name != "guard"}
 
     without, having = all_of(rehearsed("dev")), all_of(alarmed())
-    assert all(having[urn] == each for urn, each in without.items()), "a topic must not touch what runs"
+    assert all(having[urn] == inputs_before for urn, inputs_before in without.items()), (
+        "a topic must not touch what runs"
+    )
     assert all(name.startswith("alarms") for name in names_of(tuple(having.keys() - without.keys())))
 
 
 def test_each_class_has_its_three_alarms_and_the_cluster_one_all_of_which_send_to_the_topic() -> None:
-    alarms = {each.name: each for each in alarmed().of_type(ALARM)}
+    alarms = {resource.name: resource for resource in alarmed().of_type(ALARM)}
     kinds = ("manager-down", "jobs-pending", "system-failures")
     classes = raw("dev")["runners"]
     assert len(classes) > 1
     assert set(alarms) == {"alarms-unschedulable", *(f"alarms-{name}-{kind}" for name in classes for kind in kinds)}
-    for each in alarms.values():
-        assert each.inputs["alarmActions"] == each.inputs["okActions"] == [TOPIC], "who was woken also hears the end"
-        assert each.provider.rpartition("::")[0].rpartition("::")[2] == "cicd"
+    for alarm in alarms.values():
+        assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [TOPIC], "who was woken also hears the end"
+        assert alarm.provider.rpartition("::")[0].rpartition("::")[2] == "cicd"
     assert alarms["alarms-small-manager-down"].inputs["tags"] == {"platform:class": "small"}
 
 
@@ -185,15 +187,17 @@ def test_one_system_failure_is_no_alarm_and_three_are() -> None:
     ],
 )
 def test_alarms_of_the_log_watch_the_metric_that_the_class_s_own_lines_make(kind: str, line: str) -> None:
-    made, alarm = inputs(FILTER, f"alarms-small-{kind}-metric"), inputs(ALARM, f"alarms-small-{kind}")
-    metric = made["metricTransformation"]
+    log_filter, alarm = inputs(FILTER, f"alarms-small-{kind}-metric"), inputs(ALARM, f"alarms-small-{kind}")
+    metric = log_filter["metricTransformation"]
     assert (alarm["namespace"], alarm["metricName"]) == (metric["namespace"], metric["name"])
     assert metric["namespace"] == "runner-platform-dev", "two stacks in one account do not count for each other"
-    match = re.fullmatch(r'\{ \(\$\.kubernetes\.namespace_name = "(.+)"\) && \(\$\.log = "(.+)"\) \}', made["pattern"])
-    assert match, made["pattern"]
+    match = re.fullmatch(
+        r'\{ \(\$\.kubernetes\.namespace_name = "(.+)"\) && \(\$\.log = "(.+)"\) \}', log_filter["pattern"]
+    )
+    assert match, log_filter["pattern"]
     assert match[1] == "runner-small"
     assert fnmatch(line, match[2].replace("[", "[[]")), "GitLab's own words"
-    assert made["logGroupName"] == inputs(GROUP, "alarms-application")["name"]
+    assert log_filter["logGroupName"] == inputs(GROUP, "alarms-application")["name"]
 
 
 def test_the_log_groups_are_the_add_on_s_and_do_not_keep_for_ever() -> None:
@@ -276,8 +280,8 @@ def test_the_component_refuses_to_be_made_without_a_topic() -> None:
 
 def test_every_alarm_names_a_section_of_the_page_that_says_what_to_do() -> None:
     sections = re.findall(r"^## (.+)$", (load.ROOT / "docs" / "operate" / "alarms.md").read_text(), re.MULTILINE)
-    for each in alarmed().of_type(ALARM):
-        page, section = each.inputs["alarmDescription"].rpartition(". ")[2].split(", ")
+    for resource in alarmed().of_type(ALARM):
+        page, section = resource.inputs["alarmDescription"].rpartition(". ")[2].split(", ")
         assert page == "docs/operate/alarms.md"
-        assert section.capitalize() in sections, each.name
-        assert len(each.inputs["alarmDescription"]) <= 1024, "CloudWatch takes no more"
+        assert section.capitalize() in sections, resource.name
+        assert len(resource.inputs["alarmDescription"]) <= 1024, "CloudWatch takes no more"

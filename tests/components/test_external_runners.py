@@ -43,14 +43,14 @@ def external(*classes: str) -> Settings:
 
 def made_by_hand(url: str, settings: Settings, runner_class: str, **different: Any) -> dict[str, Any]:
     """A runner as somebody makes it in GitLab's own pages, with what the settings want unless told otherwise."""
-    wanted = runner_attributes(settings.runner_class(runner_class))
-    owner = {"project_id" if wanted.runner_type == "project_type" else "group_id": wanted.owner}
+    expected = runner_attributes(settings.runner_class(runner_class))
+    owner = {"project_id" if expected.runner_type == "project_type" else "group_id": expected.owner}
     asked = {
-        "runner_type": wanted.runner_type,
-        "access_level": wanted.access_level,
-        "locked": wanted.locked,
-        "maximum_timeout": wanted.maximum_timeout,
-        "tag_list": wanted.tag,
+        "runner_type": expected.runner_type,
+        "access_level": expected.access_level,
+        "locked": expected.locked,
+        "maximum_timeout": expected.maximum_timeout,
+        "tag_list": expected.tag,
         "run_untagged": False,
         **owner,
         **different,
@@ -61,39 +61,39 @@ def made_by_hand(url: str, settings: Settings, runner_class: str, **different: A
 
 def test_runners_of_somebody_else_are_found_by_their_tokens_and_compared_alike(url: str) -> None:
     settings = external("small", "deploy")
-    made = {name: made_by_hand(url, settings, name) for name in settings.runners}
-    ids = external_ids(settings, {name: each["token"] for name, each in made.items()}, api(url))
-    assert ids == {name: each["id"] for name, each in made.items()}
-    assert [each.differences for each in compare(settings, ids, api(url))] == [(), ()]
+    runners = {name: made_by_hand(url, settings, name) for name in settings.runners}
+    ids = external_ids(settings, {name: runner["token"] for name, runner in runners.items()}, api(url))
+    assert ids == {name: runner["id"] for name, runner in runners.items()}
+    assert [comparison.differences for comparison in compare(settings, ids, api(url))] == [(), ()]
 
 
 def test_an_external_runner_that_is_not_as_the_settings_say_is_named(url: str) -> None:
     settings = external("deploy")
-    made = made_by_hand(url, settings, "deploy", access_level="not_protected", locked=False, run_untagged=True)
-    ids = external_ids(settings, {"deploy": made["token"]}, api(url))
-    (found,) = compare(settings, ids, api(url))
-    said = "; ".join(found.differences)
+    runner = made_by_hand(url, settings, "deploy", access_level="not_protected", locked=False, run_untagged=True)
+    ids = external_ids(settings, {"deploy": runner["token"]}, api(url))
+    (comparison,) = compare(settings, ids, api(url))
+    differences = "; ".join(comparison.differences)
     for words in ("access_level is 'not_protected'", "locked is False", "it runs untagged jobs"):
-        assert words in said, "whoever made it by hand forgot what the level needs"
+        assert words in differences, "whoever made it by hand forgot what the level needs"
 
 
 def test_a_protected_runner_that_was_shared_with_a_second_project_is_named(url: str) -> None:
     settings = external("deploy")
-    made = made_by_hand(url, settings, "deploy", locked=False)
-    api(url).http_post("/projects/5679/runners", post_data={"runner_id": made["id"]})
-    (found,) = compare(settings, {"deploy": made["id"]}, api(url))
-    assert "it serves 5679 too, and should serve 5678 alone" in found.differences
-    assert len(found.projects) == 2, "`access` shows both projects as able to use the class"
+    runner = made_by_hand(url, settings, "deploy", locked=False)
+    api(url).http_post("/projects/5679/runners", post_data={"runner_id": runner["id"]})
+    (comparison,) = compare(settings, {"deploy": runner["id"]}, api(url))
+    assert "it serves 5679 too, and should serve 5678 alone" in comparison.differences
+    assert len(comparison.projects) == 2, "`access` shows both projects as able to use the class"
 
 
 def test_a_class_without_a_runner_says_so(url: str) -> None:
-    (found,) = compare(external("small"), {}, api(url))
-    assert (found.id, len(found.differences)) == (None, 1)
+    (comparison,) = compare(external("small"), {}, api(url))
+    assert (comparison.id, len(comparison.differences)) == (None, 1)
 
 
 def test_a_runner_that_was_deleted_in_gitlab_is_said_with_the_way_back(url: str) -> None:
-    (found,) = compare(external("small"), {"small": 77}, api(url))
-    assert "runner 77 does not exist any more" in found.differences[0]
+    (comparison,) = compare(external("small"), {"small": 77}, api(url))
+    assert "runner 77 does not exist any more" in comparison.differences[0]
 
 
 def test_a_token_that_gitlab_does_not_know_is_refused_without_showing_it(url: str) -> None:
@@ -104,9 +104,9 @@ def test_a_token_that_gitlab_does_not_know_is_refused_without_showing_it(url: st
 
 def test_too_small_a_role_is_gitlab_s_refusal_and_not_a_difference(url: str) -> None:
     settings = external("deploy")
-    made = made_by_hand(url, settings, "deploy")
-    with pytest.raises(FailedError, match=rf"GitLab refuses to show runner {made['id']}: 403 Forbidden"):
-        compare(settings, {"deploy": made["id"]}, api(url, DEVELOPER))
+    runner = made_by_hand(url, settings, "deploy")
+    with pytest.raises(FailedError, match=rf"GitLab refuses to show runner {runner['id']}: 403 Forbidden"):
+        compare(settings, {"deploy": runner["id"]}, api(url, DEVELOPER))
 
 
 def test_tokens_of_the_environment_lose_their_newline(monkeypatch: pytest.MonkeyPatch) -> None:

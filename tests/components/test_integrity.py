@@ -29,14 +29,14 @@ class Place(NamedTuple):
 
 def statements(stack: str, role_name: str) -> list[dict[str, Any]]:
     """Statements of all inline policies of the roles of a name, in whatever account."""
-    its = rehearsed(stack)
-    logical = {each.name for each in its.of_type("aws:iam/role:Role") if each.inputs["name"] == role_name}
-    parents = {each.parent for each in its.of_type("aws:iam/role:Role") if each.name in logical}
-    found = []
-    for each in its.of_type("aws:iam/rolePolicy:RolePolicy"):
-        if each.parent in parents and each.inputs["role"] == role_name:
-            found += json.loads(each.inputs["policy"])["Statement"]
-    return found
+    run = rehearsed(stack)
+    logical = {resource.name for resource in run.of_type("aws:iam/role:Role") if resource.inputs["name"] == role_name}
+    parents = {resource.parent for resource in run.of_type("aws:iam/role:Role") if resource.name in logical}
+    result = []
+    for resource in run.of_type("aws:iam/rolePolicy:RolePolicy"):
+        if resource.parent in parents and resource.inputs["role"] == role_name:
+            result += json.loads(resource.inputs["policy"])["Statement"]
+    return result
 
 
 def listed(value: str | list[str]) -> list[str]:
@@ -45,21 +45,21 @@ def listed(value: str | list[str]) -> list[str]:
 
 def resource_prefixes(stack: str, role_name: str, actions: set[str]) -> set[str]:
     """Repositories and buckets with keys that a role may use with some of these actions, up to the wildcard."""
-    found = set()
+    prefixes = set()
     for statement in statements(stack, role_name):
         if actions & set(listed(statement["Action"])):
             for arn in listed(statement["Resource"]):
                 service, resource = arn.split(":")[2], arn.split(":", 5)[5]
                 if service in {"ecr", "s3"}:
                     account = arn.split(":")[4]
-                    found.add(f"{service}:{account}:{resource.removeprefix('repository/').partition('*')[0]}")
-    return found
+                    prefixes.add(f"{service}:{account}:{resource.removeprefix('repository/').partition('*')[0]}")
+    return prefixes
 
 
 @cache
 def writes() -> list[Place]:
     """All that any class of any stack can write, by its delegated role or by its manager."""
-    found = []
+    places = []
     for stack in STACKS:
         settings = load.of_stack(stack)
         for name, runner in settings.runners.items():
@@ -67,14 +67,14 @@ def writes() -> list[Place]:
             if settings.accounts_of(name):
                 roles.append(settings.names.delegated_role(runner.level))
             for role in roles:
-                found += [Place(runner.level, f"{stack}/{name}", p) for p in resource_prefixes(stack, role, WRITES)]
-    return found
+                places += [Place(runner.level, f"{stack}/{name}", p) for p in resource_prefixes(stack, role, WRITES)]
+    return places
 
 
 @cache
 def consumed() -> list[Place]:
     """All that a class takes in: images it may run, state it may read, its cache."""
-    found = []
+    places = []
     for stack in STACKS:
         settings = load.of_stack(stack)
         for name, runner in settings.runners.items():
@@ -85,13 +85,13 @@ def consumed() -> list[Place]:
                 *section["kubernetes"].get("allowed_images", ["**"]),
                 *section["kubernetes"].get("allowed_services", ["**"]),
             }
-            found += [Place(runner.level, who, image_place(image)) for image in images]
+            places += [Place(runner.level, who, image_place(image)) for image in images]
             role = settings.names.delegated_role(runner.level)
             if settings.accounts_of(name):
-                found += [Place(runner.level, who, p) for p in resource_prefixes(stack, role, {"s3:GetObject"})]
+                places += [Place(runner.level, who, p) for p in resource_prefixes(stack, role, {"s3:GetObject"})]
             bucket = section["cache"]["s3"]["BucketName"]
-            found.append(Place(runner.level, who, f"s3::{bucket}/{section['cache']['Path']}/"))
-    return found
+            places.append(Place(runner.level, who, f"s3::{bucket}/{section['cache']['Path']}/"))
+    return places
 
 
 def image_place(pattern: str) -> str:
@@ -99,8 +99,8 @@ def image_place(pattern: str) -> str:
     return f"ecr:{host.split('.')[0]}:{repository.partition('*')[0]}" if "." in host else "ecr:"
 
 
-def overlap(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
+def overlap(first: str, second: str) -> bool:
+    return first.startswith(second) or second.startswith(first)
 
 
 def test_the_walk_sees_images_state_and_cache_of_both_levels() -> None:
@@ -121,8 +121,8 @@ def test_nothing_that_a_protected_class_takes_in_can_be_written_by_an_open_class
 
 def test_no_class_reads_the_cache_of_another() -> None:
     caches = [place for place in consumed() if place.prefix.startswith("s3::") and "-cache-" in place.prefix]
-    for one in caches:
-        assert [other.who for other in caches if overlap(one.prefix, other.prefix)] == [one.who]
+    for place in caches:
+        assert [other_place.who for other_place in caches if overlap(place.prefix, other_place.prefix)] == [place.who]
 
 
 def test_the_walk_would_see_an_open_class_that_pushes_what_a_protected_one_runs() -> None:

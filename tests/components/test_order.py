@@ -27,19 +27,21 @@ def needs(stack: str) -> dict[str, frozenset[str]]:
     return closure(rehearsed(stack))
 
 
-def closure(its: Rehearsal) -> dict[str, frozenset[str]]:
+def closure(run: Rehearsal) -> dict[str, frozenset[str]]:
     direct: dict[str, set[str]] = {}
-    for each in its.registrations:
-        others = filter(None, [each.provider.rpartition("::")[0], each.deleted_with])
-        direct.setdefault(each.urn, set()).update(each.depends_on, others)
-    bits = {urn: 1 << place for place, urn in enumerate({*direct, *(each for its in direct.values() for each in its)})}
-    known: dict[str, int] = {}
+    for resource in run.registrations:
+        providers_and_owners = filter(None, [resource.provider.rpartition("::")[0], resource.deleted_with])
+        direct.setdefault(resource.urn, set()).update(resource.depends_on, providers_and_owners)
+    bits = {
+        urn: 1 << place for place, urn in enumerate({*direct, *(needed for urns in direct.values() for needed in urns)})
+    }
+    reached: dict[str, int] = {}
 
     def of(urn: str) -> int:  # a set as bits of one number: hundreds of unions of hundreds cost nothing
-        if urn not in known:
-            known[urn] = 0  # cycles cannot be
-            known[urn] = reduce(or_, (bits[each] | of(each) for each in direct.get(urn, set())), 0)
-        return known[urn]
+        if urn not in reached:
+            reached[urn] = 0  # cycles cannot be
+            reached[urn] = reduce(or_, (bits[needed] | of(needed) for needed in direct.get(urn, set())), 0)
+        return reached[urn]
 
     names = {bit: urn.rpartition("::")[2] for urn, bit in bits.items()}
     return {names[bits[urn]]: frozenset(name for bit, name in names.items() if of(urn) & bit) for urn in direct}
@@ -76,11 +78,15 @@ def test_the_cluster_waits_for_its_log_group_key_and_roles(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_everything_inside_waits_until_the_deployer_is_let_in(stack: str) -> None:
-    inside = [each for each in rehearsed(stack).registrations if each.type.startswith("kubernetes:")]
+    inside = [resource for resource in rehearsed(stack).registrations if resource.type.startswith("kubernetes:")]
     assert inside, "the program makes something inside the cluster"
-    for each in inside:
+    for kubernetes_object in inside:
         assert_waits(
-            stack, each.name, "cluster-access-deployer", "cluster-access-deployer-policy", "cluster-kubernetes"
+            stack,
+            kubernetes_object.name,
+            "cluster-access-deployer",
+            "cluster-access-deployer-policy",
+            "cluster-kubernetes",
         )
 
 
@@ -95,27 +101,29 @@ def test_nodes_wait_for_their_access_entry_and_their_network_policies(stack: str
 def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> None:
     for name in raw(stack)["runners"]:
         contents = [
-            each.name
-            for each in rehearsed(stack).registrations
-            if each.name.startswith(f"{name}-runner-") and each.type.startswith("kubernetes:")
+            resource.name
+            for resource in rehearsed(stack).registrations
+            if resource.name.startswith(f"{name}-runner-") and resource.type.startswith("kubernetes:")
         ]
-        inner = {each for each in contents if not each.endswith(("-release", "-manager", "-jobs"))}
+        inner = {content for content in contents if not content.endswith(("-release", "-manager", "-jobs"))}
         assert len(inner) >= 9, f"{inner}: accounts, rights, policies, quota, config and token"
         assert_waits(stack, f"{name}-runner-release", *inner, f"{name}-object-1-runner")
         for namespace in (f"{name}-runner-manager", f"{name}-runner-jobs"):
             assert_waits(
                 stack, namespace, f"{name}-nodes-pool", f"{name}-nodes-class", "managers-pool", "managers-class"
             )
-        for each in inner:
-            assert {f"{name}-runner-manager", f"{name}-runner-jobs"} & needs(stack)[each], f"{each} is in a namespace"
+        for content in inner:
+            assert {f"{name}-runner-manager", f"{name}-runner-jobs"} & needs(stack)[content], (
+                f"{content} is in a namespace"
+            )
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: str) -> None:
-    made = [each for each in rehearsed(stack).registrations if each.custom]
-    roles = [each.name for each in made if each.name.startswith("delegated-")]
+    resources = [resource for resource in rehearsed(stack).registrations if resource.custom]
+    roles = [resource.name for resource in resources if resource.name.startswith("delegated-")]
     for name in raw(stack)["runners"]:
-        own = [f"{name}-identity-{it}" for it in ("job", "manager", "manager-cache")]
+        own = [f"{name}-identity-{part}" for part in ("job", "manager", "manager-cache")]
         reached = [f"{name}-identity-job-delegated-roles"] if raw(stack)["runners"][name].get("accounts") != [] else []
         # 7.4: an uninstall returns while the manager still drains; the deletion of its namespace waits for its pod.
         assert_waits(stack, f"{name}-runner-manager", *own, *reached, *roles, f"{name}-object-1-runner")
@@ -131,15 +139,15 @@ def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: 
     ],
 )
 def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: str, expected: set[str]) -> None:
-    its = rehearsed(stack).registrations
+    resources = rehearsed(stack).registrations
     for name in raw(stack)["runners"]:
-        (namespace,) = [each for each in its if each.name == f"{name}-runner-{kind}"]
+        (namespace,) = [resource for resource in resources if resource.name == f"{name}-runner-{kind}"]
         where = namespace.inputs["metadata"]["name"]
-        inside = [each for each in its if each.inputs.get("metadata", {}).get("namespace") == where]
-        assert {each.name.removeprefix(f"{name}-runner-") for each in inside} == expected
-        for each in inside:
-            assert each.deleted_with == namespace.urn, (
-                f"7.4: without {each.name} a draining manager cannot end its jobs"
+        inside = [resource for resource in resources if resource.inputs.get("metadata", {}).get("namespace") == where]
+        assert {resource.name.removeprefix(f"{name}-runner-") for resource in inside} == expected
+        for resource in inside:
+            assert resource.deleted_with == namespace.urn, (
+                f"7.4: without {resource.name} a draining manager cannot end its jobs"
             )
 
 
@@ -147,8 +155,14 @@ def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: st
 def test_a_destroy_comes_to_the_guard_before_anything_else(stack: str) -> None:
     (guard,) = rehearsed(stack).of_type("runnerplatform:index:Guard")
     assert guard.protect is raw(stack)["platform"]["protect"], "the settings decide; it stays in the program either way"
-    made = {each.name for each in rehearsed(stack).registrations if each.custom and "providers" not in each.type}
-    assert made <= needs(stack)["guard"], f"{made - needs(stack)['guard']} would go before a protected stack is refused"
+    guarded = {
+        resource.name
+        for resource in rehearsed(stack).registrations
+        if resource.custom and "providers" not in resource.type
+    }
+    assert guarded <= needs(stack)["guard"], (
+        f"{guarded - needs(stack)['guard']} would go before a protected stack is refused"
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -161,43 +175,45 @@ def test_a_class_s_manager_waits_for_the_rights_of_its_role(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
-    its = rehearsed(stack)
+    run = rehearsed(stack)
     for name, runner in raw(stack)["runners"].items():
         times = disruption(parse_duration(runner["longest_job"]))
         for late in ("nodes-class", "nodes-pool", "runner-manager", "runner-jobs", "runner-release"):
-            (found,) = [each for each in its.registrations if each.name == f"{name}-{late}"]
-            assert found.delete_timeout == f"{times.delete_timeout}s", f"{found.name} would be given up while jobs run"
+            (resource,) = [resource for resource in run.registrations if resource.name == f"{name}-{late}"]
+            assert resource.delete_timeout == f"{times.delete_timeout}s", (
+                f"{resource.name} would be given up while jobs run"
+            )
             assert times.delete_timeout > times.node_grace
-    longest = max(parse_duration(each["longest_job"]) for each in raw(stack)["runners"].values())
-    (managers,) = [each for each in its.registrations if each.name == "managers-pool"]
+    longest = max(parse_duration(runner_settings["longest_job"]) for runner_settings in raw(stack)["runners"].values())
+    (managers,) = [resource for resource in run.registrations if resource.name == "managers-pool"]
     assert parse_duration(managers.delete_timeout) > disruption(longest).node_grace
 
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
 def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack: str) -> None:
     """When one fails or is interrupted it walks every path of dependencies below, each as often as there are ways to it."""
-    its = {each.urn: each for each in rehearsed(stack).registrations}
+    resources = {resource.urn: resource for resource in rehearsed(stack).registrations}
 
     @cache
     def visits(urn: str) -> int:
-        if urn not in its:
+        if urn not in resources:
             return 1
-        below = [its[urn].provider.rpartition("::")[0], *its[urn].depends_on, its[urn].deleted_with]
-        return 1 + sum(visits(each) for each in below if each)
+        below = [resources[urn].provider.rpartition("::")[0], *resources[urn].depends_on, resources[urn].deleted_with]
+        return 1 + sum(visits(dependency) for dependency in below if dependency)
 
-    found = {each.name: visits(urn) for urn, each in its.items()}
-    most = max(found, key=lambda name: found[name])
-    assert found[most] < 10**7, (
-        f"{most}: {found[most]:,} visits of about a microsecond; let fewer things wait for a whole component"
+    counts = {resource.name: visits(urn) for urn, resource in resources.items()}
+    most = max(counts, key=lambda name: counts[name])
+    assert counts[most] < 10**7, (
+        f"{most}: {counts[most]:,} visits of about a microsecond; let fewer things wait for a whole component"
     )
 
 
 def test_node_objects_are_deleted_in_the_foreground() -> None:
-    for each in rehearsed("dev").registrations:
-        if each.type.startswith(("kubernetes:karpenter.sh", "kubernetes:eks.amazonaws.com")):
-            assert each.inputs["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "foreground"}, (
-                "the pool is gone when its last node is"
-            )
+    for resource in rehearsed("dev").registrations:
+        if resource.type.startswith(("kubernetes:karpenter.sh", "kubernetes:eks.amazonaws.com")):
+            assert resource.inputs["metadata"]["annotations"] == {
+                "pulumi.com/deletionPropagationPolicy": "foreground"
+            }, "the pool is gone when its last node is"
 
 
 @cache
@@ -207,12 +223,12 @@ def rotated() -> Rehearsal:
 
 
 def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_moved_on() -> None:
-    its = rotated()
-    runners = {each.name: each for each in its.of_type("gitlab:index/userRunner:UserRunner")}
+    run = rotated()
+    runners = {resource.name: resource for resource in run.of_type("gitlab:index/userRunner:UserRunner")}
     assert set(runners) == {"small-object-3-runner", "small-object-2-runner"}, "generation 1 goes"
     current, previous = runners["small-object-3-runner"], runners["small-object-2-runner"]
     assert (current.inputs["paused"], previous.inputs["paused"]) == (False, True)
-    waits = closure(its)
+    waits = closure(run)
     assert "small-runner-release" in waits["small-object-2-runner"], (
         "paused before the manager moved on, it would refuse jobs"
     )
@@ -221,8 +237,8 @@ def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_mov
 
 
 def test_the_generation_before_is_the_resource_that_was_current() -> None:
-    def urn(its: Rehearsal, name: str) -> str:
-        return next(each.urn for each in its.registrations if each.name == name)
+    def urn(run: Rehearsal, name: str) -> str:
+        return next(resource.urn for resource in run.registrations if resource.name == name)
 
     first, third = rehearsed("dev"), rotated()
     current = urn(first, "small-object-1-runner").replace("-1-", "-2-")
@@ -235,7 +251,7 @@ def test_the_generation_before_is_the_resource_that_was_current() -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_managers_are_rolled_one_class_at_a_time_in_the_order_of_the_settings(stack: str) -> None:
-    its, classes = rehearsed(stack), list(load.of_stack(stack).runners)
+    run, classes = rehearsed(stack), list(load.of_stack(stack).runners)
     for before, after in pairwise(classes):
-        first, then = (its.one("kubernetes:helm.sh/v3:Release", f"{name}-runner-release") for name in (before, after))
+        first, then = (run.one("kubernetes:helm.sh/v3:Release", f"{name}-runner-release") for name in (before, after))
         assert first.urn in then.depends_on, f"a chart that breaks {before} must not reach {after}"

@@ -25,14 +25,14 @@ from tests.support.program import names_of, parsed, policy, put, raw, rehearsed
 ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
 MODULES = [import_module(f"components.{file.stem}") for file in sorted((load.ROOT / "components").glob("[a-z]*.py"))]
 ARGS = [
-    each
+    args_class
     for module in MODULES
-    for name, each in vars(module).items()
-    if name.endswith("Args") and each.__module__ == module.__name__
+    for name, args_class in vars(module).items()
+    if name.endswith("Args") and args_class.__module__ == module.__name__
 ]
 
 
-@pytest.mark.parametrize("args", ARGS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("args", ARGS, ids=lambda args_class: args_class.__name__)
 def test_inputs_of_a_component_are_frozen_keywords_that_are_described(args: Any) -> None:
     assert is_dataclass(args)
     parameters = args.__dataclass_params__
@@ -42,7 +42,7 @@ def test_inputs_of_a_component_are_frozen_keywords_that_are_described(args: Any)
 
 
 def delegated(**changes: Any) -> DelegatedRoleArgs:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "names": Names(organization=ORGANIZATION, stack="dev"),
         "account_id": "333333333333",
         "level": Level.OPEN,
@@ -50,18 +50,18 @@ def delegated(**changes: Any) -> DelegatedRoleArgs:
         "platform_account_id": "222222222222",
         "job_roles": ["runner-small-dev"],
     }
-    return DelegatedRoleArgs(**{**given, **changes})
+    return DelegatedRoleArgs(**{**arguments, **changes})
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({"job_roles": []}, "job_roles is empty for level open in 333333333333; make no role where no class may enter"),
         ({"capabilities": []}, "capabilities is empty for level open in 333333333333; give the level something to do"),
     ],
 )
-def test_a_delegated_role_without_purpose_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_delegated_role_without_purpose_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         delegated(**changes)
 
 
@@ -71,7 +71,7 @@ def test_inputs_do_not_change_after_their_validation() -> None:
 
 
 def test_spot_nodes_for_long_jobs_are_refused() -> None:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "pool": "big",
         "capacity": managers_capacity(1),
         "node_role_name": "node",
@@ -79,15 +79,15 @@ def test_spot_nodes_for_long_jobs_are_refused() -> None:
         "security_group_id": "sg",
         "tags": {},
     }
-    NodePoolArgs(**given, times=disruption(3600), spot=True)
+    NodePoolArgs(**arguments, times=disruption(3600), spot=True)
     with pytest.raises(ValueError, match="spot for pool 'big' with jobs of 3601 s"):
-        NodePoolArgs(**given, times=disruption(3601), spot=True)
+        NodePoolArgs(**arguments, times=disruption(3601), spot=True)
 
 
 @pytest.mark.parametrize("field", ["project", "ref"])
 @pytest.mark.parametrize("wild", ["group/*", "gro?p/main"])
 def test_a_deployer_that_trusts_more_than_one_branch_is_refused(field: str, wild: str) -> None:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "organization": ORGANIZATION,
         "account_id": "222222222222",
         "state_bucket": "b",
@@ -99,7 +99,7 @@ def test_a_deployer_that_trusts_more_than_one_branch_is_refused(field: str, wild
         field: wild,
     }
     with pytest.raises(ValueError, match=f"{field} .* has a wildcard"):
-        PlatformAccessArgs(**given)
+        PlatformAccessArgs(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_runner_belongs_to_the_group_or_to_one_project(
     values = raw("dev")
     for path, value in changes.items():
         put(values, path, value)
-    wanted = runner_attributes(parsed(values).runner_class(runner_class))
-    assert (wanted.runner_type, wanted.owner) == expected
+    attributes = runner_attributes(parsed(values).runner_class(runner_class))
+    assert (attributes.runner_type, attributes.owner) == expected
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_the_cluster_is_auto_mode_with_pools_of_our_own(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
-    its = rehearsed(stack)
+    run = rehearsed(stack)
     entries = {
-        each.inputs["principalArn"].partition(":role")[2]: each
-        for each in its.of_type("aws:eks/accessEntry:AccessEntry")
+        resource.inputs["principalArn"].partition(":role")[2]: resource
+        for resource in run.of_type("aws:eks/accessEntry:AccessEntry")
     }
     suffix = "" if stack == "prod" else f"-{stack}"
     assert set(entries) == {
@@ -170,51 +170,51 @@ def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
         f"/cicd{suffix}/runner-platform-node{suffix}",
     }
     assert entries[f"/cicd{suffix}/runner-platform-node{suffix}"].inputs["type"] == "EC2"
-    reader = its.one("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "cluster-access-reader-policy")
+    reader = run.one("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "cluster-access-reader-policy")
     assert reader.inputs["policyArn"].endswith("/AmazonEKSAdminViewPolicy"), "the reader looks and changes nothing"
 
 
 @pytest.mark.parametrize(("stack", "zones", "nats"), [("dev", 2, 1), ("prod", 3, 3)])
 def test_a_network_of_its_own_has_what_the_settings_say(stack: str, zones: int, nats: int) -> None:
-    its = rehearsed(stack)
-    assert len(its.of_type("aws:ec2/natGateway:NatGateway")) == nats
-    assert len(its.of_type("aws:ec2/subnet:Subnet")) == 2 * zones
-    closed = its.one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "network-default-security-group").inputs
+    run = rehearsed(stack)
+    assert len(run.of_type("aws:ec2/natGateway:NatGateway")) == nats
+    assert len(run.of_type("aws:ec2/subnet:Subnet")) == 2 * zones
+    closed = run.one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "network-default-security-group").inputs
     assert not {"ingress", "egress"} & set(closed), "the default group lets nothing through"
-    assert its.one("aws:ec2/vpcEndpoint:VpcEndpoint", "network-s3").inputs["vpcEndpointType"] == "Gateway"
-    assert its.of_type("aws:ec2/flowLog:FlowLog"), "who talked to whom"
-    for each in its.of_type("aws:ec2/subnet:Subnet"):
-        assert not each.inputs.get("mapPublicIpOnLaunch"), "nothing gets a public address by itself"
+    assert run.one("aws:ec2/vpcEndpoint:VpcEndpoint", "network-s3").inputs["vpcEndpointType"] == "Gateway"
+    assert run.of_type("aws:ec2/flowLog:FlowLog"), "who talked to whom"
+    for resource in run.of_type("aws:ec2/subnet:Subnet"):
+        assert not resource.inputs.get("mapPublicIpOnLaunch"), "nothing gets a public address by itself"
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod", "foundation"])
 def test_buckets_are_private_encrypted_and_for_the_organisation_only(stack: str) -> None:
-    its = rehearsed(stack)
-    for bucket in its.of_type("aws:s3/bucket:Bucket"):
+    run = rehearsed(stack)
+    for bucket in run.of_type("aws:s3/bucket:Bucket"):
         name = bucket.name.removesuffix("-bucket")
-        block = its.one("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", f"{name}-public-access").inputs
+        block = run.one("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", f"{name}-public-access").inputs
         assert all(block[key] is True for key in block if key != "bucket"), "public in no way"
-        (rule,) = its.one(
+        (rule,) = run.one(
             "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
             f"{name}-encryption",
         ).inputs["rules"]
         assert rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] == "aws:kms"
-        document = json.dumps(policy(its.one("aws:s3/bucketPolicy:BucketPolicy", f"{name}-policy")))
+        document = json.dumps(policy(run.one("aws:s3/bucketPolicy:BucketPolicy", f"{name}-policy")))
         assert "aws:SecureTransport" in document
         assert "aws:PrincipalOrgID" in document
-        versioned = [e for e in its.of_type("aws:s3/bucketVersioning:BucketVersioning") if e.name.startswith(name)]
+        versioned = [e for e in run.of_type("aws:s3/bucketVersioning:BucketVersioning") if e.name.startswith(name)]
         assert bool(versioned) == (stack == "foundation"), "state has versions; a cache needs none"
 
 
 def test_the_foundation_trusts_the_platform_s_project_and_named_people() -> None:
-    its = rehearsed("foundation")
+    run = rehearsed("foundation")
     for name in raw("foundation")["accounts"]:
         for role in ("deployer", "reader"):
-            made = its.one("aws:iam/role:Role", f"access-{name}-{role}-role")
-            assert f"access-{name}-gitlab" in names_of(made.depends_on), (
+            role_resource = run.one("aws:iam/role:Role", f"access-{name}-{role}-role")
+            assert f"access-{name}-gitlab" in names_of(role_resource.depends_on), (
                 "IAM refuses a trust in a provider that is not there"
             )
-            pipeline, people = policy(made, "assumeRolePolicy")["Statement"]
+            pipeline, people = policy(role_resource, "assumeRolePolicy")["Statement"]
             assert pipeline["Condition"] == {
                 "StringEquals": {
                     "gitlab.com:aud": "https://gitlab.com",

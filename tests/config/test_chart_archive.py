@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def said(path: str, root: Path) -> str:
+def problem_text(path: str, root: Path) -> str:
     values = raw("dev")
     values["chart"] = {"path": path}
     try:
@@ -29,24 +29,26 @@ def said(path: str, root: Path) -> str:
 @pytest.mark.parametrize("version", ["0.86.0", "0.93.0", "1.0.0", "0.93.0-rc1"])
 def test_a_packaged_chart_that_is_new_enough_is_taken(tmp_path: Path, version: str) -> None:
     packaged(tmp_path / "chart.tgz", version=version)
-    assert not said("chart.tgz", tmp_path)
+    assert not problem_text("chart.tgz", tmp_path)
 
 
 @pytest.mark.parametrize("version", ["0.85.9", "0.9.0", "junk"])
 def test_an_old_chart_is_refused_with_its_version(tmp_path: Path, version: str) -> None:
     packaged(tmp_path / "chart.tgz", version=version)
-    assert f"chart.path: 'chart.tgz' holds version {version}, older than 0.86.0" in said("chart.tgz", tmp_path)
+    assert f"chart.path: 'chart.tgz' holds version {version}, older than 0.86.0" in problem_text("chart.tgz", tmp_path)
 
 
 def test_another_chart_is_refused_by_name(tmp_path: Path) -> None:
     packaged(tmp_path / "chart.tgz", name="gitlab-agent")
-    assert "holds the chart 'gitlab-agent', not gitlab-runner" in said("chart.tgz", tmp_path)
+    assert "holds the chart 'gitlab-agent', not gitlab-runner" in problem_text("chart.tgz", tmp_path)
 
 
 def test_a_file_that_is_not_there_is_said_with_the_command_that_fetches_one(tmp_path: Path) -> None:
-    assert "'nowhere.tgz' is not a file; fetch the chart with `helm pull gitlab-runner" in said("nowhere.tgz", tmp_path)
+    assert "'nowhere.tgz' is not a file; fetch the chart with `helm pull gitlab-runner" in problem_text(
+        "nowhere.tgz", tmp_path
+    )
 
 
 def test_a_file_that_is_no_archive_is_said_and_not_shown_as_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "chart.tgz").write_text("junk")
-    assert "'chart.tgz' is not a packaged chart (ReadError)" in said("chart.tgz", tmp_path)
+    assert "'chart.tgz' is not a packaged chart (ReadError)" in problem_text("chart.tgz", tmp_path)

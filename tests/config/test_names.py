@@ -102,27 +102,40 @@ def test_the_names_that_could_mean_two_things_are_refused() -> None:
 
 
 def _iam(stack: str, classes: list[str]) -> list[str]:
-    its = of(stack)
-    fixed = [its.cluster_role(), its.node_role(), its.flow_log_role(), *(its.delegated_role(level) for level in Level)]
-    return [*fixed, *chain(*((its.job_role(c), its.manager_role(c), its.gitlab_role(c)) for c in classes))]
+    stack_names = of(stack)
+    fixed = [
+        stack_names.cluster_role(),
+        stack_names.node_role(),
+        stack_names.flow_log_role(),
+        *(stack_names.delegated_role(level) for level in Level),
+    ]
+    return [
+        *fixed,
+        *chain(*((stack_names.job_role(c), stack_names.manager_role(c), stack_names.gitlab_role(c)) for c in classes)),
+    ]
 
 
 def _regional(stack: str, classes: list[str]) -> list[str]:
-    its = of(stack)
-    repositories = [f"{its.repository_prefix(level)}{name}" for level in Level for name in ("apps", *classes)]
-    return [its.cluster, its.cache_bucket(ACCOUNT), *map(its.key_alias, ("cluster", "cache")), *repositories]
+    stack_names = of(stack)
+    repositories = [f"{stack_names.repository_prefix(level)}{name}" for level in Level for name in ("apps", *classes)]
+    return [
+        stack_names.cluster,
+        stack_names.cache_bucket(ACCOUNT),
+        *map(stack_names.key_alias, ("cluster", "cache")),
+        *repositories,
+    ]
 
 
 @QUICK
 @given(stacks=st.lists(STACKS, min_size=2, max_size=2, unique=True), first=CLASSES, second=CLASSES)
 def test_two_stacks_never_share_a_name_in_one_account(stacks: list[str], first: list[str], second: list[str]) -> None:
     foundation = [names.DEPLOYER_ROLE, names.READER_ROLE]
-    for kind, made in {
+    for kind, all_names in {
         "IAM": [*foundation, *_iam(stacks[0], first), *_iam(stacks[1], second)],
         "regional": [*_regional(stacks[0], first), *_regional(stacks[1], second)],
         "GitLab tag": [*map(of(stacks[0]).tag, first), *map(of(stacks[1]).tag, second)],
     }.items():
-        doubles = {name for name in made if made.count(name) > 1}
+        doubles = {name for name in all_names if all_names.count(name) > 1}
         assert not doubles, f"{kind} names are unique per account, whatever their path: {doubles}"
 
 
@@ -130,9 +143,9 @@ def test_two_stacks_never_share_a_name_in_one_account(stacks: list[str], first: 
 @given(stacks=st.lists(STACKS, min_size=2, max_size=2, unique=True), classes=CLASSES)
 def test_no_prefix_of_one_stack_lies_within_another_s(stacks: list[str], classes: list[str]) -> None:
     prefixes = [of(stack).state_prefix(level) for stack in stacks for level in Level]
-    for one in prefixes:
-        inside = [other for other in prefixes if other != one and other.startswith(one)]
-        assert not inside, f"rights go by prefix: whoever may write {inside} would write into {one}"
+    for prefix in prefixes:
+        inside = [longer for longer in prefixes if longer != prefix and longer.startswith(prefix)]
+        assert not inside, f"rights go by prefix: whoever may write {inside} would write into {prefix}"
     namespaces = [make(c) for c in classes for make in (names.namespace_manager, names.namespace_jobs)]
     assert len(set(namespaces)) == len(namespaces), "two classes in one namespace would share accounts and quota"
 
@@ -140,12 +153,12 @@ def test_no_prefix_of_one_stack_lies_within_another_s(stacks: list[str], classes
 @QUICK
 @given(stack=STACKS, runner_class=WORDS)
 def test_the_longest_names_keep_to_the_limit_of_their_kind(stack: str, runner_class: str) -> None:
-    its = of(stack)
+    stack_names = of(stack)
     for kind, name in [
-        *(("role", each) for each in _iam(stack, [runner_class])),
-        ("cluster", its.cluster),
-        ("alias", its.key_alias("cluster")),
-        ("repository", its.runner_image()),
+        *(("role", role) for role in _iam(stack, [runner_class])),
+        ("cluster", stack_names.cluster),
+        ("alias", stack_names.key_alias("cluster")),
+        ("repository", stack_names.runner_image()),
         ("release", names.helm_release(runner_class)),
         ("namespace", names.namespace_manager(runner_class)),
         ("namespace", names.namespace_jobs(runner_class)),

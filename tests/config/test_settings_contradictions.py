@@ -138,20 +138,20 @@ CONTRADICTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "more", "where", "said"), CONTRADICTIONS)
+@pytest.mark.parametrize(("path", "value", "more", "where", "words"), CONTRADICTIONS)
 def test_a_contradiction_names_path_value_and_remedy(
-    path: str, value: object, more: dict[str, object], where: str, said: str
+    path: str, value: object, more: dict[str, object], where: str, words: str
 ) -> None:
     values = raw("dev")
-    for each, its in {path: value, **more}.items():
-        put(values, each, its)
-    found = complaints(values)
-    assert set(found) == {where}, f"{path} = {value!r}: found {found}"
-    assert said in found[where], "the message holds what is wrong and what to do"
+    for changed_path, new_value in {path: value, **more}.items():
+        put(values, changed_path, new_value)
+    problems = complaints(values)
+    assert set(problems) == {where}, f"{path} = {value!r}: found {problems}"
+    assert words in problems[where], "the message holds what is wrong and what to do"
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "where", "said"),
+    ("path", "value", "where", "words"),
     [
         ("accounts.dev.id", "222222222222", "accounts.dev.id", "is also the id of 'cicd'"),
         ("platform.account", "tools", "platform.account", "'tools' is not in accounts"),
@@ -160,12 +160,12 @@ def test_a_contradiction_names_path_value_and_remedy(
         ("organization.region", "us-gov-west-1", "organization", "make them agree"),
     ],
 )
-def test_the_foundation_refuses_contradictions_too(path: str, value: str, where: str, said: str) -> None:
+def test_the_foundation_refuses_contradictions_too(path: str, value: str, where: str, words: str) -> None:
     values = raw(foundation.STACK)
     put(values, path, value)
-    found = complaints(values, foundation.STACK)
-    assert set(found) == {where}
-    assert said in found[where]
+    problems = complaints(values, foundation.STACK)
+    assert set(problems) == {where}
+    assert words in problems[where]
 
 
 def test_the_foundation_has_no_cache_bucket_whose_name_could_be_too_long() -> None:
@@ -188,9 +188,11 @@ def test_no_stack_of_the_platform_is_called_foundation() -> None:
 def test_too_many_long_class_names_are_refused_before_iam_does() -> None:
     values = raw("prod")
     values["runners"] |= {f"class{number:011}": CLASS for number in range(20)}
-    found = complaints(values, "abcdefghijklmnop")
-    assert "23 classes may enter" in found["accounts.dev.open"], "`review` narrows itself and is not counted"
-    assert "IAM takes 2048" in found["accounts.dev.open"], "a trust that is too long would fail half way through `up`"
+    problems = complaints(values, "abcdefghijklmnop")
+    assert "23 classes may enter" in problems["accounts.dev.open"], "`review` narrows itself and is not counted"
+    assert "IAM takes 2048" in problems["accounts.dev.open"], (
+        "a trust that is too long would fail half way through `up`"
+    )
 
 
 def test_twenty_classes_with_short_names_fit_into_one_trust() -> None:

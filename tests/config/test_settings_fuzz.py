@@ -32,10 +32,8 @@ VALUES = st.recursive(
 
 def _paths(stack: str) -> list[str]:
     values = raw(stack)
-    deep = [f"{key}.{each}" for key, value in values.items() for each in value]
-    deeper = [
-        f"{path}.{each}" for path in ("runners.small", "accounts.dev") for each in ("level", "accounts", "limits")
-    ]
+    deep = [f"{key}.{inner_key}" for key, value in values.items() for inner_key in value]
+    deeper = [f"{path}.{key}" for path in ("runners.small", "accounts.dev") for key in ("level", "accounts", "limits")]
     return [*values, *deep, *(deeper if stack != foundation.STACK else [])]
 
 
@@ -106,7 +104,7 @@ def test_a_quantity_is_a_number_above_zero_or_a_refusal(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("", "config: is missing; write config:"),
         ("[]", "config: is missing"),
@@ -117,12 +115,12 @@ def test_a_quantity_is_a_number_above_zero_or_a_refusal(value: object) -> None:
         ("\x00", "file: is not YAML"),
     ],
 )
-def test_a_file_that_is_no_stack_file_is_said_to_be_none(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_is_no_stack_file_is_said_to_be_none(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load.settings.parse(load.raw_of(file, "runner-platform"), "dev", file.name)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_a_file_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:

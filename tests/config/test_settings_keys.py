@@ -24,13 +24,13 @@ FITS = {
 
 
 def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
+    paths = []
     for key, value in values.items():
         path = f"{prefix}{key}"
-        found.append(path)
+        paths.append(path)
         if isinstance(value, dict):
-            found += _paths(value, f"{path}.")
-    return found
+            paths += _paths(value, f"{path}.")
+    return paths
 
 
 def _named(path: str) -> bool:
@@ -58,9 +58,11 @@ def test_every_missing_key_is_named_with_what_to_add(stack: str) -> None:
     for path in filter(partial(_needed, stack), _paths(raw(stack))):
         values = raw(stack)
         put(values, path, ABSENT)
-        found = complaints(values, stack)
+        problems = complaints(values, stack)
         parent, _, key = path.rpartition(".")
-        assert path in found or key in found.get(parent, ""), f"{path} was removed, and the error speaks of {found}"
+        assert path in problems or key in problems.get(parent, ""), (
+            f"{path} was removed, and the error speaks of {problems}"
+        )
 
 
 @pytest.mark.parametrize("stack", FILES)
@@ -75,9 +77,9 @@ def test_every_misspelt_key_is_told_from_the_right_one(stack: str) -> None:
             at = at[parent]
         misspelt = f"{key}x"
         at[misspelt] = at.pop(key)
-        found, wrong = complaints(values, stack), ".".join([*parents, misspelt])
-        assert wrong in found, f"{wrong} would be ignored silently; found only {found}"
-        assert f"did you mean '{key}'?" in found[wrong], "whoever mistyped a key wants the right one, not a list"
+        problems, wrong = complaints(values, stack), ".".join([*parents, misspelt])
+        assert wrong in problems, f"{wrong} would be ignored silently; found only {problems}"
+        assert f"did you mean '{key}'?" in problems[wrong], "whoever mistyped a key wants the right one, not a list"
 
 
 @pytest.mark.parametrize("value", [[], 7.5, {"surprise": 1}, None, "!"], ids=repr)
@@ -86,9 +88,9 @@ def test_a_value_of_the_wrong_type_is_named_at_every_key(stack: str, value: obje
     for path in _paths(raw(stack)):
         values = raw(stack)
         put(values, path, value)
-        found = complaints(values, stack)  # anything but SettingsError fails the test by itself
-        assert found or (path.rpartition(".")[2], repr(value)) in FITS, f"{value!r} at {path} must not pass"
-        for where, message in found.items():
+        problems = complaints(values, stack)  # anything but SettingsError fails the test by itself
+        assert problems or (path.rpartition(".")[2], repr(value)) in FITS, f"{value!r} at {path} must not pass"
+        for where, message in problems.items():
             assert (
                 where in {"platform.account", "platform.state_account"}
                 or where.startswith(path)
@@ -98,7 +100,7 @@ def test_a_value_of_the_wrong_type_is_named_at_every_key(stack: str, value: obje
 
 
 @pytest.mark.parametrize(
-    ("stack", "path", "value", "said"),
+    ("stack", "path", "value", "words"),
     [
         ("dev", "organization.id", "o-1", "'o-1' is not an organisation id"),
         ("dev", "organization.region", "Frankfurt", "'Frankfurt' is not a region; write one such as eu-central-1"),
@@ -148,15 +150,15 @@ def test_a_value_of_the_wrong_type_is_named_at_every_key(stack: str, value: obje
         (foundation.STACK, "gitlab.url", "gitlab.com", "is not the root of a GitLab instance"),
     ],
 )
-def test_a_wrong_value_is_shown_with_its_remedy(stack: str, path: str, value: object, said: str) -> None:
+def test_a_wrong_value_is_shown_with_its_remedy(stack: str, path: str, value: object, words: str) -> None:
     values = raw(stack)
     put(values, path, value)
-    found = complaints(values, stack)
-    assert list(found), f"{value!r} at {path} must not pass"
-    where = next(iter(found))
-    assert len(found) == 1, f"one mistake is one problem, not {found}"
+    problems = complaints(values, stack)
+    assert list(problems), f"{value!r} at {path} must not pass"
+    where = next(iter(problems))
+    assert len(problems) == 1, f"one mistake is one problem, not {problems}"
     assert where.startswith(path), "the path says where to look"
-    assert said in found[where], "the message holds value and remedy"
+    assert words in problems[where], "the message holds value and remedy"
 
 
 def test_one_file_with_many_mistakes_lists_all_of_them() -> None:

@@ -24,8 +24,8 @@ INLINE_LIMIT, TRUST_LIMIT = 10240, 2048
 
 
 def settings_of(stack: str, **changes: Any) -> Settings:
-    its: Settings = parsed(raw(stack, **changes), stack)
-    return its
+    settings: Settings = parsed(raw(stack, **changes), stack)
+    return settings
 
 
 def delegated_trust(settings: Settings, account: str, level: Level) -> dict[str, Any]:
@@ -33,24 +33,26 @@ def delegated_trust(settings: Settings, account: str, level: Level) -> dict[str,
     return trust.roles_of_account(
         partition=settings.organization.partition,
         account_id=home,
-        role_arns=[names.role_arn(home, names.job_role(each)) for each in settings.classes_of(account, level)],
+        role_arns=[
+            names.role_arn(home, names.job_role(runner_class)) for runner_class in settings.classes_of(account, level)
+        ],
         organization_id=settings.organization.id,
     )
 
 
 def trusted(settings: Settings) -> set[tuple[str, str]]:
     """Pairs of job role and delegated role, from the trusts."""
-    found = set()
+    pairs = set()
     for account, level in settings.roles_needed():
         delegated = settings.names.role_arn(settings.accounts[account].id, settings.names.delegated_role(level))
         for statement in delegated_trust(settings, account, level)["Statement"]:
-            found |= {(arn, delegated) for arn in statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]}
-    return found
+            pairs |= {(arn, delegated) for arn in statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]}
+    return pairs
 
 
 def permitted(settings: Settings) -> set[tuple[str, str]]:
     """The same pairs, from the job roles' permissions."""
-    names, found = settings.names, set()
+    names, pairs = settings.names, set()
     for runner_class, runner in settings.runners.items():
         job = names.role_arn(settings.platform_account.id, names.job_role(runner_class))
         targets = [
@@ -58,8 +60,8 @@ def permitted(settings: Settings) -> set[tuple[str, str]]:
             for a in settings.accounts_of(runner_class).values()
         ]
         for statement in trust.assume_roles(targets)["Statement"]:
-            found |= {(job, target) for target in statement["Resource"]}
-    return found
+            pairs |= {(job, target) for target in statement["Resource"]}
+    return pairs
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -68,8 +70,8 @@ def test_both_sides_of_each_trust_come_from_one_list(stack: str) -> None:
     declared = {
         (f"runner-{name}", account, runner["level"])
         for name, runner in values["runners"].items()
-        for account, its in values["accounts"].items()
-        if its.get(runner["level"]) and account in runner.get("accounts", values["accounts"])
+        for account, account_settings in values["accounts"].items()
+        if account_settings.get(runner["level"]) and account in runner.get("accounts", values["accounts"])
     }
     settings = settings_of(stack)
     suffix, ids = settings.names.suffix, {name: account.id for name, account in settings.accounts.items()}
@@ -231,13 +233,13 @@ def test_all_capabilities_of_a_role_fit_iam_s_inline_limit(level: Level) -> None
 @pytest.mark.parametrize("stack", STACKS)
 def test_rights_go_by_the_prefix_of_level_and_stack(stack: str) -> None:
     names = settings_of(stack).names
-    for level, other in ((Level.OPEN, Level.PROTECTED), (Level.PROTECTED, Level.OPEN)):
+    for level, other_level in ((Level.OPEN, Level.PROTECTED), (Level.PROTECTED, Level.OPEN)):
         grantee = capabilities.Grantee(names=names, account_id=ACCOUNT, level=level)
         push = capabilities.capability_document(Capability.ECR_PUSH, grantee)["Statement"][1]["Resource"]
         assert push.endswith(f":repository/{names.prefix}{level.value}/*")
         state = json.dumps(capabilities.capability_document(Capability.STATE, grantee))
         assert f"/{names.prefix}{level.value}/*" in state
-        assert f"{other.value}/" not in state, f"{level} jobs read or write nothing of {other}"
+        assert f"{other_level.value}/" not in state, f"{level} jobs read or write nothing of {other_level}"
 
 
 @pytest.mark.parametrize("count", [1, 20])

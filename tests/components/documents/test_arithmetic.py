@@ -71,9 +71,9 @@ def test_nothing_else_ends_a_job_before_gitlab_does(longest: int) -> None:
 @given(jobs=st.lists(st.integers(600, 24 * HOUR), max_size=5))
 def test_managers_nodes_outlast_the_longest_class(jobs: list[int]) -> None:
     times = managers_disruption(jobs)
-    for each in jobs:
-        assert times.node_grace > disruption(each).manager_grace, "a drain must not end a manager that waits for a job"
-        assert times.delete_timeout > disruption(each).manager_grace
+    for job in jobs:
+        assert times.node_grace > disruption(job).manager_grace, "a drain must not end a manager that waits for a job"
+        assert times.delete_timeout > disruption(job).manager_grace
 
 
 NETWORKS = st.builds(
@@ -88,11 +88,14 @@ NETWORKS = st.builds(
 def test_subnets_lie_within_the_network_and_apart(cidr: str, zones: int) -> None:
     cut = network.cut_vpc(cidr, zones)
     assert len(cut.public) == len(cut.private) == zones, "one of each per zone"
-    whole, every = ipaddress.IPv4Network(cidr), [ipaddress.IPv4Network(each) for each in (*cut.public, *cut.private)]
-    assert all(each.subnet_of(whole) for each in every)
+    whole, every = (
+        ipaddress.IPv4Network(cidr),
+        [ipaddress.IPv4Network(subnet) for subnet in (*cut.public, *cut.private)],
+    )
+    assert all(subnet.subnet_of(whole) for subnet in every)
     assert not [pair for pair in combinations(every, 2) if pair[0].overlaps(pair[1])]
-    assert {each.prefixlen for each in every[:zones]} == {26}, "public subnets hold gateways only"
-    assert {each.prefixlen for each in every[zones:]} == {whole.prefixlen + 2}
+    assert {subnet.prefixlen for subnet in every[:zones]} == {26}, "public subnets hold gateways only"
+    assert {subnet.prefixlen for subnet in every[zones:]} == {whole.prefixlen + 2}
 
 
 @pytest.mark.parametrize(
@@ -141,41 +144,41 @@ def test_every_type_of_a_class_holds_whole_pods(request: pods.Request, arch: str
         assert f"{request.cpu / 1000:g} CPU" in str(error), "the refusal names the numbers"  # noqa: PT017  # both outcomes are right
         return
     assert types, "a plan without types would leave pods pending for ever"
-    for each in types:
-        count = node_pool.whole_pods(each, request)
+    for instance in types:
+        count = node_pool.whole_pods(instance, request)
         assert count >= 1
-        assert count * request.cpu <= each.allocatable_millicpu, "the scheduler counts allocatable, not nominal"
-        assert count * request.memory <= each.allocatable_mib * MEBIBYTE
-        assert each.arch == arch
+        assert count * request.cpu <= instance.allocatable_millicpu, "the scheduler counts allocatable, not nominal"
+        assert count * request.memory <= instance.allocatable_mib * MEBIBYTE
+        assert instance.arch == arch
 
 
 def test_what_pods_may_ask_for_is_less_than_the_type_s_own_size() -> None:
-    for each in INSTANCE_TYPES:
-        assert 0 < each.allocatable_millicpu < each.vcpus * 1000
-        assert 0 < each.allocatable_mib < each.memory_mib * 0.93, (
-            f"{each.name}: kubelet and hypervisor take their share"
+    for instance in INSTANCE_TYPES:
+        assert 0 < instance.allocatable_millicpu < instance.vcpus * 1000
+        assert 0 < instance.allocatable_mib < instance.memory_mib * 0.93, (
+            f"{instance.name}: kubelet and hypervisor take their share"
         )
 
 
 def test_a_pod_of_four_cores_does_not_go_onto_four_core_nodes() -> None:
     request = pods.pod(runner(cpu="4", memory="8Gi"))
     assert node_pool.whole_pods(BY_NAME["m7i.xlarge"], request) == 0, "helper, service and kubelet need their share"
-    assert min(each.vcpus for each in node_pool.fitting_types(request, "amd64")) == 8
+    assert min(instance.vcpus for instance in node_pool.fitting_types(request, "amd64")) == 8
 
 
 @QUICK
 @given(concurrent=st.integers(1, 1000), cpu=st.integers(1, 15), gib=st.integers(1, 60))
 def test_a_plan_s_ceiling_holds_full_load_on_any_of_its_types(concurrent: int, cpu: int, gib: int) -> None:
-    its = runner(concurrent=concurrent, cpu=str(cpu), memory=f"{gib}Gi")
-    plan = node_pool.class_capacity(its)
+    settings = runner(concurrent=concurrent, cpu=str(cpu), memory=f"{gib}Gi")
+    plan = node_pool.class_capacity(settings)
     for name in plan.types:
-        count = math.ceil(concurrent / node_pool.whole_pods(BY_NAME[name], pods.pod(its)))
+        count = math.ceil(concurrent / node_pool.whole_pods(BY_NAME[name], pods.pod(settings)))
         assert plan.full_load_cpu >= count * BY_NAME[name].vcpus, "the quota that is printed is what full load takes"
         # 7.4: while a manager is rolled, its jobs and those of the new one run side by side.
         assert plan.limit_cpu >= 2 * count * BY_NAME[name].vcpus, f"jobs would wait for nodes of {name} that never come"
         assert plan.limit_memory_gib >= 2 * count * BY_NAME[name].memory_mib // 1024
     assert plan.disk_gib >= 20 + plan.pods_per_node * 12, "room for the disks of all pods of a node"
-    assert node_pool.blocks_at_full_load(its) >= 2
+    assert node_pool.blocks_at_full_load(settings) >= 2
 
 
 @QUICK
@@ -184,9 +187,9 @@ def test_limits_hold_full_load_or_are_refused_with_their_numbers(concurrent: int
     free = node_pool.class_capacity(runner(concurrent=concurrent))
     cpu, memory = math.ceil(free.limit_cpu * share), math.ceil(free.limit_memory_gib * share)
     assume(cpu and memory)
-    its = runner(concurrent=concurrent, limits=Limits(cpu=str(cpu), memory=f"{memory}Gi"))  # type: ignore[arg-type]  # as a file has it
+    settings = runner(concurrent=concurrent, limits=Limits(cpu=str(cpu), memory=f"{memory}Gi"))  # type: ignore[arg-type]  # as a file has it
     try:
-        plan = node_pool.class_capacity(its)
+        plan = node_pool.class_capacity(settings)
     except node_pool.SmallLimitsError as error:
         for number in (f"{cpu} CPU", f"{memory}Gi", f"{concurrent} jobs"):
             assert number in str(error), "the refusal names the numbers"  # noqa: PT017  # both outcomes are right
@@ -205,16 +208,16 @@ def test_managers_fit_twice_because_updates_start_the_new_one_first(classes: int
 
 @pytest.mark.parametrize(("spot", "capacity"), [(True, ["spot", "on-demand"]), (False, ["on-demand"])])
 def test_a_node_pool_scales_to_zero_and_takes_nodes_only_when_empty(spot: bool, capacity: list[str]) -> None:
-    its = runner()
+    settings = runner()
     spec = node_pool.node_pool_spec(
-        name="small", capacity=node_pool.class_capacity(its), times=disruption(HOUR), arch="amd64", spot=spot
+        name="small", capacity=node_pool.class_capacity(settings), times=disruption(HOUR), arch="amd64", spot=spot
     )
     assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "said explicitly: the default moves running pods"
     template = spec["template"]["spec"]
     assert template["taints"] == [{"key": "runner-platform/class", "value": "small", "effect": "NoSchedule"}]
     assert spec["template"]["metadata"]["labels"] == {"runner-platform/class": "small"}
-    wanted = {each["key"]: each["values"] for each in template["requirements"]}
-    assert wanted["karpenter.sh/capacity-type"] == capacity
+    requirements = {requirement["key"]: requirement["values"] for requirement in template["requirements"]}
+    assert requirements["karpenter.sh/capacity-type"] == capacity
     assert template["terminationGracePeriod"] == "1h30m30s"
     assert template["expireAfter"] == "336h"
     assert template["nodeClassRef"] == {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "small"}

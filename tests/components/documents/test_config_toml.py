@@ -62,17 +62,17 @@ def kubernetes(stack: str, runner_class: str) -> dict[str, Any]:
 
 
 def unknown(document: Any, keys: dict[str, Any], path: str = "") -> list[str]:
-    found = []
+    unknown_keys = []
     for key, value in document.items():
         where = f"{path}{key}"
         if key not in keys:
-            found.append(where)
+            unknown_keys.append(where)
             continue
         inner = keys[key].get("keys")
-        for each in value if isinstance(value, list) else [value]:
-            if inner and isinstance(each, dict):
-                found += unknown(each, inner, f"{where}.")
-    return found
+        for item in value if isinstance(value, list) else [value]:
+            if inner and isinstance(item, dict):
+                unknown_keys += unknown(item, inner, f"{where}.")
+    return unknown_keys
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
@@ -86,10 +86,10 @@ def test_only_keys_that_the_runner_knows_are_written(stack: str, runner_class: s
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_nothing_is_written_that_register_would_shadow(stack: str, runner_class: str) -> None:
-    its = runner(stack, runner_class)
-    assert "name" not in its, "2.5: register fills the name with the pod's before it merges the template"
-    assert not {"token", "url"} & set(its), "the token comes from the Secret, the URL from the chart"
-    assert not set(SHADOWED) & set(its["kubernetes"]), "2.5: flags with defaults of their own win over the template"
+    section = runner(stack, runner_class)
+    assert "name" not in section, "2.5: register fills the name with the pod's before it merges the template"
+    assert not {"token", "url"} & set(section), "the token comes from the Secret, the URL from the chart"
+    assert not set(SHADOWED) & set(section["kubernetes"]), "2.5: flags with defaults of their own win over the template"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
@@ -102,71 +102,75 @@ def test_the_template_survives_the_chart_s_own_templating(stack: str, runner_cla
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_jobs_may_overwrite_nothing(stack: str, runner_class: str) -> None:
-    its = kubernetes(stack, runner_class)
+    kubernetes_section = kubernetes(stack, runner_class)
     every = {key for key in KEYS["runners"]["keys"]["kubernetes"]["keys"] if key.endswith("_overwrite_allowed")}
-    closed = {key for key in every if not its.get(key)}
+    closed = {key for key in every if not kubernetes_section.get(key)}
     assert closed == every, "3.2: these expressions are not anchored; empty is off"
     assert set(OVERWRITES) <= every, "each name is one that the runner knows"
-    assert not [key for key in its if key.endswith("_overwrite_max_allowed")], (
+    assert not [key for key in kubernetes_section if key.endswith("_overwrite_max_allowed")], (
         "requests are what node arithmetic counted"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_protected_classes_run_only_what_no_open_class_can_push(stack: str, runner_class: str) -> None:
-    its, settings = kubernetes(stack, runner_class), settings_of(stack)
+    kubernetes_section, settings = kubernetes(stack, runner_class), settings_of(stack)
     if raw(stack)["runners"][runner_class]["level"] == "open":
-        assert not {"allowed_images", "allowed_services"} & set(its), "open classes run any image"
+        assert not {"allowed_images", "allowed_services"} & set(kubernetes_section), "open classes run any image"
         return
     prefix = f"222222222222.dkr.ecr.eu-central-1.amazonaws.com/{settings.names.prefix}protected/"
     for key in ("allowed_images", "allowed_services"):
-        assert its[key], f"{key} missing means all: an open job could speak through a protected one"
-        for image in its[key]:
+        assert kubernetes_section[key], f"{key} missing means all: an open job could speak through a protected one"
+        for image in kubernetes_section[key]:
             assert image.startswith(prefix), f"{key}: {image} could be pushed by an open class, or is anybody's"
-    assert its["image"].startswith(prefix), "the default image is one of them"
+    assert kubernetes_section["image"].startswith(prefix), "the default image is one of them"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_images_are_pulled_afresh(stack: str, runner_class: str) -> None:
-    its = kubernetes(stack, runner_class)
-    assert its["pull_policy"] == its["allowed_pull_policies"] == ["always"], (
+    kubernetes_section = kubernetes(stack, runner_class)
+    assert kubernetes_section["pull_policy"] == kubernetes_section["allowed_pull_policies"] == ["always"], (
         "6: if-not-present would let a job use a private image of another project from the node's cache"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_every_container_asks_for_what_the_arithmetic_counted(stack: str, runner_class: str) -> None:
-    its, settings = kubernetes(stack, runner_class), settings_of(stack).runners[runner_class]
+    kubernetes_section, settings = kubernetes(stack, runner_class), settings_of(stack).runners[runner_class]
     total = pods.pod(settings)
     prefixes = ("", "helper_", "service_")
-    assert sum(parse_cpu(its[f"{p}cpu_request"]) for p in prefixes) == total.cpu, "whole pods per node"
-    assert sum(parse_memory(its[f"{p}memory_request"]) for p in prefixes) == total.memory
-    assert sum(parse_memory(its[f"{p}ephemeral_storage_request"]) for p in prefixes) == total.disk
+    assert sum(parse_cpu(kubernetes_section[f"{p}cpu_request"]) for p in prefixes) == total.cpu, "whole pods per node"
+    assert sum(parse_memory(kubernetes_section[f"{p}memory_request"]) for p in prefixes) == total.memory
+    assert sum(parse_memory(kubernetes_section[f"{p}ephemeral_storage_request"]) for p in prefixes) == total.disk
     for prefix in prefixes:
-        assert its[f"{prefix}memory_limit"] == its[f"{prefix}memory_request"], (
+        assert kubernetes_section[f"{prefix}memory_limit"] == kubernetes_section[f"{prefix}memory_request"], (
             "a pod over its request kills its neighbours"
         )
-    assert parse_memory(its["helper_memory_request"]) >= 250 * 2**20, "3.2: the helper needs 250Mi for caches"
+    assert parse_memory(kubernetes_section["helper_memory_request"]) >= 250 * 2**20, (
+        "3.2: the helper needs 250Mi for caches"
+    )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_pods_wait_for_nodes_and_are_left_alone_by_scalers(stack: str, runner_class: str) -> None:
-    its = kubernetes(stack, runner_class)
-    assert its["poll_timeout"] >= 600, "7.2: 180 s is shorter than node start plus image pull"
-    assert its["pod_annotations"] == {
+    kubernetes_section = kubernetes(stack, runner_class)
+    assert kubernetes_section["poll_timeout"] >= 600, "7.2: 180 s is shorter than node start plus image pull"
+    assert kubernetes_section["pod_annotations"] == {
         "karpenter.sh/do-not-disrupt": "true",
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     }, "7.3: both scalers' words"
-    assert its["node_selector"]["runner-platform/class"] == runner_class, "onto nodes of the class"
-    assert its["node_tolerations"] == {f"runner-platform/class={runner_class}": "NoSchedule"}
-    assert its["node_selector"]["kubernetes.io/arch"] == "amd64", "3.2: it also picks the helper image's architecture"
+    assert kubernetes_section["node_selector"]["runner-platform/class"] == runner_class, "onto nodes of the class"
+    assert kubernetes_section["node_tolerations"] == {f"runner-platform/class={runner_class}": "NoSchedule"}
+    assert kubernetes_section["node_selector"]["kubernetes.io/arch"] == "amd64", (
+        "3.2: it also picks the helper image's architecture"
+    )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_flags_are_set_where_jobs_cannot_reach_them(stack: str, runner_class: str) -> None:
-    its = runner(stack, runner_class)
-    assert "environment" not in its, "a job could switch off what stands there"
-    flags = its["feature_flags"]
+    section = runner(stack, runner_class)
+    assert "environment" not in section, "a job could switch off what stands there"
+    flags = section["feature_flags"]
     assert flags["FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"] is True, "3.2: pod_spec is ignored without it"
     assert flags["FF_DISABLE_AUTOMATIC_TOKEN_ROTATION"] is True, (
         "5: the Secret would keep a token that is no longer valid"
@@ -182,33 +186,35 @@ def test_the_cache_has_no_static_keys_and_a_prefix_of_its_own(stack: str, runner
         "what an open class writes no other class reads"
     )
     assert cache_of["Shared"] is True, "4: else a new token means a cold cache"
-    its = cache_of["s3"]
-    assert not {"AccessKey", "SecretKey", "SessionToken", "RoleARN", "ServerAddress"} & set(its), (
+    s3 = cache_of["s3"]
+    assert not {"AccessKey", "SecretKey", "SessionToken", "RoleARN", "ServerAddress"} & set(s3), (
         "the manager's role signs"
     )
-    assert (its["AuthenticationType"], its["BucketLocation"]) == ("iam", "eu-central-1"), (
+    assert (s3["AuthenticationType"], s3["BucketLocation"]) == ("iam", "eu-central-1"), (
         "4: without a region the manager asks S3 and falls back to us-east-1"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_jobs_are_unprivileged_and_have_no_kubernetes_token(stack: str, runner_class: str) -> None:
-    its = kubernetes(stack, runner_class)
-    assert its["privileged"] is False
-    assert its["allow_privilege_escalation"] is False
-    assert its["automount_service_account_token"] is False, "6: no token of the Kubernetes API in a job"
-    assert its["service_account"] == "job", "2.7: else jobs use `default`"
-    assert its["pod_security_context"] == {"seccomp_profile": {"type": "RuntimeDefault"}}, (
+    kubernetes_section = kubernetes(stack, runner_class)
+    assert kubernetes_section["privileged"] is False
+    assert kubernetes_section["allow_privilege_escalation"] is False
+    assert kubernetes_section["automount_service_account_token"] is False, "6: no token of the Kubernetes API in a job"
+    assert kubernetes_section["service_account"] == "job", "2.7: else jobs use `default`"
+    assert kubernetes_section["pod_security_context"] == {"seccomp_profile": {"type": "RuntimeDefault"}}, (
         "user and group only together: the token's mode depends on them"
     )
-    assert not {"host_path", "volumes"} & set(its), "no socket of the node, nothing that helper and services would see"
+    assert not {"host_path", "volumes"} & set(kubernetes_section), (
+        "no socket of the node, nothing that helper and services would see"
+    )
 
 
 def test_restricted_jobs_run_as_one_user_with_their_group() -> None:
     settings = parsed(raw("dev", runners__small__pod_security="restricted"))
-    its = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
-    assert its["cap_drop"] == ["ALL"]
-    context = its["pod_security_context"]
+    kubernetes_section = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
+    assert kubernetes_section["cap_drop"] == ["ALL"]
+    context = kubernetes_section["pod_security_context"]
     assert {"run_as_user", "run_as_group", "fs_group", "run_as_non_root", "seccomp_profile"} == set(context), (
         "7.1: with a user and without fs_group the token could not be read"
     )
@@ -225,7 +231,7 @@ def test_the_identity_patch_is_the_one_of_the_design(stack: str, runner_class: s
 def test_no_variable_of_web_identity_ever_exists() -> None:
     names = {
         *job_identity.job_environment(),
-        *(each["name"] for each in job_identity.pod_patch()["containers"][0]["env"]),
+        *(variable["name"] for variable in job_identity.pod_patch()["containers"][0]["env"]),
     }
     assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE"} & names, "they would win over AWS_PROFILE"
     assert "subPath" not in json.dumps(job_identity.pod_patch()), "a renewed token never arrives through a subPath"
@@ -256,5 +262,5 @@ def test_the_registry_s_host_is_that_of_the_partition(partition: str, region: st
 
 def test_an_arm64_class_runs_on_arm64_nodes() -> None:
     settings = parsed(raw("dev", runners__small__arch="arm64"))
-    its = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
-    assert its["node_selector"]["kubernetes.io/arch"] == "arm64"
+    kubernetes_section = tomllib.loads(config_toml(settings.runner_class("small")))["runners"][0]["kubernetes"]
+    assert kubernetes_section["node_selector"]["kubernetes.io/arch"] == "arm64"

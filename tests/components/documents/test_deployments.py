@@ -102,10 +102,12 @@ TAGGED = {
 
 def allows(document: dict[str, Any], action: str, resource: str) -> bool:
     """Whether a statement of the document allows an action on a resource, conditions left aside."""
-    for each in statements(document, "Allow"):
-        covered = action not in each["NotAction"] if "NotAction" in each else action in listed(each["Action"])
-        looks = any(fnmatchcase(action, pattern) for pattern in listed(each.get("Action", [])))
-        if (covered or looks) and any(fnmatchcase(resource, pattern) for pattern in listed(each["Resource"])):
+    for statement in statements(document, "Allow"):
+        covered = (
+            action not in statement["NotAction"] if "NotAction" in statement else action in listed(statement["Action"])
+        )
+        looks = any(fnmatchcase(action, pattern) for pattern in listed(statement.get("Action", [])))
+        if (covered or looks) and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
             return True
     return False
 
@@ -141,11 +143,11 @@ def test_the_first_deployment_into_an_account_may_bring_the_service_s_own_role_i
     capability: Capability, service: str
 ) -> None:
     linked = [
-        each
-        for each in capabilities.capability_document(capability, GRANTEE)["Statement"]
-        if each["Action"] == "iam:CreateServiceLinkedRole"
+        statement
+        for statement in capabilities.capability_document(capability, GRANTEE)["Statement"]
+        if statement["Action"] == "iam:CreateServiceLinkedRole"
     ]
-    assert [each["Condition"] for each in linked] == [{"StringEquals": {"iam:AWSServiceName": service}}]
+    assert [statement["Condition"] for statement in linked] == [{"StringEquals": {"iam:AWSServiceName": service}}]
     assert linked[0]["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{service}/*"
     assert service in SERVICE_LINKED_FOR, "the boundary allows no other"
 
@@ -153,12 +155,14 @@ def test_the_first_deployment_into_an_account_may_bring_the_service_s_own_role_i
 def test_roles_get_rights_only_with_the_boundary_and_keep_their_trust() -> None:
     document = capabilities.capability_document(Capability.ECS, GRANTEE)
     own = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
-    for each in document["Statement"]:
-        if set(listed(each["Action"])) & set(capabilities.ROLE_GRANTS):
-            assert each["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
-            assert each["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/deploy/*"
-        assert "iam:UpdateAssumeRolePolicy" not in listed(each["Action"]), "the boundary denies it: the trust is final"
-        assert "iam:DeleteRolePermissionsBoundary" not in listed(each["Action"])
+    for statement in document["Statement"]:
+        if set(listed(statement["Action"])) & set(capabilities.ROLE_GRANTS):
+            assert statement["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
+            assert statement["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/deploy/*"
+        assert "iam:UpdateAssumeRolePolicy" not in listed(statement["Action"]), (
+            "the boundary denies it: the trust is final"
+        )
+        assert "iam:DeleteRolePermissionsBoundary" not in listed(statement["Action"])
 
 
 def test_api_gateway_alone_makes_no_role() -> None:

@@ -23,16 +23,16 @@ FORBIDDEN = ("tags", "locked", "protected", "runUntagged", "maximumTimeout", "ca
 
 
 def unread(values: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
+    unread_keys = []
     for key, value in values.items():
         path = f"{prefix}{key}"
         if path in READ - CONTAINERS:
             continue
-        if isinstance(value, dict) and any(each.startswith(f"{path}.") for each in READ):
-            found += unread(value, f"{path}.")
+        if isinstance(value, dict) and any(read_key.startswith(f"{path}.") for read_key in READ):
+            unread_keys += unread(value, f"{path}.")
         else:
-            found.append(path)
-    return found
+            unread_keys.append(path)
+    return unread_keys
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
@@ -80,7 +80,7 @@ def test_rights_and_accounts_are_made_beside_the_release(stack: str, runner_clas
 
 def test_the_manager_has_the_executor_s_table_and_no_wildcard() -> None:
     rules = {(r, v) for rule in namespaces.EXECUTOR_RULES for r in rule["resources"] for v in rule["verbs"]}
-    assert not [each for each in rules if "*" in each], "2.7: the chart's own rule reads every Secret"
+    assert not [rule_verb for rule_verb in rules if "*" in rule_verb], "2.7: the chart's own rule reads every Secret"
     assert {("events", "list"), ("serviceaccounts", "get"), ("pods", "watch"), ("pods/exec", "create")} <= rules
     assert {("poddisruptionbudgets", "create"), ("poddisruptionbudgets", "get")} <= rules, "one budget per job pod"
     assert ("secrets", "list") not in rules, "job variables of other jobs are in them"

@@ -38,9 +38,9 @@ def test_the_boundary_fits_iam_for_the_longest_names() -> None:
 )
 def test_the_boundary_denies_writes_to_what_is_not_the_deployments(resource: str) -> None:
     guards = [
-        each
-        for each in statements(BOUNDARY, "Deny")
-        if f"arn:aws:iam::{ACCOUNT}:{resource}" in listed(each["Resource"])
+        statement
+        for statement in statements(BOUNDARY, "Deny")
+        if f"arn:aws:iam::{ACCOUNT}:{resource}" in listed(statement["Resource"])
     ]
     assert guards, f"{resource} is the platform's or the organisation's own"
     assert guards[0]["NotAction"] == ["iam:Get*", "iam:List*"], "everything but looking is denied"
@@ -52,23 +52,28 @@ def test_the_boundary_denies_writes_to_what_is_not_the_deployments(resource: str
     ["iam:DeleteRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy", "iam:CreateUser", "iam:CreateAccessKey"],
 )
 def test_the_boundary_leaves_no_way_out(action: str) -> None:
-    denied = [a for each in statements(BOUNDARY, "Deny") if each["Resource"] == "*" for a in each.get("Action", [])]
+    denied = [
+        a
+        for statement in statements(BOUNDARY, "Deny")
+        if statement["Resource"] == "*"
+        for a in statement.get("Action", [])
+    ]
     assert action in denied
 
 
 def test_the_boundary_lets_roles_be_made_only_with_itself_and_only_passed_to_services() -> None:
     own = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
-    allowed = {each["Sid"]: each for each in statements(BOUNDARY, "Allow")}
+    allowed = {statement["Sid"]: statement for statement in statements(BOUNDARY, "Allow")}
     assert allowed["RolesWithThisBoundary"]["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
     assert allowed["PassOwnRoles"]["Condition"]["StringEquals"]["iam:PassedToService"] == list(PASSABLE_TO)
-    denied = {each["Sid"]: each for each in statements(BOUNDARY, "Deny")}
+    denied = {statement["Sid"]: statement for statement in statements(BOUNDARY, "Deny")}
     assert denied["NoRoleWithoutThisBoundary"]["Condition"] == {"StringNotEquals": {"iam:PermissionsBoundary": own}}
     assert "sts:*" in allowed["Services"]["NotAction"], "a role of a deployment assumes no further role"
 
 
 def test_the_deployer_cannot_lift_itself() -> None:
     of_account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
-    deny = {each["Sid"]: each for each in statements(platform_roles.deployer(of_account), "Deny")}
+    deny = {statement["Sid"]: statement for statement in statements(platform_roles.deployer(of_account), "Deny")}
     own = f"arn:aws:iam::{ACCOUNT}:"
     assert set(deny["NothingOfTheFoundation"]["Resource"]) == {
         f"{own}role/cicd-platform/*",
@@ -89,19 +94,19 @@ def test_a_bucket_refuses_strangers_and_plain_text() -> None:
     tls, ours = statements(storage.bucket_policy(ORGANIZATION, "b"), "Deny")
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert ours["Condition"]["StringNotEqualsIfExists"] == {"aws:PrincipalOrgID": "o-senncloud01"}
-    for each in (tls, ours):
-        assert each["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"], "the bucket and what is in it"
+    for statement in (tls, ours):
+        assert statement["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"], "the bucket and what is in it"
 
 
 def test_a_manager_uses_its_own_prefix_of_the_cache_with_five_actions() -> None:
     document = storage.cache_access(
         ORGANIZATION, account_id="222222222222", bucket="b", prefix="small", key_alias="alias/cicd/cache"
     )
-    actions = [action for each in document["Statement"] for action in listed(each["Action"])]
+    actions = [action for statement in document["Statement"] for action in listed(statement["Action"])]
     assert {a for a in actions if a.startswith("s3:")} == {
         *("s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"),
     }, "runner-chart.md 4: ListBucket too, else a missing object reads as forbidden"
-    by_sid = {each["Sid"]: each for each in document["Statement"]}
+    by_sid = {statement["Sid"]: statement for statement in document["Statement"]}
     assert by_sid["Objects"]["Resource"] == "arn:aws:s3:::b/small/*"
     assert by_sid["List"]["Condition"] == {"StringLike": {"s3:prefix": ["small/*"]}}
     assert by_sid["Key"]["Condition"]["ForAnyValue:StringEquals"] == {"kms:ResourceAliases": "alias/cicd/cache"}, (
@@ -132,5 +137,5 @@ def test_jobs_reach_the_internet_and_nothing_inside() -> None:
 @pytest.mark.parametrize(("port", "ports"), [(443, [443]), (8443, [443, 8443])])
 def test_a_manager_reaches_gitlab_at_its_port(port: int, ports: list[int]) -> None:
     policy = network_policies.manager_policy(service_cidr="172.20.0.0/16", gitlab_port=port)
-    assert [each["port"] for each in policy["egress"][1]["ports"]] == ports
+    assert [port_entry["port"] for port_entry in policy["egress"][1]["ports"]] == ports
     assert policy["egress"][1]["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32", "169.254.170.23/32"]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def read(folder: Path, text: str) -> dict[str, dict[str, str]]:
     file = folder / "config"
     file.write_text(text)
-    found: dict[str, dict[str, str]] = botocore.configloader.load_config(str(file))["profiles"]
-    return found
+    profiles_of_file: dict[str, dict[str, str]] = botocore.configloader.load_config(str(file))["profiles"]
+    return profiles_of_file
 
 
 @cache
@@ -32,18 +32,18 @@ def text(stack: str, runner_class: str) -> str:
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_a_class_has_a_profile_for_each_account_it_may_enter(stack: str, runner_class: str, tmp_path: Path) -> None:
-    found, settings = read(tmp_path, text(stack, runner_class)), settings_of(stack)
+    profiles_of_file, settings = read(tmp_path, text(stack, runner_class)), settings_of(stack)
     reachable = settings.accounts_of(runner_class)
-    assert set(found) == {"default", "base", *reachable}, "a profile is named as its account"
+    assert set(profiles_of_file) == {"default", "base", *reachable}, "a profile is named as its account"
     suffix, level = settings.names.suffix, settings.runners[runner_class].level.value
     role = f"delegated-role{'-open' if level == 'open' else ''}{suffix}"
     for name, account in reachable.items():
-        assert found[name]["role_arn"] == f"arn:aws:iam::{account.id}:role/cicd{suffix}/{role}"
-        assert found[name]["source_profile"] == "base", "the chain starts at the class's own role"
+        assert profiles_of_file[name]["role_arn"] == f"arn:aws:iam::{account.id}:role/cicd{suffix}/{role}"
+        assert profiles_of_file[name]["source_profile"] == "base", "the chain starts at the class's own role"
     for name in ("default", "base"):
-        assert found[name]["role_arn"].endswith(f":role/cicd{suffix}/runner-{runner_class}{suffix}")
-        assert found[name]["web_identity_token_file"] == "/etc/runner-platform/aws/token"
-        assert "source_profile" not in found[name], "the first hop is the token's"
+        assert profiles_of_file[name]["role_arn"].endswith(f":role/cicd{suffix}/runner-{runner_class}{suffix}")
+        assert profiles_of_file[name]["web_identity_token_file"] == "/etc/runner-platform/aws/token"
+        assert "source_profile" not in profiles_of_file[name], "the first hop is the token's"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
@@ -87,13 +87,13 @@ def test_the_platform_s_own_profiles_name_every_account(
     role: str, source: str | None, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = load.of_foundation()
-    found = read(
+    profiles_of_file = read(
         tmp_path,
         profiles.platform_profiles(settings.organization, settings.accounts, role=role, source_profile=source),
     )
-    assert set(found) == {f"platform-{name}" for name in settings.accounts}
+    assert set(profiles_of_file) == {f"platform-{name}" for name in settings.accounts}
     for name, account in settings.accounts.items():
-        keys = found[f"platform-{name}"]
+        keys = profiles_of_file[f"platform-{name}"]
         assert keys["role_arn"] == f"arn:aws:iam::{account.id}:role/cicd-platform/platform-{role}"
         assert expected.items() <= keys.items()
         assert len({"source_profile", "web_identity_token_file"} & set(keys)) == 1, "one way in"
@@ -101,11 +101,11 @@ def test_the_platform_s_own_profiles_name_every_account(
 
 def test_the_foundation_s_profiles_enter_by_the_organisation_s_role(tmp_path: Path) -> None:
     settings = load.of_foundation()
-    found = read(
+    profiles_of_file = read(
         tmp_path, profiles.foundation_profiles(settings.organization, settings.accounts, source_profile="management")
     )
     for name, account in settings.accounts.items():
-        keys = found[f"foundation-{name}"]
+        keys = profiles_of_file[f"foundation-{name}"]
         assert keys["role_arn"] == f"arn:aws:iam::{account.id}:role/OrganizationAccountAccessRole"
         assert keys["source_profile"] == "management"
 

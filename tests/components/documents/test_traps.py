@@ -38,8 +38,8 @@ def release(stack: str, runner_class: str) -> Registration:
 
 
 def values(stack: str, runner_class: str) -> dict[str, Any]:
-    its: dict[str, Any] = release(stack, runner_class).inputs["values"]
-    return its
+    chart_values: dict[str, Any] = release(stack, runner_class).inputs["values"]
+    return chart_values
 
 
 def runner(stack: str, runner_class: str) -> dict[str, Any]:
@@ -49,16 +49,20 @@ def runner(stack: str, runner_class: str) -> dict[str, Any]:
 
 def inside(stack: str, runner_class: str, kind: str) -> list[Registration]:
     """Objects of a kind in both namespaces of a class."""
-    found = [each for each in rehearsed(stack).registrations if each.type.rpartition(":")[2] == kind]
-    return [e for e in found if e.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}]
+    resources = [resource for resource in rehearsed(stack).registrations if resource.type.rpartition(":")[2] == kind]
+    return [
+        e for e in resources if e.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}
+    ]
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_the_registered_template_is_the_only_source_of_config_toml(stack: str, runner_class: str) -> None:
-    its = values(stack, runner_class)["runners"]
-    assert "configOverride" not in its, "2.6: it would skip register, and with it concurrent, the token and everything"
-    assert "jobNamespace" not in its, "2.4: it only reaches the default template; ours names the namespace itself"
-    assert {"template", "cache"}.isdisjoint(its), "2.4: static keys of a cache come by runners.cache.secretName"
+    runners = values(stack, runner_class)["runners"]
+    assert "configOverride" not in runners, (
+        "2.6: it would skip register, and with it concurrent, the token and everything"
+    )
+    assert "jobNamespace" not in runners, "2.4: it only reaches the default template; ours names the namespace itself"
+    assert {"template", "cache"}.isdisjoint(runners), "2.4: static keys of a cache come by runners.cache.secretName"
 
 
 def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> None:
@@ -74,7 +78,9 @@ def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> Non
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_only_the_manager_s_account_names_a_role_and_by_the_key_that_eks_reads(stack: str, runner_class: str) -> None:
-    accounts = {each.inputs["metadata"]["name"]: each.inputs for each in inside(stack, runner_class, "ServiceAccount")}
+    accounts = {
+        account.inputs["metadata"]["name"]: account.inputs for account in inside(stack, runner_class, "ServiceAccount")
+    }
     assert set(accounts) == {"manager", "job"}, "2.7: the chart makes none for jobs, which would use `default`"
     arn = accounts["manager"]["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
     assert arn.endswith(f"/runner-manager-{runner_class}{'' if stack == 'prod' else f'-{stack}'}"), "4: no other key"
@@ -83,43 +89,59 @@ def test_only_the_manager_s_account_names_a_role_and_by_the_key_that_eks_reads(s
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_the_manager_s_pod_keeps_what_the_chart_gives_it(stack: str, runner_class: str) -> None:
-    its = values(stack, runner_class)
-    assert "automountServiceAccountToken" not in its, "2.8: the manager speaks to the API server with its token"
-    assert not isinstance(its.get("image"), str), "2.8: image is a map; GitLab's page still shows text"
-    assert "hpa" not in its, "2.8: replicas would be left out"
-    assert "sessionServer" not in its, "2.8: on, it would make a public load balancer; null, it stops the rendering"
-    assert its["securityContext"]["readOnlyRootFilesystem"] is False, "7.5: else the manager needs a volume at /tmp"
-    assert its["podSecurityContext"]["runAsUser"] == 100, "2.8: the alpine image's user; ubuntu's is 999"
-    assert all(isinstance(each, str) for each in its["podAnnotations"].values()), "2.8: annotations are text"
-    assert not any("{{" in each for each in its["podAnnotations"].values()), "2.8: they are not templated"
-    assert its["resources"]["requests"]["memory"], "7.4: a manager killed hard leaves its jobs hanging"
+    chart_values = values(stack, runner_class)
+    assert "automountServiceAccountToken" not in chart_values, (
+        "2.8: the manager speaks to the API server with its token"
+    )
+    assert not isinstance(chart_values.get("image"), str), "2.8: image is a map; GitLab's page still shows text"
+    assert "hpa" not in chart_values, "2.8: replicas would be left out"
+    assert "sessionServer" not in chart_values, (
+        "2.8: on, it would make a public load balancer; null, it stops the rendering"
+    )
+    assert chart_values["securityContext"]["readOnlyRootFilesystem"] is False, (
+        "7.5: else the manager needs a volume at /tmp"
+    )
+    assert chart_values["podSecurityContext"]["runAsUser"] == 100, "2.8: the alpine image's user; ubuntu's is 999"
+    assert all(isinstance(annotation, str) for annotation in chart_values["podAnnotations"].values()), (
+        "2.8: annotations are text"
+    )
+    assert not any("{{" in annotation for annotation in chart_values["podAnnotations"].values()), (
+        "2.8: they are not templated"
+    )
+    assert chart_values["resources"]["requests"]["memory"], "7.4: a manager killed hard leaves its jobs hanging"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_releases_share_neither_namespace_nor_name(stack: str) -> None:
     releases = [release(stack, name).inputs for name in raw(stack)["runners"]]
     for key in ("namespace", "name"):
-        assert len({each[key] for each in releases}) == len(releases), "2.8: a selector is only `app: <full name>`"
-    for each in releases:
-        assert each["values"]["fullnameOverride"] == each["name"], "9: explicit, so that accounts and names stay"
+        assert len({labels[key] for labels in releases}) == len(releases), "2.8: a selector is only `app: <full name>`"
+    for labels in releases:
+        assert labels["values"]["fullnameOverride"] == labels["name"], "9: explicit, so that accounts and names stay"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_keys_that_newer_runners_changed_are_written_as_they_are_now(stack: str, runner_class: str) -> None:
-    its = runner(stack, runner_class)["kubernetes"]
-    assert "terminationGracePeriodSeconds" not in its, "3.2: gone since 17.0, though the documentation lists it"
-    assert its["pod_termination_grace_period_seconds"] == its["cleanup_grace_period_seconds"] == 30
-    assert its["pod_disruption_budget"] is True, "7.3: a drain waits for the job's own budget"
-    assert {"helper_image", "helper_image_flavor"}.isdisjoint(its), (
+    kubernetes_section = runner(stack, runner_class)["kubernetes"]
+    assert "terminationGracePeriodSeconds" not in kubernetes_section, (
+        "3.2: gone since 17.0, though the documentation lists it"
+    )
+    assert (
+        kubernetes_section["pod_termination_grace_period_seconds"]
+        == kubernetes_section["cleanup_grace_period_seconds"]
+        == 30
+    )
+    assert kubernetes_section["pod_disruption_budget"] is True, "7.3: a drain waits for the job's own budget"
+    assert {"helper_image", "helper_image_flavor"}.isdisjoint(kubernetes_section), (
         "3.2: a pinned helper must be raised with the runner"
     )
-    assert {key for key in its if key.startswith(("pod_cpu", "pod_memory"))} == set(), (
+    assert {key for key in kubernetes_section if key.startswith(("pod_cpu", "pod_memory"))} == set(), (
         "3.2: runners before 18.10 pass over them, and the pod would have no limits"
     )
-    assert {"autoscaler", "namespace_per_job", "bearer_token_overwrite_allowed"}.isdisjoint(its), (
+    assert {"autoscaler", "namespace_per_job", "bearer_token_overwrite_allowed"}.isdisjoint(kubernetes_section), (
         "2.7: each needs rights that the manager does not have"
     )
-    (patch,) = its["pod_spec"]
+    (patch,) = kubernetes_section["pod_spec"]
     assert set(patch) == {"name", "patch_type", "patch"}, "3.2: `patch` or `patch_path`, not both"
 
 
@@ -144,25 +166,25 @@ def test_encryption_of_the_cache_is_the_bucket_s_own(stack: str, runner_class: s
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
-    for each in rehearsed(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
-        spec = each.inputs["spec"]
+    for resource in rehearsed(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
+        spec = resource.inputs["spec"]
         assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "7.3: consolidation moves running pods"
         assert spec["disruption"]["consolidateAfter"] == "5m", "7.3: a pending pod's node counts as empty"
         template = spec["template"]["spec"]
         assert template["terminationGracePeriod"], "7.3: without it do-not-disrupt blocks a node's expiry for ever"
         assert template["expireAfter"] not in {"Never", ""}, "7.3: expiry is not held up by do-not-disrupt"
         spot = any("spot" in r["values"] for r in template["requirements"] if r["key"] == "karpenter.sh/capacity-type")
-        settings = raw(stack)["runners"].get(each.inputs["metadata"]["name"], {})
+        settings = raw(stack)["runners"].get(resource.inputs["metadata"]["name"], {})
         assert spot == settings.get("spot", False), "7.4: managers never; a class where its settings say so"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_class_has_one_runner_one_token_and_one_release(stack: str) -> None:
-    its, classes = rehearsed(stack), set(raw(stack)["runners"])
+    run, classes = rehearsed(stack), set(raw(stack)["runners"])
     for token, ending in (
         ("gitlab:index/userRunner:UserRunner", "-object-1-runner"),
         ("kubernetes:core/v1:Secret", "-runner-token"),
         (RELEASE, "-runner-release"),
     ):
-        made = Counter(each.name.removesuffix(ending) for each in its.of_type(token))
-        assert made == Counter(classes), f"9: {token}: tags and access level are the runner's, so one for each class"
+        counts = Counter(resource.name.removesuffix(ending) for resource in run.of_type(token))
+        assert counts == Counter(classes), f"9: {token}: tags and access level are the runner's, so one for each class"

@@ -72,12 +72,12 @@ def of(token: str, name: str) -> Registration:
 
 
 def test_existing_subnets_are_used_and_nothing_of_the_network_is_made() -> None:
-    made = {each.type for each in odd().registrations if each.type.startswith("aws:ec2/")}
-    assert made == set(), "somebody else owns that network"
+    types = {resource.type for resource in odd().registrations if resource.type.startswith("aws:ec2/")}
+    assert types == set(), "somebody else owns that network"
     cluster = of("aws:eks/cluster:Cluster", "cluster-cluster")
     assert cluster.inputs["vpcConfig"]["subnetIds"] == EXISTING["private"]
     nodes = of("kubernetes:eks.amazonaws.com/v1:NodeClass", "small-nodes-class")
-    assert nodes.inputs["spec"]["subnetSelectorTerms"] == [{"id": each} for each in EXISTING["private"]]
+    assert nodes.inputs["spec"]["subnetSelectorTerms"] == [{"id": subnet_id} for subnet_id in EXISTING["private"]]
     jobs = of("kubernetes:networking.k8s.io/v1:NetworkPolicy", "small-runner-jobs-network")
     assert "10.0.0.0/16" in jobs.inputs["spec"]["egress"][1]["to"][0]["ipBlock"]["except"], (
         "that VPC is out of jobs' reach"
@@ -91,18 +91,20 @@ def test_a_private_endpoint_is_not_public_at_all() -> None:
 
 
 def test_every_arn_that_is_registered_carries_the_partition() -> None:
-    for each in odd().registrations:
-        for key, value in each.inputs.items():
+    for resource in odd().registrations:
+        for key, value in resource.inputs.items():
             words = json.dumps(value).replace("\\", "").split('"')
             # The rehearsal's own answers are of the partition aws: they are what a cloud would say, not what the program composes.
             wrong = [w for w in words if w.startswith("arn:aws:") and "000000000000" not in w]
-            assert not wrong, f"{each.name}.{key}: {wrong} exist in no account of aws-us-gov"
+            assert not wrong, f"{resource.name}.{key}: {wrong} exist in no account of aws-us-gov"
 
 
 def test_an_arm64_class_has_arm64_nodes_and_managers_stay_as_they_are() -> None:
     def arch(name: str) -> Any:
         spec = of("kubernetes:karpenter.sh/v1:NodePool", name).inputs["spec"]["template"]["spec"]
-        return next(each["values"] for each in spec["requirements"] if each["key"] == "kubernetes.io/arch")
+        return next(
+            requirement["values"] for requirement in spec["requirements"] if requirement["key"] == "kubernetes.io/arch"
+        )
 
     assert (arch("small-nodes-pool"), arch("managers-pool")) == (["arm64"], ["amd64"])
 
@@ -116,17 +118,17 @@ def test_a_private_authority_reaches_the_manager_under_the_host_s_name() -> None
     assert values["certsSecretName"] == secret.inputs["metadata"]["name"]
     assert values["gitlabUrl"] == "https://gitlab.example.com:8443"
     manager = of("kubernetes:networking.k8s.io/v1:NetworkPolicy", "small-runner-manager-network")
-    assert [each["port"] for each in manager.inputs["spec"]["egress"][1]["ports"]] == [443, 8443]
+    assert [port["port"] for port in manager.inputs["spec"]["egress"][1]["ports"]] == [443, 8443]
 
 
 def test_a_token_of_the_environment_stays_secret_and_makes_no_runner() -> None:
     assert odd().of_type("gitlab:index/userRunner:UserRunner") == [], "external runners are registered elsewhere"
-    for each in odd().registrations:
-        assert TOKEN not in json.dumps(dict(each.inputs)), f"{each.name} would leave the token in plain text"
+    for resource in odd().registrations:
+        assert TOKEN not in json.dumps(dict(resource.inputs)), f"{resource.name} would leave the token in plain text"
 
 
-def digest(its: Rehearsal) -> Any:
-    release = its.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
+def digest(run: Rehearsal) -> Any:
+    release = run.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
     return release.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
 
 
@@ -163,19 +165,21 @@ def test_a_chart_of_a_path_needs_no_repository() -> None:
 
 
 def test_two_administrators_of_one_name_and_a_role_called_reader_are_three_entries() -> None:
-    entries = {each.name: each.inputs["principalArn"] for each in odd().of_type("aws:eks/accessEntry:AccessEntry")}
+    entries = {
+        resource.name: resource.inputs["principalArn"] for resource in odd().of_type("aws:eks/accessEntry:AccessEntry")
+    }
     assert len(entries) == 5, f"deployer, reader, nodes and two administrators: {entries}"
 
 
 def test_repositories_that_differ_in_a_slash_are_two() -> None:
-    made = [each.urn for each in odd().of_type("aws:ecr/repository:Repository")]
-    assert len(set(made)) == len(made) == 4, "runner image, apps, a/b and a-b"
+    urns = [resource.urn for resource in odd().of_type("aws:ecr/repository:Repository")]
+    assert len(set(urns)) == len(urns) == 4, "runner image, apps, a/b and a-b"
 
 
 def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
-    def rules(its: Rehearsal) -> set[str]:
-        found = its.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
-        return {each["id"] for each in found.inputs["rules"]}
+    def rules(run: Rehearsal) -> set[str]:
+        lifecycle = run.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
+        return {rule["id"] for rule in lifecycle.inputs["rules"]}
 
     assert rules(odd()) == {"unfinished"}
     assert rules(rehearsed("dev")) == {"unfinished", "expiry"}
@@ -186,7 +190,9 @@ def test_a_tag_of_its_own_is_the_one_that_is_exported() -> None:
 
 
 def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() -> None:
-    (role,) = [each for each in odd().of_type("aws:iam/role:Role") if each.inputs["name"] == "gitlab-app-dev"]
+    (role,) = [
+        resource for resource in odd().of_type("aws:iam/role:Role") if resource.inputs["name"] == "gitlab-app-dev"
+    ]
     assert role.provider.rpartition("::")[0].rpartition("::")[2] == "dev", "in the account that it opens"
     assert role.inputs["permissionsBoundary"].endswith(":policy/cicd-platform/delegated-boundary")
     (statement,) = policy(role, "assumeRolePolicy")["Statement"]
@@ -203,21 +209,21 @@ class Subnet:
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("subnets", "words"),
     [
         ([Subnet("subnet-0a"), Subnet("subnet-0b", vpc="vpc-0b", zone="b")], "subnet-0b is in vpc-0b, not in vpc-0a"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", public=True)], "subnet-0b gives public addresses"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in a; EKS needs two zones"),
     ],
 )
-def test_subnets_that_nodes_cannot_live_in_are_refused_by_id(found: list[Subnet], said: str) -> None:
-    with pytest.raises(pulumi.RunError, match=said):
-        verified_subnets(ExistingNetwork.model_validate(EXISTING), found)
+def test_subnets_that_nodes_cannot_live_in_are_refused_by_id(subnets: list[Subnet], words: str) -> None:
+    with pytest.raises(pulumi.RunError, match=words):
+        verified_subnets(ExistingNetwork.model_validate(EXISTING), subnets)
 
 
 def test_subnets_that_fit_are_taken_in_order() -> None:
-    found = [Subnet("subnet-0a"), Subnet("subnet-0c", zone="b")]
-    assert verified_subnets(ExistingNetwork.model_validate(EXISTING), found) == EXISTING["private"]
+    subnets = [Subnet("subnet-0a"), Subnet("subnet-0c", zone="b")]
+    assert verified_subnets(ExistingNetwork.model_validate(EXISTING), subnets) == EXISTING["private"]
 
 
 def with_more(memory: str) -> dict[str, Any]:
@@ -236,26 +242,28 @@ def larger() -> Rehearsal:
 
 
 def test_a_further_class_and_a_further_account_are_changes_of_settings_only() -> None:
-    its = larger()
+    run = larger()
     teams = {f"team{number}" for number in range(6)}
-    assert {each.name for each in its.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"} | teams
-    assert teams <= {name for name, roles in its.exports["delegated_roles"].items() if set(roles) == {"open"}}
-    delegated = its.one("aws:iam/role:Role", "delegated-stage-open-role")
+    assert {resource.name for resource in run.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"} | teams
+    assert teams <= {name for name, roles in run.exports["delegated_roles"].items() if set(roles) == {"open"}}
+    delegated = run.one("aws:iam/role:Role", "delegated-stage-open-role")
     trusted = policy(delegated, "assumeRolePolicy")["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
     assert [arn.rpartition("/")[2] for arn in trusted] == ["runner-huge-dev", "runner-small-dev"]
     assert {
-        each.name.rpartition("-")[2] for each in its.of_type("aws:iam/rolePolicy:RolePolicy") if "stage" in each.name
+        resource.name.rpartition("-")[2]
+        for resource in run.of_type("aws:iam/rolePolicy:RolePolicy")
+        if "stage" in resource.name
     } == {
         *("ecs", "pulumi"),
     }, "one policy for each capability"
-    assert its.one("kubernetes:helm.sh/v3:Release", "huge-runner-release").inputs["name"] == "gitlab-runner-huge"
-    config = its.one("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
+    assert run.one("kubernetes:helm.sh/v3:Release", "huge-runner-release").inputs["name"] == "gitlab-runner-huge"
+    config = run.one("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
     assert "[profile stage]" in config, "the new account's profile is in every class that may enter"
 
 
 def test_memory_of_one_class_changes_that_class_and_nothing_else() -> None:
-    before = {each.urn: each.inputs for each in larger().registrations}
-    after = {each.urn: each.inputs for each in rehearsal_of("dev", with_more("100Gi")).registrations}
+    before = {resource.urn: resource.inputs for resource in larger().registrations}
+    after = {resource.urn: resource.inputs for resource in rehearsal_of("dev", with_more("100Gi")).registrations}
     changed = names_of(tuple(urn for urn in before | after if before.get(urn) != after.get(urn)))
     assert changed, "memory stands in the class's requests"
     assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled for nothing"
