@@ -1,19 +1,28 @@
-"""Resources as the reasoner reads them: plain data, from a mock run, from an engine's analysis, or from a deployed state.
+"""`Resource`: one resource of a stack, whether a program registers it, the engine shows it to a policy pack, or a state holds it.
 
-Owns the one shape that all of these are brought into, and the mark of a value that is not known yet. Leaves out where they come from.
+Three adapters fill it: `runner_platform.check.mock_run` from a mock run, `policies.wire` from a request of the engine, and `deployed`
+below from an exported state. Plain data, no Pulumi.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final
 
-SHOWN_UNKNOWN: Final = "[unknown]"
-"""How a mock run shows a value that is not known."""
+UNKNOWN_TEXT: Final = "[unknown]"
+"""An unknown value in `resources --json`."""
 ENGINE_UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""How the engine sends one. Source: https://github.com/pulumi/pulumi `sdk/python/lib/pulumi/runtime/rpc.py`."""
+"""An unknown value in the engine's messages. Source: https://github.com/pulumi/pulumi `sdk/python/lib/pulumi/runtime/rpc.py`."""
+SECRET: Final = "[secret]"  # noqa: S105  # stands for a value that is never kept
+"""A secret value: no rule needs one, and no message may hold one."""
+SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
+"""Key that marks secrets and assets in a state. Source: https://github.com/pulumi/pulumi `sdk/go/common/resource/properties.go`."""
+STACK_TYPE: Final = "pulumi:pulumi:Stack"
+AWS_PROVIDER: Final = "pulumi:providers:aws"
 
 
 class Unknown(Enum):
@@ -25,40 +34,137 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource that a program registers or that is deployed."""
+    """One registered or deployed resource."""
 
     urn: str
     type: str
     """Type token, such as `aws:iam/role:Role`."""
     name: str
     """Logical name."""
-    account: str
-    """Twelve digits; empty outside AWS."""
     inputs: Mapping[str, Any] = field(hash=False)
-    """Wire names (camelCase); policy documents as JSON text or as objects; leaves that are not known are `UNKNOWN`."""
+    """Wire names (camelCase). Unknown values are `UNKNOWN`; policy documents are JSON text or objects."""
+    outputs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Values that the cloud, or a mock, answered. A mock run keeps them for a few types only."""
+    parent: str = ""
+    """URN of the parent; empty below the stack itself."""
+    provider: str = ""
+    """URN of the provider; empty for components and providers."""
+    provider_id: str = ""
+    provider_inputs: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
+    """Inputs of the provider; None without a provider, or when the engine did not show it."""
+    custom: bool = True
+    """False for components."""
+    protect: bool | None = False
+    """None when an older `resources --json` did not list it."""
+    retain_on_delete: bool | None = False
+    """None likewise."""
+    depends_on: tuple[str, ...] = ()
+    """URNs, sorted."""
+    deleted_with: str = ""
+    """URN of the resource whose deletion deletes this one too."""
+    delete_timeout: str = ""
+    aliases: tuple[str, ...] = ()
+    """Earlier URNs."""
+    source: str = ""
+    """Line of the program that registers it, `file:line`; empty when unknown."""
 
     @property
     def stack(self) -> str:
-        """Name of the stack, from the URN `urn:pulumi:<stack>::…`; empty where there is none."""
+        """Name of the stack, from the URN `urn:pulumi:<stack>::…`; empty for another form of URN."""
         head = self.urn.partition("::")[0]
         return head.removeprefix("urn:pulumi:") if head.startswith("urn:pulumi:") else ""
 
+    @property
+    def account_name(self) -> str | None:
+        """Name of the AWS account, which is the logical name of the provider; None outside AWS."""
+        return self.provider.rpartition("::")[2] or None if self.type.startswith("aws:") else None
+
+    @cached_property
+    def account(self) -> str:
+        """Id of the AWS account, twelve digits; empty outside AWS, or when the provider is not pinned to exactly one account."""
+        ids = account_ids(self.provider_inputs or {})
+        return ids[0] if self.type.startswith("aws:") and len(ids) == 1 else ""
+
+
+def account_ids(provider_inputs: Mapping[str, Any]) -> list[str]:
+    """Account ids that an AWS provider is pinned to; the SDK may encode the list as JSON text."""
+    ids = provider_inputs.get("allowedAccountIds")
+    if isinstance(ids, str):
+        try:
+            ids = json.loads(ids)
+        except json.JSONDecodeError:
+            return []
+    return [str(account) for account in ids] if isinstance(ids, list) else []
+
+
+def pinned_to(account: str) -> dict[str, Any]:
+    """Inputs of an AWS provider that is pinned to one account."""
+    return {"allowedAccountIds": [account]}
+
+
+def deployed(deployment: Mapping[str, Any]) -> list[Resource]:
+    """Resources of a deployed stack, with the cloud's value of every input; secrets are `[secret]`.
+
+    Args:
+        deployment: member `deployment` of the output of `pulumi stack export`.
+    """
+    states = [
+        state for state in deployment.get("resources", []) if state["type"] != STACK_TYPE and not state.get("delete")
+    ]
+    live_inputs = {state["urn"]: _live_inputs(state) for state in states}
+    return [_deployed(state, live_inputs) for state in states]
+
+
+def _live_inputs(state: Mapping[str, Any]) -> dict[str, Any]:
+    outputs = state.get("outputs", {})
+    return {key: without_secrets(outputs.get(key, value)) for key, value in state.get("inputs", {}).items()}
+
+
+def _deployed(state: Mapping[str, Any], live_inputs: Mapping[str, Mapping[str, Any]]) -> Resource:
+    provider, _, provider_id = state.get("provider", "").rpartition("::")
+    return Resource(
+        urn=state["urn"],
+        type=state["type"],
+        name=state["urn"].rpartition("::")[2],
+        inputs=live_inputs[state["urn"]],
+        outputs=without_secrets(state.get("outputs", {})),
+        parent=state.get("parent", ""),
+        provider=provider,
+        provider_id=provider_id,
+        provider_inputs=live_inputs.get(provider),
+        custom=state.get("custom", True),
+        protect=state.get("protect", False),
+        retain_on_delete=state.get("retainOnDelete", False),
+        depends_on=tuple(state.get("dependencies", [])),
+        deleted_with=state.get("deletedWith", ""),
+        aliases=tuple(state.get("aliases", [])),
+    )
+
+
+def without_secrets(value: Any) -> Any:
+    """The value with every secret and asset of a state replaced by `[secret]`."""
+    if isinstance(value, Mapping):
+        if SIGNATURE in value:
+            return SECRET
+        return {key: without_secrets(member) for key, member in value.items()}
+    return [without_secrets(member) for member in value] if isinstance(value, list) else value
+
 
 def from_wire(value: Any) -> Any:
-    """The same value with every mark of an unknown one replaced by `UNKNOWN`."""
-    if value in (SHOWN_UNKNOWN, ENGINE_UNKNOWN):
+    """The value with every mark of an unknown value replaced by `UNKNOWN`."""
+    if value in (UNKNOWN_TEXT, ENGINE_UNKNOWN):
         return UNKNOWN
     if isinstance(value, Mapping):
-        return {key: from_wire(each) for key, each in value.items()}
+        return {key: from_wire(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [from_wire(each) for each in value]
+        return [from_wire(member) for member in value]
     return value
 
 
 def at(value: Any, *path: str) -> Any:
-    """What stands at a path of keys: None where there is nothing, `UNKNOWN` where it or anything above it is not known."""
+    """The value at a path of keys; None when it is absent, `UNKNOWN` when it or a value above it is unknown."""
     for key in path:
         if value is UNKNOWN:
             return UNKNOWN
@@ -67,5 +173,5 @@ def at(value: Any, *path: str) -> Any:
 
 
 def listed(value: Any) -> list[Any]:
-    """A list as it is, nothing as an empty one, anything else as a list of one; of an unknown list nothing is known, so it holds that."""
+    """The value as a list: a list as it is, None as an empty list, anything else (`UNKNOWN` too) as a list of one."""
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

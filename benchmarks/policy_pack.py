@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any
 from config import load, settings
 from config.capabilities import Level
 from policies.rules import RULES
-from runner_platform.check.judge import POLICIES
-from runner_platform.check.mock_run import rehearse
-from runner_platform.check.pack_process import PackProcess
-from runner_platform.check.shown import registered, requests
+from runner_platform.check.mock_run import run_program
+from runner_platform.check.policy_pack import POLICIES, PackProcess, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from runner_platform.check.shown import Shown
+    from access.resource import Resource
 
 STACK = "prod"
 OWN, BY_PAIR = 237, 31
@@ -77,7 +75,7 @@ def timed(pack: PackProcess, single: Sequence[Any], whole: Any) -> tuple[float, 
 
 
 def rounds(
-    packs: Mapping[str, PackProcess], shown: list[Shown], count: int
+    packs: Mapping[str, PackProcess], shown: list[Resource], count: int
 ) -> Iterator[dict[str, tuple[float, float]]]:
     """Seconds by pack, a round each; the first round warms up and is left out."""
     single, whole = requests(shown)
@@ -105,7 +103,7 @@ def main(count: int = 5000, repeats: int = 5) -> None:
             "as many that do nothing": yardstick(Path(scratch) / "many", of_resources, len(RULES) - of_resources),
         }
         for values in (company(0), company(count)):
-            shown = registered(rehearse(STACK, values).registrations)
+            shown = run_program(STACK, values).resources
             with ExitStack() as running:
                 packs = {
                     name: running.enter_context(PackProcess(folder, settings.PROJECT, STACK, values))

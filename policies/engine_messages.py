@@ -9,14 +9,13 @@ https://github.com/pulumi/pulumi `sdk/go/common/resource/properties.go`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import proxy
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
 
-from access.resource import UNKNOWN
-from policies.fields import decode_json
+from access.resource import UNKNOWN, Resource
 from policies.type_tokens import CLUSTER, STACK
 
 if TYPE_CHECKING:
@@ -27,51 +26,21 @@ WITH_OUTPUTS = frozenset({CLUSTER})
 UNKNOWN_MARKS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """One resource as the engine sent it, in plain values."""
-
-    urn: str
-    type: str
-    name: str
-    inputs: Mapping[str, Any]
-    """By wire name; unknown values are `UNKNOWN`."""
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    """Outputs of the types that rules compare with, and only while the whole stack is evaluated."""
-    provider: str = ""
-    """URN of the resource's provider; empty for components and providers."""
-    provider_inputs: Mapping[str, Any] | None = None
-    """Inputs of the provider; None if there is no provider or the engine did not send it."""
-    protect: bool = False
-
-    @property
-    def allowed_accounts(self) -> list[str] | None:
-        """Account ids that the resource's provider is pinned to; None if it is not pinned."""
-        pinned = decode_json((self.provider_inputs or {}).get("allowedAccountIds"))
-        return [str(account) for account in pinned] if isinstance(pinned, list) else None
-
-    @property
-    def account(self) -> str:
-        """Id of the resource's AWS account; empty outside AWS, or if the provider is not pinned to exactly one."""
-        pinned = self.allowed_accounts
-        return pinned[0] if self.type.startswith("aws:") and pinned is not None and len(pinned) == 1 else ""
-
-
 class AnalyzedResources:
     """Resources by URN, of one run of the engine."""
 
     def __init__(self) -> None:
-        self._by_urn: dict[str, Seen] = {}
+        self._by_urn: dict[str, Resource] = {}
 
-    def remember(self, resource: Seen) -> None:
+    def remember(self, resource: Resource) -> None:
         """Keep a resource, in place of an earlier version."""
         self._by_urn[resource.urn] = resource
 
-    def of_type(self, token: str) -> list[Seen]:
+    def of_type(self, token: str) -> list[Resource]:
         """Return the resources of a type."""
         return [resource for resource in self._by_urn.values() if resource.type == token]
 
-    def with_urns(self, urns: Iterable[str]) -> list[Seen]:
+    def with_urns(self, urns: Iterable[str]) -> list[Resource]:
         """Return the resources with these URNs, without those that the engine has not sent."""
         return [self._by_urn[urn] for urn in urns if urn in self._by_urn]
 
@@ -84,10 +53,10 @@ class AnalyzedResources:
         self._by_urn = {}
 
 
-def resource_of(request: Any, earlier: AnalyzedResources) -> Seen:
+def resource_of(request: Any, earlier: AnalyzedResources) -> Resource:
     """Read the resource of an `Analyze` call; its provider was sent earlier, as a resource of its own."""
     provider = request.provider if request.HasField("provider") else None
-    return Seen(
+    return Resource(
         urn=request.urn,
         type=request.type,
         name=request.name,
@@ -98,7 +67,7 @@ def resource_of(request: Any, earlier: AnalyzedResources) -> Seen:
     )
 
 
-def stack_resources(request: Any, earlier: AnalyzedResources) -> list[Seen]:
+def stack_resources(request: Any, earlier: AnalyzedResources) -> list[Resource]:
     """Return the resources of an `AnalyzeStack` call with the inputs of their `Analyze` calls, without resources that were never sent."""
     outputs = {
         resource.urn: plain_object(resource.properties.fields)

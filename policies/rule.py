@@ -18,7 +18,7 @@ from policies.fields import Field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from policies.engine_messages import Seen
+    from access.resource import Resource
     from policies.stack import CheckedStack
     from policies.stack_run import StackRun
 
@@ -93,7 +93,7 @@ class Rule:
 class CheckedResource:
     """A resource as one rule reads it."""
 
-    def __init__(self, resource: Seen, run: StackRun, options: Mapping[str, Any]) -> None:
+    def __init__(self, resource: Resource, run: StackRun, options: Mapping[str, Any]) -> None:
         self.resource, self.run, self._options = resource, run, options
         self.unknown_paths: dict[str, None] = {}
         """Paths of unknown fields that the rule read, in order."""
@@ -158,7 +158,7 @@ def rules_of(module: Any) -> list[Rule]:
     return [value for value in vars(module).values() if isinstance(value, Rule)]
 
 
-def evaluate_resource(rule: Rule, resource: Seen, run: StackRun, options: Mapping[str, Any]) -> list[Finding]:
+def evaluate_resource(rule: Rule, resource: Resource, run: StackRun, options: Mapping[str, Any]) -> list[Finding]:
     """Evaluate a rule of resources on one resource."""
     if rule.of_resource is None or (rule.types and resource.type not in rule.types):
         return []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from access.flows import flows
 from access.graph import AccessGraph
 from access.inventory import Inventory
-from access.resource import Resource
+from access.resource import Resource, pinned_to
 from components.documents.boundary import BoundaryAccount, boundary
 from config.names import BOUNDARY_POLICY, PLATFORM_ROLE_PATH
 from config.settings import Settings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from access.flows import Flow
-    from policies.engine_messages import Seen
     from policies.rule import Rule
     from policies.stack_run import StackRun
 
@@ -41,13 +40,13 @@ class PackState:
 class ResourceIndex:
     """Resources of a stack by type; the access graph and the flows are computed once for all rules."""
 
-    def __init__(self, resources: Sequence[Seen], run: StackRun, pack_state: PackState | None = None) -> None:
+    def __init__(self, resources: Sequence[Resource], run: StackRun, pack_state: PackState | None = None) -> None:
         self.resources, self.run, self.pack_state = resources, run, pack_state or PackState()
 
     @cached_property
-    def by_type(self) -> Mapping[str, list[Seen]]:
+    def by_type(self) -> Mapping[str, list[Resource]]:
         """Resources by type token."""
-        by_type: defaultdict[str, list[Seen]] = defaultdict(list)
+        by_type: defaultdict[str, list[Resource]] = defaultdict(list)
         for resource in self.resources:
             by_type[resource.type].append(resource)
         return by_type
@@ -56,10 +55,9 @@ class ResourceIndex:
     def access_graph(self) -> AccessGraph:
         """Who can assume what, as `access` computes it from the same resources."""
         settings = self.run.settings
-        resources = [Resource(r.urn, r.type, r.name, r.account, r.inputs) for r in self.resources]
         if isinstance(settings, Settings):
-            return AccessGraph.of([*resources, *_boundaries(settings)], Inventory.of([settings]))
-        return AccessGraph.of(resources, Inventory.of([], settings))
+            return AccessGraph.of([*self.resources, *_boundaries(settings)], Inventory.of([settings]))
+        return AccessGraph.of(self.resources, Inventory.of([], settings))
 
     @cached_property
     def flows(self) -> list[Flow]:
@@ -72,7 +70,13 @@ def _boundaries(settings: Settings) -> Iterator[Resource]:
     for name, account in settings.accounts.items():
         document = boundary(BoundaryAccount(organization=settings.organization, account_id=account.id))
         inputs = {"name": BOUNDARY_POLICY, "path": PLATFORM_ROLE_PATH, "policy": document}
-        yield Resource(f"urn:pulumi:foundation::boundary::{name}", POLICY, name, account.id, inputs)
+        yield Resource(
+            urn=f"urn:pulumi:foundation::boundary::{name}",
+            type=POLICY,
+            name=name,
+            inputs=inputs,
+            provider_inputs=pinned_to(account.id),
+        )
 
 
 class CheckedStack:

@@ -19,8 +19,8 @@ from policies.fields import contains_unknown
 from policies.type_tokens import OIDC_PROVIDER, ROLE
 
 if TYPE_CHECKING:
+    from access.resource import Resource
     from config.foundation import FoundationSettings
-    from policies.engine_messages import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class StackRun:
         """Ids of the accounts that the settings list, by name."""
         return {name: account.id for name, account in self.settings.accounts.items()}
 
-    def may_defer(self, resource: Seen, path: str) -> bool:
+    def may_defer(self, resource: Resource, path: str) -> bool:
         """Whether a field may be decided on the deployed state, because it contains the issuer of a cluster that this preview would create.
 
         This holds only for the trust documents of service accounts' roles and for the issuer's own provider, and only while the issuer is

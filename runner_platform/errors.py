@@ -1,4 +1,4 @@
-"""What a command says instead of a traceback, with the exit code that it ends with."""
+"""Errors that end a command with one sentence instead of a traceback, with their exit codes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class CommandError(Exception):
 
 
 class WrongUseError(CommandError):
-    """The command line itself cannot be used."""
+    """The command line cannot be used as it was typed."""
 
     exit_code = 2
 
 
 class FailedError(CommandError):
-    """What was asked for is not as it should be, or could not be done."""
+    """The command found something wrong, or could not do its work."""
 
     exit_code = 1
 
 
 class InterruptedRunError(CommandError):
-    """Somebody asked the run to stop; its state is saved."""
+    """Somebody stopped the run; its state is saved."""
 
     exit_code = 3
 

@@ -18,7 +18,6 @@ import requests
 from components.documents.runner_object import RunnerAttributes, runner_attributes
 from config.capabilities import Level
 from runner_platform import stacks
-from runner_platform.check import inspect
 from runner_platform.errors import FailedError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def of_stack(stack: str, say: Callable[[str], None]) -> list[LiveRunner]:
     Raises:
         FailedError: the stack's outputs or GitLab cannot be read.
     """
-    settings = inspect.settings_of(stack)
+    settings = stacks.settings_of(stack)
     api = connection(settings.gitlab.url)
     say(api.url)
     if settings.gitlab.runners == "external":

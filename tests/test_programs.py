@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from config import foundation, load
-from tests.support.program import STACKS, policy, raw, rehearsed, size
+from tests.support.program import STACKS, mock_run, policy, raw, size
 
 if TYPE_CHECKING:
-    from runner_platform.check.mock_run import Registration
+    from access.resource import Resource
 
 PROGRAMS = (*STACKS, foundation.STACK)
 PROTECTED = {"aws:kms/key:Key", "aws:eks/cluster:Cluster", "aws:ecr/repository:Repository"}
@@ -24,12 +24,12 @@ CACHE = ("cache-key", "cache-bucket")
 REPOSITORIES = ("protected/runner", "protected/apps", "open/apps")
 
 
-def registrations() -> list[tuple[str, Registration]]:
-    return [(stack, resource) for stack in PROGRAMS for resource in rehearsed(stack).registrations]
+def registrations() -> list[tuple[str, Resource]]:
+    return [(stack, resource) for stack in PROGRAMS for resource in mock_run(stack).resources]
 
 
-def provider_name(each: Registration) -> str:
-    return each.provider.rpartition("::")[0].rpartition("::")[2]
+def provider_name(each: Resource) -> str:
+    return each.provider.rpartition("::")[2]
 
 
 def tokens() -> dict[str, str]:
@@ -67,26 +67,24 @@ def test_everything_has_a_component_for_a_parent() -> None:
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_no_two_resources_have_one_urn(stack: str) -> None:
-    urns = [resource.urn for resource in rehearsed(stack).registrations]
+    urns = [resource.urn for resource in mock_run(stack).resources]
     assert len(set(urns)) == len(urns), "the engine refuses a second one"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_no_default_provider_is_ever_used(stack: str) -> None:
     provider_urns = {
-        resource.urn for resource in rehearsed(stack).registrations if resource.type.startswith("pulumi:providers:")
+        resource.urn for resource in mock_run(stack).resources if resource.type.startswith("pulumi:providers:")
     }
-    for resource in rehearsed(stack).registrations:
+    for resource in mock_run(stack).resources:
         if resource.custom and not resource.type.startswith("pulumi:providers:"):
-            assert resource.provider.rpartition("::")[0] in provider_urns, (
-                f"{resource.name} would go to whatever account the shell has"
-            )
+            assert resource.provider in provider_urns, f"{resource.name} would go to whatever account the shell has"
 
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_each_provider_of_an_account_acts_there_only_and_names_no_role(stack: str) -> None:
     accounts, profile = raw(stack)["accounts"], "foundation" if stack == foundation.STACK else "platform"
-    providers = {resource.name: resource.inputs for resource in rehearsed(stack).of_type("pulumi:providers:aws")}
+    providers = {resource.name: resource.inputs for resource in mock_run(stack).of_type("pulumi:providers:aws")}
     assert set(providers) == set(accounts)
     for name, inputs in providers.items():
         assert json.loads(inputs["allowedAccountIds"]) == [accounts[name]["id"]], "the wrong profile must fail at once"
@@ -98,7 +96,7 @@ def test_each_provider_of_an_account_acts_there_only_and_names_no_role(stack: st
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_aws_resource_goes_to_its_account(stack: str) -> None:
-    for resource in rehearsed(stack).registrations:
+    for resource in mock_run(stack).resources:
         if not resource.type.startswith("aws:"):
             continue
         delegated = resource.name.startswith("delegated-")
@@ -107,7 +105,7 @@ def test_each_aws_resource_goes_to_its_account(stack: str) -> None:
 
 
 def test_the_foundation_s_resources_go_to_the_account_in_their_name() -> None:
-    for resource in rehearsed(foundation.STACK).registrations:
+    for resource in mock_run(foundation.STACK).resources:
         if resource.type.startswith("aws:"):
             expected = "admin" if resource.name.startswith("secrets-") else resource.name.split("-")[1]
             assert provider_name(resource) == expected, f"{resource.name} belongs to account {expected}"
@@ -116,17 +114,17 @@ def test_the_foundation_s_resources_go_to_the_account_in_their_name() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_protection_comes_from_the_settings(stack: str) -> None:
     expected = raw(stack)["platform"]["protect"]
-    for resource in rehearsed(stack).registrations:
+    for resource in mock_run(stack).resources:
         if resource.type in PROTECTED and resource.name not in CACHE:
             assert resource.protect is expected, f"{resource.name}: platform.protect is {expected}"
         elif resource.name in CACHE:
             assert not resource.protect, "a cache is nothing that anybody must keep"
-    cluster = rehearsed(stack).one("aws:eks/cluster:Cluster", "cluster-cluster")
+    cluster = mock_run(stack).get("aws:eks/cluster:Cluster", "cluster-cluster")
     assert cluster.inputs["deletionProtection"] is expected, "EKS's own lock, beside the engine's"
 
 
 def test_state_and_keys_of_the_foundation_are_protected_and_kept() -> None:
-    run = rehearsed(foundation.STACK)
+    run = mock_run(foundation.STACK)
     for token in ("aws:s3/bucket:Bucket", "aws:kms/key:Key"):
         for resource in run.of_type(token):
             assert resource.protect, f"{resource.name}: without it no stack's state can be read"
@@ -137,8 +135,8 @@ def test_state_and_keys_of_the_foundation_are_protected_and_kept() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_no_token_stands_in_any_input(stack: str) -> None:
-    run = rehearsed(stack)
-    for resource in run.registrations:
+    run = mock_run(stack)
+    for resource in run.resources:
         assert "glrt-" not in json.dumps(dict(resource.inputs)), (
             f"{resource.name} would leave a token in the state in plain text"
         )
@@ -155,7 +153,7 @@ def test_no_token_stands_in_any_input(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_policy_documents_are_known_and_parse(stack: str) -> None:
-    for resource in rehearsed(stack).registrations:
+    for resource in mock_run(stack).resources:
         for key in ("policy", "assumeRolePolicy"):
             if (
                 resource.type.startswith("aws:")
@@ -170,7 +168,7 @@ def test_policy_documents_are_known_and_parse(stack: str) -> None:
 @pytest.mark.parametrize("stack", PROGRAMS)
 def test_documents_keep_to_iam_s_sizes(stack: str) -> None:
     inline: dict[tuple[str, str], int] = {}
-    for resource in rehearsed(stack).registrations:
+    for resource in mock_run(stack).resources:
         if resource.type == "aws:iam/rolePolicy:RolePolicy":
             of_role = (provider_name(resource), resource.inputs["role"])
             inline[of_role] = inline.get(of_role, 0) + size(policy(resource))
@@ -196,7 +194,7 @@ FIXED = {
 def physical(stack: str) -> list[tuple[str, str, str]]:
     return [
         (provider_name(resource), resource.type, resource.inputs[FIXED[resource.type]])
-        for resource in rehearsed(stack).registrations
+        for resource in mock_run(stack).resources
         if resource.type in FIXED
     ]
 
@@ -210,19 +208,19 @@ def test_all_stacks_stand_side_by_side_in_the_same_accounts() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_physical_names_of_roles_are_under_the_stack_s_path(stack: str) -> None:
     path = "/cicd/" if stack == "prod" else f"/cicd-{stack}/"
-    for resource in rehearsed(stack).of_type("aws:iam/role:Role"):
+    for resource in mock_run(stack).of_type("aws:iam/role:Role"):
         assert resource.inputs["path"] == path, "the boundary and the deployer's rights go by path"
         assert resource.inputs["name"].endswith("" if stack == "prod" else f"-{stack}")
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_resource_of_a_class_carries_its_tag(stack: str) -> None:
-    for resource in rehearsed(stack).of_type("aws:iam/role:Role"):
+    for resource in mock_run(stack).of_type("aws:iam/role:Role"):
         if "-identity-" in resource.name:
             assert resource.inputs["tags"] == {"platform:class": resource.name.partition("-")[0]}, (
                 "costs are asked for by class"
             )
-    for resource in rehearsed(stack).of_type("kubernetes:eks.amazonaws.com/v1:NodeClass"):
+    for resource in mock_run(stack).of_type("kubernetes:eks.amazonaws.com/v1:NodeClass"):
         tags = resource.inputs["spec"]["tags"]
         assert {"platform:stack", "platform:owner", "platform:cost"} <= set(tags), "nodes are what costs money"
         assert tags.get("platform:class", "managers") == resource.inputs["metadata"]["name"]
@@ -230,7 +228,7 @@ def test_every_resource_of_a_class_carries_its_tag(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_both_sides_of_each_trust_agree_in_what_is_registered(stack: str) -> None:
-    run, accounts = rehearsed(stack), raw(stack)["accounts"]
+    run, accounts = mock_run(stack), raw(stack)["accounts"]
     trusted: set[tuple[str, str]] = set()
     for resource in run.of_type("aws:iam/role:Role"):
         if resource.name.startswith("delegated-"):
@@ -244,7 +242,7 @@ def test_both_sides_of_each_trust_agree_in_what_is_registered(stack: str) -> Non
     permitted = set()
     for resource in run.of_type("aws:iam/rolePolicy:RolePolicy"):
         if resource.name.endswith("-delegated-roles"):
-            job = run.one("aws:iam/role:Role", resource.name.removesuffix("-delegated-roles")).inputs
+            job = run.get("aws:iam/role:Role", resource.name.removesuffix("-delegated-roles")).inputs
             own = f"arn:aws:iam::{accounts['cicd']['id']}:role{job['path']}{job['name']}"
             permitted |= {(own, arn) for arn in json.loads(resource.inputs["policy"])["Statement"][0]["Resource"]}
     assert trusted == permitted, "one list makes both sides"
@@ -253,7 +251,7 @@ def test_both_sides_of_each_trust_agree_in_what_is_registered(stack: str) -> Non
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_exports_are_what_a_person_needs(stack: str) -> None:
-    exports: dict[str, Any] = rehearsed(stack).exports
+    exports: dict[str, Any] = mock_run(stack).exports
     suffix = "" if stack == "prod" else f"-{stack}"
     assert exports["cluster"] == f"runner-platform{suffix}"
     assert exports["update_kubeconfig"] == (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 import tenacity
 
 from config import foundation, load
+from runner_platform import stacks
 from runner_platform.bootstrap import organization_checks, state_backend, static_keys
 from runner_platform.bootstrap.first_deployment import FILE, FirstDeployment, caller_passphrase
 from runner_platform.bootstrap.organization_checks import State
 from runner_platform.bootstrap.state_backend import Backend
-from runner_platform.check import inspect
 from runner_platform.driver import stack_state
 from runner_platform.driver.project import Project, in_sandbox
 from runner_platform.errors import FailedError
@@ -58,7 +58,7 @@ class Bootstrap:
             SettingsError: the stack files cannot be used.
             FailedError: static keys, a check with a problem, or a failed step; the next run goes on.
         """
-        inspect.agree([foundation.STACK, *self.stacks])
+        stacks.agree([foundation.STACK, *self.stacks])
         self.say(self._target())
         static_keys.refuse(environment, [FILE, *map(_stack_file, self.stacks)])
         state_backend.require_cli()

@@ -1,1 +1,1 @@
-"""Mock runs of the programs, and the policy pack in a process of its own."""
+"""Programs under mocks, and the policy pack's findings on their resources."""

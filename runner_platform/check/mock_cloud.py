@@ -1,23 +1,24 @@
-"""The cloud of a rehearsal: it always says yes, and answers with outputs that the programs use, all known.
+"""The mocks' answers: outputs of resources and results of functions, as far as the programs use them, all known.
 
-Owns what a mock run is answered. A type or function that it was not told about is an error, so that nothing is judged on a guess.
+An unlisted type or function is an error, so that no policy is evaluated on a guess.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime import mocks
 
+from access.resource import account_ids
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOBODY = "000000000000"
-"""The account of what has no provider."""
+NO_ACCOUNT = "000000000000"
+"""The account of a resource without a provider."""
 EXISTING_CIDR = "10.0.0.0/16"
-"""The network of a VPC that is not the platform's own."""
+"""The network of a VPC that exists already (`network.existing`)."""
 
 
 OUTPUTS: dict[str, dict[str, str]] = {
@@ -32,7 +33,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "aws:ecr/repository:Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.amazonaws.com/{name}"},
     "gitlab:index/userRunner:UserRunner": {"token": "glrt-rehearsal"},
 }
-"""Outputs that the programs use beyond their inputs, as templates over the inputs and the place of the provider."""
+"""Outputs that the programs use and that are not inputs, as templates over the inputs and the provider's account, region and partition."""
 PLAIN = frozenset(
     {
         *("aws:kms/alias:Alias", "aws:iam/rolePolicy:RolePolicy", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
@@ -61,42 +62,37 @@ PLAIN = frozenset(
         *("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"),
     }
 )
-"""Types whose outputs, as far as the programs use them, are their inputs."""
+"""Types of which the programs use no output but their inputs."""
 
 
 def issuer_of(cluster: str, region: str) -> str:
-    """The issuer that a rehearsal's cluster has: always the same, and another one for every cluster, as in AWS."""
+    """The mock issuer of a cluster: a function of its name, as every cluster in AWS has an issuer of its own."""
     return f"https://oidc.eks.{region}.amazonaws.com/id/{hashlib.sha256(cluster.encode()).hexdigest()[:28].upper()}"
 
 
 def place_of(provider: Mapping[str, Any]) -> dict[str, str]:
-    """Account, region and partition that an AWS provider's inputs name."""
+    """Account, region and partition in an AWS provider's inputs."""
     region = str(provider.get("region", "eu-central-1"))
-    listed = provider.get("allowedAccountIds", [NOBODY])
-    accounts = json.loads(listed) if isinstance(listed, str) else listed
+    accounts = account_ids(provider) or [NO_ACCOUNT]
     partition = "aws-us-gov" if region.startswith("us-gov-") else "aws-cn" if region.startswith("cn-") else "aws"
     return {"account": accounts[0], "region": region, "partition": partition}
 
 
 class Mocks(mocks.Mocks):
-    """Answers of a cloud that always says yes."""
+    """Answers of a cloud that accepts every request."""
 
     def __init__(self, existing: Mapping[str, Any] | None = None) -> None:
         self.existing = existing or {}
-        """`network.existing` of the configuration: its subnets are in its VPC, each in a zone of its own."""
+        """`network.existing` of the configuration: its subnets are in its VPC, every one in another zone."""
         self.places: dict[str, dict[str, str]] = {}
         """Account, region and partition by the name of the provider."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        """Outputs of a resource: its inputs, and what `OUTPUTS` adds."""
-        known = (
-            args.typ in OUTPUTS
-            or args.typ in PLAIN
-            or args.typ.startswith(("kubernetes:", "pulumi:providers:", "runnerplatform:"))
-        )
-        if not known:
+        """Outputs of a resource: its inputs and those of `OUTPUTS`."""
+        families = ("kubernetes:", "pulumi:providers:", "runnerplatform:")
+        if args.typ not in OUTPUTS and args.typ not in PLAIN and not args.typ.startswith(families):
             raise ValueError(
-                f"{args.typ} ({args.name}) is a type that the rehearsal was not told about; add it to runner_platform/check/mock_cloud.py"
+                f"the mocks have no answer for type {args.typ} ({args.name}); add it to runner_platform/check/mock_cloud.py"
             )
         if args.typ == "pulumi:providers:aws":
             self.places[args.name] = place_of(args.inputs)
@@ -121,7 +117,7 @@ class Mocks(mocks.Mocks):
         }
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]  # the SDK takes a plain answer too
-        """Answers of the functions that the programs call."""
+        """Results of the functions that the programs call."""
         function = args.token
         if function == "aws:index/getAvailabilityZones:getAvailabilityZones":
             return {"names": ["eu-central-1a", "eu-central-1b", "eu-central-1c"], "id": "eu-central-1"}
@@ -135,5 +131,5 @@ class Mocks(mocks.Mocks):
                 "availabilityZone": f"eu-central-1{'abc'[list(self.existing['private']).index(args.args['id']) % 3]}",
             }
         raise ValueError(
-            f"{function} is a function that the rehearsal was not told about; add it to runner_platform/check/mock_cloud.py"
+            f"the mocks have no answer for function {function}; add it to runner_platform/check/mock_cloud.py"
         )

@@ -1,6 +1,6 @@
-"""`runner-platform check`: settings, programs and policies, from the files alone, or policies on what is deployed.
+"""`runner-platform check`: settings, programs and policies, from the files alone, or the policies on a deployed stack.
 
-Owns arguments, output and exit codes. Leaves out what is checked (`runner_platform.check.checking`).
+Owns arguments, output and exit codes; the work is in `runner_platform.review.stack_check`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner_platform.errors import WrongUseError
+from runner_platform.terminal import progress
 
 if TYPE_CHECKING:
-    from runner_platform.check.checking import Checked
+    from runner_platform.review.stack_check import StackCheck
 
 
 def check(
@@ -21,7 +22,8 @@ def check(
     deployed: Annotated[
         bool,
         typer.Option(
-            "--deployed", help="Judge the deployed state instead: needs the engine and the backend's credentials."
+            "--deployed",
+            help="Evaluate the policies on the deployed state instead: needs the engine and the backend's credentials.",
         ),
     ] = False,
     policies: Annotated[
@@ -34,32 +36,32 @@ def check(
     reports: Annotated[
         Path | None,
         typer.Option(
-            help="Where codequality.json, junit.xml, access.json and access.md go, a folder per stack; reports/ of the project without it."
+            help="Folder for codequality.json, junit.xml, access.json and access.md, one subfolder per stack; without it the project's reports/."
         ),
     ] = None,
 ) -> None:
-    """Settings are valid, the programs run under mocks, every policy decides: no engine, no cloud, no credentials."""
-    from runner_platform.check import checking  # noqa: PLC0415  # the exec plugin must start fast
+    """Check settings, run the programs under mocks, evaluate every policy: no engine, no cloud, no credentials."""
+    from runner_platform.review import stack_check  # noqa: PLC0415  # Pulumi's SDKs take a second to import
 
     if deployed and stack is None:
-        raise WrongUseError("--deployed needs --stack: name what to judge")
+        raise WrongUseError("--deployed needs --stack: name the stack to evaluate")
     if deployed and stack is not None:
         typer.echo(f"target: stack {stack} in the backend that the engine is logged in to", err=True)
-        results = iter([checking.deployed(stack, policies, reports)])
+        results = iter([stack_check.check_deployed(stack, policies, reports, progress)])
     else:
-        results = checking.program([stack] if stack else None, policies, reports)
+        results = stack_check.check_programs([stack] if stack else None, policies, reports, progress)
     fine = True
-    for each in results:
-        _show(each)
-        fine = fine and each.fine
+    for result in results:
+        _print(result)
+        fine = fine and result.fine
     raise typer.Exit(0 if fine else 1)
 
 
-def _show(checked: Checked) -> None:
-    typer.echo(checked.headline)
-    for finding in checked.findings:
+def _print(result: StackCheck) -> None:
+    typer.echo(result.headline)
+    for finding in result.findings:
         typer.echo(f"  {str(finding).replace(chr(10), chr(10) + '  ')}")
-    for note in checked.notes:
+    for note in result.notes:
         typer.echo(f"  note: {note}")
 
 

@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from runner_platform.terminal import progress
+
 
 def diff(
     ref: Annotated[str, typer.Argument(metavar="REF", help="What to compare with: a branch, a tag, a commit.")],
@@ -26,17 +28,17 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show what this branch changes against REF, from two mock runs: no engine, no cloud, no credentials."""
-    from runner_platform.review import diff as comparing  # noqa: PLC0415  # the exec plugin must start fast
-    from runner_platform.review import diff_reports  # noqa: PLC0415  # the same
+    from runner_platform.review import comparison, comparison_report  # noqa: PLC0415  # the SDKs take a second
 
-    found = comparing.compare(ref, stack)
+    progress(f"running the programs of all stacks under mocks, here and at {ref}")
+    result = comparison.compare(ref, stack)
     if reports is not None:
-        for folder in diff_reports.write(found, reports):
+        for folder in comparison_report.write(result, reports):
             typer.echo(f"written: {folder}", err=True)
     if as_json:
-        typer.echo(json.dumps(diff_reports.document(found), indent=2))
+        typer.echo(json.dumps(comparison_report.document(result), indent=2))
         return
-    for line in diff_reports.lines(found):
+    for line in comparison_report.lines(result):
         typer.echo(line)
 
 

@@ -22,7 +22,7 @@ def render(
 ) -> None:
     """Write the complete build context of a stack's runner image: no cloud, no credentials, the same bytes each time."""
     from runner_platform import image_context as context  # noqa: PLC0415  # commands import what they need when they run
-    from runner_platform.check import inspect  # noqa: PLC0415  # see above
+    from runner_platform import stacks  # noqa: PLC0415  # see above
 
-    written = context.write(inspect.settings_of(stack), folder)
+    written = context.write(stacks.settings_of(stack), folder)
     typer.echo(f"{len(written)} files in {folder}; docs/operate/runner-image.md tells how to build them")

@@ -49,9 +49,10 @@ def resources(
     options: Annotated[bool, typer.Option("--options", hidden=True, help="URN and options too, for `diff`.")] = False,
 ) -> None:
     """List what a stack's program registers, with all inputs."""
-    from runner_platform.check import inspect  # noqa: PLC0415  # see the module's docstring
+    from runner_platform import stacks  # noqa: PLC0415  # same
+    from runner_platform.check import mock_run, resource_list  # noqa: PLC0415  # Pulumi's SDKs take a second to import
 
-    found = inspect.resources(stack, options=options)
+    found = resource_list.to_json(mock_run.run_program(stacks.known(stack)).resources, options=options)
     if as_json:
         _print_json(found)
         return
@@ -75,9 +76,9 @@ def runners(stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="
 @app.command()
 def values(runner_class: Annotated[str, typer.Argument(metavar="CLASS")], stack: Stack) -> None:
     """Print a class's Helm values, for `helm template -f`; no token is in them."""
-    from runner_platform.check import inspect  # noqa: PLC0415  # see the module's docstring
+    from runner_platform import class_files  # noqa: PLC0415  # see the module's docstring
 
-    typer.echo(inspect.values(stack, runner_class), nl=False)
+    typer.echo(class_files.values(stack, runner_class), nl=False)
 
 
 @app.command()
@@ -96,12 +97,12 @@ def profiles(
     ] = None,
 ) -> None:
     """Print an AWS config: of a class's jobs, or of those who deploy the platform."""
-    from runner_platform.check import inspect  # noqa: PLC0415  # see the module's docstring
+    from runner_platform import class_files  # noqa: PLC0415  # see the module's docstring
 
     if platform is not None and runner_class is None:
-        typer.echo(inspect.platform_profiles(platform, source_profile, token_file), nl=False)
+        typer.echo(class_files.platform_profiles(platform, source_profile, token_file), nl=False)
     elif platform is None and runner_class is not None and stack is not None:
-        typer.echo(inspect.class_profiles(stack, runner_class), nl=False)
+        typer.echo(class_files.class_profiles(stack, runner_class), nl=False)
     else:
         raise WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
 

@@ -17,9 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runner_platform.check.judge import judged_by, pack_for
-from runner_platform.check.mock_run import Registration, Rehearsal
-from runner_platform.check.shown import deployed
+from access.resource import deployed
+from runner_platform.check.policy_pack import evaluate, pack_for
 from runner_platform.driver import deployment, stack_state
 from runner_platform.driver.engine_progress import label, type_of
 from runner_platform.driver.repair import RUNNER
@@ -28,15 +27,14 @@ from runner_platform.reports import findings as findings_report
 from runner_platform.reports import junit, summary, terraform
 from runner_platform.reports.change import Change, Kind, Property, counts
 from runner_platform.reports.markdown import cell, code, cut
-from runner_platform.review import access_diff, access_files, access_matrix
+from runner_platform.review import access_matrix, access_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from runner_platform.check.findings import Finding
-    from runner_platform.check.shown import Shown
     from runner_platform.driver.project import Project
     from runner_platform.driver.run import Run
+    from runner_platform.reports.findings import Finding
 
 FILE: Final = "drift.md"
 MOST: Final = 30
@@ -183,7 +181,7 @@ def _evaluate(project: Project, stack_deployment: Mapping[str, Any]) -> tuple[li
     rules: list[tuple[str, str]] = []
     for folder in project.policies:
         with pack_for(project.stack, policies=Path(folder)) as pack:
-            findings += judged_by(pack, deployed(stack_deployment))
+            findings += evaluate(pack, deployed(stack_deployment))
             rules += pack.rules()
     return findings, rules
 
@@ -327,31 +325,7 @@ def write_access(stack: str, live: Mapping[str, Any], folder: Path | None) -> li
         FailedError: the folder cannot be written.
     """
     declared = access_matrix.of_stack(stack)
-    current = access_matrix.of_stack(stack, access_matrix.here({stack: as_mock_run(live)}))
-    differences = access_diff.changes(declared.cells, current.cells)
-    access_files.write(current, folder, differences, "the program")
+    current = access_matrix.of_stack(stack, access_matrix.here({stack: deployed(live)}))
+    differences = access_matrix.changes(declared.cells, current.cells)
+    access_report.write(current, folder, differences, "the program")
     return [f"{difference.principal} may become {difference.role}" for difference in differences if difference.gains]
-
-
-def as_mock_run(live: Mapping[str, Any]) -> Rehearsal:
-    """Return a mock run that registers exactly the resources of a deployed stack."""
-    return Rehearsal(registrations=[_registration(resource) for resource in deployed(live)])
-
-
-def _registration(resource: Shown) -> Registration:
-    return Registration(
-        urn=resource.urn,
-        type=resource.type,
-        name=resource.name,
-        parent=resource.parent,
-        provider=f"{resource.provider}::" if resource.provider else "",
-        custom=True,
-        protect=resource.protect,
-        retain_on_delete=False,
-        depends_on=resource.depends_on,
-        deleted_with="",
-        delete_timeout="",
-        aliases=(),
-        inputs=resource.inputs,
-        outputs=resource.outputs,
-    )

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pulumi.runtime import proto
 
 from config.errors import SettingsError
-from runner_platform.check.findings import MANDATORY, finding
-from runner_platform.check.judge import pack_for
-from runner_platform.check.mock_run import rehearse
-from runner_platform.check.places import Places
-from runner_platform.check.shown import registered
+from runner_platform.check.diagnostics import Places, finding
+from runner_platform.check.mock_run import run_program
+from runner_platform.check.policy_pack import pack_for
 from runner_platform.driver import stack_state
 from runner_platform.driver.engine_progress import label
 from runner_platform.driver.update_plans import source_of
@@ -31,16 +29,17 @@ from runner_platform.reports import files as report_files
 from runner_platform.reports import findings as findings_report
 from runner_platform.reports import junit, summary, terraform
 from runner_platform.reports.change import Change, Kind, Property, counts
+from runner_platform.reports.findings import MANDATORY
 from runner_platform.reports.markdown import code, cut
-from runner_platform.review import access_files, access_matrix
+from runner_platform.review import access_matrix, access_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from runner_platform.check.findings import Finding
-    from runner_platform.check.shown import Shown
+    from access.resource import Resource
     from runner_platform.driver.project import Project
     from runner_platform.driver.run import Run
+    from runner_platform.reports.findings import Finding
 
 MOST: Final = 30
 """Findings, or pending operations, that a summary names."""
@@ -85,11 +84,11 @@ def write(run: Run, folder: Path | None, failure: str = "", plan: Path | None = 
     """
     stack = run.project.stack
     try:
-        program = rehearse(stack) if run.project.is_this_checkout else None
-        resources = registered(program.registrations) if program else []
+        program = run_program(stack) if run.project.is_this_checkout else None
+        resources = program.resources if program else []
         stack_folder = report_files.write(folder, stack, contents(run, failure, plan, resources))
         if program:
-            access_files.write(access_matrix.of_stack(stack, access_matrix.here({stack: program})), folder)
+            access_report.write(access_matrix.of_stack(stack, access_matrix.here({stack: program.resources})), folder)
     except (FailedError, SettingsError) as error:
         if not failure:
             raise
@@ -99,7 +98,7 @@ def write(run: Run, folder: Path | None, failure: str = "", plan: Path | None = 
 
 
 def contents(
-    run: Run, failure: str = "", plan: Path | None = None, resources: Sequence[Shown] = ()
+    run: Run, failure: str = "", plan: Path | None = None, resources: Sequence[Resource] = ()
 ) -> dict[str, str | None]:
     """Return the reports by file name, with None for those without content after a failure.
 
@@ -241,7 +240,7 @@ def read_rules(project: Project) -> Rules:
 
 
 def findings_of(
-    stack: str, violations: Iterable[Mapping[str, str]], rules: Rules, resources: Iterable[Shown] = ()
+    stack: str, violations: Iterable[Mapping[str, str]], rules: Rules, resources: Iterable[Resource] = ()
 ) -> list[Finding]:
     """Return findings in the engine's order.
 

@@ -12,7 +12,7 @@ import yaml
 
 from config import foundation, load
 from config import settings as platform
-from runner_platform.check import inspect
+from runner_platform import stacks
 from runner_platform.driver import backend
 from runner_platform.errors import WrongUseError
 
@@ -79,7 +79,7 @@ class Project:
         Raises:
             SettingsError: the stack file cannot be used.
         """
-        return load.of_foundation() if self.stack == foundation.STACK else inspect.settings_of(self.stack)
+        return load.of_foundation() if self.stack == foundation.STACK else stacks.settings_of(self.stack)
 
     @property
     def runner_settings(self) -> Settings | None:
@@ -112,7 +112,7 @@ def find(stack: str, folder: Path | None = None) -> Project:
     """
     if folder is not None:
         return Project(stack=stack, folder=folder.resolve())
-    name = inspect.known(stack)
+    name = stacks.known(stack)
     return Project(stack=name, folder=load.ROOT / "foundation" if name == foundation.STACK else load.ROOT)
 
 

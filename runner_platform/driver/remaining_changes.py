@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from config.errors import SettingsError
-from runner_platform.check.mock_run import rehearse
+from runner_platform.check.mock_run import run_program
 from runner_platform.driver import stack_state
 from runner_platform.driver.engine_progress import UNCHANGED, label, type_of
 from runner_platform.errors import CommandError
@@ -89,7 +89,7 @@ def _is_custom(plan: Mapping[str, Any]) -> bool:
 def _from_program(stack: str, present: Sequence[str]) -> Iterator[tuple[str, str]]:
     registered = [
         resource.urn
-        for resource in rehearse(stack).registrations
+        for resource in run_program(stack).resources
         if _is_cloud_resource(resource.urn, custom=resource.custom)
     ]
     yield from ((urn, "create") for urn in registered if urn not in present)

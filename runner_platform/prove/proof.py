@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import load
-from runner_platform import live_runners
-from runner_platform.check import inspect
+from runner_platform import live_runners, stacks
 from runner_platform.errors import FailedError
 from runner_platform.kube.client import Cluster
 from runner_platform.prove import attempts, deployed, doctor_jobs, strangers
@@ -88,7 +87,7 @@ def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
         FailedError: the stack is not deployed, or its cluster does not answer.
     """
     start = time.monotonic()
-    settings = inspect.settings_of(stack)
+    settings = stacks.settings_of(stack)
     with ThreadPoolExecutor(1) as pool:
         comparison = pool.submit(_compare_runners, stack, watcher.say)
         results = attempt_all(settings, watcher, attempts.Scope.of(everything=everything))
@@ -121,7 +120,7 @@ def attempt_all(settings: Settings, watcher: Watcher, scope: attempts.Scope) -> 
     clusters = _clusters(settings, watcher.say)
     classes, problems = _classes(clusters[settings.stack], settings)
     accounts = load.of_foundation().accounts
-    neighbours = [inspect.settings_of(stack) for stack in clusters if stack != settings.stack]
+    neighbours = [stacks.settings_of(stack) for stack in clusters if stack != settings.stack]
     by_classes = list(attempts.of_classes(settings, accounts, scope))
     by_strangers = list(strangers.of_stack(settings, accounts, neighbours, possible_forgeries()))
     planned = [*by_classes, *by_strangers]
@@ -205,7 +204,7 @@ def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Clust
     for stack in load.stacks():
         if stack != settings.stack:
             try:
-                cluster, reason = Cluster.of(inspect.settings_of(stack)), "it is not deployed"
+                cluster, reason = Cluster.of(stacks.settings_of(stack)), "it is not deployed"
             except FailedError as error:
                 cluster, reason = None, str(error)
             if cluster is None:

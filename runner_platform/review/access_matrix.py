@@ -1,27 +1,26 @@
-"""The access matrix of the programs as they are here, or at another commit: mock runs in, cells out.
+"""The access matrix of the programs, here or at another commit, and its changes: mock runs in, cells out.
 
-Foundation and all stacks are rehearsed together, since they share accounts and "the other stack" must be real. Owns turning registrations
-into the reasoner's resources, and what a matrix has to say of one stack. Leaves out the reasoning (`access`) and how it is shown
-(`access_report`).
+Foundation and all stacks run together, since they share accounts and each is a stranger to the others. The reasoning is in `access`,
+the words are in `access_report`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from access.decision import Decision
 from access.flows import flows
 from access.graph import AccessGraph
 from access.inventory import Inventory
 from access.matrix import declared, derived, differences
-from access.resource import Resource, from_wire
 from config import foundation, load, settings
 from config.errors import SettingsError
-from runner_platform.check import inspect
+from runner_platform import stacks
+from runner_platform.check import mock_run
 from runner_platform.review import worktree
 
 if TYPE_CHECKING:
@@ -30,16 +29,16 @@ if TYPE_CHECKING:
 
     from access.flows import Flow
     from access.matrix import Cell, Difference
+    from access.resource import Resource
     from config.foundation import FoundationSettings
     from config.settings import Settings
-    from runner_platform.check.mock_run import Rehearsal
 
-AWS_PROVIDER = "pulumi:providers:aws"
+RANK = {Decision.DENIED: 0, Decision.UNDECIDED: 1, Decision.ALLOWED: 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The programs of one commit."""
+    """The programs of one commit, all stacks together."""
 
     facts: Inventory
     stacks: Mapping[str, Settings]
@@ -50,90 +49,115 @@ class Side:
 
     @cached_property
     def flows(self) -> list[Flow]:
-        """Ways from what an open class writes into a protected one, of all stacks."""
+        """Flows of all stacks from an open class to a protected one."""
         return flows(self.world)
 
     def of(self, stack: str) -> list[Cell]:
-        """Cells whose role is the stack's or the foundation's, on which every stack stands."""
+        """Cells whose role belongs to the stack or to the foundation."""
         own = {stack, foundation.STACK}
         return [cell for cell in self.cells if self.world.roles[cell.role].stack in own]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """What there is to say about who reaches what in one stack."""
+    """The access matrix of one stack."""
 
     stack: str
     side: Side
     cells: Sequence[Cell]
     differences: Sequence[Difference]
-    """Where the documents say something else than the settings."""
+    """Cells where the documents say something else than the settings."""
     flows: Sequence[Flow]
-    """Ways from what an open class writes into a protected one; there should be none."""
+    """Flows from an open class to a protected one; there should be none."""
 
     @property
     def fine(self) -> bool:
-        """Whether the documents say what the settings declare, and nothing flows from open to protected."""
+        """Whether the documents agree with the settings, and nothing flows from open to protected."""
         return not self.differences and not self.flows
 
 
-def resources_of(listed: Iterable[Mapping[str, Any]]) -> list[Resource]:
-    """The reasoner's resources, from those of `resources --json` with URNs."""
-    everything = list(listed)
-    ids = {each["name"]: _account(each["inputs"]) for each in everything if each["type"] == AWS_PROVIDER}
-    return [
-        Resource(each["urn"], each["type"], each["name"], ids.get(each["account"] or "", ""), from_wire(each["inputs"]))
-        for each in everything
+@dataclass(frozen=True, kw_only=True)
+class AccessChange:
+    """A cell whose answer changes."""
+
+    principal: str
+    account: str
+    role: str
+    before: Decision
+    after: Decision
+    chain: tuple[str, ...]
+    """The chain that opens, or the one that closes."""
+
+    @property
+    def gains(self) -> bool:
+        """Whether the principal reaches more than before."""
+        return RANK[self.after] > RANK[self.before]
+
+
+def changes(before: Iterable[Cell], after: Iterable[Cell]) -> list[AccessChange]:
+    """Changes between two matrices, gains first; a missing principal or role counts as denied."""
+    old = {(cell.principal, cell.role): cell for cell in before}
+    new = {(cell.principal, cell.role): cell for cell in after}
+    found = [
+        change
+        for principal, role in sorted({*old, *new})
+        if (change := _change(old.get((principal, role)), new.get((principal, role)))) is not None
     ]
+    return sorted(found, key=lambda change: not change.gains)
 
 
-def _account(provider: Mapping[str, Any]) -> str:
-    listed = provider.get("allowedAccountIds") or []
-    found = json.loads(listed) if isinstance(listed, str) else listed
-    return str(found[0]) if found else ""
+def _change(old: Cell | None, new: Cell | None) -> AccessChange | None:
+    before = old.decision if old else Decision.DENIED
+    after = new.decision if new else Decision.DENIED
+    cell = new if RANK[after] > RANK[before] else old
+    if before is after or cell is None:
+        return None
+    return AccessChange(
+        principal=cell.principal, account=cell.account, role=cell.role, before=before, after=after, chain=cell.chain
+    )
 
 
-def here(made: Mapping[str, Rehearsal] | None = None) -> Side:
-    """The programs as they are in this folder.
+def here(resources: Mapping[str, Sequence[Resource]] | None = None) -> Side:
+    """The programs in this folder.
 
     Args:
-        made: rehearsals that there are already, by stack; the others are made.
+        resources: resources by stack, when they are known already; the other stacks' programs run under mocks.
 
     Raises:
         SettingsError: a stack file cannot be used.
     """
-    names = [foundation.STACK, *load.stacks()]
-    inspect.agree(names)
-    known = made or {}
-    registered = [
-        each
-        for name in names
-        for each in (
-            inspect.listed(known[name], options=True) if name in known else inspect.resources(name, options=True)
-        )
-    ]
-    stacks = {name: inspect.settings_of(name) for name in load.stacks()}
-    return _side(registered, stacks, load.of_foundation())
+    names = stacks.names()
+    stacks.agree(names)
+    by_stack = dict(resources or {})
+    for name in names:
+        if name not in by_stack:
+            by_stack[name] = mock_run.run_program(name).resources
+    everything = [resource for name in names for resource in by_stack[name]]
+    return _side(everything, {name: stacks.settings_of(name) for name in load.stacks()}, load.of_foundation())
 
 
 def at(ref: str) -> Side:
-    """The programs as they are at another commit, each run by that commit's own code.
+    """The programs at another commit, run by that commit's own code.
 
     Raises:
-        WrongUseError: no such commit.
+        WrongUseError: there is no such commit.
         FailedError: a program does not run there.
     """
     with worktree.at(ref) as tree:
-        names = worktree.stacks(tree)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            runs = pool.map(lambda name: worktree.rehearsed(tree, name), names)
-            registered = [each for run in runs for each in run]
-        return of_tree(tree, registered)
+            runs = pool.map(lambda name: worktree.resources_of(tree, name), worktree.stacks(tree))
+            resources = [resource for run in runs for resource in run]
+        return of_tree(tree, resources)
 
 
-def of_tree(tree: Path, registered: Iterable[Mapping[str, Any]]) -> Side:
-    """The programs of a tree, from what they register there, as `worktree.rehearsed` tells it."""
-    return _side(registered, _stacks_of(tree, worktree.stacks(tree)), _foundation_of(tree))
+def of_tree(tree: Path, resources: Iterable[Resource]) -> Side:
+    """The programs of a checkout.
+
+    Args:
+        tree: the project's folder in the checkout, for its settings.
+        resources: of all its stacks, from `worktree.resources_of`.
+    """
+    return _side(resources, _stacks_of(tree, worktree.stacks(tree)), _foundation_of(tree))
 
 
 def _stacks_of(tree: Path, names: Sequence[str]) -> dict[str, Settings]:
@@ -145,9 +169,9 @@ def _stacks_of(tree: Path, names: Sequence[str]) -> dict[str, Settings]:
         try:
             found[name] = settings.parse(load.raw_of(tree / file, settings.PROJECT), name, file)
         except SettingsError:
-            # Settings that only the other commit's code can read: who is who is then taken from here.
+            # Only the other commit's code can read these settings; this side's settings name the principals then.
             if name in load.stacks():
-                found[name] = inspect.settings_of(name)
+                found[name] = stacks.settings_of(name)
     return found
 
 
@@ -159,26 +183,32 @@ def _foundation_of(tree: Path) -> FoundationSettings:
         return load.of_foundation()
 
 
-def _side(listed: Iterable[Mapping[str, Any]], stacks: Mapping[str, Settings], base: FoundationSettings) -> Side:
-    facts = Inventory.of(stacks.values(), base)
-    world = AccessGraph.of(resources_of(listed), facts)
-    return Side(facts=facts, stacks=stacks, foundation=base, world=world, cells=derived(world))
+def _side(resources: Iterable[Resource], by_stack: Mapping[str, Settings], base: FoundationSettings) -> Side:
+    facts = Inventory.of(by_stack.values(), base)
+    world = AccessGraph.of(list(resources), facts)
+    return Side(facts=facts, stacks=by_stack, foundation=base, world=world, cells=derived(world))
 
 
 def of_stack(stack: str, side: Side | None = None) -> Matrix:
-    """What there is to say about one stack as it is here.
+    """The access matrix of one stack.
+
+    Args:
+        stack: name of the stack.
+        side: the programs; None to run those in this folder.
 
     Raises:
         WrongUseError: the stack has no file.
         SettingsError: a stack file cannot be used.
     """
-    inspect.known(stack)
-    found = side or here()
-    cells = found.of(stack)
-    expected = declared(list(found.stacks.values()), found.foundation)
-    roles, known = {cell.role for cell in cells}, set(found.world.roles)
-    wrong = [
-        each for each in differences(expected, found.cells) if each.cell.role in roles or each.cell.role not in known
+    stacks.known(stack)
+    side = side or here()
+    cells = side.of(stack)
+    expected = declared(list(side.stacks.values()), side.foundation)
+    own_roles, all_roles = {cell.role for cell in cells}, set(side.world.roles)
+    own_differences = [
+        difference
+        for difference in differences(expected, side.cells)
+        if difference.cell.role in own_roles or difference.cell.role not in all_roles
     ]
-    mixed = [each for each in found.flows if f":{stack}/" in f"{each.writer} {each.consumer}"]
-    return Matrix(stack=stack, side=found, cells=cells, differences=wrong, flows=mixed)
+    own_flows = [flow for flow in side.flows if f":{stack}/" in f"{flow.writer} {flow.consumer}"]
+    return Matrix(stack=stack, side=side, cells=cells, differences=own_differences, flows=own_flows)

@@ -1,8 +1,7 @@
-"""Another commit of this project, beside the one that runs: a git worktree of its own, and its programs in processes of their own.
+"""Another commit of this project: a git worktree of its own, whose programs run in processes of their own.
 
-Owns the worktree's life and running `resources` in it with its own code and settings. Leaves out what the answers mean
-(`runner_platform.review.diff`, `access --diff`). The other commit's code runs with the packages of the Python that runs now: installing its own
-would need a network, so where they do not suffice the error says so.
+The other commit's code runs with the packages of this Python, since installing its own would need a network; the error says so when they
+do not suffice.
 """
 
 from __future__ import annotations
@@ -14,106 +13,103 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from config import foundation, load
-from runner_platform import urns
+from runner_platform.check.resource_list import from_json
 from runner_platform.errors import FailedError, WrongUseError
+from runner_platform.stacks import project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from access.resource import Resource
 
 MINUTES = 5
 """Longest time that a program may take under mocks."""
 UNKNOWN_OPTION, UNKNOWN_COMMAND = "No such option", "No such command"
 HOOKS_OFF = ("-c", "core.hooksPath=/dev/null")
+COMMAND_LINES = {"runner_platform/__main__.py": "runner_platform", "automation/cli.py": "automation.cli"}
+"""Module of the command line by its file, the newest first: commits before 2026-11-29 have `automation`."""
 
 
 @contextmanager
 def at(ref: str) -> Iterator[Path]:
-    """The project's folder as it is at a commit, for as long as the context lasts.
+    """The project's folder at a commit; removed when the context ends.
 
     Args:
-        ref: anything that names a commit: a branch, `origin/main`, a hash.
+        ref: any name of a commit: a branch, `origin/main`, a hash.
 
     Raises:
-        WrongUseError: nothing of that name is here.
+        WrongUseError: this clone has no such commit.
         FailedError: this is no git repository, or the worktree cannot be made.
     """
     commit = resolved(ref)
-    inside = _git("rev-parse", "--show-prefix").strip()
+    prefix = _git("rev-parse", "--show-prefix").strip()
     with tempfile.TemporaryDirectory(prefix="runner-platform-at-") as folder:
         tree = Path(folder) / "tree"
         _git(*HOOKS_OFF, "worktree", "add", "--quiet", "--detach", str(tree), commit)
         try:
-            yield tree / inside
+            yield tree / prefix
         finally:
             _git("worktree", "remove", "--force", str(tree))
 
 
 def resolved(ref: str) -> str:
-    """The commit that a name stands for, 40 hexadecimal digits.
+    """The commit of a name, 40 hexadecimal digits.
 
     Raises:
-        WrongUseError: nothing of that name is here.
+        WrongUseError: this clone has no such commit.
         FailedError: this is no git repository.
     """
     _git("rev-parse", "--git-dir")
-    done = _run_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if done.returncode:
+    process = _run_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if process.returncode:
         raise WrongUseError(
             f"{ref!r} is no commit of this clone; fetch it (git fetch origin {ref}), and in a GitLab job set GIT_DEPTH: 0"
         )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def behind(ref: str) -> int:
-    """Commits of `ref` that this branch does not have: their changes look undone in a comparison."""
+    """Number of commits of `ref` that this branch lacks: their changes look undone in a comparison."""
     return int(_git("rev-list", "--count", f"HEAD..{resolved(ref)}").strip())
 
 
 def stacks(tree: Path) -> list[str]:
-    """Names of the stacks whose files a tree has, the foundation's first."""
+    """Names of the stacks with a file in a tree, the foundation first."""
     first = [foundation.STACK] if (tree / "foundation" / f"Pulumi.{foundation.STACK}.yaml").exists() else []
     return [*first, *sorted(path.name.split(".")[1] for path in tree.glob("Pulumi.*.yaml"))]
 
 
-def rehearsed(tree: Path, stack: str) -> list[dict[str, Any]]:
-    """What a stack's program registers in a tree, in a process of its own that runs that tree's code.
+def resources_of(tree: Path, stack: str) -> list[Resource]:
+    """The resources that a stack's program registers in a tree, run by that tree's code in a process of its own.
 
     Args:
         tree: the project's folder, such as `at` yields or `load.ROOT`.
-        stack: a stack that has a file there.
+        stack: a stack that has a file in the tree.
 
     Returns:
-        The dictionaries of `resources --json`, each with `urn`, and with `options` (aliases, protect, retainOnDelete) where the tree's
-        `resources` can tell them.
+        Resources as `resources --json` lists them: without outputs and dependencies.
 
     Raises:
         FailedError: the program does not run there.
     """
     command = ["resources", "--stack", stack, "--json"]
-    done = _run(tree, *command, "--options")
-    if done.returncode and UNKNOWN_OPTION in done.stderr:
-        done = _run(tree, *command)
-    if done.returncode:
-        raise FailedError(_explained(tree, stack, done.stderr))
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    project = foundation.PROJECT if stack == foundation.STACK else "runner-platform"
-    return [{"urn": urn_of(each, stack, project), **each} for each in found]
+    process = _run_command_line(tree, *command, "--options")
+    if process.returncode and UNKNOWN_OPTION in process.stderr:
+        process = _run_command_line(tree, *command)
+    if process.returncode:
+        raise FailedError(_explanation(tree, stack, process.stderr))
+    return from_json(json.loads(process.stdout), stack, project_of(stack))
 
 
-def urn_of(resource: dict[str, Any], stack: str, project: str) -> str:
-    """The URN under which a resource of `resources --json` is registered."""
-    return urns.urn(stack, project, resource["parent"] or "", resource["type"], resource["name"])
-
-
-def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run_command_line(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1", "TERM": "dumb"}
     environment.pop("PYTHONSAFEPATH", None)
     try:
         return subprocess.run(
-            [sys.executable, "-m", "runner_platform", *arguments],
+            [sys.executable, "-m", _command_line(tree), *arguments],
             cwd=tree,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -123,36 +119,51 @@ def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise FailedError(f"the program of {_called(tree)} did not end within {MINUTES} minutes") from None
+        raise FailedError(f"a program {_place(tree)} did not end within {MINUTES} minutes") from None
 
 
-def _explained(tree: Path, stack: str, said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()] or ["it said nothing"]
-    where = f"stack {stack} cannot be rehearsed as it is {_called(tree)}"
-    if UNKNOWN_COMMAND in said or "No module named runner_platform" in said:
-        return f"{where}: that commit has no command `resources`; compare with a later one"
+def _command_line(tree: Path) -> str:
+    """Module of the tree's command line.
+
+    Raises:
+        FailedError: the tree has none.
+    """
+    for file, module in COMMAND_LINES.items():
+        if (tree / file).exists():
+            return module
+    raise FailedError(
+        f"there is no command line {_place(tree)} ({' or '.join(COMMAND_LINES)}); compare with a later commit"
+    )
+
+
+def _explanation(tree: Path, stack: str, stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.strip()] or ["it wrote no message"]
+    problem = f"the program of stack {stack} cannot be run under mocks {_place(tree)}"
+    if UNKNOWN_COMMAND in stderr:
+        return f"{problem}: that commit has no command `resources`; compare with a later commit"
     if lines[-1].startswith(("ModuleNotFoundError", "ImportError")):
         return (
-            f"{where}: {lines[-1]}. It needs other packages than this branch locks (uv.lock); in the other commit's own clone run "
+            f"{problem}: {lines[-1]}. It needs other packages than this branch locks (uv.lock); in a clone of the other commit run "
             f"`runner-platform resources --stack {stack} --json`, and compare by hand"
         )
-    shown = "\n".join(f"  {line}" for line in lines[-12:])
-    return f"{where}:\n{shown}"
+    excerpt = "\n".join(f"  {line}" for line in lines[-12:])
+    return f"{problem}:\n{excerpt}"
 
 
-def _called(tree: Path) -> str:
-    return "here" if tree == load.ROOT else "in the commit that is compared with"
+def _place(tree: Path) -> str:
+    return "in this folder" if tree == load.ROOT else "in the commit that is compared with"
 
 
 def _git(*arguments: str) -> str:
-    done = _run_git(*arguments)
-    if done.returncode:
-        raise FailedError(f"git {arguments[0] if arguments[0] != '-c' else arguments[2]}: {done.stderr.strip()}")
-    return done.stdout
+    process = _run_git(*arguments)
+    if process.returncode:
+        subcommand = arguments[0] if arguments[0] != "-c" else arguments[2]
+        raise FailedError(f"git {subcommand}: {process.stderr.strip()}")
+    return process.stdout
 
 
 def _run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # Variables that a hook or another git command left would name another repository.
+    # A hook or another git command may have set these variables, which would name another repository.
     environment = {name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE"}}
     try:
         return subprocess.run(

@@ -185,5 +185,5 @@ def test_values_from_the_wire_are_marked_at_any_depth() -> None:
 
 def test_a_resource_knows_its_stack() -> None:
     urn = "urn:pulumi:dev::runner-platform::aws:iam/role:Role::x"
-    assert Resource(urn, "aws:iam/role:Role", "x", "222222222222", {}).stack == "dev"
-    assert Resource("x", "aws:iam/role:Role", "x", "222222222222", {}).stack == ""
+    assert Resource(urn=urn, type="aws:iam/role:Role", name="x", inputs={}).stack == "dev"
+    assert Resource(urn="x", type="aws:iam/role:Role", name="x", inputs={}).stack == ""

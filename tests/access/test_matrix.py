@@ -11,7 +11,7 @@ import pytest
 from access.decision import Decision
 from access.graph import AccessGraph
 from access.matrix import Cell, Difference, declared, derived, differences, principals
-from access.resource import UNKNOWN, Resource
+from access.resource import UNKNOWN, Resource, pinned_to
 from config import load
 from config.names import namespace_jobs
 from tests.support.access_programs import changed, facts, resources, role_named, trust_of, whole
@@ -181,11 +181,11 @@ def test_a_boundary_that_goes_gives_a_deployment_role_nothing_yet_and_an_open_po
 def test_an_issuer_that_is_not_ours_is_a_stranger_who_gets_in() -> None:
     foreign = "token.actions.example"
     provider = Resource(
-        "urn:pulumi:prod::p::t::x",
-        "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
-        "x",
-        CICD,
-        {"url": f"https://{foreign}", "clientIdLists": ["sts.amazonaws.com"]},
+        urn="urn:pulumi:prod::p::t::x",
+        type="aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        name="x",
+        inputs={"url": f"https://{foreign}", "clientIdLists": ["sts.amazonaws.com"]},
+        provider_inputs=pinned_to(CICD),
     )
     is_it = role_named("runner-deploy", CICD)
 

@@ -28,20 +28,17 @@ from policies.pack import PackServer
 from policies.rules import RULES
 from policies.stack_run import StackRun
 from runner_platform.check import mock_cloud
-from runner_platform.check.findings import findings
-from runner_platform.check.judge import POLICIES, pack_for
-from runner_platform.check.pack_process import LEVELS
-from runner_platform.check.places import Places
-from runner_platform.check.shown import registered, requests
+from runner_platform.check.diagnostics import Places, findings
+from runner_platform.check.policy_pack import LEVELS, POLICIES, pack_for, requests
 from tests.attacks.catalog import BY_NAME, MUTATIONS
-from tests.support.program import load_sdks, parsed, put, raw, rehearsal_of
+from tests.support.program import load_sdks, mock_run_of, parsed, put, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from runner_platform.check.findings import Finding
-    from runner_platform.check.pack_process import PackProcess
-    from runner_platform.check.shown import Shown
+    from access.resource import Resource
+    from runner_platform.check.policy_pack import PackProcess
+    from runner_platform.reports.findings import Finding
     from tests.attacks.mutation import Mutation
 
 WORKERS = 2
@@ -103,10 +100,12 @@ def outcome(name: str) -> Outcome:
     started, mutation = time.monotonic(), BY_NAME.get(name)
     values = configuration_of(mutation)
     with mock.patch.object(mock_cloud, "PLAIN", mock_cloud.PLAIN | NEW_TYPES), _applied(mutation):
-        shown = registered(rehearsal_of(mutation.stack if mutation else "prod", values).registrations)
+        shown = mock_run_of(mutation.stack if mutation else "prod", values).resources
     with _pack(mutation, values) as pack:
         found = [
-            each for each in findings(pack.judge(*_requests(mutation, shown)), Places("prod", shown, {})) if each.fails
+            each
+            for each in findings(pack.diagnostics(*_requests(mutation, shown)), Places("prod", shown, {}))
+            if each.fails
         ]
     without = {
         each.id: _red_without(each.id, mutation, values, shown)
@@ -148,7 +147,7 @@ def _with_exceptions(folder: Path, text: str) -> Path:
     return copied
 
 
-def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: list[Shown]) -> frozenset[str]:
+def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: list[Resource]) -> frozenset[str]:
     """Ids of the rules that are red when the pack has all rules but one; in this process, because a pack takes a second to start."""
     stack = mutation.stack
     project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
@@ -165,7 +164,7 @@ def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: l
     return frozenset(by_name[each.policyName] for answer in answers for each in answer.diagnostics)
 
 
-def _requests(mutation: Mutation | None, shown: list[Shown]) -> tuple[list[Any], Any]:
+def _requests(mutation: Mutation | None, shown: list[Resource]) -> tuple[list[Any], Any]:
     single, whole = requests(shown)
     return [each for each in single if mutation is None or each.name != mutation.hidden], whole
 

@@ -18,10 +18,10 @@ from components.documents import config_toml
 from components.documents.disruption import disruption
 from config import load
 from config.names import MANAGERS_POOL, helm_release, namespace_jobs, namespace_manager
-from tests.support.program import STACKS, complaints, names_of, parsed, policy, raw, rehearsal_of, rehearsed
+from tests.support.program import STACKS, complaints, mock_run, mock_run_of, names_of, parsed, policy, raw
 
 if TYPE_CHECKING:
-    from runner_platform.check.mock_run import Rehearsal
+    from runner_platform.check.mock_run import MockRun
 
 pytestmark = pytest.mark.thorough
 
@@ -33,15 +33,15 @@ PATIENCE = 14 * 60 + 1
 
 
 @cache
-def alarmed() -> Rehearsal:
+def alarmed() -> MockRun:
     """Dev with a topic, and alarms that are told of another `poll_timeout`."""
     patient = mock.patch.object(component, "disruption", lambda job: replace(disruption(job), poll_timeout=PATIENCE))
     with patient:
-        return rehearsal_of("dev", raw("dev", alarms={"topic": TOPIC}))
+        return mock_run_of("dev", raw("dev", alarms={"topic": TOPIC}))
 
 
 def inputs(token: str, name: str) -> dict[str, Any]:
-    return dict(alarmed().one(token, name).inputs)
+    return dict(alarmed().get(token, name).inputs)
 
 
 def configuration() -> dict[str, Any]:
@@ -108,18 +108,18 @@ def test_a_wrong_platform_account_does_not_hide_behind_the_topic() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_stack_without_the_setting_registers_nothing_of_it(stack: str) -> None:
-    run = rehearsed(stack)
-    assert [resource.name for resource in run.registrations if resource.name.startswith("alarms")] == []
+    run = mock_run(stack)
+    assert [resource.name for resource in run.resources if resource.name.startswith("alarms")] == []
     for token in (ALARM, FILTER, ADDON):
         assert run.of_type(token) == []
 
 
 def test_the_setting_adds_and_changes_nothing_else() -> None:
-    def all_of(run: Rehearsal) -> dict[str, Any]:
+    def all_of(run: MockRun) -> dict[str, Any]:
         # The guard waits for everything there is, and so for alarms too.
-        return {resource.urn: resource for resource in run.registrations if resource.name != "guard"}
+        return {resource.urn: resource for resource in run.resources if resource.name != "guard"}
 
-    without, having = all_of(rehearsed("dev")), all_of(alarmed())
+    without, having = all_of(mock_run("dev")), all_of(alarmed())
     assert all(having[urn] == inputs_before for urn, inputs_before in without.items()), (
         "a topic must not touch what runs"
     )
@@ -134,7 +134,7 @@ def test_each_class_has_its_three_alarms_and_the_cluster_one_all_of_which_send_t
     assert set(alarms) == {"alarms-unschedulable", *(f"alarms-{name}-{kind}" for name in classes for kind in kinds)}
     for alarm in alarms.values():
         assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [TOPIC], "who was woken also hears the end"
-        assert alarm.provider.rpartition("::")[0].rpartition("::")[2] == "cicd"
+        assert alarm.provider.rpartition("::")[2] == "cicd"
     assert alarms["alarms-small-manager-down"].inputs["tags"] == {"platform:class": "small"}
 
 
@@ -146,7 +146,7 @@ def test_a_manager_is_down_when_nothing_says_that_it_is_ready() -> None:
         "Namespace": "runner-small",
         "PodName": "gitlab-runner-small",
     }, "the agent puts a Deployment's name into PodName"
-    deployment = alarmed().one("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]
+    deployment = alarmed().get("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]
     assert alarm["dimensions"]["PodName"] == deployment["fullnameOverride"]
     assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 1)
     assert alarm["period"] * alarm["evaluationPeriods"] == 5 * 60
@@ -212,7 +212,7 @@ def test_the_log_groups_are_the_add_on_s_and_do_not_keep_for_ever() -> None:
 
 def test_every_part_of_the_add_on_runs_on_the_managers_nodes_and_on_no_job_s() -> None:
     values = configuration()
-    pool = alarmed().one("kubernetes:karpenter.sh/v1:NodePool", "managers-pool").inputs["spec"]["template"]
+    pool = alarmed().get("kubernetes:karpenter.sh/v1:NodePool", "managers-pool").inputs["spec"]["template"]
     for part in (values["agent"], values["manager"], values["containerLogs"]["fluentBit"]):
         assert part["nodeSelector"] == pool["metadata"]["labels"]
         (toleration,), (taint,) = part["tolerations"], pool["spec"]["taints"]
@@ -244,7 +244,7 @@ def test_the_add_on_collects_metrics_that_can_be_named_and_touches_no_workload()
 
 
 def test_the_agent_s_role_is_for_its_service_account_alone() -> None:
-    role = alarmed().one("aws:iam/role:Role", "alarms-role")
+    role = alarmed().get("aws:iam/role:Role", "alarms-role")
     (statement,) = policy(role, "assumeRolePolicy")["Statement"]
     subjects = [v for k, v in statement["Condition"]["StringEquals"].items() if k.endswith(":sub")]
     assert subjects == ["system:serviceaccount:amazon-cloudwatch:cloudwatch-agent"]
@@ -254,10 +254,10 @@ def test_the_agent_s_role_is_for_its_service_account_alone() -> None:
 
 
 def test_the_add_on_waits_for_its_network_its_rights_and_the_nodes_and_so_goes_before_them() -> None:
-    addon = alarmed().one(ADDON, "alarms-addon")
+    addon = alarmed().get(ADDON, "alarms-addon")
     needed = names_of(addon.depends_on)
     assert {"alarms-role-agent", "alarms-namespace", "alarms-network", "alarms-application"} <= needed
-    namespace = alarmed().one("kubernetes:core/v1:Namespace", "alarms-namespace")
+    namespace = alarmed().get("kubernetes:core/v1:Namespace", "alarms-namespace")
     assert "managers-pool" in names_of(namespace.depends_on)
     assert addon.inputs["addonVersion"].startswith("v"), "pinned"
 

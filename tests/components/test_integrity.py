@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from config import load
 from config.capabilities import Level
-from tests.support.program import rehearsed
+from tests.support.program import mock_run
 
 STACKS = ("dev", "prod")
 WRITES = {"ecr:PutImage", "s3:PutObject", "s3:DeleteObject"}
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 def statements(stack: str, role_name: str) -> list[dict[str, Any]]:
     """Statements of all inline policies of the roles of a name, in whatever account."""
-    run = rehearsed(stack)
+    run = mock_run(stack)
     logical = {resource.name for resource in run.of_type("aws:iam/role:Role") if resource.inputs["name"] == role_name}
     parents = {resource.parent for resource in run.of_type("aws:iam/role:Role") if resource.name in logical}
     result = []
@@ -79,7 +79,7 @@ def consumed() -> list[Place]:
         settings = load.of_stack(stack)
         for name, runner in settings.runners.items():
             who = f"{stack}/{name}"
-            release = rehearsed(stack).one("kubernetes:helm.sh/v3:Release", f"{name}-runner-release")
+            release = mock_run(stack).get("kubernetes:helm.sh/v3:Release", f"{name}-runner-release")
             section = tomllib.loads(release.inputs["values"]["runners"]["config"])["runners"][0]
             images = {
                 *section["kubernetes"].get("allowed_images", ["**"]),

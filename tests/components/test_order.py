@@ -15,22 +15,22 @@ import pytest
 from components.documents.disruption import disruption
 from config import foundation, load
 from config.quantities import parse_duration
-from tests.support.program import STACKS, one_class, raw, rehearsal_of, rehearsed
+from tests.support.program import STACKS, mock_run, mock_run_of, one_class, raw
 
 if TYPE_CHECKING:
-    from runner_platform.check.mock_run import Rehearsal
+    from runner_platform.check.mock_run import MockRun
 
 
 @cache
 def needs(stack: str) -> dict[str, frozenset[str]]:
     """All that a resource waits for, directly or not, by logical name; needs of its provider, and of what takes it along, are its needs too."""
-    return closure(rehearsed(stack))
+    return closure(mock_run(stack))
 
 
-def closure(run: Rehearsal) -> dict[str, frozenset[str]]:
+def closure(run: MockRun) -> dict[str, frozenset[str]]:
     direct: dict[str, set[str]] = {}
-    for resource in run.registrations:
-        providers_and_owners = filter(None, [resource.provider.rpartition("::")[0], resource.deleted_with])
+    for resource in run.resources:
+        providers_and_owners = filter(None, [resource.provider, resource.deleted_with])
         direct.setdefault(resource.urn, set()).update(resource.depends_on, providers_and_owners)
     bits = {
         urn: 1 << place for place, urn in enumerate({*direct, *(needed for urns in direct.values() for needed in urns)})
@@ -78,7 +78,7 @@ def test_the_cluster_waits_for_its_log_group_key_and_roles(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_everything_inside_waits_until_the_deployer_is_let_in(stack: str) -> None:
-    inside = [resource for resource in rehearsed(stack).registrations if resource.type.startswith("kubernetes:")]
+    inside = [resource for resource in mock_run(stack).resources if resource.type.startswith("kubernetes:")]
     assert inside, "the program makes something inside the cluster"
     for kubernetes_object in inside:
         assert_waits(
@@ -102,7 +102,7 @@ def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> No
     for name in raw(stack)["runners"]:
         contents = [
             resource.name
-            for resource in rehearsed(stack).registrations
+            for resource in mock_run(stack).resources
             if resource.name.startswith(f"{name}-runner-") and resource.type.startswith("kubernetes:")
         ]
         inner = {content for content in contents if not content.endswith(("-release", "-manager", "-jobs"))}
@@ -120,7 +120,7 @@ def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> No
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: str) -> None:
-    resources = [resource for resource in rehearsed(stack).registrations if resource.custom]
+    resources = [resource for resource in mock_run(stack).resources if resource.custom]
     roles = [resource.name for resource in resources if resource.name.startswith("delegated-")]
     for name in raw(stack)["runners"]:
         own = [f"{name}-identity-{part}" for part in ("job", "manager", "manager-cache")]
@@ -139,7 +139,7 @@ def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: 
     ],
 )
 def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: str, expected: set[str]) -> None:
-    resources = rehearsed(stack).registrations
+    resources = mock_run(stack).resources
     for name in raw(stack)["runners"]:
         (namespace,) = [resource for resource in resources if resource.name == f"{name}-runner-{kind}"]
         where = namespace.inputs["metadata"]["name"]
@@ -153,12 +153,10 @@ def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: st
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
 def test_a_destroy_comes_to_the_guard_before_anything_else(stack: str) -> None:
-    (guard,) = rehearsed(stack).of_type("runnerplatform:index:Guard")
+    (guard,) = mock_run(stack).of_type("runnerplatform:index:Guard")
     assert guard.protect is raw(stack)["platform"]["protect"], "the settings decide; it stays in the program either way"
     guarded = {
-        resource.name
-        for resource in rehearsed(stack).registrations
-        if resource.custom and "providers" not in resource.type
+        resource.name for resource in mock_run(stack).resources if resource.custom and "providers" not in resource.type
     }
     assert guarded <= needs(stack)["guard"], (
         f"{guarded - needs(stack)['guard']} would go before a protected stack is refused"
@@ -175,30 +173,30 @@ def test_a_class_s_manager_waits_for_the_rights_of_its_role(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
-    run = rehearsed(stack)
+    run = mock_run(stack)
     for name, runner in raw(stack)["runners"].items():
         times = disruption(parse_duration(runner["longest_job"]))
         for late in ("nodes-class", "nodes-pool", "runner-manager", "runner-jobs", "runner-release"):
-            (resource,) = [resource for resource in run.registrations if resource.name == f"{name}-{late}"]
+            (resource,) = [resource for resource in run.resources if resource.name == f"{name}-{late}"]
             assert resource.delete_timeout == f"{times.delete_timeout}s", (
                 f"{resource.name} would be given up while jobs run"
             )
             assert times.delete_timeout > times.node_grace
     longest = max(parse_duration(runner_settings["longest_job"]) for runner_settings in raw(stack)["runners"].values())
-    (managers,) = [resource for resource in run.registrations if resource.name == "managers-pool"]
+    (managers,) = [resource for resource in run.resources if resource.name == "managers-pool"]
     assert parse_duration(managers.delete_timeout) > disruption(longest).node_grace
 
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
 def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack: str) -> None:
     """When one fails or is interrupted it walks every path of dependencies below, each as often as there are ways to it."""
-    resources = {resource.urn: resource for resource in rehearsed(stack).registrations}
+    resources = {resource.urn: resource for resource in mock_run(stack).resources}
 
     @cache
     def visits(urn: str) -> int:
         if urn not in resources:
             return 1
-        below = [resources[urn].provider.rpartition("::")[0], *resources[urn].depends_on, resources[urn].deleted_with]
+        below = [resources[urn].provider, *resources[urn].depends_on, resources[urn].deleted_with]
         return 1 + sum(visits(dependency) for dependency in below if dependency)
 
     counts = {resource.name: visits(urn) for urn, resource in resources.items()}
@@ -209,7 +207,7 @@ def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack:
 
 
 def test_node_objects_are_deleted_in_the_foreground() -> None:
-    for resource in rehearsed("dev").registrations:
+    for resource in mock_run("dev").resources:
         if resource.type.startswith(("kubernetes:karpenter.sh", "kubernetes:eks.amazonaws.com")):
             assert resource.inputs["metadata"]["annotations"] == {
                 "pulumi.com/deletionPropagationPolicy": "foreground"
@@ -217,9 +215,9 @@ def test_node_objects_are_deleted_in_the_foreground() -> None:
 
 
 @cache
-def rotated() -> Rehearsal:
+def rotated() -> MockRun:
     """Dev with the class `small` in its third generation."""
-    return rehearsal_of("dev", one_class(runners__small__token=3))
+    return mock_run_of("dev", one_class(runners__small__token=3))
 
 
 def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_moved_on() -> None:
@@ -237,10 +235,10 @@ def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_mov
 
 
 def test_the_generation_before_is_the_resource_that_was_current() -> None:
-    def urn(run: Rehearsal, name: str) -> str:
-        return next(resource.urn for resource in run.registrations if resource.name == name)
+    def urn(run: MockRun, name: str) -> str:
+        return next(resource.urn for resource in run.resources if resource.name == name)
 
-    first, third = rehearsed("dev"), rotated()
+    first, third = mock_run("dev"), rotated()
     current = urn(first, "small-object-1-runner").replace("-1-", "-2-")
     assert urn(third, "small-object-2-runner") == current, (
         "with another URN the engine would replace it, and the running manager's token with it"
@@ -251,7 +249,7 @@ def test_the_generation_before_is_the_resource_that_was_current() -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_managers_are_rolled_one_class_at_a_time_in_the_order_of_the_settings(stack: str) -> None:
-    run, classes = rehearsed(stack), list(load.of_stack(stack).runners)
+    run, classes = mock_run(stack), list(load.of_stack(stack).runners)
     for before, after in pairwise(classes):
-        first, then = (run.one("kubernetes:helm.sh/v3:Release", f"{name}-runner-release") for name in (before, after))
+        first, then = (run.get("kubernetes:helm.sh/v3:Release", f"{name}-runner-release") for name in (before, after))
         assert first.urn in then.depends_on, f"a chart that breaks {before} must not reach {after}"

@@ -20,7 +20,7 @@ from config.capabilities import Capability, Level
 from config.names import Names
 from config.sections import Organization
 from runner_platform.check.mock_cloud import Mocks
-from tests.support.program import names_of, parsed, policy, put, raw, rehearsed
+from tests.support.program import mock_run, names_of, parsed, policy, put, raw
 
 ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
 MODULES = [import_module(f"components.{file.stem}") for file in sorted((load.ROOT / "components").glob("[a-z]*.py"))]
@@ -128,7 +128,7 @@ def test_a_runner_belongs_to_the_group_or_to_one_project(
     ("runner_class", "access", "locked"), [("small", "not_protected", False), ("deploy", "ref_protected", True)]
 )
 def test_what_a_runner_may_run_is_decided_in_gitlab(runner_class: str, access: str, locked: bool) -> None:
-    inputs = rehearsed("prod").one("gitlab:index/userRunner:UserRunner", f"{runner_class}-object-1-runner").inputs
+    inputs = mock_run("prod").get("gitlab:index/userRunner:UserRunner", f"{runner_class}-object-1-runner").inputs
     assert (inputs["accessLevel"], inputs["locked"]) == (access, locked), (
         "`protected` in our own files binds nobody there"
     )
@@ -138,23 +138,23 @@ def test_what_a_runner_may_run_is_decided_in_gitlab(runner_class: str, access: s
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_cluster_is_auto_mode_with_pools_of_our_own(stack: str) -> None:
-    inputs = rehearsed(stack).one("aws:eks/cluster:Cluster", "cluster-cluster").inputs
+    inputs = mock_run(stack).get("aws:eks/cluster:Cluster", "cluster-cluster").inputs
     assert inputs["computeConfig"] == {"enabled": True, "nodePools": []}, "no built-in pools, and so no node role"
     assert inputs["accessConfig"] == {"authenticationMode": "API", "bootstrapClusterCreatorAdminPermissions": False}
     assert set(inputs["enabledClusterLogTypes"]) == {"api", "audit", "authenticator", "controllerManager", "scheduler"}
     assert inputs["upgradePolicy"] == {"supportType": "STANDARD"}, "extended support costs six times as much"
     assert inputs["kubernetesNetworkConfig"]["serviceIpv4Cidr"] == "172.20.0.0/16", "DNS is its tenth address"
     assert inputs["encryptionConfig"]["resources"] == ["secrets"]
-    provider = rehearsed(stack).one("pulumi:providers:kubernetes", "cluster-kubernetes")
+    provider = mock_run(stack).get("pulumi:providers:kubernetes", "cluster-kubernetes")
     assert "token" not in json.loads(provider.inputs["kubeconfig"])["users"][0]["user"], "no credential in the state"
     assert provider.inputs["clusterIdentifier"], "a changed kubeconfig must not replace every object"
-    group = rehearsed(stack).one("aws:cloudwatch/logGroup:LogGroup", "cluster-logs").inputs
+    group = mock_run(stack).get("aws:cloudwatch/logGroup:LogGroup", "cluster-logs").inputs
     assert group["retentionInDays"] == 90, "EKS would make it without retention"
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
-    run = rehearsed(stack)
+    run = mock_run(stack)
     entries = {
         resource.inputs["principalArn"].partition(":role")[2]: resource
         for resource in run.of_type("aws:eks/accessEntry:AccessEntry")
@@ -170,18 +170,18 @@ def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
         f"/cicd{suffix}/runner-platform-node{suffix}",
     }
     assert entries[f"/cicd{suffix}/runner-platform-node{suffix}"].inputs["type"] == "EC2"
-    reader = run.one("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "cluster-access-reader-policy")
+    reader = run.get("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "cluster-access-reader-policy")
     assert reader.inputs["policyArn"].endswith("/AmazonEKSAdminViewPolicy"), "the reader looks and changes nothing"
 
 
 @pytest.mark.parametrize(("stack", "zones", "nats"), [("dev", 2, 1), ("prod", 3, 3)])
 def test_a_network_of_its_own_has_what_the_settings_say(stack: str, zones: int, nats: int) -> None:
-    run = rehearsed(stack)
+    run = mock_run(stack)
     assert len(run.of_type("aws:ec2/natGateway:NatGateway")) == nats
     assert len(run.of_type("aws:ec2/subnet:Subnet")) == 2 * zones
-    closed = run.one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "network-default-security-group").inputs
+    closed = run.get("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "network-default-security-group").inputs
     assert not {"ingress", "egress"} & set(closed), "the default group lets nothing through"
-    assert run.one("aws:ec2/vpcEndpoint:VpcEndpoint", "network-s3").inputs["vpcEndpointType"] == "Gateway"
+    assert run.get("aws:ec2/vpcEndpoint:VpcEndpoint", "network-s3").inputs["vpcEndpointType"] == "Gateway"
     assert run.of_type("aws:ec2/flowLog:FlowLog"), "who talked to whom"
     for resource in run.of_type("aws:ec2/subnet:Subnet"):
         assert not resource.inputs.get("mapPublicIpOnLaunch"), "nothing gets a public address by itself"
@@ -189,17 +189,17 @@ def test_a_network_of_its_own_has_what_the_settings_say(stack: str, zones: int, 
 
 @pytest.mark.parametrize("stack", ["dev", "prod", "foundation"])
 def test_buckets_are_private_encrypted_and_for_the_organisation_only(stack: str) -> None:
-    run = rehearsed(stack)
+    run = mock_run(stack)
     for bucket in run.of_type("aws:s3/bucket:Bucket"):
         name = bucket.name.removesuffix("-bucket")
-        block = run.one("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", f"{name}-public-access").inputs
+        block = run.get("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", f"{name}-public-access").inputs
         assert all(block[key] is True for key in block if key != "bucket"), "public in no way"
-        (rule,) = run.one(
+        (rule,) = run.get(
             "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
             f"{name}-encryption",
         ).inputs["rules"]
         assert rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] == "aws:kms"
-        document = json.dumps(policy(run.one("aws:s3/bucketPolicy:BucketPolicy", f"{name}-policy")))
+        document = json.dumps(policy(run.get("aws:s3/bucketPolicy:BucketPolicy", f"{name}-policy")))
         assert "aws:SecureTransport" in document
         assert "aws:PrincipalOrgID" in document
         versioned = [e for e in run.of_type("aws:s3/bucketVersioning:BucketVersioning") if e.name.startswith(name)]
@@ -207,10 +207,10 @@ def test_buckets_are_private_encrypted_and_for_the_organisation_only(stack: str)
 
 
 def test_the_foundation_trusts_the_platform_s_project_and_named_people() -> None:
-    run = rehearsed("foundation")
+    run = mock_run("foundation")
     for name in raw("foundation")["accounts"]:
         for role in ("deployer", "reader"):
-            role_resource = run.one("aws:iam/role:Role", f"access-{name}-{role}-role")
+            role_resource = run.get("aws:iam/role:Role", f"access-{name}-{role}-role")
             assert f"access-{name}-gitlab" in names_of(role_resource.depends_on), (
                 "IAM refuses a trust in a provider that is not there"
             )

@@ -22,10 +22,11 @@ from config.errors import SettingsError
 from config.secrets import runner_token
 from config.sections import ExistingNetwork
 from tests.support.packaged_chart import packaged
-from tests.support.program import ABSENT, TOKEN, names_of, one_class, policy, put, rehearsal_of, rehearsed
+from tests.support.program import ABSENT, TOKEN, mock_run, mock_run_of, names_of, one_class, policy, put
 
 if TYPE_CHECKING:
-    from runner_platform.check.mock_run import Registration, Rehearsal
+    from access.resource import Resource
+    from runner_platform.check.mock_run import MockRun
 
 pytestmark = pytest.mark.thorough
 
@@ -42,7 +43,7 @@ def mirrored() -> str:
 
 
 @cache
-def odd() -> Rehearsal:
+def odd() -> MockRun:
     """One class with everything unusual at once: a government partition, an existing private network, arm64, external runners."""
     values = one_class()
     for path, value in {
@@ -64,15 +65,15 @@ def odd() -> Rehearsal:
     }.items():
         put(values, path, value)
     with mock.patch.dict(os.environ, {"RUNNER_TOKEN_SMALL": f"{TOKEN}\n"}):
-        return rehearsal_of("dev", values)
+        return mock_run_of("dev", values)
 
 
-def of(token: str, name: str) -> Registration:
-    return odd().one(token, name)
+def of(token: str, name: str) -> Resource:
+    return odd().get(token, name)
 
 
 def test_existing_subnets_are_used_and_nothing_of_the_network_is_made() -> None:
-    types = {resource.type for resource in odd().registrations if resource.type.startswith("aws:ec2/")}
+    types = {resource.type for resource in odd().resources if resource.type.startswith("aws:ec2/")}
     assert types == set(), "somebody else owns that network"
     cluster = of("aws:eks/cluster:Cluster", "cluster-cluster")
     assert cluster.inputs["vpcConfig"]["subnetIds"] == EXISTING["private"]
@@ -91,7 +92,7 @@ def test_a_private_endpoint_is_not_public_at_all() -> None:
 
 
 def test_every_arn_that_is_registered_carries_the_partition() -> None:
-    for resource in odd().registrations:
+    for resource in odd().resources:
         for key, value in resource.inputs.items():
             words = json.dumps(value).replace("\\", "").split('"')
             # The rehearsal's own answers are of the partition aws: they are what a cloud would say, not what the program composes.
@@ -123,12 +124,12 @@ def test_a_private_authority_reaches_the_manager_under_the_host_s_name() -> None
 
 def test_a_token_of_the_environment_stays_secret_and_makes_no_runner() -> None:
     assert odd().of_type("gitlab:index/userRunner:UserRunner") == [], "external runners are registered elsewhere"
-    for resource in odd().registrations:
+    for resource in odd().resources:
         assert TOKEN not in json.dumps(dict(resource.inputs)), f"{resource.name} would leave the token in plain text"
 
 
-def digest(run: Rehearsal) -> Any:
-    release = run.one("kubernetes:helm.sh/v3:Release", "small-runner-release")
+def digest(run: MockRun) -> Any:
+    release = run.get("kubernetes:helm.sh/v3:Release", "small-runner-release")
     return release.inputs["values"]["podAnnotations"]["runner-platform/token-sha256"]
 
 
@@ -155,7 +156,7 @@ def test_a_chart_of_a_path_needs_no_repository() -> None:
     inputs = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
     assert inputs["chart"] == mirrored()
     assert not {"version", "repositoryOpts"} & set(inputs)
-    usual = rehearsed("dev").one("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
+    usual = mock_run("dev").get("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs
     assert (usual["chart"], usual["version"]) == ("gitlab-runner", "0.93.0"), (
         "pinned: newer values are ignored silently"
     )
@@ -177,12 +178,12 @@ def test_repositories_that_differ_in_a_slash_are_two() -> None:
 
 
 def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
-    def rules(run: Rehearsal) -> set[str]:
-        lifecycle = run.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
+    def rules(run: MockRun) -> set[str]:
+        lifecycle = run.get("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
         return {rule["id"] for rule in lifecycle.inputs["rules"]}
 
     assert rules(odd()) == {"unfinished"}
-    assert rules(rehearsed("dev")) == {"unfinished", "expiry"}
+    assert rules(mock_run("dev")) == {"unfinished", "expiry"}
 
 
 def test_a_tag_of_its_own_is_the_one_that_is_exported() -> None:
@@ -193,7 +194,7 @@ def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() 
     (role,) = [
         resource for resource in odd().of_type("aws:iam/role:Role") if resource.inputs["name"] == "gitlab-app-dev"
     ]
-    assert role.provider.rpartition("::")[0].rpartition("::")[2] == "dev", "in the account that it opens"
+    assert role.provider.rpartition("::")[2] == "dev", "in the account that it opens"
     assert role.inputs["permissionsBoundary"].endswith(":policy/cicd-platform/delegated-boundary")
     (statement,) = policy(role, "assumeRolePolicy")["Statement"]
     assert statement["Condition"]["StringEquals"]["gitlab.example.com:8443:sub"] == (
@@ -237,8 +238,8 @@ def with_more(memory: str) -> dict[str, Any]:
 
 
 @cache
-def larger() -> Rehearsal:
-    return rehearsal_of("dev", with_more("60Gi"))
+def larger() -> MockRun:
+    return mock_run_of("dev", with_more("60Gi"))
 
 
 def test_a_further_class_and_a_further_account_are_changes_of_settings_only() -> None:
@@ -246,7 +247,7 @@ def test_a_further_class_and_a_further_account_are_changes_of_settings_only() ->
     teams = {f"team{number}" for number in range(6)}
     assert {resource.name for resource in run.of_type("pulumi:providers:aws")} == {"cicd", "dev", "stage"} | teams
     assert teams <= {name for name, roles in run.exports["delegated_roles"].items() if set(roles) == {"open"}}
-    delegated = run.one("aws:iam/role:Role", "delegated-stage-open-role")
+    delegated = run.get("aws:iam/role:Role", "delegated-stage-open-role")
     trusted = policy(delegated, "assumeRolePolicy")["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
     assert [arn.rpartition("/")[2] for arn in trusted] == ["runner-huge-dev", "runner-small-dev"]
     assert {
@@ -256,14 +257,14 @@ def test_a_further_class_and_a_further_account_are_changes_of_settings_only() ->
     } == {
         *("ecs", "pulumi"),
     }, "one policy for each capability"
-    assert run.one("kubernetes:helm.sh/v3:Release", "huge-runner-release").inputs["name"] == "gitlab-runner-huge"
-    config = run.one("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
+    assert run.get("kubernetes:helm.sh/v3:Release", "huge-runner-release").inputs["name"] == "gitlab-runner-huge"
+    config = run.get("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
     assert "[profile stage]" in config, "the new account's profile is in every class that may enter"
 
 
 def test_memory_of_one_class_changes_that_class_and_nothing_else() -> None:
-    before = {resource.urn: resource.inputs for resource in larger().registrations}
-    after = {resource.urn: resource.inputs for resource in rehearsal_of("dev", with_more("100Gi")).registrations}
+    before = {resource.urn: resource.inputs for resource in larger().resources}
+    after = {resource.urn: resource.inputs for resource in mock_run_of("dev", with_more("100Gi")).resources}
     changed = names_of(tuple(urn for urn in before | after if before.get(urn) != after.get(urn)))
     assert changed, "memory stands in the class's requests"
     assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled for nothing"
@@ -274,4 +275,4 @@ def test_a_program_with_bad_settings_registers_nothing(path: str) -> None:
     values = one_class()
     put(values, path, ABSENT)
     with pytest.raises(pulumi.RunError, match="nothing was touched"):
-        rehearsal_of("dev", values)
+        mock_run_of("dev", values)

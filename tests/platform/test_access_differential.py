@@ -16,7 +16,7 @@ import pytest
 from access.chains import Node
 from access.decision import Decision, Undecided, decision_of
 from access.graph import AccessGraph
-from access.resource import Resource
+from access.resource import Resource, pinned_to
 from config import load
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from tests.support.access_callers import (
@@ -203,7 +203,13 @@ def deployed_role(services: Services, account: str, trust: dict[str, Any]) -> It
     iam.create_role(RoleName=TRIAL, AssumeRolePolicyDocument=json.dumps(trust))
     try:
         inputs = {"name": TRIAL, "assumeRolePolicy": json.dumps(trust)}
-        yield Resource("urn:pulumi:dev::p::t::trial", "aws:iam/role:Role", TRIAL, account, inputs)
+        yield Resource(
+            urn="urn:pulumi:dev::p::t::trial",
+            type="aws:iam/role:Role",
+            name=TRIAL,
+            inputs=inputs,
+            provider_inputs=pinned_to(account),
+        )
     finally:
         iam.delete_role(RoleName=TRIAL)
 
@@ -237,7 +243,11 @@ def providers(graph: AccessGraph) -> Iterator[Resource]:
     for (account, host), provider in graph.providers.by_place.items():
         inputs = {"url": f"https://{host}", "clientIdLists": list(provider.clients)}
         yield Resource(
-            "urn:pulumi:dev::p::t::x", "aws:iam/openIdConnectProvider:OpenIdConnectProvider", host, account, inputs
+            urn="urn:pulumi:dev::p::t::x",
+            type="aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+            name=host,
+            inputs=inputs,
+            provider_inputs=pinned_to(account),
         )
 
 

@@ -15,7 +15,7 @@ import gitlab
 import pytest
 
 from config import load
-from runner_platform.check import inspect
+from runner_platform import class_files
 from tests.support.job_pods import configuration, job_pod
 from tests.support.waiting import until
 
@@ -60,7 +60,7 @@ class Shell:
 
     def job(self, runner_class: str, number: int) -> Completed:
         """A job's pod, as the manager makes it."""
-        body = json.dumps(job_pod(configuration(inspect.values(STACK, runner_class)), f"runner-job-{number}"))
+        body = json.dumps(job_pod(configuration(class_files.values(STACK, runner_class)), f"runner-job-{number}"))
         return self.typed(f"printf %s '{body}' | kubectl create -f -")
 
     def states(self, runner_class: str = CLASS) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from components.documents.node_pool import class_capacity
 from config import load
 from config.names import namespace_jobs, namespace_manager
-from runner_platform.check import inspect
+from runner_platform import class_files
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.errors import ApiError
 from tests.support import job_pods
@@ -39,7 +39,7 @@ def clusters(sandbox: Sandbox) -> Iterator[dict[str, KubeClient]]:
 
 
 def settings_of(stack: str, runner_class: str) -> dict[str, Any]:
-    return job_pods.configuration(inspect.values(stack, runner_class))
+    return job_pods.configuration(class_files.values(stack, runner_class))
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner_platform.check.judge import judge_deployed
-from runner_platform.review.worktree import urn_of
-from runner_platform.urns import STACK_TYPE
+from access.resource import STACK_TYPE, deployed
+from runner_platform.check.resource_list import from_json
 from runner_platform_sandbox.organization import PROJECT, read
 from runner_platform_sandbox.tools.result import Tools
 from tests.support.existing_resources import client_of
+from tests.support.program import findings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,9 +142,9 @@ def test_the_deployed_state_has_no_finding(sandbox: Sandbox, stack: str, tmp_pat
 def test_a_mock_run_names_every_resource_as_the_engine_does(sandbox: Sandbox, stack: str) -> None:
     listed = sandbox.run([sys.executable, "-m", "runner_platform", "resources", "--stack", stack, "--json"])
     project = "runner-platform-foundation" if stack == "foundation" else "runner-platform"
-    mocked = {urn_of(resource, stack, project) for resource in json.loads(listed.stdout)}
-    deployed = {resource["urn"] for resource in sandbox.exported(stack)["resources"] if resource["type"] != STACK_TYPE}
-    assert mocked == deployed, "an exception names a URN, and must match everywhere"
+    mocked = {resource.urn for resource in from_json(json.loads(listed.stdout), stack, project)}
+    in_state = {resource["urn"] for resource in sandbox.exported(stack)["resources"] if resource["type"] != STACK_TYPE}
+    assert mocked == in_state, "an exception names a URN, and must match everywhere"
 
 
 def test_a_change_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:
@@ -154,7 +154,7 @@ def test_a_change_by_hand_is_found_in_the_state(sandbox: Sandbox) -> None:
             document = json.loads(resource["outputs"]["assumeRolePolicy"])
             del document["Statement"][0]["Condition"]["ArnEquals"]
             resource["outputs"]["assumeRolePolicy"] = json.dumps(document)
-    rules = {finding.rule for finding in judge_deployed("dev", deployment) if finding.fails}
+    rules = {finding.rule for finding in findings_of("dev", deployed(deployment)) if finding.fails}
     assert {"T02"} <= rules, "outputs count, not the program's inputs"
 
 

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pulumi.runtime import proto
 
+from access.resource import UNKNOWN, Resource, deployed
 from config import foundation, load
 from policies.rules import RULES
-from runner_platform.check.findings import findings
-from runner_platform.check.judge import configuration, judge, judge_deployed, judged_by, pack_for
-from runner_platform.check.pack_process import PackProcess
-from runner_platform.check.places import MARKED, Places
-from runner_platform.check.shown import Shown, registered
+from runner_platform.check.diagnostics import SETTING_TAG, Places, findings
+from runner_platform.check.policy_pack import PackProcess, configuration, evaluate, pack_for
 from runner_platform.errors import FailedError
-from tests.support.program import STACKS, rehearsed
+from tests.support.program import STACKS, findings_of, mock_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +33,7 @@ def packs() -> Iterator[dict[str, PackProcess]]:
 
 @pytest.mark.parametrize("stack", ALL)
 def test_the_program_has_no_finding_and_everything_is_decided(packs: dict[str, PackProcess], stack: str) -> None:
-    found = judged_by(packs[stack], registered(rehearsed(stack).registrations))
+    found = evaluate(packs[stack], mock_run(stack).resources)
     assert [str(each) for each in found] == [], "the platform passes its own policies, with nothing undecided"
 
 
@@ -47,15 +45,13 @@ def test_every_rule_is_a_policy_with_level_severity_and_remediation(packs: dict[
         assert policy.description.startswith(f"{rule.id}: ")
         assert policy.severity != proto.POLICY_SEVERITY_UNSPECIFIED
         assert policy.remediation_steps
-        assert list(policy.tags) == [rule.id, *(f"{MARKED}{each}" for each in rule.settings)]
+        assert list(policy.tags) == [rule.id, *(f"{SETTING_TAG}{each}" for each in rule.settings)]
         assert set(policy.configSchema.properties.keys()) == set(rule.options), f"{rule.id}: each option has a schema"
 
 
 def test_an_unknown_value_is_undecided_for_each_rule_that_reads_it(packs: dict[str, PackProcess]) -> None:
-    shown = [
-        _with(each, "assumeRolePolicy", "[unknown]") if each.name == "small-identity-job" else each for each in _dev()
-    ]
-    found = judged_by(packs["dev"], shown)
+    shown = [_with(each, "assumeRolePolicy", UNKNOWN) if each.name == "small-identity-job" else each for each in _dev()]
+    found = evaluate(packs["dev"], shown)
     assert found, "an unknown trust is no trust that anybody has judged"
     assert all(each.fails for each in found)
     assert all(each.undecided for each in found if each.rule.startswith("T")), [str(each) for each in found]
@@ -70,7 +66,7 @@ def test_a_secret_in_a_policy_document_never_reaches_a_message(packs: dict[str, 
         _with(each, "assumeRolePolicy", "hunter2-secret") if each.type == "aws:iam/role:Role" else each
         for each in shown
     ]
-    found = judged_by(packs["dev"], shown)
+    found = evaluate(packs["dev"], shown)
     assert found
     assert not [each for each in found if "hunter2" in each.message]
 
@@ -82,7 +78,7 @@ def test_levels_are_not_configuration(packs: dict[str, PackProcess]) -> None:
         shown = [
             _with(each, "assumeRolePolicy", "{}") if each.name == "small-identity-job" else each for each in _dev()
         ]
-        found = judged_by(pack, shown)
+        found = evaluate(pack, shown)
     finally:
         pack.configuration = {}
     rules = {each.rule for each in found if each.fails}
@@ -94,7 +90,7 @@ def test_a_threshold_is_configuration(packs: dict[str, PackProcess]) -> None:
     pack = packs["dev"]
     pack.configuration = {"eks-cluster-closes-endpoint": {"widest_prefix": 28}}
     try:
-        found = judged_by(pack, _dev())
+        found = evaluate(pack, _dev())
     finally:
         pack.configuration = {}
     assert [each.rule for each in found] == ["E01"], "203.0.113.0/24 is wider than /28"
@@ -110,11 +106,11 @@ def test_a_finding_says_where_the_program_makes_the_resource() -> None:
 
 def test_a_pack_that_cannot_start_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(FailedError, match="holds no policy pack"):
-        judge("dev", [], policies=tmp_path)
+        findings_of("dev", [], policies=tmp_path)
     (tmp_path / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (tmp_path / "__main__.py").write_text("raise SystemExit('broken on purpose')\n")
     with pytest.raises(FailedError, match="did not start"):
-        judge("dev", [], policies=tmp_path)
+        findings_of("dev", [], policies=tmp_path)
 
 
 def test_a_configuration_that_is_no_object_is_a_sentence(tmp_path: Path) -> None:
@@ -139,7 +135,7 @@ def test_a_deployed_state_is_judged_by_what_the_cloud_has() -> None:
         resources.append(
             {"urn": each.urn, "type": each.type, "inputs": dict(each.inputs), "outputs": outputs, "provider": provider}
         )
-    found = judge_deployed("dev", {"resources": resources})
+    found = findings_of("dev", deployed({"resources": resources}))
     assert {"T01"} <= {each.rule for each in found if each.urn.endswith("small-identity-job")}, (
         "drift is judged, not intent"
     )
@@ -148,12 +144,12 @@ def test_a_deployed_state_is_judged_by_what_the_cloud_has() -> None:
 def test_another_project_is_refused() -> None:
     pack = PackProcess(load.ROOT / "policies", "somebody-elses", "dev", {})
     with pack, pytest.raises(FailedError, match="leave --policy-pack out"):
-        judged_by(pack, _dev()[:1])
+        evaluate(pack, _dev()[:1])
 
 
-def _dev() -> list[Shown]:
-    return registered(rehearsed("dev").registrations)
+def _dev() -> list[Resource]:
+    return mock_run("dev").resources
 
 
-def _with(shown: Shown, key: str, value: Any) -> Shown:
+def _with(shown: Resource, key: str, value: Any) -> Resource:
     return replace(shown, inputs={**shown.inputs, key: value})

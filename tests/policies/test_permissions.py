@@ -23,7 +23,7 @@ from tests.support.policy_cases import (
 from tests.support.program import raw
 
 if TYPE_CHECKING:
-    from policies.engine_messages import Seen
+    from access.resource import Resource
 
 pytestmark = pytest.mark.thorough
 
@@ -33,12 +33,12 @@ DEPLOY = f"arn:aws:iam::{ACCOUNT}:role/deploy/*"
 RULES = ("P01", "P02", "P03", "P07")
 
 
-def granting(action: Any, resource: Any = "*", condition: Any = None, name: str = DEPLOYS) -> Seen:
+def granting(action: Any, resource: Any = "*", condition: Any = None, name: str = DEPLOYS) -> Resource:
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     return granting_all(statement if condition is None else {**statement, "Condition": condition}, name=name)
 
 
-def granting_all(*statements: Any, name: str = DEPLOYS) -> Seen:
+def granting_all(*statements: Any, name: str = DEPLOYS) -> Resource:
     return with_input(
         resource_named("prod", name), "policy", json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     )

@@ -21,7 +21,7 @@ from runner_platform.cli import main
 from runner_platform.errors import FailedError
 from runner_platform_sandbox.tools import catalogue
 from tests.components.documents.test_config_toml import CLASSES, settings_of
-from tests.support.program import STACKS, rehearsed
+from tests.support.program import STACKS, mock_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def copied() -> set[str]:
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_a_class_s_baked_config_is_the_text_of_its_config_map(stack: str, runner_class: str) -> None:
-    maps = rehearsed(stack).of_type("kubernetes:core/v1:ConfigMap")
+    maps = mock_run(stack).of_type("kubernetes:core/v1:ConfigMap")
     (own,) = [
         each
         for each in maps

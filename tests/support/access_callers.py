@@ -17,9 +17,8 @@ import requests
 
 from access.graph import AccessGraph
 from access.inventory import Inventory
-from access.resource import Resource, from_wire
+from access.resource import deployed
 from config import load
-from runner_platform.check.shown import deployed
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from tests.support.aws_cases import Caller, anonymous, with_credentials
 
@@ -146,23 +145,8 @@ class Services:
 def deployed_graph(sandbox: Sandbox) -> AccessGraph:
     """Return the access graph of all deployed stacks together."""
     stacks = [load.of_stack(stack) for stack in ("dev", "prod")]
-    resources = [resource for stack in STACKS for resource in resources_of(sandbox.exported(stack))]
+    resources = [resource for stack in STACKS for resource in deployed(sandbox.exported(stack))]
     return AccessGraph.of(resources, Inventory.of(stacks, load.of_foundation()))
-
-
-def resources_of(deployment: dict[str, Any]) -> list[Resource]:
-    """Return the resources of a deployment, each with the account of its provider."""
-    states = deployed(deployment)
-    account_ids = {
-        state.urn: state.inputs.get("allowedAccountIds") for state in states if state.type == "pulumi:providers:aws"
-    }
-    resources = []
-    for state in states:
-        ids = account_ids.get(state.provider) or "[]"
-        accounts = json.loads(ids) if isinstance(ids, str) else ids
-        account = str(accounts[0]) if accounts else ""
-        resources.append(Resource(state.urn, state.type, state.name, account, from_wire(state.inputs)))
-    return resources
 
 
 def account_tokens(services: Services, graph: AccessGraph, stack: str) -> Iterator[Principal]:

@@ -9,7 +9,7 @@ from access.chains import Node
 from access.decision import Decision
 from access.graph import AccessGraph
 from access.inventory import Inventory
-from access.resource import Resource
+from access.resource import Resource, pinned_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,13 @@ def may_assume(*targets: str) -> dict[str, Any]:
 
 
 def resource(token: str, logical: str, account: str = "", stack: str = "dev", /, **inputs: Any) -> Resource:
-    return Resource(f"urn:pulumi:{stack}::p::{token}::{logical}", token, logical, account, inputs)
+    return Resource(
+        urn=f"urn:pulumi:{stack}::p::{token}::{logical}",
+        type=token,
+        name=logical,
+        inputs=inputs,
+        provider_inputs=pinned_to(account) if account else None,
+    )
 
 
 def role(

@@ -9,25 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from access.graph import AccessGraph
 from access.inventory import Inventory
-from access.resource import Resource, from_wire
 from config import load
-from tests.support.program import STACKS, rehearsed
+from tests.support.program import STACKS, mock_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from access.resource import Resource
 
 ALL = ("foundation", *STACKS)
 
 
 @cache
 def resources(stack: str) -> tuple[Resource, ...]:
-    rehearsal = rehearsed(stack)
-    providers = rehearsal.of_type("pulumi:providers:aws")
-    ids = {each.urn: json.loads(each.inputs["allowedAccountIds"])[0] for each in providers}
-    return tuple(
-        Resource(e.urn, e.type, e.name, ids.get(e.provider.rpartition("::")[0], ""), from_wire(e.inputs))
-        for e in rehearsal.registrations
-    )
+    return tuple(mock_run(stack).resources)
 
 
 @cache

@@ -1,6 +1,6 @@
-"""What the tests of the program share: configurations to spoil, and one rehearsal of each program per run of the suite.
+"""Shared by tests of the programs: configurations to change, and one mock run of every program per run of the suite.
 
-Rehearsals are the dear part of the suite, so everything that only looks at registrations shares them by name, between processes too.
+Mock runs are the slow part of the suite, so all tests that only read resources share them by name, between processes too.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from pulumi.runtime.proto import source_pb2
 from components.documents import checks
 from config import foundation, load, settings
 from config.errors import SettingsError
-from runner_platform.check.mock_run import rehearse
+from runner_platform.check import policy_pack
+from runner_platform.check.mock_run import run_program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from runner_platform.check.mock_run import Registration, Rehearsal
+    from access.resource import Resource
+    from runner_platform.check.mock_run import MockRun
+    from runner_platform.reports.findings import Finding
 
 STACKS = ("dev", "prod")
 ABSENT: Any = object()
-"""Stands for a key that is to be removed."""
+"""In place of a value: remove the key."""
 TOKEN = "glrt-given-by-hand"  # fabricated
 
 
@@ -49,7 +53,7 @@ def raw(stack: str, **changes: Any) -> dict[str, Any]:
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set, or with ABSENT remove, what stands at a dotted path."""
+    """Set the value at a dotted path, or remove it with ABSENT."""
     *parents, last = path.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -67,14 +71,14 @@ def parsed(values: dict[str, Any], stack: str = "dev") -> Any:
 
 
 def complaints(values: dict[str, Any], stack: str = "dev") -> dict[str, str]:
-    """Messages by path of everything that is wrong with a configuration, several at one path joined; empty where nothing is."""
-    found: dict[str, str] = {}
+    """Messages of all problems of a configuration by path, several at one path joined."""
+    messages: dict[str, str] = {}
     try:
         parsed(values, stack)
     except SettingsError as error:
         for problem in error.problems:
-            found[problem.path] = " ".join([*filter(None, [found.get(problem.path)]), problem.message])
-    return found
+            messages[problem.path] = " ".join([*filter(None, [messages.get(problem.path)]), problem.message])
+    return messages
 
 
 def one_class(**changes: Any) -> dict[str, Any]:
@@ -93,36 +97,36 @@ def load_sdks() -> None:
             hasattr(getattr(pulumi_aws, module), "anything")  # a module is loaded when somebody looks into it
 
 
-def rehearsal_of(stack: str, values: dict[str, Any] | None = None) -> Rehearsal:
-    """What a stack's program registers with another configuration; without source positions, which cost a quarter of the time."""
+def mock_run_of(stack: str, values: dict[str, Any] | None = None) -> MockRun:
+    """A mock run with another configuration; without source positions, which take a quarter of the time."""
     load_sdks()
     with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
-        return rehearse(stack, values)
+        return run_program(stack, values)
 
 
 shared_folder: Path | None = None
-"""Where the processes of one run leave rehearsals for each other; None where there is one process."""
+"""Folder through which the processes of one test run share mock runs; None with one process."""
 
 
 @cache
-def rehearsed(stack: str) -> Rehearsal:
-    """What a stack's program registers, from its own file; one process rehearses it for all."""
+def mock_run(stack: str) -> MockRun:
+    """The mock run of a stack's own file; one process makes it for all."""
     if shared_folder is None:
-        return rehearsal_of(stack)
-    with (shared_folder / f"rehearsed-{stack}").open("a+b") as file:
+        return mock_run_of(stack)
+    with (shared_folder / f"mock-run-{stack}").open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        if known := file.read():
-            found: Rehearsal = pickle.loads(known)  # noqa: S301  # written by this very run of the suite
-            return found
-        its = rehearsal_of(stack)
-        file.write(pickle.dumps(its))
-        return its
+        if content := file.read():
+            shared: MockRun = pickle.loads(content)  # noqa: S301  # written by this very run of the suite
+            return shared
+        run = mock_run_of(stack)
+        file.write(pickle.dumps(run))
+        return run
 
 
-def policy(registration: Registration, key: str = "policy") -> dict[str, Any]:
-    """A policy document of a registration."""
-    document: dict[str, Any] = json.loads(registration.inputs[key])
+def policy(resource: Resource, key: str = "policy") -> dict[str, Any]:
+    """A policy document of a resource."""
+    document: dict[str, Any] = json.loads(resource.inputs[key])
     return document
 
 
@@ -131,13 +135,19 @@ def names_of(urns: tuple[str, ...]) -> set[str]:
     return {urn.rpartition("::")[2] for urn in urns}
 
 
+def findings_of(stack: str, resources: Sequence[Resource], policies: Path = policy_pack.POLICIES) -> list[Finding]:
+    """Findings of a policy pack that is started for this call."""
+    with policy_pack.pack_for(stack, policies=policies) as pack:
+        return policy_pack.evaluate(pack, resources)
+
+
 def size(document: dict[str, Any]) -> int:
     """Characters as IAM counts them: without white space."""
     return len("".join(json.dumps(document).split()))
 
 
 def statements(document: dict[str, Any], effect: str) -> list[dict[str, Any]]:
-    return [each for each in document["Statement"] if each["Effect"] == effect]
+    return [statement for statement in document["Statement"] if statement["Effect"] == effect]
 
 
 def listed(value: Any) -> list[Any]:

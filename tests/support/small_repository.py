@@ -31,17 +31,19 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def commit(folder: Path, made: str, further: str = "") -> str:
-    """Commit a program that registers a bucket with the input `made`; returns the commit.
+def commit(folder: Path, made: str, further: str = "", module: str = "runner_platform/__main__.py") -> str:
+    """Commit a program that registers a bucket with the input `made`; return the commit.
 
     Args:
         folder: the repository.
         made: the input, and the commit's message.
         further: lines of Python that the command line runs first.
+        module: file of the command line.
     """
-    (folder / "runner_platform" / "check").mkdir(parents=True, exist_ok=True)
-    (folder / "runner_platform/__init__.py").touch()
-    (folder / "runner_platform/__main__.py").write_text(PROGRAM.format(resource=RESOURCE, made=made, further=further))
+    file = folder / module
+    file.parent.mkdir(exist_ok=True)
+    (file.parent / "__init__.py").touch()
+    file.write_text(PROGRAM.format(resource=RESOURCE, made=made, further=further))
     if not (folder / "Pulumi.dev.yaml").exists():
         (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
     git(folder, "add", "-A")

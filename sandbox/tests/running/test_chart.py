@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from config import load, names
-from runner_platform.check import inspect
+from runner_platform import class_files
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.result import Tools
 from sandbox.tests.support.chart_cases import CASES, Case, packaged
@@ -198,7 +198,7 @@ def test_newer_values_count_from_the_version_that_brought_them(tmp_path: Path) -
 def test_the_packaged_chart_takes_the_values_of_every_class(stack: str, runner_class: str, tmp_path: Path) -> None:
     settings = load.of_stack(stack)
     archive = packaged(CHART, tmp_path, settings.chart.version)
-    values = yaml.safe_load(inspect.values(stack, runner_class))
+    values = yaml.safe_load(class_files.values(stack, runner_class))
     rendered = objects(values, archive, names.helm_release(runner_class))
     data = rendered["ConfigMap"]["data"]
     template = tomllib.loads(data["config.template.toml"])

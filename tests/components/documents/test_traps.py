@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.documents import namespaces
-from tests.support.program import STACKS, raw, rehearsed
+from tests.support.program import STACKS, mock_run, raw
 
 if TYPE_CHECKING:
-    from runner_platform.check.mock_run import Registration
+    from access.resource import Resource
 
 CLASSES = [(stack, name) for stack in STACKS for name in raw(stack)["runners"]]
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -33,8 +33,8 @@ EXECUTOR_TABLE = {
 """https://docs.gitlab.com/runner/executors/kubernetes/#configure-runner-api-permissions, without what only other settings need."""
 
 
-def release(stack: str, runner_class: str) -> Registration:
-    return rehearsed(stack).one(RELEASE, f"{runner_class}-runner-release")
+def release(stack: str, runner_class: str) -> Resource:
+    return mock_run(stack).get(RELEASE, f"{runner_class}-runner-release")
 
 
 def values(stack: str, runner_class: str) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def runner(stack: str, runner_class: str) -> dict[str, Any]:
     return dict(only)
 
 
-def inside(stack: str, runner_class: str, kind: str) -> list[Registration]:
+def inside(stack: str, runner_class: str, kind: str) -> list[Resource]:
     """Objects of a kind in both namespaces of a class."""
-    resources = [resource for resource in rehearsed(stack).registrations if resource.type.rpartition(":")[2] == kind]
+    resources = [resource for resource in mock_run(stack).resources if resource.type.rpartition(":")[2] == kind]
     return [
         e for e in resources if e.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}
     ]
@@ -166,7 +166,7 @@ def test_encryption_of_the_cache_is_the_bucket_s_own(stack: str, runner_class: s
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
-    for resource in rehearsed(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
+    for resource in mock_run(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
         spec = resource.inputs["spec"]
         assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "7.3: consolidation moves running pods"
         assert spec["disruption"]["consolidateAfter"] == "5m", "7.3: a pending pod's node counts as empty"
@@ -180,7 +180,7 @@ def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_class_has_one_runner_one_token_and_one_release(stack: str) -> None:
-    run, classes = rehearsed(stack), set(raw(stack)["runners"])
+    run, classes = mock_run(stack), set(raw(stack)["runners"])
     for token, ending in (
         ("gitlab:index/userRunner:UserRunner", "-object-1-runner"),
         ("kubernetes:core/v1:Secret", "-runner-token"),

@@ -247,7 +247,7 @@ def test_the_state_and_its_key_are_where_the_foundation_puts_them() -> None:
         == f"s3://o-senncloud01-state-111111111111-eu-central-1/platform?{query}"
     )
     assert state_backend.secrets_url(SETTINGS, "platform") == f"awskms://{SECRETS_KEY_ALIAS}?{query}"
-    exported = program.rehearsed("foundation").exports["secrets_provider"]
+    exported = program.mock_run("foundation").exports["secrets_provider"]
     assert exported == state_backend.secrets_url(SETTINGS, "platform"), (
         "a person who copies it gets in as the bootstrap does"
     )

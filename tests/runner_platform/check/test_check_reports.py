@@ -9,9 +9,8 @@ import pytest
 
 from config import load
 from config.errors import Problem, SettingsError
-from runner_platform.check import checking
-from runner_platform.review import access_files, access_matrix
-from tests.support.program import rehearsed
+from runner_platform.review import access_matrix, access_report, stack_check
+from tests.support.program import mock_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,18 +22,18 @@ pytestmark = pytest.mark.thorough
 def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")  # whatever is written, GitLab is never asked
     monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("runner_platform.check.mock_run.rehearse", rehearsed)
+    monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
 
 def test_check_writes_who_reaches_what_of_the_stack_that_was_asked_for(tmp_path: Path) -> None:
-    (checked,) = checking.program(["dev"], None, tmp_path)
+    (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
     assert checked.fine
     assert [each.name for each in tmp_path.iterdir()] == ["dev"]
-    cells = json.loads((tmp_path / "dev" / access_files.JSON).read_text())
+    cells = json.loads((tmp_path / "dev" / access_report.JSON).read_text())
     assert {"job:dev/small", "job:prod/deploy", "deployer"} <= {each["principal"] for each in cells}, (
         "all stacks together"
     )
-    page = (tmp_path / "dev" / access_files.MARKDOWN).read_text()
+    page = (tmp_path / "dev" / access_report.MARKDOWN).read_text()
     assert "as the settings declare it" in page
     assert "every project of group 1234" in page, "the first hop, as the settings say"
 
@@ -49,15 +48,15 @@ def test_a_stack_that_was_not_asked_about_and_cannot_be_read_is_a_note(
 
     known = load.of_stack
     monkeypatch.setattr(load, "of_stack", broken)
-    (checked,) = checking.program(["dev"], None, tmp_path)
+    (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
     assert checked.fine, "it is dev that was asked about"
-    assert "not told" in checked.notes[0]
+    assert "no access matrix" in checked.notes[0]
     assert "runners: is missing" in checked.notes[0]
-    assert not (tmp_path / "dev" / access_files.JSON).exists()
+    assert not (tmp_path / "dev" / access_report.JSON).exists()
 
 
 def test_a_matrix_that_is_not_as_declared_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = access_matrix.here({stack: rehearsed(stack) for stack in ("foundation", "dev", "prod")})
+    here = access_matrix.here({stack: mock_run(stack).resources for stack in ("foundation", "dev", "prod")})
     missing = [each for each in here.cells if each.principal != "job:dev/small"]
     monkeypatch.setattr(
         access_matrix,
@@ -66,5 +65,5 @@ def test_a_matrix_that_is_not_as_declared_is_a_note(monkeypatch: pytest.MonkeyPa
             facts=here.facts, stacks=here.stacks, foundation=here.foundation, world=here.world, cells=missing
         ),
     )
-    (checked,) = checking.program(["dev"], None, tmp_path)
+    (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
     assert any("cells are not as declared" in each and str(tmp_path) in each for each in checked.notes)

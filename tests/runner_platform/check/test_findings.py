@@ -10,11 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from config import load
-from runner_platform.check.findings import Finding
-from runner_platform.check.judge import judge
-from runner_platform.check.mock_run import rehearse
-from runner_platform.reports.findings import CODE_QUALITY, JUNIT, files
-from tests.support.program import load_sdks, raw, rehearsed
+from runner_platform.check.mock_run import run_program
+from runner_platform.reports.findings import CODE_QUALITY, JUNIT, Finding, files
+from tests.support.program import findings_of, load_sdks, mock_run, raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +91,7 @@ def test_what_fails_a_gate() -> None:
 
 def test_a_mock_run_knows_where_the_program_makes_its_resources() -> None:
     load_sdks()
-    made = rehearse("foundation", raw("foundation")).registrations
+    made = run_program("foundation", raw("foundation")).resources
     named = [each.source.rpartition(":") for each in made]
     known = [(file, int(line)) for file, _, line in named if file]
     assert len(known) > len(made) / 2
@@ -120,4 +118,4 @@ def test_a_gate_from_another_checkout_judges_with_its_own_rules(tmp_path: Path, 
 
 
 def _judged(policies: Path) -> list[Finding]:
-    return judge("foundation", rehearsed("foundation").registrations, policies=policies)
+    return findings_of("foundation", mock_run("foundation").resources, policies)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,8 @@ import pytest
 from config import foundation, load, settings
 from config.foundation import FoundationAccount, FoundationGitLab, FoundationPlatform
 from policies.rules import RULES
-from runner_platform.check.places import Places, lines_of
-from runner_platform.check.shown import Shown, registered
-from tests.support.program import rehearsed
+from runner_platform.check.diagnostics import Places, lines_of
+from tests.support.program import mock_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ def test_every_path_that_a_rule_names_is_one_of_the_settings() -> None:
     ],
 )
 def test_a_finding_is_shown_at_the_settings_that_decide_it(stack: str, rule: str, resource: str, setting: str) -> None:
-    shown = registered(rehearsed(stack).registrations)
+    shown = mock_run(stack).resources
     (urn,) = {each.urn for each in shown if each.name == resource and not each.type.startswith("runnerplatform:")}
     place = Places(stack, shown, PATHS).of(BY_ID[rule], urn)
     assert place.setting == setting
@@ -116,22 +116,10 @@ def test_a_finding_is_shown_at_the_settings_that_decide_it(stack: str, rule: str
     [("T02", "delegated-dev-open-role"), ("E06", "managers-pool"), ("P02", "small-identity-job-delegated-roles")],
 )
 def test_what_no_setting_decides_is_shown_at_the_component(rule: str, resource: str) -> None:
-    shown = [_made(each) for each in registered(rehearsed("dev").registrations)]
+    shown = [replace(resource, source="components/some.py:12") for resource in mock_run("dev").resources]
     (urn,) = [each.urn for each in shown if each.name == resource]
     place = Places("dev", shown, PATHS).of(BY_ID[rule], urn)
     assert (place.file, place.line, place.setting) == ("components/some.py", 12, "")
-
-
-def _made(shown: Shown) -> Shown:
-    return Shown(
-        urn=shown.urn,
-        type=shown.type,
-        name=shown.name,
-        inputs=shown.inputs,
-        parent=shown.parent,
-        provider=shown.provider,
-        source="components/some.py:12",
-    )
 
 
 def test_a_finding_about_the_whole_stack_is_shown_at_a_setting_only_if_no_resource_is_needed_for_it() -> None:

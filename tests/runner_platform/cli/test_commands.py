@@ -15,13 +15,13 @@ from config import foundation, load
 from config.errors import Problem
 from runner_platform.cli import main
 from tests.components.documents.test_config_toml import CLASSES, settings_of
-from tests.support.program import STACKS, load_sdks, rehearsed
+from tests.support.program import STACKS, load_sdks, mock_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from runner_platform.check.mock_run import Rehearsal
+    from runner_platform.check.mock_run import MockRun
 
 pytestmark = pytest.mark.thorough
 
@@ -30,12 +30,12 @@ Run = "Callable[..., tuple[int, str, str]]"
 
 @pytest.fixture(autouse=True)
 def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(stack: str) -> Rehearsal:
+    def known(stack: str) -> MockRun:
         load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, *checks.CHECKS)
-        return rehearsed(stack)
+        return mock_run(stack)
 
     load_sdks()
-    monkeypatch.setattr("runner_platform.check.mock_run.rehearse", known)
+    monkeypatch.setattr("runner_platform.check.mock_run.run_program", known)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_resources_are_one_json_document(run: Callable[..., tuple[int, str, str]
 def test_resources_for_people_are_a_line_each(run: Callable[..., tuple[int, str, str]]) -> None:
     code, out, _ = run("resources", "--stack", "dev")
     assert code == 0
-    assert len(out.splitlines()) == len(rehearsed("dev").registrations)
+    assert len(out.splitlines()) == len(mock_run("dev").resources)
 
 
 def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

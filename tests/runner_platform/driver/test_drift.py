@@ -6,9 +6,10 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from runner_platform.check.findings import Finding
+from access.resource import deployed
 from runner_platform.driver import drift
 from runner_platform.driver.drift import Drift, DriftedResource, Effect
+from runner_platform.reports.findings import Finding
 from tests.support.junit import failed_cases
 
 ROLE = "urn:pulumi:dev::runner-platform::runnerplatform:index:Runner$aws:iam/role:Role::job"
@@ -107,7 +108,7 @@ def test_a_live_stack_looks_like_a_mock_run_that_registers_it() -> None:
             {**trust, "outputs": {"trust": "now", "arn": "arn"}},
         ]
     }
-    cicd, role = drift.as_mock_run(live).registrations
+    cicd, role = deployed(live)
     assert cicd.name == "cicd"
     assert (role.urn, role.inputs) == (ROLE, {"trust": "now"})
-    assert role.provider.rpartition("::")[0] == cicd.urn
+    assert role.provider == cicd.urn

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from pulumi.runtime import proto
 
-from runner_platform.check.shown import Shown
+from access.resource import Resource
 from runner_platform.driver import preview_report
 from runner_platform.driver.engine_progress import Progress
 from runner_platform.driver.preview_report import Rules
@@ -75,7 +75,9 @@ def test_a_violation_becomes_a_finding_with_the_packs_severity() -> None:
 
 
 def test_a_finding_points_to_the_source_that_makes_the_resource() -> None:
-    role = Shown(urn=ROLE, type="aws:iam/role:Role", name="job", inputs={}, source="components/runner_identity.py:70")
+    role = Resource(
+        urn=ROLE, type="aws:iam/role:Role", name="job", inputs={}, source="components/runner_identity.py:70"
+    )
     (finding,) = preview_report.findings_of("dev", [VIOLATION], RULES, [role])
     assert (finding.urn, finding.made_at) == (ROLE, "components/runner_identity.py:70")
 

@@ -99,7 +99,7 @@ def test_without_a_plan_the_mock_run_says_what_to_create_and_delete(
     registered = [
         SimpleNamespace(urn=entry["urn"], custom=entry["custom"]) for entry in (*STATE[:3], resource(role("new")))
     ]
-    monkeypatch.setattr(remaining_changes, "rehearse", lambda _: SimpleNamespace(registrations=registered))
+    monkeypatch.setattr(remaining_changes, "run_program", lambda _: SimpleNamespace(resources=registered))
     assert remaining_changes.lines(dev, "up", Progress()) == ["create Role new", "delete Role b"]
 
 

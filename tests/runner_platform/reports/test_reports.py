@@ -12,10 +12,10 @@ from access.decision import Decision
 from runner_platform.errors import FailedError
 from runner_platform.reports import change, changes, files, markdown, summary, terraform
 from runner_platform.reports.change import Change, Counts, Kind, Property
-from runner_platform.review import access_diff
-from runner_platform.review.diff import UNSEEN, Comparison, StackDiff
-from runner_platform.review.diff_costs import Cost
-from runner_platform.review.diff_reports import cost_lines, document, lines, write
+from runner_platform.review.access_matrix import AccessChange
+from runner_platform.review.comparison import UNSEEN, Comparison, StackDiff
+from runner_platform.review.comparison_report import cost_lines, document, lines, write
+from runner_platform.review.costs import Cost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +149,7 @@ COMPARISON = Comparison(
             changes=[LOST],
             costs=[Cost(name="NAT gateways", old=1, new=2, unit="", amount=37.96)],
             access=[
-                access_diff.Change(
+                AccessChange(
                     principal="job:dev/small",
                     account="333333333333",
                     role="arn:role",

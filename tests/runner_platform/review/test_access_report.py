@@ -10,15 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from access.decision import Decision
-from access.matrix import Cell, declared, derived
+from access.matrix import Cell, derived
 from config import load
 from runner_platform.cli import main
-from runner_platform.review import access_diff, access_matrix, access_report, access_users
-from runner_platform.review.access_files import write
-from runner_platform.review.access_picture import picture
-from runner_platform.review.access_rows import refused, rows
-from tests.support.access_programs import ALL, changed, facts, resources, role_named, trust_of, whole
-from tests.support.program import STACKS, rehearsed
+from runner_platform.review import access_matrix, access_report
+from tests.support.access_programs import changed, facts, role_named, trust_of, whole
+from tests.support.program import STACKS, mock_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +83,10 @@ def test_the_table_shows_each_class_with_its_users_and_everybody_else_in_few_row
     assert by_name["job:dev/small"][1] == USERS["small"]
     assert "delegated-role-open-dev" in by_name["job:dev/small"][4]
     assert by_name["job:dev/review"][2:] == ["-", "runner-review-dev", "-", "-"]
-    assert lines[-1][0].startswith("nobody else: ")
+    assert lines[-1][0].startswith("refused: ")
     assert len(lines) < 20
-    assert refused(matrix)["jobs of prod"] == len(load.of_stack("prod").runners)
-    assert len({row.principals for row in rows(matrix, {})}) == len(rows(matrix, {}))
+    assert access_report.refused(matrix)["jobs of prod"] == len(load.of_stack("prod").runners)
+    assert len({row.principals for row in access_report.rows(matrix, {})}) == len(access_report.rows(matrix, {}))
 
 
 def test_what_is_not_as_declared_is_told_with_its_chain(wrong: access_matrix.Matrix) -> None:
@@ -106,23 +103,23 @@ def test_what_is_not_as_declared_is_told_with_its_chain(wrong: access_matrix.Mat
 def test_gains_and_losses_are_told_by_the_way_that_opens_or_closes(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
-    opened = access_diff.changes(matrix.cells, wrong.cells)
+    opened = access_matrix.changes(matrix.cells, wrong.cells)
     assert "root:cicd" in {each.principal for each in opened}
     assert all(each.gains and each.chain for each in opened)
-    closed = access_diff.changes(wrong.cells, matrix.cells)
+    closed = access_matrix.changes(wrong.cells, matrix.cells)
     assert [each.chain for each in closed] == [each.chain for each in opened]
     assert not any(each.gains for each in closed)
-    assert access_diff.changes(matrix.cells, matrix.cells) == []
+    assert access_matrix.changes(matrix.cells, matrix.cells) == []
     new = Cell("job:new/x", "dev", ROLE, Decision.ALLOWED, (ROLE,))
-    assert access_diff.changes([], [new])[0].before is Decision.DENIED, "who was not there reached nothing"
+    assert access_matrix.changes([], [new])[0].before is Decision.DENIED, "who was not there reached nothing"
     unsure = replace(new, decision=Decision.UNDECIDED)
-    assert access_diff.changes([new], [unsure])[0].gains is False
+    assert access_matrix.changes([new], [unsure])[0].gains is False
 
 
 def test_the_report_of_a_merge_request_says_first_what_changes_and_what_is_wrong(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
-    changes = access_diff.changes(matrix.cells, wrong.cells)
+    changes = access_matrix.changes(matrix.cells, wrong.cells)
     text = access_report.markdown(wrong, USERS, changes, "main")
     assert text.index("gained") < text.index("Not as declared") < text.index("| principal |") < text.index("```mermaid")
     assert f"**{len(changes)} gained, 0 lost against `main`**" in text
@@ -132,7 +129,7 @@ def test_the_report_of_a_merge_request_says_first_what_changes_and_what_is_wrong
 
 
 def test_reports_are_written_for_machines_and_people(matrix: access_matrix.Matrix, tmp_path: Path) -> None:
-    folder = write(matrix, tmp_path, users=USERS)
+    folder = access_report.write(matrix, tmp_path, users=USERS)
     assert folder == tmp_path / "dev"
     assert len(json.loads((folder / "access.json").read_text())) == len(matrix.cells)
     assert (folder / "access.md").read_text().startswith("### Access: dev")
@@ -141,26 +138,25 @@ def test_reports_are_written_for_machines_and_people(matrix: access_matrix.Matri
 def test_the_picture_groups_classes_by_level_and_draws_what_is_unexpected_apart(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
-    lines = picture(matrix).splitlines()
+    lines = access_report.picture(matrix).splitlines()
     assert lines[0] == "flowchart LR"
     assert any('"small, medium, big"' in line for line in lines), "those who reach the same are one box"
     assert not any("-.->" in line for line in lines)
     assert len(lines) < 20
-    assert any("-.->" in line for line in picture(wrong).splitlines())
-    assert "stroke:#c00" in picture(wrong)
+    assert any("-.->" in line for line in access_report.picture(wrong).splitlines())
+    assert "stroke:#c00" in access_report.picture(wrong)
 
 
 def test_a_label_of_the_picture_cannot_be_ended_by_a_name(wrong: access_matrix.Matrix) -> None:
-    from runner_platform.review.access_picture import _plain  # noqa: PLC0415  # the one thing that keeps foreign text a label
 
-    assert _plain('x"]; click n1 "javascript:alert(1)<b>') == "x___ click n1 _javascript:alert(1)_b_"
-    assert '"' not in _plain(access_report.problems(wrong)[0])
+    assert access_report._plain('x"]; click n1 "javascript:alert(1)<b>') == "x___ click n1 _javascript:alert(1)_b_"
+    assert '"' not in access_report._plain(access_report.problems(wrong)[0])
 
 
 def test_without_a_token_the_users_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
     said: list[str] = []
-    found = access_users.users(load.of_stack("dev"), said.append)
+    found = access_report.users_of(load.of_stack("dev"), said.append)
     assert found["small"] == "every project of group 1234"
     assert found["deploy"] == "project 5678, protected branches and tags"
     assert not said
@@ -171,7 +167,7 @@ def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: p
     monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda _: None)
     said: list[str] = []
-    assert access_users.users(load.of_stack("dev"), said.append)["small"] == "every project of group 1234"
+    assert access_report.users_of(load.of_stack("dev"), said.append)["small"] == "every project of group 1234"
     assert "target: GitLab" in said[0]
     assert any("by its number" in each for each in said)
 
@@ -183,7 +179,7 @@ def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: p
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """The session's rehearsals instead of further ones."""
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
-    monkeypatch.setattr("runner_platform.check.mock_run.rehearse", rehearsed)
+    monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
 
 @pytest.mark.usefixtures("shared")
@@ -217,15 +213,3 @@ def test_the_command_ends_with_one_where_the_documents_say_something_else(
     assert done.exit_code == 1
     assert "root:cicd" in done.stderr
     json.loads(done.stdout)
-
-
-@pytest.mark.usefixtures("shared")
-def test_resources_of_the_command_line_are_the_reasoners_own() -> None:
-    from runner_platform.check import inspect  # noqa: PLC0415  # the SDKs take a second to import
-
-    listed = [each for stack in ALL for each in inspect.resources(stack, options=True)]
-    found = access_matrix.resources_of(listed)
-    assert [(each.urn, each.account) for each in found] == [
-        (each.urn, each.account) for stack in ALL for each in resources(stack)
-    ]
-    assert declared([], load.of_foundation())

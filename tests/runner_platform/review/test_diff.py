@@ -12,7 +12,7 @@ import pytest
 from config import load
 from runner_platform.cli import main
 from runner_platform.errors import FailedError, WrongUseError
-from runner_platform.review import diff
+from runner_platform.review import comparison
 from tests.support.small_repository import commit, git, made
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_commits_are_compared_by_what_their_own_programs_register(repository: Path) -> None:
     commit(repository, "second", FROM_ANYWHERE)
-    found = diff.compare("target", "dev")
+    found = comparison.compare("target", "dev")
     ((change,),) = [each.changes for each in found.stacks]
     assert [(each.path, each.old, each.new) for each in change.properties] == [("made", "first", "second")]
     assert found.against == f"against target ({found.commit[:8]})"
@@ -49,7 +49,7 @@ def test_a_stack_that_one_side_lacks_is_created_whole(repository: Path) -> None:
     git(repository, "branch", "-f", "target")
     file.write_text(settings)
     commit(repository, "second", FROM_ANYWHERE)
-    (stack,) = diff.compare("target", "dev").stacks
+    (stack,) = comparison.compare("target", "dev").stacks
     assert str(stack.counts) == "1 to create"
 
 
@@ -57,7 +57,7 @@ def test_a_branch_that_is_behind_says_so(repository: Path) -> None:
     commit(repository, "second", FROM_ANYWHERE)
     git(repository, "branch", "ahead")
     git(repository, "reset", "-q", "--hard", "target")
-    (note,) = [each for each in diff.compare("ahead").notes if "lacks" in each]
+    (note,) = [each for each in comparison.compare("ahead").notes if "lacks" in each]
     assert "lacks 1 commits of ahead" in note
     assert "git merge-base ahead HEAD" in note
 
@@ -65,13 +65,14 @@ def test_a_branch_that_is_behind_says_so(repository: Path) -> None:
 def test_other_locked_packages_and_other_mock_runs_are_said(repository: Path) -> None:
     lock = '[[package]]\nname = "pulumi-aws"\nversion = "7.{minor}.0"\n'
     (repository / "uv.lock").write_text(lock.format(minor=1))
+    (repository / "runner_platform/check").mkdir()
     (repository / "runner_platform/check/mock_run.py").write_text("first")
     commit(repository, "second", FROM_ANYWHERE)
     git(repository, "branch", "-f", "target")
-    assert diff.compare("target").notes == []
+    assert comparison.compare("target").notes == []
     (repository / "uv.lock").write_text(lock.format(minor=2))
     (repository / "runner_platform/check/mock_run.py").write_text("second")
-    packages, runs = diff.compare("target").notes
+    packages, runs = comparison.compare("target").notes
     assert "pulumi-aws 7.1.0 → 7.2.0" in packages
     assert "runner_platform/check/mock_run.py" in runs
 
@@ -79,13 +80,13 @@ def test_other_locked_packages_and_other_mock_runs_are_said(repository: Path) ->
 @pytest.mark.usefixtures("repository")
 def test_a_stack_of_neither_side_is_wrong_use() -> None:
     with pytest.raises(WrongUseError, match="'dve' is not a stack; did you mean 'dev'"):
-        diff.compare("target", "dve")
+        comparison.compare("target", "dve")
 
 
 def test_a_program_that_fails_on_one_side_ends_the_comparison(repository: Path) -> None:
     commit(repository, "second", "sys.exit('accounts.dev.id is missing')")
-    with pytest.raises(FailedError, match="stack foundation cannot be rehearsed as it is here"):
-        diff.compare("target")
+    with pytest.raises(FailedError, match="the program of stack foundation cannot be run under mocks in this folder"):
+        comparison.compare("target")
     assert git(repository, "worktree", "list").count("\n") == 0
 
 

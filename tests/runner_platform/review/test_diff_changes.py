@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from access.resource import Resource
 from runner_platform.reports.change import STATEFUL, Counts, Kind, counts
-from runner_platform.review.diff_changes import OTHER_PROVIDER, PROTECTED, RETAINED, UNPROTECTED, changes
-from runner_platform.review.diff_costs import costs, quantities
-from runner_platform.review.diff_replace import FIXED, forces_replacement
+from runner_platform.review.comparison import OTHER_PROVIDER, PROTECTED, RETAINED, UNPROTECTED, changes
+from runner_platform.review.costs import costs, quantities
+from runner_platform.review.property_diff import FIXED, forces_replacement
 from runner_platform_sandbox.providers.aws.provider import HANDLERS
-from tests.support.program import rehearsed
+from tests.support.program import mock_run
 
 BUCKET, ROLE, SECRET = "aws:s3/bucket:Bucket", "aws:iam/role:Role", "kubernetes:core/v1:Secret"
 POOL, LOGS = "kubernetes:karpenter.sh/v1:NodePool", "aws:cloudwatch/logGroup:LogGroup"
 
 
-def resource(
-    token: str, name: str = "it", /, *, options: dict[str, Any] | None = None, **inputs: Any
-) -> dict[str, Any]:
-    provider = "urn:p::cicd::id" if token.startswith("aws:") else None
-    known = {"options": {"aliases": [], "protect": False, "retainOnDelete": False, **(options or {})}}
+def resource(token: str, name: str = "it", /, *, options: dict[str, Any] | None = None, **inputs: Any) -> Resource:
+    provider = "urn:p::cicd" if token.startswith("aws:") else ""
     urn = f"urn:{token}::{name}"
-    base = {"urn": urn, "type": token, "name": name, "parent": None, "provider": provider, "account": "cicd"}
-    return {**base, "inputs": inputs, **known}
+    return Resource(urn=urn, type=token, name=name, provider=provider, inputs=inputs, **(options or {}))
 
 
-def one(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Any:
+def only_change(old: list[Resource], new: list[Resource]) -> Any:
     (change,) = changes(old, new)
     return change
 
@@ -43,47 +41,48 @@ def test_what_one_side_lacks_is_created_or_deleted() -> None:
 
 
 def test_a_replacement_says_what_forces_it_and_what_is_lost() -> None:
-    change = one([resource(BUCKET, bucket="a")], [resource(BUCKET, bucket="b")])
+    change = only_change([resource(BUCKET, bucket="a")], [resource(BUCKET, bucket="b")])
     assert (change.kind, change.reasons, change.loss) == (Kind.REPLACE, ("bucket",), STATEFUL[BUCKET])
 
 
 def test_an_update_that_is_not_known_to_replace_is_an_update() -> None:
-    change = one([resource(BUCKET, bucket="a", tags={"x": "1"})], [resource(BUCKET, bucket="a", tags={"x": "2"})])
+    change = only_change(
+        [resource(BUCKET, bucket="a", tags={"x": "1"})], [resource(BUCKET, bucket="a", tags={"x": "2"})]
+    )
     assert (change.kind, change.loss) == (Kind.UPDATE, None)
 
 
 def test_an_alias_makes_a_rename_and_not_a_loss() -> None:
     old = resource(BUCKET, "before", bucket="a")
-    change = one([old], [resource(BUCKET, "after", bucket="a", options={"aliases": [old["urn"]]})])
-    assert (change.kind, change.warnings) == (Kind.MOVE, (f"was {old['urn']}",))
+    change = only_change([old], [resource(BUCKET, "after", bucket="a", options={"aliases": [old.urn]})])
+    assert (change.kind, change.warnings) == (Kind.MOVE, (f"was {old.urn}",))
     assert counts([change]) == Counts()
 
 
 def test_deleting_what_is_protected_or_stays_is_said() -> None:
-    change = one([resource(BUCKET, bucket="a", options={"protect": True, "retainOnDelete": True})], [])
+    change = only_change([resource(BUCKET, bucket="a", options={"protect": True, "retain_on_delete": True})], [])
     assert change.warnings == (PROTECTED, RETAINED)
 
 
 def test_losing_protection_is_a_change_of_its_own() -> None:
-    change = one([resource(BUCKET, options={"protect": True})], [resource(BUCKET)])
+    change = only_change([resource(BUCKET, options={"protect": True})], [resource(BUCKET)])
     assert change.warnings == (UNPROTECTED,)
     assert [(each.path, each.old, each.new) for each in change.properties] == [("(protect)", "true", "false")]
 
 
 def test_options_that_an_older_command_line_cannot_tell_are_no_change() -> None:
-    old = resource(BUCKET, bucket="a", options={"protect": True})
-    del old["options"]
+    old = resource(BUCKET, bucket="a", options={"protect": None, "retain_on_delete": None})
     assert changes([old], [resource(BUCKET, bucket="a", options={"protect": True})]) == []
 
 
 def test_another_account_is_a_warning_since_only_a_preview_knows_more() -> None:
-    moved = {**resource(BUCKET), "provider": "urn:p::dev::id", "account": "dev"}
-    change = one([resource(BUCKET)], [moved])
+    moved = replace(resource(BUCKET), provider="urn:p::dev")
+    change = only_change([resource(BUCKET)], [moved])
     assert (change.kind, change.warnings) == (Kind.UPDATE, (OTHER_PROVIDER,))
 
 
 def test_another_id_of_the_same_provider_is_no_change() -> None:
-    assert changes([resource(BUCKET)], [{**resource(BUCKET), "provider": "urn:p::cicd::other"}]) == []
+    assert changes([resource(BUCKET)], [replace(resource(BUCKET), provider_id="other")]) == []
 
 
 @pytest.mark.parametrize("key", ["data", "stringData"])
@@ -112,7 +111,7 @@ def test_what_replaces_agrees_with_the_stand_in_that_models_the_provider(token: 
 
 
 def test_every_type_of_the_programs_is_known_or_never_replaced_by_its_inputs() -> None:
-    used = {each.type for stack in ("dev", "foundation") for each in rehearsed(stack).registrations if each.custom}
+    used = {each.type for stack in ("dev", "foundation") for each in mock_run(stack).resources if each.custom}
     in_place = {
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "its VPC's id alone, which no mock run knows",
         "aws:ec2/flowLog:FlowLog": "all of it, but it holds nothing",
@@ -130,7 +129,7 @@ def test_a_path_stands_for_all_below_it_and_nothing_beside_it() -> None:
     assert not forces_replacement("vendor:index:Unknown", "name")
 
 
-def pool(cpu: str, memory: str) -> dict[str, Any]:
+def pool(cpu: str, memory: str) -> Resource:
     return resource(POOL, metadata={"name": "big"}, spec={"limits": {"cpu": cpu, "memory": memory}})
 
 
@@ -163,7 +162,6 @@ def test_retention_is_said_in_days_without_a_price() -> None:
 
 @pytest.mark.parametrize(("stack", "nats"), [("dev", 1), ("prod", 3)])
 def test_the_stacks_have_the_quantities_of_their_files(stack: str, nats: int) -> None:
-    listed = [{"type": each.type, "name": each.name, "inputs": each.inputs} for each in rehearsed(stack).registrations]
-    found = {key[0]: value for key, value in quantities(listed).items()}
+    found = {key[0]: value for key, value in quantities(mock_run(stack).resources).items()}
     assert (found["NAT gateways"], found["EKS control planes"]) == (nats, 1)
     assert found["most vCPU of small"] > 0

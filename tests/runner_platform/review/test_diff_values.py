@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from runner_platform.reports.change import Property
-from runner_platform.review.diff_values import differences, document
+from runner_platform.review.property_diff import differences, document
 
 ALLOW = {"Sid": "Read", "Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
 DENY = {"Effect": "Deny", "Action": "iam:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config import load
+from runner_platform.check.resource_list import from_json, to_json
 from runner_platform.errors import FailedError, WrongUseError
 from runner_platform.review import worktree
-from tests.support.program import rehearsed
+from runner_platform.stacks import project_of
+from tests.support.program import mock_run
 from tests.support.small_repository import commit, git, made
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None
     first = commit(repository, "first")
     commit(repository, "second")
     with worktree.at(first) as tree:
-        (old,), (new,) = worktree.rehearsed(tree, "dev"), worktree.rehearsed(repository, "dev")
-        assert old["inputs"] == {"made": "first", "from": str(tree)}
-    assert new["inputs"] == {"made": "second", "from": str(repository)}
-    assert old["urn"] == new["urn"] == "urn:pulumi:dev::runner-platform::aws:s3/bucket:Bucket::store"
+        (old,), (new,) = worktree.resources_of(tree, "dev"), worktree.resources_of(repository, "dev")
+        assert old.inputs == {"made": "first", "from": str(tree)}
+    assert new.inputs == {"made": "second", "from": str(repository)}
+    assert old.urn == new.urn == "urn:pulumi:dev::runner-platform::aws:s3/bucket:Bucket::store"
 
 
 def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) -> None:
@@ -72,23 +74,28 @@ def test_commits_that_this_branch_lacks_are_counted(repository: Path) -> None:
 
 def test_an_older_command_line_is_asked_without_options(repository: Path) -> None:
     commit(repository, "first", REFUSES_OPTIONS)
-    assert worktree.rehearsed(repository, "dev")[0]["inputs"]["made"] == "first"
+    assert worktree.resources_of(repository, "dev")[0].inputs["made"] == "first"
 
 
 @pytest.mark.parametrize(
     ("further", "said"),
     [
         ("import no_such_package", "needs other packages than this branch locks (uv.lock)"),
-        ("sys.exit('No such command resources')", "that commit has no command `resources`; compare with a later one"),
+        (
+            "sys.exit('No such command resources')",
+            "that commit has no command `resources`; compare with a later commit",
+        ),
         ("sys.exit('Pulumi.dev.yaml: accounts.dev.id is missing')", "accounts.dev.id is missing"),
     ],
 )
 def test_a_program_that_does_not_run_there_is_explained(repository: Path, further: str, said: str) -> None:
     commit(repository, "first", further)
     with worktree.at("HEAD") as tree, pytest.raises(FailedError) as refused:
-        worktree.rehearsed(tree, "dev")
+        worktree.resources_of(tree, "dev")
     assert said in str(refused.value)
-    assert "stack dev cannot be rehearsed as it is in the commit that is compared with" in str(refused.value)
+    assert "the program of stack dev cannot be run under mocks in the commit that is compared with" in str(
+        refused.value
+    )
     assert "Traceback" not in str(refused.value).split("\n")[0]
 
 
@@ -107,14 +114,20 @@ def test_a_folder_without_a_repository_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("stack", ["dev", "foundation"])
-def test_urns_are_those_of_the_registrations(stack: str) -> None:
-    from runner_platform.check import inspect  # noqa: PLC0415  # only this test needs the programs
+def test_urns_and_accounts_survive_the_list_of_an_older_command_line(stack: str) -> None:
+    resources = mock_run(stack).resources
+    listed = json.loads(json.dumps(to_json(resources)))
+    known = [(resource.urn, resource.account, resource.account_name) for resource in resources]
+    read = from_json(listed, stack, project_of(stack))
+    assert [(resource.urn, resource.account, resource.account_name) for resource in read] == known
+    assert len({resource.urn for resource in read}) == len(read), "resources are matched by URN"
 
-    project = "runner-platform-foundation" if stack == "foundation" else "runner-platform"
-    known = rehearsed(stack)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner_platform.check.mock_run.rehearse", lambda _stack: known)
-        found = json.loads(json.dumps(inspect.resources(stack, options=True)))
-    urns = [worktree.urn_of(each, stack, project) for each in found]
-    assert urns == [each["urn"] for each in found]
-    assert len(set(urns)) == len(urns), "resources are matched by URN"
+
+def test_a_commit_before_the_move_runs_its_own_command_line(repository: Path) -> None:
+    commit(repository, "first", module="automation/cli.py")
+    assert worktree.resources_of(repository, "dev")[0].inputs["made"] == "first"
+
+
+def test_a_commit_without_a_command_line_is_explained(repository: Path) -> None:
+    with pytest.raises(FailedError, match=r"no command line in this folder .* compare with a later commit"):
+        worktree.resources_of(repository, "dev")
