@@ -1,1 +1,1 @@
-"""The command line and what stands behind it: drives stacks by name, and rehearses the programs without an engine."""
+"""The command `runner-platform`: drives stacks, runs programs under mocks, checks, compares and proves them."""

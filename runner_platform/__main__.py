@@ -1,4 +1,4 @@
-"""Run the command line with `python -m runner_platform`, as the script `runner-platform` does."""
+"""`python -m runner_platform`: the same as the script `runner-platform`."""
 
 from runner_platform.cli.main import main
 

@@ -1,6 +1,6 @@
-"""What a stack's owner should know before it hurts: support that ends, tokens that grow old, quotas that full load needs.
+"""Early notices for a stack's owner: the end of Kubernetes support, old runner tokens, quotas for full load.
 
-Notices never fail a check. Dates and quotas come from settings and from `config/versions.py`; today's date is given by the caller.
+Notices never fail a check. Dates and quotas come from settings and from `config/versions.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WARN_BEFORE = timedelta(days=60)
 TOKEN_AGE = timedelta(days=180)
-"""After half a year a runner authentication token should have been rotated once."""
+"""Age at which a runner authentication token should be rotated: half a year."""
 
 
 def notices(settings: Settings, today: date) -> Iterator[str]:
@@ -57,19 +57,19 @@ def _tokens(settings: Settings, today: date) -> Iterator[str]:
 
 
 def quota(settings: Settings) -> str:
-    """VCPUs that every class at full load needs, by the kind of quota that EC2 counts them under.
+    """Sentence on the vCPUs of all classes at full load, by EC2's quota.
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html (quotas L-1216C47A and L-34B43A08)
     """
     on_demand, spot = needed_vcpus(settings)
     return (
-        f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot where there is some: "
+        f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot if there is spot capacity: "
         f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"
     )
 
 
 def needed_vcpus(settings: Settings) -> tuple[int, int]:
-    """VCPUs of a stack at full load: on demand, and those of spot classes."""
+    """VCPUs of a stack at full load: on demand, and of spot classes."""
     loads = {name: class_capacity(runner).full_load_cpu for name, runner in settings.runners.items()}
     spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
     # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.

@@ -1,1 +1,1 @@
-"""What GitLab shows of a run by itself: files in its formats, and Markdown."""
+"""Reports of a run: files in the formats that GitLab shows on a merge request, and Markdown."""

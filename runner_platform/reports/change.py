@@ -1,7 +1,7 @@
-"""What a run would change, or has changed: the one shape that every report is made from.
+"""`Change`: the change of one resource in a preview, an update, a drift or a comparison. Every report is made from it.
 
-Both sources fill it: two mock runs (`runner_platform.review.diff`), which know values, and the engine's events, which know what it decided. Leaves
-out how a report looks.
+Two sources fill it: two mock runs (`runner_platform.review.comparison`), which know values, and the engine's events, which know the
+engine's decision.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What happens to a resource; the order is that of a report, the worst first."""
+    """Kind of a change, in the order of a report: the worst first."""
 
     DELETE = "delete"
     REPLACE = "replace"
     UPDATE = "update"
     CREATE = "create"
     MOVE = "move"
-    """It gets another URN by an alias; nothing happens in the cloud."""
+    """Another URN by an alias; nothing happens in the cloud."""
 
 
 STATEFUL = {
@@ -37,24 +37,24 @@ STATEFUL = {
     "kubernetes:karpenter.sh/v1:NodePool": "its nodes drain; jobs on them run on until they end",
     "gitlab:index/userRunner:UserRunner": "jobs that it has not finished fail",
 }
-"""Types whose loss an `up` cannot make good, and what is lost."""
+"""Loss that an `up` cannot make good, by type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Property:
-    """One property of a resource that differs."""
+    """One changed property of a resource."""
 
     path: str
     """Dotted, `[…]` for members of lists: `assumeRolePolicy.Statement[Jobs].Condition.StringEquals`."""
     old: str | None = None
-    """Shown form, secrets masked; None where it was absent, or is not known to the report."""
+    """Text, secrets masked; None if it was absent, or is unknown to the source."""
     new: str | None = None
     forces_replacement: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource that does not stay as it is."""
+    """The change of one resource."""
 
     kind: Kind
     urn: str
@@ -69,22 +69,22 @@ class Change:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Paths that force the replacement."""
-        return tuple(each.path for each in self.properties if each.forces_replacement)
+        return tuple(change.path for change in self.properties if change.forces_replacement)
 
     @property
     def loss(self) -> str | None:
-        """What is lost with the resource; None where an `up` makes good what goes."""
+        """The loss with the resource; None if an `up` makes the resource again without one."""
         return STATEFUL.get(self.type) if self.kind in {Kind.DELETE, Kind.REPLACE} else None
 
     @property
     def is_component(self) -> bool:
-        """Whether it only groups others; nothing of it is in the cloud."""
+        """Whether the resource only groups others, so that nothing exists in the cloud."""
         return self.type.startswith(("runnerplatform:", "pulumi:pulumi:"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many resources change, by kind; components and providers are no resources of a cloud and are not counted."""
+    """Number of changed resources by kind, without components and providers, which exist in no cloud."""
 
     create: int = 0
     update: int = 0
@@ -93,7 +93,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """Resources that change."""
+        """Number of changed resources."""
         return self.create + self.update + self.delete + self.replace
 
     def __str__(self) -> str:
@@ -103,27 +103,27 @@ class Counts:
 
 
 def counted(change: Change) -> bool:
-    """Whether a change is one of a resource that exists in a cloud."""
+    """Whether the changed resource exists in a cloud."""
     return not change.is_component and not change.type.startswith("pulumi:providers:")
 
 
 def counts(changes: Iterable[Change]) -> Counts:
     """Count changes by kind."""
-    kinds = [each.kind for each in changes if counted(each)]
+    kinds = [change.kind for change in changes if counted(change)]
     return Counts(**{kind.value: kinds.count(kind) for kind in Kind if kind is not Kind.MOVE})
 
 
 def ordered(changes: Iterable[Change]) -> list[Change]:
-    """The order of every report: losses first, then deletes and replaces, then the rest; by account, type and name within."""
+    """Sort changes for a report: losses, then warnings, then by kind, account, type and name."""
     kinds = list(Kind)
     return sorted(
         changes,
-        key=lambda each: (
-            each.loss is None,
-            not each.warnings,
-            kinds.index(each.kind),
-            each.account or "",
-            each.type,
-            each.name,
+        key=lambda change: (
+            change.loss is None,
+            not change.warnings,
+            kinds.index(change.kind),
+            change.account or "",
+            change.type,
+            change.name,
         ),
     )

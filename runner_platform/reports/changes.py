@@ -1,7 +1,6 @@
-"""`changes.md`: every change of a stack with its properties, for those who want to read all of it.
+"""`changes.md`: every change of a stack with its properties.
 
-Deletes, replaces and losses come first. Where the list is cut it says so and how much is missing. Leaves out the verdict, which is
-`summary.md`'s.
+Losses, deletes and replaces come first. A list that is cut says how many changes are missing. The verdict is in `summary.md`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
 FILE = "changes.md"
 MOST_PROPERTIES = 60
-"""Properties of one resource that are shown."""
+"""Properties of one resource that the file lists."""
 MOST_CHARACTERS = 400_000
-"""Of the whole file, below what GitLab renders."""
+"""Characters of the whole file, below GitLab's limit for rendering."""
 SIGNS = {Kind.CREATE: "+", Kind.UPDATE: "~", Kind.DELETE: "-", Kind.REPLACE: "-/+", Kind.MOVE: "="}
 TITLES = {
     Kind.DELETE: "Deleted",
@@ -34,29 +33,30 @@ def document(stack: str, changes: Sequence[Change], footer: Sequence[str] = ()) 
 
     Args:
         stack: the stack's name.
-        changes: what changes; components are left out, since nothing of them is in a cloud.
-        footer: sentences on what this list cannot show.
+        changes: changes of the stack; components are left out.
+        footer: sentences on the limits of the list.
     """
-    shown = ordered(each for each in changes if not each.is_component)
-    parts = [f"# Changes of {code(stack)}: {counts(shown)}\n"]
-    left, size = len(shown), len(parts[0])
-    for kind in _kinds(shown):
-        own = [each for each in shown if each.kind is kind]
-        parts.append(f"## {TITLES[kind]} ({len(own)})\n")
-        for each in own:
-            text = block(each)
+    listed = ordered(change for change in changes if not change.is_component)
+    parts = [f"# Changes of {code(stack)}: {counts(listed)}\n"]
+    missing, size = len(listed), len(parts[0])
+    for kind in _kinds(listed):
+        of_kind = [change for change in listed if change.kind is kind]
+        parts.append(f"## {TITLES[kind]} ({len(of_kind)})\n")
+        for change in of_kind:
+            text = block(change)
             if size + len(text) > MOST_CHARACTERS:
                 break
             parts.append(text)
-            size, left = size + len(text), left - 1
-    if left:
-        parts.append(f"**{left} more changes do not fit here.**\n")
-    parts += [f"_{each}_\n" for each in footer]
+            size, missing = size + len(text), missing - 1
+    if missing:
+        parts.append(f"**{missing} more changes do not fit here.**\n")
+    parts += [f"_{sentence}_\n" for sentence in footer]
     return "\n".join(parts)
 
 
 def _kinds(changes: Iterable[Change]) -> list[Kind]:
-    return list(dict.fromkeys(each.kind for each in sorted(changes, key=lambda each: list(Kind).index(each.kind))))
+    present = {change.kind for change in changes}
+    return [kind for kind in Kind if kind in present]
 
 
 def headline(change: Change) -> str:
@@ -75,7 +75,7 @@ def block(change: Change) -> str:
 
 
 def alerts(change: Change) -> list[str]:
-    """What a reviewer must not miss about a change."""
+    """Sentences about a change that a reviewer must not miss."""
     reasons = ", ".join(code(path) for path in change.reasons)
     return [
         *([f"{change.loss}"] if change.loss else []),
@@ -92,17 +92,17 @@ def _folded(change: Change) -> str:
 
 
 def _properties(properties: Sequence[Property]) -> list[str]:
-    lines = [f"  - {_property(each)}" for each in properties[:MOST_PROPERTIES]]
+    lines = [f"  - {_property(change)}" for change in properties[:MOST_PROPERTIES]]
     more = len(properties) - MOST_PROPERTIES
     return [*lines, *([f"  - … {more} more properties"] if more > 0 else [])]
 
 
-def _property(each: Property) -> str:
-    path = code(each.path)
-    if each.old is None and each.new is None:
+def _property(change: Property) -> str:
+    path = code(change.path)
+    if change.old is None and change.new is None:
         return path
-    if each.old is None:
-        return f"{path}: + {cell(str(each.new))}"
-    if each.new is None:
-        return f"{path}: - {cell(each.old)}"
-    return f"{path}: {cell(each.old)} → {cell(each.new)}"
+    if change.old is None:
+        return f"{path}: + {cell(str(change.new))}"
+    if change.new is None:
+        return f"{path}: - {cell(change.old)}"
+    return f"{path}: {cell(change.old)} → {cell(change.new)}"

@@ -1,4 +1,4 @@
-"""Where reports are written: `<folder>/<stack>/<file>`, whole or not at all."""
+"""Writes reports to `<folder>/<stack>/<file>`, whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DEFAULT = load.ROOT / "reports"
 
 
 def write(folder: Path | None, stack: str, files: Mapping[str, str | None]) -> Path:
-    """Write a stack's reports; returns their folder.
+    """Write a stack's reports; return their folder.
 
     Args:
         folder: None for the project's `reports/`.
         stack: the stack's name.
-        files: contents by file name; None takes away what an earlier run left and this one cannot say.
+        files: contents by file name; None removes a file of an earlier run.
 
     Raises:
         FailedError: the folder cannot be written.

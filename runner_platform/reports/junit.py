@@ -21,41 +21,41 @@ class Case:
 
     name: str
     failure: str = ""
-    """One line; empty where it did not fail."""
+    """One line; empty for a case that did not fail."""
     kind: str = ""
-    """Type of the failure."""
+    """Type of the failure, a word."""
     details: str = ""
     skipped: str = ""
-    """Why it was not judged, or does not count; empty where it was."""
+    """Reason why the case was not evaluated, or does not count; empty otherwise."""
 
 
 def document(suite: str, cases: Sequence[Case]) -> str:
     """One suite as XML."""
-    found = ET.Element(
+    element = ET.Element(
         "testsuite",
         name=suite,
         tests=str(len(cases)),
-        failures=str(sum(bool(each.failure) for each in cases)),
-        skipped=str(sum(bool(each.skipped) for each in cases)),
+        failures=str(sum(bool(case.failure) for case in cases)),
+        skipped=str(sum(bool(case.skipped) for case in cases)),
     )
-    for each in cases:
-        case = ET.SubElement(found, "testcase", classname=suite, name=printable(each.name))
-        if each.failure:
-            failure = ET.SubElement(case, "failure", message=printable(each.failure), type=each.kind)
-            failure.text = printable(each.details)
-        elif each.skipped:
-            ET.SubElement(case, "skipped", message=printable(each.skipped))
-    return _text([found])
+    for case in cases:
+        testcase = ET.SubElement(element, "testcase", classname=suite, name=printable(case.name))
+        if case.failure:
+            failure = ET.SubElement(testcase, "failure", message=printable(case.failure), type=case.kind)
+            failure.text = printable(case.details)
+        elif case.skipped:
+            ET.SubElement(testcase, "skipped", message=printable(case.skipped))
+    return _text([element])
 
 
 def joined(*documents: str) -> str:
-    """The suites of several documents of this project in one."""
-    return _text([suite for each in documents for suite in ET.fromstring(each)])  # noqa: S314  # written by this project
+    """Join the suites of several documents of this project."""
+    return _text([suite for text in documents for suite in ET.fromstring(text)])  # noqa: S314  # written by this project
 
 
 def printable(text: str) -> str:
-    """What XML may hold of a text."""
-    return "".join(each for each in text if each.isprintable() or each in "\n\t")
+    """The text without characters that XML may not hold."""
+    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
 
 
 def _text(suites: Sequence[ET.Element]) -> str:

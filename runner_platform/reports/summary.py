@@ -1,7 +1,7 @@
-"""`summary.md`: what a reviewer reads first, one file per stack.
+"""`summary.md`: the page that a reviewer reads first, one file per stack.
 
-The verdict and the counts, then what is lost, deleted or replaced, then whatever else a run has to say (access, costs, policies), then
-what to do next. Nothing that matters is folded away. Leaves out single properties, which are `changes.md`'s.
+It has the verdict and the counts, then losses, deletes and replacements, then further sections of the run (access, costs, policies), then
+the next step. Nothing important is folded. Single properties are in `changes.md`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 FILE = "summary.md"
 MANY_DELETES = 20
-"""Deletes and replaces above which a summary warns of their number alone."""
+"""With more deletes and replacements than this, a summary warns of their number alone."""
 MOST_ALERTS = 30
-"""Changes that are listed one by one."""
+"""Changes that the summary lists one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,44 +36,44 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is said of one run of one stack."""
+    """The content of `summary.md` for one run of one stack."""
 
     stack: str
     changes: Sequence[Change]
     of: str
-    """What was compared or run, a phrase: `against main (0a1b2c3d)`."""
+    """Sentence on the run or comparison: `What this branch changes against main (0a1b2c3d)`."""
     verdict: str = ""
-    """Instead of the counts, where there is more to say: `failed`, `stale`."""
+    """Replaces the counts, for example `failed` or `stale`."""
     sections: Sequence[Section] = ()
     footer: Sequence[str] = field(default_factory=tuple)
-    """Sentences on what was not looked at, and on what to do next."""
+    """Sentences on the limits of the run and on the next step."""
 
 
 def document(summary: Summary) -> str:
     """The report as Markdown."""
-    shown = [each for each in ordered(summary.changes) if counted(each)]
-    lines = [f"### {code(summary.stack)}: {summary.verdict or counts(shown)}", "", f"{summary.of}", ""]
-    lines += _alerts(shown)
+    changes = [change for change in ordered(summary.changes) if counted(change)]
+    lines = [f"### {code(summary.stack)}: {summary.verdict or counts(changes)}", "", f"{summary.of}", ""]
+    lines += _alerts(changes)
     for section in summary.sections:
         if section.lines:
             lines += [f"**{section.title}**", "", *section.lines, ""]
-    lines += [line for each in summary.footer for line in (f"_{each}_", "")]
+    lines += [line for sentence in summary.footer for line in (f"_{sentence}_", "")]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _alerts(shown: Sequence[Change]) -> list[str]:
-    dire = [each for each in shown if each.kind in {Kind.DELETE, Kind.REPLACE} or each.warnings]
-    if not dire:
+def _alerts(changes: Sequence[Change]) -> list[str]:
+    destructive = {Kind.DELETE, Kind.REPLACE}
+    alarming = [change for change in changes if change.kind in destructive or change.warnings]
+    if not alarming:
         return []
-    gone = sum(each.kind in {Kind.DELETE, Kind.REPLACE} for each in dire)
+    destroyed = sum(change.kind in destructive for change in alarming)
     lines = ["**Look at these first**", ""]
-    if gone > MANY_DELETES:
-        lines.append(f"- :warning: {gone} resources are deleted or replaced: is this the right stack and branch?")
-    for each in dire[:MOST_ALERTS]:
-        said = "; ".join(full.alerts(each))
-        lines.append(
-            f"- {':warning: ' if each.loss or each.warnings else ''}{full.headline(each)}{': ' + said if said else ''}"
-        )
-    if len(dire) > MOST_ALERTS:
-        lines.append(f"- … and {len(dire) - MOST_ALERTS} more in {code(full.FILE)}")
+    if destroyed > MANY_DELETES:
+        lines.append(f"- :warning: {destroyed} resources are deleted or replaced: is this the right stack and branch?")
+    for change in alarming[:MOST_ALERTS]:
+        sign = ":warning: " if change.loss or change.warnings else ""
+        alerts = "; ".join(full.alerts(change))
+        lines.append(f"- {sign}{full.headline(change)}{': ' + alerts if alerts else ''}")
+    if len(alarming) > MOST_ALERTS:
+        lines.append(f"- … and {len(alarming) - MOST_ALERTS} more in {code(full.FILE)}")
     return [*lines, ""]

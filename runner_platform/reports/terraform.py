@@ -1,7 +1,7 @@
-"""`terraform.json`: what GitLab's merge request page shows as counts, one row per job, named after the job.
+"""`terraform.json`: counts on GitLab's merge request page, one row per job, named after the job.
 
-GitLab wants the integers `create`, `update` and `delete` and knows no replace, so a replace counts as one create and one delete, as
-Terraform counts it. https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsterraform
+GitLab reads the integers `create`, `update` and `delete`. It has no `replace`, so a replacement counts as one create and one delete, as in
+Terraform. https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsterraform
 """
 
 from __future__ import annotations

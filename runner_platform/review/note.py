@@ -1,8 +1,8 @@
-"""The reports of a merge request as one note of it, updated in place.
+"""Posts the reports of a merge request as one note, updated in place.
 
-Reads files only, which a job that ran unreviewed code has written: it follows no link, takes nothing for an instruction, and is meant to
-be run from reviewed code. The token stands in `RUNNER_PLATFORM_NOTE_TOKEN` (a project access token, scope `api`, role Reporter);
-`CI_JOB_TOKEN` may read notes only. https://docs.gitlab.com/api/notes/#merge-requests
+Reads only files, written by a job that ran unreviewed code: it follows no link, takes no text for an instruction, and must be run from
+reviewed code. `RUNNER_PLATFORM_NOTE_TOKEN` holds the token (a project access token, scope `api`, role Reporter); `CI_JOB_TOKEN` may only
+read notes. https://docs.gitlab.com/api/notes/#merge-requests
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "RUNNER_PLATFORM_NOTE_TOKEN"  # noqa: S105  # the variable's name
 MARKER = "<!-- runner-platform: what this merge request changes -->"
-"""How the note is found again; GitLab shows no comment. Only a note of the same author counts."""
+"""First line of the note, by which it is found again; GitLab does not show comments. Only a note of the same author counts."""
 FOLDED = {changes.FILE: "All changes", "access.md": "Access"}
-"""Files that are folded beneath a stack's summary, with their titles."""
+"""Titles of the files that are folded below a stack's summary."""
 LONGEST_FILE = 60_000
-"""Characters of one file; long notes make the page slow."""
+"""Longest file in the note, in characters; long notes make the page slow."""
 LONGEST_NOTE = 400_000
-"""Characters of a note; GitLab takes a million."""
+"""Longest note in characters; GitLab accepts a million."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a note goes, and which run it tells of."""
+    """The merge request of a note, and the run that it reports."""
 
     url: str
     """Root of the GitLab instance."""
     project: str
     """Id of the merge request's target project."""
     merge_request: str
-    """Its number in the project."""
+    """Number of the merge request in the project."""
     commit: str
     pipeline: str
     """Address of the pipeline's page."""
@@ -56,7 +56,7 @@ def target(environment: Mapping[str, str]) -> Target:
     """The merge request of a job, from GitLab's predefined variables.
 
     Raises:
-        FailedError: this is no job of a merge request pipeline.
+        FailedError: the job belongs to no merge request pipeline.
     """
     names = {
         "url": "CI_SERVER_URL",
@@ -67,7 +67,9 @@ def target(environment: Mapping[str, str]) -> Target:
     }
     missing = [name for name in names.values() if not environment.get(name)]
     if missing:
-        raise FailedError(f"this is no job of a merge request pipeline: {', '.join(missing)} is not set")
+        raise FailedError(
+            f"no merge request to post to: {', '.join(missing)} is not set; run `note` in a job of a merge request pipeline"
+        )
     return Target(**{key: environment[name] for key, name in names.items()})
 
 
@@ -75,8 +77,8 @@ def body(folder: Path, run: Target) -> str:
     """The note's Markdown.
 
     Args:
-        folder: reports, a folder per stack.
-        run: which run they are of.
+        folder: reports, a subfolder per stack.
+        run: the run that wrote them.
 
     Raises:
         FailedError: there is no summary in the folder.
@@ -100,10 +102,10 @@ def body(folder: Path, run: Target) -> str:
 
 
 def _of_stack(folder: Path) -> Iterator[str]:
-    said = _read(folder / summary.FILE)
-    if said is None:
+    summary_text = _read(folder / summary.FILE)
+    if summary_text is None:
         return
-    yield harmless(said)
+    yield harmless(summary_text)
     for name, title in FOLDED.items():
         text = _read(folder / name)
         if text is not None and len(text) > LONGEST_FILE:
@@ -124,7 +126,7 @@ def _read(path: Path) -> str | None:
 
 
 def publish(run: Target, token: str, text: str) -> str:
-    """Write the note, or write over the one that is there; returns `created`, `updated` or `unchanged`.
+    """Create the note, or update the existing one; return `created`, `updated` or `unchanged`.
 
     Raises:
         FailedError: GitLab refuses or cannot be reached.
@@ -144,12 +146,11 @@ def publish(run: Target, token: str, text: str) -> str:
 
 
 def _upserted(request: ProjectMergeRequest, author: int | None, text: str) -> str:
-    own = (
-        each
-        for each in request.notes.list(iterator=True, order_by="created_at", sort="asc", per_page=100)
-        if each.author["id"] == author and not each.system and each.body.startswith(MARKER)
+    notes = request.notes.list(iterator=True, order_by="created_at", sort="asc", per_page=100)
+    own_notes = (
+        note for note in notes if note.author["id"] == author and not note.system and note.body.startswith(MARKER)
     )
-    note = next(own, None)
+    note = next(own_notes, None)
     if note is None:
         request.notes.create({"body": text})
         return "created"

@@ -207,4 +207,4 @@ def test_outside_a_merge_request_pipeline_it_says_so(
     monkeypatch.setenv(note.TOKEN_VARIABLE, TOKEN)
     monkeypatch.delenv("CI_MERGE_REQUEST_IID", raising=False)
     assert _command(monkeypatch, reports) == 1
-    assert "no job of a merge request pipeline" in capsys.readouterr().err
+    assert "no merge request to post to" in capsys.readouterr().err
