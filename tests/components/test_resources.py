@@ -226,12 +226,12 @@ def test_the_foundation_trusts_the_platform_s_project_and_named_people() -> None
             }
 
 
-def test_the_rehearsal_refuses_what_it_was_not_told_about() -> None:
+def test_a_mock_run_refuses_an_unlisted_type_or_function() -> None:
     class Arguments:
         typ, name, inputs, custom = "aws:sqs/queue:Queue", "q", {}, True  # the SDK's shape
         token, args = "aws:index/getRegion:getRegion", {}  # same
 
-    with pytest.raises(ValueError, match=r"aws:sqs/queue:Queue .* was not told about; add it"):
+    with pytest.raises(ValueError, match=r"no answer for type aws:sqs/queue:Queue .*; add it"):
         Mocks().new_resource(Arguments())  # type: ignore[arg-type]  # as much of it as is read
-    with pytest.raises(ValueError, match="getRegion is a function that the rehearsal was not told about"):
+    with pytest.raises(ValueError, match="no answer for function aws:index/getRegion:getRegion; add it"):
         Mocks().call(Arguments())  # type: ignore[arg-type]  # same

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from access.resource import Resource
 from config import foundation
 from config import settings as platform
 from policies.engine_messages import AnalyzedResources, resource_of, stack_resources
@@ -25,7 +26,6 @@ from tests.support.program import mock_run, mock_run_of, parsed, raw
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from access.resource import Resource
 
 BY_ID = {rule.id: rule for rule in RULES}
 
