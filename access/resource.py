@@ -1,6 +1,6 @@
 """`Resource`: one resource of a stack, whether a program registers it, the engine shows it to a policy pack, or a state holds it.
 
-Three adapters fill it: `runner_platform.check.mock_run` from a mock run, `policies.wire` from a request of the engine, and `deployed`
+Three adapters fill it: `runner_platform.check.mock_run` from a mock run, `policies.engine_messages` from a request of the engine, and `deployed`
 below from an exported state. Plain data, no Pulumi.
 """
 
@@ -78,7 +78,7 @@ class Resource:
 
     @property
     def account_name(self) -> str | None:
-        """Name of the AWS account, which is the logical name of the provider; None outside AWS."""
+        """Name of the AWS account: the logical name of the provider; None outside AWS."""
         return self.provider.rpartition("::")[2] or None if self.type.startswith("aws:") else None
 
     @cached_property

@@ -1,1 +1,1 @@
-"""Benchmarks: ratios of two things that are measured in alternation in one run, because machines differ and are noisy."""
+"""Benchmarks: ratios of two times that are measured in alternation in one run, because machines differ and are noisy."""

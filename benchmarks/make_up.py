@@ -43,7 +43,7 @@ def timed(command: Sequence[str], folder: Path, variables: Mapping[str, str]) ->
 def rounds(count: int, folder: Path) -> dict[str, list[float]]:
     """Measure `count` rounds below `folder`."""
     paths = Paths(cache=Paths.from_environment().cache, root=folder / "sandbox")
-    surroundings = {
+    inherited = {
         **environment.inherited(),
         "RUNNER_PLATFORM_CACHE": str(paths.cache),
         "RUNNER_PLATFORM_SANDBOX": str(paths.root),
@@ -57,12 +57,12 @@ def rounds(count: int, folder: Path) -> dict[str, list[float]]:
     pulumi = str(Tools.find(paths).pulumi)
     seconds: dict[str, list[float]] = {"yardstick": [], "from nothing": [], "again": []}
     for number in range(count):
-        seconds["from nothing"].append(timed(up, PROJECT, surroundings))
-        variables = {**surroundings, **environment.variables(paths)}
+        seconds["from nothing"].append(timed(up, PROJECT, inherited))
+        variables = {**inherited, **environment.variables(paths)}
         timed([pulumi, "stack", "select", "--create", f"round{number}"], empty, variables)
         seconds["yardstick"].append(timed([pulumi, "preview", "--non-interactive"], empty, variables))
-        seconds["again"].append(timed(up, PROJECT, surroundings))
-        timed([*command, "sandbox", "reset", "--yes"], PROJECT, surroundings)
+        seconds["again"].append(timed(up, PROJECT, inherited))
+        timed([*command, "sandbox", "reset", "--yes"], PROJECT, inherited)
     return seconds
 
 

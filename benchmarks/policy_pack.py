@@ -1,9 +1,9 @@
-"""What the policy pack costs, as a ratio to a pack that does nothing.
+"""Time of the policy pack, as a ratio to packs whose policies do nothing.
 
-Both are real pack processes, asked in alternation with the same requests: this program's resources, and those of the same program for a
-company with as many more accounts and classes as make thousands. The yardstick is the SDK's `PolicyPack` with one policy of resources and one of stacks that return at once; a second one has as many
-policies as this pack has. Figures are ratios of the time for all `Analyze` calls, and for `AnalyzeStack`: minimum, median, maximum; nothing
-fails on a figure. Run: `python -m benchmarks.policy_pack [RESOURCES] [ROUNDS]`.
+All are real pack processes that get the same requests in alternation: the resources of this program, and those of the same program for a
+company with thousands of resources. One yardstick is the SDK's `PolicyPack` with one policy of resources and one of stacks; another has as
+many policies as this pack. Prints the ratios for all `Analyze` calls and for `AnalyzeStack` as minimum, median, maximum; never fails on a
+figure. Run: `python -m benchmarks.policy_pack [RESOURCES] [ROUNDS]`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STACK = "prod"
 OWN, BY_PAIR = 237, 31
-"""Resources of the program, and those that one more account and one more class bring."""
+"""Resources of the program, and of one more account with one more class."""
 FIRST_ID = 700000000000
 NOTHING = """\
 from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy, StackValidationPolicy
@@ -45,19 +45,19 @@ PolicyPack("nothing", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 
 
 def company(count: int) -> dict[str, Any]:
-    """Settings by which the program makes about `count` resources: more accounts, and as many more classes, two in every other account."""
+    """Settings with which the program registers about `count` resources: more accounts, and a class for every one of them."""
     values = load.raw_of(load.ROOT / f"Pulumi.{STACK}.yaml", settings.PROJECT)
     further = max(0, count - OWN) // BY_PAIR
-    like = {**values["runners"]["review"], "concurrent": 1}
+    template = {**values["runners"]["review"], "concurrent": 1}
     for index in range(further):
         level = (Level.OPEN if index % 2 == 0 else Level.PROTECTED).value
         values["accounts"][f"team{index:03}"] = {"id": f"{FIRST_ID + index}", level: ["ecs", "api-gateway", "state"]}
-        values["runners"][f"class{index:03}"] = {**like, "accounts": [f"team{index // 2 * 2:03}"]}
+        values["runners"][f"class{index:03}"] = {**template, "accounts": [f"team{index // 2 * 2:03}"]}
     return values
 
 
 def yardstick(folder: Path, resources: int, stacks: int) -> Path:
-    """A pack of policies that do nothing."""
+    """A pack with empty policies."""
     folder.mkdir()
     (folder / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (folder / "__main__.py").write_text(NOTHING.format(resources=resources, stacks=stacks))
@@ -65,37 +65,37 @@ def yardstick(folder: Path, resources: int, stacks: int) -> Path:
 
 
 def timed(pack: PackProcess, single: Sequence[Any], whole: Any) -> tuple[float, float]:
-    """Seconds of all calls for one resource, and of the one for the stack."""
+    """Seconds of all calls for single resources, and of the call for the stack."""
     start = time.monotonic()
-    for each in single:
-        pack.analyzer.Analyze(each)
+    for request in single:
+        pack.analyzer.Analyze(request)
     middle = time.monotonic()
     pack.analyzer.AnalyzeStack(whole)
     return middle - start, time.monotonic() - middle
 
 
 def rounds(
-    packs: Mapping[str, PackProcess], shown: list[Resource], count: int
+    packs: Mapping[str, PackProcess], resources: list[Resource], count: int
 ) -> Iterator[dict[str, tuple[float, float]]]:
-    """Seconds by pack, a round each; the first round warms up and is left out."""
-    single, whole = requests(shown)
+    """Seconds by pack, for every round but the first, which warms up."""
+    single, whole = requests(resources)
     for index in range(count + 1):
-        found = {name: timed(pack, single, whole) for name, pack in packs.items()}
+        seconds = {name: timed(pack, single, whole) for name, pack in packs.items()}
         if index:
-            yield found
+            yield seconds
 
 
-def line(title: str, found: Sequence[dict[str, tuple[float, float]]], against: str, call: int) -> str:
+def line(title: str, results: Sequence[dict[str, tuple[float, float]]], against: str, call: int) -> str:
     """One ratio as minimum, median, maximum."""
-    ratios = [each["this pack"][call] / each[against][call] for each in found]
+    ratios = [result["this pack"][call] / result[against][call] for result in results]
     figures = " / ".join(f"{figure:.2f}" for figure in (min(ratios), statistics.median(ratios), max(ratios)))
-    seconds = statistics.median(each["this pack"][call] for each in found)
+    seconds = statistics.median(result["this pack"][call] for result in results)
     return f"  {title:28} against {against:32} {figures}   ({seconds * 1000:.0f} ms)"
 
 
 def main(count: int = 5000, repeats: int = 5) -> None:
     """Measure the program's own resources, then thousands."""
-    of_resources = sum(each.of_resource is not None for each in RULES)
+    of_resources = sum(rule.of_resource is not None for rule in RULES)
     with tempfile.TemporaryDirectory() as scratch:
         folders = {
             "this pack": POLICIES,
@@ -103,17 +103,17 @@ def main(count: int = 5000, repeats: int = 5) -> None:
             "as many that do nothing": yardstick(Path(scratch) / "many", of_resources, len(RULES) - of_resources),
         }
         for values in (company(0), company(count)):
-            shown = run_program(STACK, values).resources
+            resources = run_program(STACK, values).resources
             with ExitStack() as running:
                 packs = {
                     name: running.enter_context(PackProcess(folder, settings.PROJECT, STACK, values))
                     for name, folder in folders.items()
                 }
-                print(f"{len(shown)} resources, ratios of {repeats} rounds (minimum / median / maximum):")  # noqa: T201  # a report
-                found = list(rounds(packs, shown, repeats))
+                print(f"{len(resources)} resources, ratios of {repeats} rounds (minimum / median / maximum):")  # noqa: T201  # a report
+                results = list(rounds(packs, resources, repeats))
             for title, call in (("each resource (Analyze)", 0), ("the stack (AnalyzeStack)", 1)):
                 for against in list(folders)[1:]:
-                    print(line(title, found, against, call))  # noqa: T201  # a report
+                    print(line(title, results, against, call))  # noqa: T201  # a report
 
 
 if __name__ == "__main__":

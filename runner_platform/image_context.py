@@ -1,7 +1,7 @@
-"""The build context of the runner image: everything that `image/Containerfile` copies, from files and settings alone.
+"""The build context of the runner image: every file that `image/Containerfile` copies, from files and settings alone.
 
-Needs no cloud, no engine and no credentials, and writes the same bytes each time. Lock files are taken from where they already are:
-`uv.lock` of this program, and the Go modules that the sandbox is tried with. Leaves building to whoever has a builder.
+Needs no cloud, no engine and no credentials, and writes the same bytes in every run. Lock files are those of this program (`uv.lock`) and
+of the sandbox's tools. The build itself is left to a builder of your choice.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CONTAINERFILES = ("Containerfile", "builder.Containerfile")
 PROGRAM = 0o755
 FILE = 0o644
 NO_IDENTITY = "/usr/local/bin/no-identity"
-"""Baked program that says why a container has no AWS identity."""
+"""Program in the image that explains why a container has no AWS identity."""
 GO_SOURCES = ("go", "helm", "kubernetes", "opentofu", "pulumi", "pulumi-python")
-"""Folders of `sandbox/tools` with the lock files that the image's Go programs, and Go itself, are built from."""
+"""Folders of `sandbox/tools` with the lock files of Go and of the image's Go programs."""
 _LOCK_FILES = {"go.mod", "go.sum", "pyproject.toml", "uv.lock"}
 
 Files = dict[str, tuple[bytes, int]]
@@ -38,14 +38,14 @@ def write(settings: Settings, folder: Path) -> list[str]:
     """Write a stack's build context.
 
     Args:
-        settings: the stack's.
-        folder: where to; made if it is not there.
+        settings: settings of the stack.
+        folder: an empty folder, or a new one.
 
     Returns:
-        Paths below the folder, sorted.
+        Paths of the files below the folder, sorted.
 
     Raises:
-        FailedError: the folder holds something already, or cannot be written.
+        FailedError: the folder is not empty, or cannot be written.
     """
     files = context(settings)
     try:
@@ -74,9 +74,9 @@ def context(settings: Settings) -> Files:
 
 
 def without_identity(settings: Settings) -> str:
-    """The AWS config of a container that brought none: every profile of every class refuses, and says why.
+    """The AWS config of a container without an identity: every profile of every class refuses with a reason.
 
-    Without it SDKs would look further, for the node's role at the metadata service; with it they show the program's words.
+    Without the file, SDKs would ask the metadata service for the node's role.
     """
     accounts = {account for name in settings.runners for account in settings.accounts_of(name)}
     keys = {"credential_process": NO_IDENTITY, "region": settings.organization.region}
@@ -86,7 +86,7 @@ def without_identity(settings: Settings) -> str:
 
 
 def filled(text: str, arguments: dict[str, str]) -> str:
-    """A Containerfile whose arguments without a value got theirs; those that are not ours stay open, like the base image."""
+    """A Containerfile with these build arguments filled in; other arguments, such as the base image, stay open."""
     lines = []
     for line in text.splitlines():
         word, _, name = line.partition(" ")
@@ -95,7 +95,7 @@ def filled(text: str, arguments: dict[str, str]) -> str:
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
-    """Files that are copied as they are: path below the context, and where they lie in the project."""
+    """Files that are copied unchanged: path below the context, and file in the project."""
     image = ROOT / "image"
     for part in ("bin", "build", "debian", "doctor"):
         for file in sorted((image / part).iterdir()):
@@ -118,5 +118,5 @@ def _write(file: Path, content: bytes, mode: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     file.chmod(mode)
-    # Builders put the time of a file into its layer.
+    # Builders put the time of a file into its layer, and layers must not differ between runs.
     os.utime(file, (0, 0))

@@ -1,7 +1,7 @@
-"""The runners as GitLab has them, against the settings.
+"""Compares the runners in GitLab with the settings. Reads only.
 
-A Maintainer of the project may edit a project's runner, and a group's Owner may edit the group's: so what the program once set is
-compared with what is there now. Reads only.
+A Maintainer of the project may edit a project's runner, and the group's Owner a group's runner, so a runner may differ from the settings
+that created it.
 """
 
 from __future__ import annotations
@@ -28,41 +28,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRunner:
-    """One class's runner as it was found."""
+    """One class's runner in GitLab."""
 
     runner_class: str
     id: int | None
-    """None where there is no runner to look at."""
+    """None if the class has no runner."""
     projects: tuple[str, ...]
-    """Full paths of the projects that may use it, as far as GitLab lists them; empty for a group's runner."""
+    """Full paths of the projects that may use the runner, as far as GitLab lists them; empty for a group's runner."""
     differences: tuple[str, ...]
-    """Sentences; empty where the runner is as the settings say."""
+    """Sentences; empty if the runner is as the settings say."""
 
 
-def differences(wanted: RunnerAttributes, live: Mapping[str, Any], *, level: Level) -> list[str]:
-    """What differs between a runner as it should be and as GitLab describes it (`GET /runners/:id`)."""
-    found: list[str] = []
+def differences(expected: RunnerAttributes, live: Mapping[str, Any], *, level: Level) -> list[str]:
+    """Differences of a runner from its settings, as sentences.
+
+    Args:
+        expected: the settings.
+        live: GitLab's description (`GET /runners/:id`).
+        level: the class's trust level.
+    """
+    sentences: list[str] = []
     for key in ("runner_type", "access_level", "locked", "maximum_timeout", "paused"):
-        expected, actual = getattr(wanted, key), live.get(key)
-        if actual != expected:
-            found.append(f"{key} is {actual!r} and should be {expected!r}")
+        setting, actual = getattr(expected, key), live.get(key)
+        if actual != setting:
+            sentences.append(f"{key} is {actual!r} and should be {setting!r}")
     if live.get("run_untagged"):
-        found.append("it runs untagged jobs and should not")
-    if sorted(live.get("tag_list") or ()) != [wanted.tag]:
-        found.append(f"its tags are {', '.join(live.get('tag_list') or ()) or 'none'} and should be {wanted.tag}")
-    owners = [
-        int(each["id"]) for each in live.get("projects" if wanted.runner_type == "project_type" else "groups") or ()
-    ]
-    strangers = [each for each in owners if each != wanted.owner]
+        sentences.append("it runs untagged jobs and should not")
+    if sorted(live.get("tag_list") or ()) != [expected.tag]:
+        sentences.append(f"its tags are {', '.join(live.get('tag_list') or ()) or 'none'} and should be {expected.tag}")
+    owners = live.get("projects" if expected.runner_type == "project_type" else "groups") or ()
+    owner_ids = [int(owner["id"]) for owner in owners]
+    strangers = [str(owner_id) for owner_id in owner_ids if owner_id != expected.owner]
     if level is Level.PROTECTED and strangers:
-        found.append(f"it serves {', '.join(map(str, strangers))} too, and should serve {wanted.owner} alone")
-    if wanted.owner not in owners:
-        found.append(f"it does not serve {wanted.owner}")
-    return found
+        sentences.append(f"it serves {', '.join(strangers)} too, and should serve {expected.owner} alone")
+    if expected.owner not in owner_ids:
+        sentences.append(f"it does not serve {expected.owner}")
+    return sentences
 
 
 def connection(url: str) -> gitlab.Gitlab:
-    """A connection with `GITLAB_TOKEN`; `GITLAB_BASE_URL`, where it is set, says how to reach the instance from here.
+    """A connection with `GITLAB_TOKEN`; `GITLAB_BASE_URL` replaces the address if this machine reaches GitLab by another one.
 
     Raises:
         FailedError: there is no token.
@@ -75,7 +80,11 @@ def connection(url: str) -> gitlab.Gitlab:
 
 
 def of_stack(stack: str, say: Callable[[str], None]) -> list[LiveRunner]:
-    """Compare the runners of a deployed stack; `say` is told first which GitLab is asked.
+    """Compare the runners of a deployed stack.
+
+    Args:
+        stack: name of the stack.
+        say: gets the address of the GitLab that is asked.
 
     Raises:
         FailedError: the stack's outputs or GitLab cannot be read.
@@ -85,8 +94,8 @@ def of_stack(stack: str, say: Callable[[str], None]) -> list[LiveRunner]:
     say(api.url)
     if settings.gitlab.runners == "external":
         return compare(settings, external_ids(settings, stacks.external_tokens(settings), api), api)
-    ids = {name: int(found) for name, found in (stacks.outputs(stack).get("runner_ids") or {}).items()}
-    return compare(settings, ids, api)
+    outputs = stacks.outputs(stack).get("runner_ids") or {}
+    return compare(settings, {name: int(runner_id) for name, runner_id in outputs.items()}, api)
 
 
 def compare(settings: Settings, ids: Mapping[str, int], api: gitlab.Gitlab) -> list[LiveRunner]:
@@ -94,52 +103,51 @@ def compare(settings: Settings, ids: Mapping[str, int], api: gitlab.Gitlab) -> l
 
     Args:
         settings: settings of the stack.
-        ids: runner ids by class; a class that is missing has no runner.
+        ids: runner ids by class; a missing class has no runner.
         api: the connection.
 
     Raises:
         FailedError: GitLab refuses or cannot be reached.
     """
-    return [_compare_one(settings, name, ids.get(name), api) for name in settings.runners]
+    return [_compare_class(settings, name, ids.get(name), api) for name in settings.runners]
 
 
-def _compare_one(settings: Settings, name: str, runner_id: int | None, api: gitlab.Gitlab) -> LiveRunner:
+def _compare_class(settings: Settings, name: str, runner_id: int | None, api: gitlab.Gitlab) -> LiveRunner:
     if runner_id is None:
-        return LiveRunner(
-            runner_class=name,
-            id=None,
-            projects=(),
-            differences=("the stack has no runner for this class; `pulumi up` makes it",),
-        )
+        problem = "the stack has no runner for this class; `pulumi up` creates it"
+        return LiveRunner(runner_class=name, id=None, projects=(), differences=(problem,))
     try:
         live = api.runners.get(runner_id).attributes
     except gitlab.exceptions.GitlabGetError as error:
         if error.response_code == HTTPStatus.NOT_FOUND:
-            text = f"runner {runner_id} does not exist any more; `pulumi refresh`, then `pulumi up` makes another"
-            return LiveRunner(runner_class=name, id=runner_id, projects=(), differences=(text,))
+            problem = f"runner {runner_id} does not exist any more; `pulumi refresh`, then `pulumi up` creates another"
+            return LiveRunner(runner_class=name, id=runner_id, projects=(), differences=(problem,))
         raise FailedError(f"GitLab refuses to show runner {runner_id}: {error.error_message}") from None
     except (gitlab.exceptions.GitlabError, requests.RequestException) as error:
-        raise FailedError(f"GitLab at {api.url} cannot be asked: {error}") from None
-    projects = tuple(str(each.get("path_with_namespace", each["id"])) for each in live.get("projects") or ())
-    wanted, level = runner_attributes(settings.runner_class(name)), settings.runners[name].level
+        raise FailedError(f"GitLab at {api.url} does not answer: {error}") from None
+    projects = live.get("projects") or ()
+    expected, level = runner_attributes(settings.runner_class(name)), settings.runners[name].level
     return LiveRunner(
-        runner_class=name, id=runner_id, projects=projects, differences=tuple(differences(wanted, live, level=level))
+        runner_class=name,
+        id=runner_id,
+        projects=tuple(str(project.get("path_with_namespace", project["id"])) for project in projects),
+        differences=tuple(differences(expected, live, level=level)),
     )
 
 
 def external_ids(settings: Settings, tokens: Mapping[str, str], api: gitlab.Gitlab) -> dict[str, int]:
-    """Ids of runners that somebody else made, found by their tokens (`POST /runners/verify`).
+    """Ids of runners that were created outside of the program, looked up by their tokens (`POST /runners/verify`).
 
     Raises:
-        FailedError: a token is not known to GitLab.
+        FailedError: GitLab does not know a token.
     """
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for name in settings.runners:
         if name not in tokens:
             continue
         try:
-            answer = api.http_post("/runners/verify", post_data={"token": tokens[name]})
+            runner = api.http_post("/runners/verify", post_data={"token": tokens[name]})
         except gitlab.exceptions.GitlabError as error:
             raise FailedError(f"GitLab does not know the token of class {name}: {error.error_message}") from None
-        found[name] = int(answer["id"])  # type: ignore[index]  # a JSON object, by GitLab's reference
-    return found
+        ids[name] = int(runner["id"])  # type: ignore[index]  # a JSON object, by GitLab's reference
+    return ids

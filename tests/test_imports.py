@@ -107,10 +107,53 @@ def test_configuration_is_read_in_one_place() -> None:
             assert not uses or path in readers, f"{path} reads configuration behind the settings' back"
 
 
-def test_the_exec_plugin_starts_without_the_sdks() -> None:
+@pytest.mark.parametrize("arguments", [["kube-token", "--help"], ["--help"], ["--version"]])
+def test_the_command_line_starts_without_the_sdks(arguments: list[str]) -> None:
     script = (
-        "import sys, atexit; from runner_platform.cli import main; from runner_platform.kube import token; sys.argv = ['runner-platform', 'kube-token', '--help'];"
-        "atexit.register(lambda: print({'pulumi', 'boto3', 'yaml'} & set(sys.modules))); main.main()"
+        "import sys, atexit; from runner_platform import __main__ as script; sys.argv = ['runner-platform', *sys.argv[1:]];"
+        "atexit.register(lambda: print({'pulumi', 'boto3', 'gitlab'} & set(sys.modules))); script.main()"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=load.ROOT)
-    assert done.stdout.splitlines()[-1] == "set()", "every object of the cluster starts it; it must start fast"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, cwd=load.ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "set()", "kubectl starts the exec plugin for every object of the cluster"
+
+
+PLATFORM_LAYERS = (
+    "errors",
+    "terminal",
+    "urns",
+    "stacks",
+    "class_files",
+    "image_context",
+    "live_runners",
+    "kube",
+    "reports",
+    "check",
+    "review",
+    "prove",
+    "driver",
+    "bootstrap",
+    "cli",
+    "__main__",
+)
+"""Modules and packages of runner_platform, the lowest first: each imports only itself and those before it."""
+
+
+def platform_imports() -> set[tuple[str, str]]:
+    """Importing and imported module or package of runner_platform, at its top level."""
+    return {
+        (PurePath(path).parts[1].removesuffix(".py"), module.split(".")[1])
+        for path, modules in sources().items()
+        if path.startswith("runner_platform/")
+        for module in modules
+        if module.startswith("runner_platform.")
+    }
+
+
+def test_the_platforms_modules_import_only_lower_layers() -> None:
+    names = {path.name.removesuffix(".py") for path in (load.ROOT / "runner_platform").iterdir()}
+    assert names - {"__init__", "__pycache__", "typed"} == set(PLATFORM_LAYERS), "every module has a layer"
+    rank = {name: index for index, name in enumerate(PLATFORM_LAYERS)}
+    upward = {(importer, name) for importer, name in platform_imports() if rank[name] > rank[importer]}
+    assert not upward, "imports of runner_platform point down"

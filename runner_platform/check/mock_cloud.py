@@ -66,7 +66,7 @@ PLAIN = frozenset(
 
 
 def issuer_of(cluster: str, region: str) -> str:
-    """The mock issuer of a cluster: a function of its name, as every cluster in AWS has an issuer of its own."""
+    """The mock issuer of a cluster, made from the cluster's name: in AWS, too, every cluster has another one."""
     return f"https://oidc.eks.{region}.amazonaws.com/id/{hashlib.sha256(cluster.encode()).hexdigest()[:28].upper()}"
 
 

@@ -16,6 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from runner_platform.review import access_matrix, access_report
 from runner_platform.terminal import console, progress
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def access(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Show who may become which role, from mock runs of all stacks: no engine, no cloud, no credentials."""
-    from runner_platform.review import access_matrix, access_report  # noqa: PLC0415  # Pulumi's SDKs take a second
-
+    """Show the roles that every principal may become, from mock runs of all stacks: no engine, no cloud, no credentials."""
     progress("running the programs of all stacks under mocks, and deriving who may assume which role")
     matrix = access_matrix.of_stack(stack)
     settings = matrix.side.stacks.get(stack)
@@ -58,8 +57,6 @@ def access(
 
 
 def _document(matrix: Matrix, changes: Sequence[AccessChange] | None) -> object:
-    from runner_platform.review import access_report  # noqa: PLC0415  # as above
-
     if changes is None:
         return access_report.document(matrix.cells)
     return {
@@ -69,8 +66,6 @@ def _document(matrix: Matrix, changes: Sequence[AccessChange] | None) -> object:
 
 
 def _print(matrix: Matrix, users: Mapping[str, str], changes: Sequence[AccessChange] | None) -> None:
-    from runner_platform.review import access_report  # noqa: PLC0415  # as above
-
     for sentence in access_report.changed(changes or ()):
         typer.echo(sentence)
     if changes is not None and not changes:
@@ -83,8 +78,3 @@ def _print(matrix: Matrix, users: Mapping[str, str], changes: Sequence[AccessCha
         table.add_row(*(Text(text) for text in row))
     console().print(table)
     typer.echo(access_report.verdict(matrix))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(access)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner_platform.errors import WrongUseError
+from runner_platform.review import stack_check
 from runner_platform.terminal import progress
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def check(
     ] = None,
 ) -> None:
     """Check settings, run the programs under mocks, evaluate every policy: no engine, no cloud, no credentials."""
-    from runner_platform.review import stack_check  # noqa: PLC0415  # Pulumi's SDKs take a second to import
-
     if deployed and stack is None:
         raise WrongUseError("--deployed needs --stack: name the stack to evaluate")
     if deployed and stack is not None:
@@ -63,8 +62,3 @@ def _print(result: StackCheck) -> None:
         typer.echo(f"  {str(finding).replace(chr(10), chr(10) + '  ')}")
     for note in result.notes:
         typer.echo(f"  note: {note}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(check)

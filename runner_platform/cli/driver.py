@@ -1,6 +1,6 @@
 """`runner-platform preview | up | refresh | drift | destroy | outputs | unlock | audit`: deployments, from a terminal or a GitLab job.
 
-Owns arguments, output and exit codes. Leaves out what the words mean (`runner_platform.driver`).
+Owns arguments, output and exit codes; the work is in `runner_platform.driver`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.errors import SettingsError
+from runner_platform.driver import audit as audits
+from runner_platform.driver import deployment, locks, preview_report, project, run, teardown
+from runner_platform.driver import drift as drifts
+from runner_platform.driver.run import Patience
+from runner_platform.driver.screen import Screen
 from runner_platform.errors import CommandError, FailedError, InterruptedRunError, LockedError, WrongUseError
+from runner_platform.reports import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner_platform.driver.deployment import Result
-    from runner_platform.driver.run import Patience, Run
-    from runner_platform.driver.screen import Screen
+    from runner_platform.driver.run import Run
 
 Stack = Annotated[
     str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
@@ -44,15 +49,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def preview(
     stack: Stack,
     plan: Annotated[
-        Path | None, typer.Option(help="Save an update plan here, and beside it what it is bound to.")
+        Path | None,
+        typer.Option(
+            help="Save an update plan here, with a file beside it that binds the plan to this state and commit."
+        ),
     ] = None,
     reports: Reports = None,
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Show what `up` would change; changes nothing and takes no lock."""
-    from runner_platform.driver import deployment, preview_report  # noqa: PLC0415  # see runner_platform.cli.main
-
+    """Show the changes that `up` would make; takes no lock."""
     with _run("preview", stack, folder, as_json=as_json, patience=_patience()) as command:
         try:
             result = deployment.preview(command.run, plan=plan)
@@ -69,7 +75,7 @@ def up(
         bool, typer.Option("--create", help="First deployment: make the stack; never where it existed.")
     ] = False,
     plan: Annotated[
-        Path | None, typer.Option(help="Do exactly what this plan says, or refuse and say what moved.")
+        Path | None, typer.Option(help="Apply exactly this plan; refuse, with the reason, if state or program moved.")
     ] = None,
     promoted_from: Annotated[
         str | None, typer.Option(help="Refuse unless this stack runs the same program, and its access is proven.")
@@ -79,9 +85,7 @@ def up(
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Deploy a stack: wait for its turn, mend what a killed run left, and bring it to what its program says."""
-    from runner_platform.driver import deployment, project  # noqa: PLC0415  # see runner_platform.cli.main
-
+    """Deploy a stack: wait for live runs, repair the state after a killed run, then apply the program."""
     origin = project.find(promoted_from, folder) if promoted_from else None
     with _run("up", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
         command.print_result(deployment.up(command.run, create=create, plan=plan, origin=origin))
@@ -89,8 +93,6 @@ def up(
 
 def refresh(stack: Stack, wait: Wait = "10m", stop: Stop = "20m", folder: Folder = None, as_json: Json = False) -> None:
     """Read every resource of a stack back into its state."""
-    from runner_platform.driver import deployment  # noqa: PLC0415  # see runner_platform.cli.main
-
     with _run("refresh", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
         command.print_result(deployment.refresh(command.run))
 
@@ -102,15 +104,13 @@ def destroy(
         bool,
         typer.Option("--drain/--now", help="Wait for jobs that run, at most the longest of their class; or do not."),
     ] = True,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; nobody is asked where there is no terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nothing is asked anyway.")] = False,
     wait: Wait = "10m",
     stop: Stop = "20m",
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Take a stack down: pause its runners in GitLab, let jobs end, delete everything but what is kept on purpose."""
-    from runner_platform.driver import teardown  # noqa: PLC0415  # see runner_platform.cli.main
-
+    """Take a stack down: pause the runners in GitLab, let jobs end, delete all resources that are not kept on purpose."""
     with _run("destroy", stack, folder, as_json=as_json, patience=_patience(wait, stop)) as command:
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Delete everything of stack {stack}?", abort=True, err=True)
@@ -119,9 +119,6 @@ def destroy(
 
 def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
     """Print a stack's outputs; secrets are not shown."""
-    from runner_platform.driver import deployment, project, run  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
-
     target = project.find(stack, folder)
     typer.echo(target.target(), err=True)
     with run.begin(target, "outputs", Screen(as_json=False), _patience()) as current:
@@ -136,14 +133,12 @@ def outputs(stack: Stack, folder: Folder = None, as_json: Json = False) -> None:
 def unlock(
     stack: Stack,
     lock: Annotated[
-        str | None, typer.Option(help="Id of a lock that nothing proves dead and that you know to be.")
+        str | None, typer.Option(help="Id of a lock to remove although nothing proves that its run is dead.")
     ] = None,
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Say who holds a stack, and remove locks that are proven dead. Exit code 4 where a live run holds it."""
-    from runner_platform.driver import locks, project  # noqa: PLC0415  # see runner_platform.cli.main
-
+    """Show the locks of a stack, and remove those that are proven dead; exit code 4 if a live run holds the stack."""
     target = project.find(stack, folder)
     typer.echo(target.target(), err=True)
     reports = locks.unlock(target, lock)
@@ -164,12 +159,7 @@ def drift(
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Say what was changed behind the program's back; exit code 1 where that weakens a policy or something is gone."""
-    from runner_platform.driver import drift as drifts  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver import project, run  # noqa: PLC0415  # same
-    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
-    from runner_platform.reports import files  # noqa: PLC0415  # same
-
+    """Show changes behind the program's back; exit code 1 if one violates a policy or a resource is gone."""
     target = project.find(stack, folder)
     screen = Screen(as_json=False, stderr=as_json)
     screen.say(target.target())
@@ -191,10 +181,7 @@ def drift(
 
 
 def audit(stack: Stack, as_json: Json = False) -> None:
-    """After a destroy: what of a stack still exists, over every account and GitLab; exit code 1 where something should not."""
-    from runner_platform.driver import audit as audits  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver import project  # noqa: PLC0415  # same
-
+    """After a destroy, list leftovers of a stack in all accounts and GitLab; exit code 1 if one should be gone."""
     target = project.find(stack)
     typer.echo(target.target(), err=True)
     leftovers = audits.audit(target)
@@ -206,12 +193,6 @@ def audit(stack: Stack, as_json: Json = False) -> None:
     wrong = [leftover for leftover in leftovers if not leftover.stays]
     typer.echo(f"{len(leftovers) - len(wrong)} things stay on purpose, {len(wrong)} should be gone", err=True)
     raise typer.Exit(int(bool(wrong)))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (preview, up, refresh, drift, destroy, outputs, unlock, audit):
-        app.command()(command)
 
 
 class _Command:
@@ -229,9 +210,6 @@ class _Command:
 @contextlib.contextmanager
 def _run(operation: str, stack: str, folder: Path | None, *, as_json: bool, patience: Patience) -> Iterator[_Command]:
     """Print the target, begin a run, and write its end into the document in any case."""
-    from runner_platform.driver import project, run  # noqa: PLC0415  # see runner_platform.cli.main
-    from runner_platform.driver.screen import Screen  # noqa: PLC0415  # same
-
     target = project.find(stack, folder)
     screen = Screen(as_json=as_json)
     try:
@@ -263,8 +241,6 @@ def _word(error: Exception) -> str:
 
 
 def _patience(wait: str = "0s", stop: str = "20m") -> Patience:
-    from runner_platform.driver.run import Patience  # noqa: PLC0415  # see runner_platform.cli.main
-
     return Patience(lock=_seconds(wait, "--wait"), stop=_seconds(stop, "--stop"))
 
 

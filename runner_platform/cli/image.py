@@ -1,4 +1,4 @@
-"""`runner-platform image`: what the runner image is built from. Owns arguments and output; `runner_platform.image_context` does the work."""
+"""`runner-platform image`: write the build context of the runner image (`runner_platform.image_context`)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The runner image: write what it is built from.", no_args_is_help=True)
+from runner_platform import image_context, stacks
+
+app = typer.Typer(help="The runner image: write its build context.", no_args_is_help=True)
 
 
 @app.callback()
 def image() -> None:
-    """Keep `render` a command of its own, for one command alone would become the group."""
+    """Keep `render` a subcommand: Typer would turn a single command into the group."""
 
 
 @app.command()
 def render(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there yet.")],
-    stack: Annotated[str, typer.Option("--stack", "-s", help="Whose classes' AWS configs are baked.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack whose classes' AWS configs the image holds.")],
 ) -> None:
     """Write the complete build context of a stack's runner image: no cloud, no credentials, the same bytes each time."""
-    from runner_platform import image_context as context  # noqa: PLC0415  # commands import what they need when they run
-    from runner_platform import stacks  # noqa: PLC0415  # see above
-
-    written = context.write(stacks.settings_of(stack), folder)
+    written = image_context.write(stacks.settings_of(stack), folder)
     typer.echo(f"{len(written)} files in {folder}; docs/operate/runner-image.md tells how to build them")

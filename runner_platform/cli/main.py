@@ -1,147 +1,132 @@
 """`runner-platform`: the command line.
 
-Exit codes: 0 fine; 1 the thing asked about is not fine; 2 wrong use; 3 interrupted, state saved; 4 locked by a live run.
-With `--json`, standard output is one JSON document and everything else goes to standard error. Commands import what they need when
-they run, so that the exec plugin, which starts often, starts fast.
+Exit codes: 0 fine; 1 something is wrong; 2 wrong use; 3 interrupted, state saved; 4 locked by a live run.
+With `--json`, standard output is one JSON document and everything else goes to standard error. A command's module is imported when the
+command runs: Pulumi's SDK takes a second to import, and `--help`, `--version` and shell completion do not need it.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points, version
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
 from config.errors import SettingsError
-from runner_platform.cli import access, bootstrap, check, diff, driver, image, prove
 from runner_platform.errors import CommandError, WrongUseError
 
+DISTRIBUTION = "runner-platform"
+EXTENSIONS = "runner_platform.commands"
+"""Entry points by which other distributions add commands, such as `sandbox`."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The function or Typer app of a command."""
+
+    location: str
+    """`module:attribute`."""
+    help: str
+    """One line for the list of commands."""
+
+
+COMMANDS = {
+    "resources": Target("runner_platform.cli.listings:resources", "List the resources of a stack's program."),
+    "runners": Target("runner_platform.cli.listings:runners", "Compare the runners in GitLab with the settings."),
+    "values": Target("runner_platform.cli.listings:values", "Print a class's Helm values."),
+    "profiles": Target(
+        "runner_platform.cli.listings:profiles", "Print the AWS config of a class's jobs or of operators."
+    ),
+    "check": Target("runner_platform.cli.check:check", "Check settings, programs and policies, without an engine."),
+    "access": Target("runner_platform.cli.access:access", "Show who may become which role."),
+    "diff": Target("runner_platform.cli.diff:diff", "Show what this branch changes against another commit."),
+    "note": Target("runner_platform.cli.diff:note", "Post the reports as a note of the merge request."),
+    "preview": Target("runner_platform.cli.driver:preview", "Show what `up` would change."),
+    "up": Target("runner_platform.cli.driver:up", "Deploy a stack."),
+    "refresh": Target("runner_platform.cli.driver:refresh", "Read every resource of a stack back into its state."),
+    "drift": Target("runner_platform.cli.driver:drift", "Show changes that were made behind the program's back."),
+    "destroy": Target("runner_platform.cli.driver:destroy", "Take a stack down."),
+    "outputs": Target("runner_platform.cli.driver:outputs", "Print a stack's outputs."),
+    "unlock": Target("runner_platform.cli.driver:unlock", "Show a stack's locks, and remove dead ones."),
+    "audit": Target("runner_platform.cli.driver:audit", "After a destroy, list everything that still exists."),
+    "prove": Target("runner_platform.cli.prove:prove", "Try with real tokens who gets which role."),
+    "image": Target("runner_platform.cli.image:app", "Write the build context of the runner image."),
+    "bootstrap": Target("runner_platform.cli.bootstrap:bootstrap", "Bring up the foundation in an empty organisation."),
+    "backend": Target("runner_platform.cli.bootstrap:backend", "Print the URL of the state backend."),
+}
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands; it imports a command's module when the command runs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.targets = COMMANDS | _extensions()
+        self.commands = {name: TyperCommand(name, help=target.help) for name, target in self.targets.items()}
+        """Names and help alone, for lists and completion."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command to run, with its arguments."""
+        target = self.targets.get(args[0])
+        if target is None:
+            return super().resolve_command(ctx, args)
+        return args[0], load_command(args[0], target), args[1:]
+
+
+def _extensions() -> dict[str, Target]:
+    return {
+        extension.name: Target(extension.value, f"Commands of `{extension.value.partition('.')[0]}`.")
+        for extension in entry_points(group=EXTENSIONS)
+    }
+
+
+def load_command(name: str, target: Target) -> Any:
+    """Import a command's module; return the command of the library."""
+    module, _, attribute = target.location.partition(":")
+    function: Any = getattr(import_module(module), attribute)
+    if isinstance(function, typer.Typer):
+        return get_group(function)
+    single = typer.Typer(add_completion=False)
+    single.command(name)(function)
+    return get_command(single)
+
+
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="GitLab runners on EKS, and who may deploy where.",
 )
-Stack = Annotated[
-    str, typer.Option("--stack", "-s", help="foundation, dev, prod, or another stack that has a stack file.")
-]
 
 
-@app.command("kube-token", hidden=True)
-def kube_token(
-    cluster: Annotated[str, typer.Option()],
-    region: Annotated[str, typer.Option()],
-    profile: Annotated[str, typer.Option()],
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    """Print a token that the cluster accepts: the exec plugin of the deployer's kubeconfig."""
-    from runner_platform.kube import token as plugin  # noqa: PLC0415  # see the module's docstring
-
-    raise typer.Exit(plugin.main(cluster, region, profile))
-
-
-@app.command()
-def resources(
-    stack: Stack,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    options: Annotated[bool, typer.Option("--options", hidden=True, help="URN and options too, for `diff`.")] = False,
-) -> None:
-    """List what a stack's program registers, with all inputs."""
-    from runner_platform import stacks  # noqa: PLC0415  # same
-    from runner_platform.check import mock_run, resource_list  # noqa: PLC0415  # Pulumi's SDKs take a second to import
-
-    found = resource_list.to_json(mock_run.run_program(stacks.known(stack)).resources, options=options)
-    if as_json:
-        _print_json(found)
-        return
-    for each in found:
-        typer.echo(f"{each['type']:60} {each['name']:45} {each['account'] or '-'}")
-
-
-@app.command()
-def runners(stack: Stack, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
-    """Compare the runners as GitLab has them with the settings; exit code 1 where they differ."""
-    from runner_platform import live_runners  # noqa: PLC0415  # see the module's docstring
-
-    found = live_runners.of_stack(stack, lambda target: typer.echo(f"target: GitLab at {target}", err=True))
-    if as_json:
-        _print_json([asdict(each) for each in found])
-    for each in () if as_json else found:
-        typer.echo(f"{each.runner_class}: {'; '.join(each.differences) or 'as the settings say'}")
-    raise typer.Exit(int(any(each.differences for each in found)))
-
-
-@app.command()
-def values(runner_class: Annotated[str, typer.Argument(metavar="CLASS")], stack: Stack) -> None:
-    """Print a class's Helm values, for `helm template -f`; no token is in them."""
-    from runner_platform import class_files  # noqa: PLC0415  # see the module's docstring
-
-    typer.echo(class_files.values(stack, runner_class), nl=False)
-
-
-@app.command()
-def profiles(
-    runner_class: Annotated[str | None, typer.Argument(metavar="CLASS")] = None,
-    stack: Annotated[str | None, typer.Option("--stack", "-s", help="The class's stack.")] = None,
-    platform: Annotated[
-        str | None,
-        typer.Option(help="deployer, reader or foundation: what the platform's own pipeline or operators bring."),
-    ] = None,
-    source_profile: Annotated[
-        str | None, typer.Option(help="With --platform: the profile of a person, whose credentials assume the roles.")
-    ] = None,
-    token_file: Annotated[
-        str | None, typer.Option(help="With --platform, in a pipeline: where the job's GitLab ID token is.")
-    ] = None,
-) -> None:
-    """Print an AWS config: of a class's jobs, or of those who deploy the platform."""
-    from runner_platform import class_files  # noqa: PLC0415  # see the module's docstring
-
-    if platform is not None and runner_class is None:
-        typer.echo(class_files.platform_profiles(platform, source_profile, token_file), nl=False)
-    elif platform is None and runner_class is not None and stack is not None:
-        typer.echo(class_files.class_profiles(stack, runner_class), nl=False)
-    else:
-        raise WrongUseError("name a class and its --stack, or --platform deployer, reader or foundation")
-
-
-check.register(app)
-access.register(app)
-driver.register(app)
-prove.register(app)
-app.add_typer(image.app, name="image")
-diff.register(app)
-bootstrap.register(app)
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _add_installed_commands() -> None:
-    """Add the groups of commands that other distributions bring, such as `sandbox`; only the one that was typed is imported."""
-    for command in entry_points(group="runner_platform.commands"):
-        if sys.argv[1:2] == [command.name]:
-            app.add_typer(command.load(), name=command.name)
-        else:
-            app.add_typer(
-                typer.Typer(help=f"Commands of the installed `{command.value.partition('.')[0]}`."), name=command.name
-            )
+    """GitLab runners on EKS, with delegated deployment roles in every AWS account."""
 
 
 def main() -> None:
-    """Run the command line; no error that a person can mend ends in a traceback."""
-    _add_installed_commands()
+    """Run the command line; errors that a person can mend end in a sentence, not in a traceback."""
     try:
         app()
     except SettingsError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
     except WrongUseError as error:
-        typer.echo(f"runner-platform: {error}", err=True)
+        typer.echo(f"{DISTRIBUTION}: {error}", err=True)
         sys.exit(error.exit_code)
     except CommandError as error:
         typer.echo(str(error), err=True)

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from runner_platform.driver import project, promotion
 from runner_platform.errors import CommandError, InterruptedRunError
+from runner_platform.prove import output
+from runner_platform.prove import proof as proofs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Stack = Annotated[str, typer.Option("--stack", "-s", help="dev, prod, or another stack that has a stack file.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("prove")(prove)
 
 
 def prove(
@@ -31,12 +29,9 @@ def prove(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Try with real tokens and real SDKs who gets which role; exit code 1 if one result differs from the settings."""
-    from runner_platform.prove import output  # noqa: PLC0415  # the SDKs take a second to import
-    from runner_platform.prove.proof import prove as prove_stack  # noqa: PLC0415  # same
-
+    """Try every role with real tokens and real SDKs; exit code 1 if one result differs from the settings."""
     with _interruptible(), output.watching(f"proving {stack}") as watcher:
-        proof = prove_stack(stack, watcher, everything=everything)
+        proof = proofs.prove(stack, watcher, everything=everything)
     if as_json:
         json.dump([result.document() for result in proof.results], sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -64,8 +59,6 @@ def _interruptible() -> Iterator[None]:
 
 def _remember(stack: str, *, fine: bool) -> None:
     """Write the verdict beside the state, where a promotion reads it. Without write access the proof is valid, but not recorded."""
-    from runner_platform.driver import project, promotion  # noqa: PLC0415  # the SDKs take a second to import
-
     try:
         promotion.record_proof(project.find(stack), passed=fine)
     except CommandError as error:

@@ -11,7 +11,6 @@ import inspect
 import textwrap
 import typing
 from enum import Enum
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -24,7 +23,7 @@ from config import foundation, load, settings
 from config.quantities import duration_text, parse_duration
 from config.sections import Organization, Section, Tags
 from policies.rules import RULES
-from runner_platform.cli.main import app
+from runner_platform.cli.main import COMMANDS, load_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,11 +65,13 @@ def commands() -> Iterator[str]:
     yield from ("", "## Exit codes", "")
     yield from table(("code", "means"), EXIT_CODES.items())
     yield from ("", "With `--json`, standard output is one JSON document. Everything else goes to standard error.")
-    # Another distribution documents the commands that it adds, and a run may have added them already.
-    installed = {f"runner-platform {command.name}" for command in entry_points(group="runner_platform.commands")}
-    for name, command in commands_of(typer.main.get_command(app), "runner-platform"):
-        if any(f"{name} ".startswith(f"{prefix} ") for prefix in installed):
-            continue
+    # Another distribution documents the commands that it adds.
+    documented = [
+        entry
+        for name, target in COMMANDS.items()
+        for entry in commands_of(load_command(name, target), f"runner-platform {name}")
+    ]
+    for name, command in documented:
         yield from ("", f"## {name}", "")
         yield f"`{' '.join([name, *usage(command)])}`"
         yield from ("", inspect.cleandoc(command.help or "").replace("\f", ""))

@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -16,9 +17,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner_platform.kube import request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WAIT_SECONDS = 300
 POLICY_SECONDS = 60
@@ -132,7 +136,18 @@ def accepted_token(cluster: str, region: str, profile: str, *, wait: float = WAI
     return credential
 
 
-def main(cluster: str, region: str, profile: str) -> int:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the script `runner-platform-kube-token`: print a credential for client-go."""
+    parser = argparse.ArgumentParser(
+        prog="runner-platform-kube-token",
+        description="Print a token that the cluster accepts: an exec plugin of kubectl.",
+    )
+    for option in ("cluster", "region", "profile"):
+        parser.add_argument(f"--{option}", required=True)
+    sys.exit(print_token(**vars(parser.parse_args(arguments))))
+
+
+def print_token(cluster: str, region: str, profile: str) -> int:
     """Print the credential and return the exit code; client-go shows errors from standard error."""
     try:
         sys.stdout.write(json.dumps(accepted_token(cluster, region, profile)))

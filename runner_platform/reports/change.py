@@ -78,7 +78,7 @@ class Change:
 
     @property
     def is_component(self) -> bool:
-        """Whether the resource only groups others, so that nothing exists in the cloud."""
+        """Whether the resource is a component, which exists in no cloud."""
         return self.type.startswith(("runnerplatform:", "pulumi:pulumi:"))
 
 

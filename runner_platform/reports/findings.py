@@ -61,7 +61,7 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """Settings key with its line, and the line that registers the resource, as far as they are known."""
+        """Settings key with file and line, and the line that registers the resource, as far as known."""
         setting = f"{self.setting}, {self.file}:{self.line}" if self.setting else ""
         return "; ".join(filter(None, [setting, self.made_at]))
 

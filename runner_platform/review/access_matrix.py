@@ -98,12 +98,12 @@ def changes(before: Iterable[Cell], after: Iterable[Cell]) -> list[AccessChange]
     """Changes between two matrices, gains first; a missing principal or role counts as denied."""
     old = {(cell.principal, cell.role): cell for cell in before}
     new = {(cell.principal, cell.role): cell for cell in after}
-    found = [
+    gains_and_losses = [
         change
         for principal, role in sorted({*old, *new})
         if (change := _change(old.get((principal, role)), new.get((principal, role)))) is not None
     ]
-    return sorted(found, key=lambda change: not change.gains)
+    return sorted(gains_and_losses, key=lambda change: not change.gains)
 
 
 def _change(old: Cell | None, new: Cell | None) -> AccessChange | None:
@@ -161,18 +161,18 @@ def of_tree(tree: Path, resources: Iterable[Resource]) -> Side:
 
 
 def _stacks_of(tree: Path, names: Sequence[str]) -> dict[str, Settings]:
-    found = {}
+    by_stack = {}
     for name in names:
         if name == foundation.STACK:
             continue
         file = f"Pulumi.{name}.yaml"
         try:
-            found[name] = settings.parse(load.raw_of(tree / file, settings.PROJECT), name, file)
+            by_stack[name] = settings.parse(load.raw_of(tree / file, settings.PROJECT), name, file)
         except SettingsError:
             # Only the other commit's code can read these settings; this side's settings name the principals then.
             if name in load.stacks():
-                found[name] = stacks.settings_of(name)
-    return found
+                by_stack[name] = stacks.settings_of(name)
+    return by_stack
 
 
 def _foundation_of(tree: Path) -> FoundationSettings:

@@ -87,9 +87,9 @@ def rows(matrix: Matrix, users: Mapping[str, str]) -> list[Row]:
         if cell.decision is not Decision.DENIED:
             cells_of[cell.principal].append(cell)
     own = [f"job:{matrix.stack}/{name}" for name in users]
-    others = sorted((principal for principal in cells_of if principal not in own), key=_rank)
+    foreign = sorted((principal for principal in cells_of if principal not in own), key=_rank)
     groups: dict[tuple[str, tuple[Cell, ...] | frozenset[tuple[str, Decision]]], list[str]] = defaultdict(list)
-    for principal in [*own, *others]:
+    for principal in [*own, *foreign]:
         cells = cells_of[principal]
         reach = frozenset((cell.role, cell.decision) for cell in cells)
         groups[_group(principal, matrix.stack), tuple(cells) if principal in own else reach].append(principal)
@@ -105,7 +105,7 @@ def rows(matrix: Matrix, users: Mapping[str, str]) -> list[Row]:
 
 
 def refused(matrix: Matrix) -> dict[str, int]:
-    """Number of principals that reach nothing, by description."""
+    """Number of principals without any role, by description."""
     reaching = {cell.principal for cell in matrix.cells if cell.decision is not Decision.DENIED}
     counts: dict[str, int] = defaultdict(int)
     for principal in sorted({cell.principal for cell in matrix.cells} - reaching):
@@ -202,8 +202,15 @@ def terminal_rows(matrix: Matrix, users: Mapping[str, str]) -> list[tuple[str, s
 
 
 def _principals(row: Row, matrix: Matrix) -> str:
-    names = "\n".join(row.principals)
+    names = "\n".join(_short_name(principal, matrix.side.facts) for principal in row.principals)
     return f"{_mark(row, matrix)}{names}" + (f"\n  used by {row.users}" if row.users else "")
+
+
+def _short_name(principal: str, facts: Inventory) -> str:
+    """The principal; for a role of another program its name and account, since an ARN is too wide for a terminal."""
+    if not principal.startswith("arn:"):
+        return principal
+    return f"role {role_name(principal)} in {facts.account_name(principal.split(':')[4])}"
 
 
 def _reach(row: Row, accounts: Iterable[str]) -> str:

@@ -173,16 +173,16 @@ def changes(old: Sequence[Resource], new: Sequence[Resource]) -> list[Change]:
     """Changes between two lists of resources, in the order of a report; unchanged resources are left out."""
     before = {resource.urn: resource for resource in old}
     after = {resource.urn: resource for resource in new}
-    found: list[Change] = []
+    result: list[Change] = []
     for urn, resource in after.items():
         earlier = before.pop(urn, None)
         alias = None if earlier else next((name for name in resource.aliases if name in before), None)
         if alias:
             earlier = before.pop(alias)
         change = _created(resource) if earlier is None else _changed(earlier, resource, moved=alias is not None)
-        found += [change] if change else []
-    found += [_deleted(resource) for resource in before.values()]
-    return ordered(found)
+        result += [change] if change else []
+    result += [_deleted(resource) for resource in before.values()]
+    return ordered(result)
 
 
 def _created(resource: Resource) -> Change:

@@ -71,33 +71,33 @@ def costs(old: Sequence[Resource], new: Sequence[Resource]) -> list[Cost]:
 
 def quantities(resources: Sequence[Resource]) -> dict[Key, float]:
     """Quantities in the resources of a stack that cost money."""
-    found: dict[Key, float] = {}
+    amounts: dict[Key, float] = {}
     for token, (name, hourly) in MONTHLY.items():
         if count := sum(resource.type == token for resource in resources):
-            found[(name, "", hourly * HOURS, "month")] = count
+            amounts[(name, "", hourly * HOURS, "month")] = count
     for token, name in COUNTED.items():
         if count := sum(resource.type == token and _is_billed(resource) for resource in resources):
-            found[(name, "", 0, "month")] = count
+            amounts[(name, "", 0, "month")] = count
     for resource in resources:
         if resource.type == "kubernetes:karpenter.sh/v1:NodePool":
-            found |= _ceilings(resource)
+            amounts |= _ceilings(resource)
         elif resource.type == "aws:cloudwatch/logGroup:LogGroup":
             days = resource.inputs.get("retentionInDays") or 0
             name = resource.inputs.get("name", resource.name)
-            found[(f"retention of {name} (0: for ever)", "days", 0, "month")] = days
-    return found
+            amounts[(f"retention of {name} (0: for ever)", "days", 0, "month")] = days
+    return amounts
 
 
 def _ceilings(pool: Resource) -> dict[Key, float]:
     limits = pool.inputs.get("spec", {}).get("limits", {})
     name = pool.inputs.get("metadata", {}).get("name", pool.name)
-    found: dict[Key, float] = {}
+    amounts: dict[Key, float] = {}
     if "cpu" in limits:
         price = VCPU_HOUR * AUTO_MODE
-        found[(f"most vCPU of {name}", "vCPU", price, FULL_LOAD)] = parse_cpu(limits["cpu"]) / 1000
+        amounts[(f"most vCPU of {name}", "vCPU", price, FULL_LOAD)] = parse_cpu(limits["cpu"]) / 1000
     if "memory" in limits:
-        found[(f"most memory of {name}", "GiB", 0, "hour")] = parse_memory(limits["memory"]) / GIBIBYTE
-    return found
+        amounts[(f"most memory of {name}", "GiB", 0, "hour")] = parse_memory(limits["memory"]) / GIBIBYTE
+    return amounts
 
 
 def _is_billed(resource: Resource) -> bool:

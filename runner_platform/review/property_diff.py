@@ -136,7 +136,7 @@ def _compare_lines(path: str, old: str, new: str) -> Iterator[Property]:
 
 
 def document(text: str) -> Any:
-    """The contents of a string that holds JSON, TOML, an INI file or YAML; None for plain text."""
+    """Parse a string with JSON, TOML, INI or YAML; None for plain text."""
     if text[:1] in {"{", "["} or text[:1].isspace():
         try:
             return json.loads(text)
@@ -218,7 +218,7 @@ def _collect(place: str, value: Any, by_place: Statement) -> None:
 
 def _counterpart(statement: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The candidate with the same Sid, else the most similar one with the same effect."""
-    same_sid = [other for other in candidates if other.get("Sid") and other.get("Sid") == statement.get("Sid")]
+    same_sid = [c for c in candidates if c.get("Sid") and c.get("Sid") == statement.get("Sid")]
     if len(same_sid) == 1:
         return same_sid[0]
     comparable = [
@@ -230,8 +230,8 @@ def _counterpart(statement: Mapping[str, Any], candidates: Sequence[Mapping[str,
     return best if best is not None and _similarity(best, statement) > 0 else None
 
 
-def _similarity(left: Mapping[str, Any], right: Mapping[str, Any]) -> int:
-    first, second = normalised(left), normalised(right)
+def _similarity(statement: Mapping[str, Any], candidate: Mapping[str, Any]) -> int:
+    first, second = normalised(statement), normalised(candidate)
     places = [place for place in first if place.split(".")[0] in SET_ELEMENTS and place in second]
     return sum(len(first[place] & second[place]) for place in places)
 

@@ -83,7 +83,7 @@ def stacks(tree: Path) -> list[str]:
 
 
 def resources_of(tree: Path, stack: str) -> list[Resource]:
-    """The resources that a stack's program registers in a tree, run by that tree's code in a process of its own.
+    """Resources of a stack's program in a tree, run by the tree's own code in a process of its own.
 
     Args:
         tree: the project's folder, such as `at` yields or `load.ROOT`.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import botocore.configloader
 import pytest
+import typer
 import yaml
+from typer.main import get_group
 
 from components.documents import checks
 from config import foundation, load
@@ -29,7 +32,7 @@ Run = "Callable[..., tuple[int, str, str]]"
 
 
 @pytest.fixture(autouse=True)
-def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shared_mock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def known(stack: str) -> MockRun:
         load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, *checks.CHECKS)
         return mock_run(stack)
@@ -166,4 +169,45 @@ def test_an_account_with_two_ids_is_refused(
     monkeypatch.setattr(load, "of_foundation", lambda: changed)
     code, _, err = run("check", "--stack", "dev")
     assert code == 1
-    assert "dev: accounts.dev.id: 333333333333 is not what foundation/Pulumi.foundation.yaml says (222222222222)" in err
+    assert "dev: accounts.dev.id: 333333333333 differs from foundation/Pulumi.foundation.yaml (222222222222)" in err
+
+
+def test_every_listed_command_can_be_loaded_and_explains_itself() -> None:
+    group = get_group(main.app)
+    for name, target in main.COMMANDS.items():
+        command = group.resolve_command(typer.Context(group), [name])[1]
+        assert command is not None
+        assert command.help, f"{target.location} has a docstring"
+
+
+def test_the_version_is_that_of_the_distribution(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = run("--version")
+    assert (code, out) == (0, f"runner-platform {version('runner-platform')}\n")
+
+
+def test_an_unknown_command_is_answered_with_the_nearest_one(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = run("chek")
+    assert code == 2
+    assert "Did you mean 'check'?" in err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_access_table_cuts_no_name_in_a_narrow_terminal(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, err = run("access", "--stack", "dev")
+    assert code == 0
+    assert max(map(len, out.splitlines()[:-1])) <= columns
+    assert "…" not in out
+    for name in ("job:dev/small", "delegated-role-open-dev", "runner-manager-medium-dev", "platform-deployer"):
+        assert name in out, "every name stands on one line"
+    assert {"open", "protected", "refused"} <= set(out.split()), "the trust level is a word"
+    assert err.startswith("… "), "progress goes to standard error"
+
+
+def test_progress_leaves_standard_output_to_the_answer(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = run("access", "--stack", "dev", "--json")
+    assert code == 0
+    json.loads(out)
+    assert err.startswith("… running the programs")

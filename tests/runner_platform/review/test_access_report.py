@@ -1,4 +1,4 @@
-"""What people, machines and merge requests are shown of a matrix: rows, gains and losses, a picture, and the command's exit code."""
+"""An access matrix as table, JSON, Markdown and picture; gains and losses; the command's exit code."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def matrix() -> access_matrix.Matrix:
 
 @pytest.fixture(scope="module")
 def wrong() -> access_matrix.Matrix:
-    is_it = role_named("delegated-role-dev")
+    is_role = role_named("delegated-role-dev")
 
     def inputs(each: Any) -> dict[str, Any] | None:
-        if not is_it(each):
+        if not is_role(each):
             return None
         trust = trust_of(each)
         del trust["Statement"][0]["Condition"]
@@ -76,7 +76,7 @@ def test_cells_for_machines_have_the_keys_of_the_contract(matrix: access_matrix.
     assert unsure[0]["reason"] == "why"
 
 
-def test_the_table_shows_each_class_with_its_users_and_everybody_else_in_few_rows(matrix: access_matrix.Matrix) -> None:
+def test_the_table_lists_every_class_with_its_users_and_few_other_rows(matrix: access_matrix.Matrix) -> None:
     lines = access_report.lines(matrix, {name: USERS.get(name, "") for name in load.of_stack("dev").runners})
     assert access_report.header(matrix) == ["principal", "used by", "admin", "cicd", "dev", "prod"]
     by_name = {line[0]: line for line in lines}
@@ -89,7 +89,7 @@ def test_the_table_shows_each_class_with_its_users_and_everybody_else_in_few_row
     assert len({row.principals for row in access_report.rows(matrix, {})}) == len(access_report.rows(matrix, {}))
 
 
-def test_what_is_not_as_declared_is_told_with_its_chain(wrong: access_matrix.Matrix) -> None:
+def test_a_cell_that_is_not_as_declared_is_reported_with_its_chain(wrong: access_matrix.Matrix) -> None:
     assert not wrong.fine
     text = "\n".join(access_report.problems(wrong))
     assert (
@@ -100,7 +100,7 @@ def test_what_is_not_as_declared_is_told_with_its_chain(wrong: access_matrix.Mat
     assert any(line[0].startswith("! ") for line in access_report.lines(wrong, {}))
 
 
-def test_gains_and_losses_are_told_by_the_way_that_opens_or_closes(
+def test_gains_and_losses_name_the_chain_that_opens_or_closes(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
     opened = access_matrix.changes(matrix.cells, wrong.cells)
@@ -116,7 +116,7 @@ def test_gains_and_losses_are_told_by_the_way_that_opens_or_closes(
     assert access_matrix.changes([new], [unsure])[0].gains is False
 
 
-def test_the_report_of_a_merge_request_says_first_what_changes_and_what_is_wrong(
+def test_the_merge_request_report_begins_with_changes_and_problems(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
     changes = access_matrix.changes(matrix.cells, wrong.cells)
@@ -135,7 +135,7 @@ def test_reports_are_written_for_machines_and_people(matrix: access_matrix.Matri
     assert (folder / "access.md").read_text().startswith("### Access: dev")
 
 
-def test_the_picture_groups_classes_by_level_and_draws_what_is_unexpected_apart(
+def test_the_picture_groups_classes_by_level_and_marks_unexpected_chains(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
     lines = access_report.picture(matrix).splitlines()
@@ -177,7 +177,7 @@ def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: p
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's rehearsals instead of further ones."""
+    """The session's mock runs instead of further ones."""
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
     monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
@@ -205,7 +205,7 @@ def test_the_command_shows_a_table_and_who_gains(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_command_ends_with_one_where_the_documents_say_something_else(
+def test_the_command_ends_with_one_if_the_documents_differ_from_the_settings(
     monkeypatch: pytest.MonkeyPatch, wrong: access_matrix.Matrix
 ) -> None:
     monkeypatch.setattr(access_matrix, "of_stack", lambda _: wrong)

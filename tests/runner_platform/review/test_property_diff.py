@@ -1,4 +1,4 @@
-"""How values differ: documents by their contents, lists by their members, secrets never."""
+"""Differences of values: documents by their contents, lists by their members."""
 
 from __future__ import annotations
 
@@ -24,49 +24,53 @@ def policy(*statements: dict[str, Any], version: str = "2012-10-17") -> str:
     return json.dumps({"Version": version, "Statement": list(statements)})
 
 
-def found(old: Any, new: Any) -> list[tuple[str, str | None, str | None]]:
-    return [(each.path, each.old, each.new) for each in differences({"policy": old}, {"policy": new})]
+def differences_of(old: Any, new: Any) -> list[tuple[str, str | None, str | None]]:
+    return [(change.path, change.old, change.new) for change in differences({"policy": old}, {"policy": new})]
 
 
 def test_the_order_and_spelling_of_a_policy_document_is_no_difference() -> None:
     spelled = {**ALLOW, "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": ["*"]}
-    one = json.dumps({"Statement": [DENY, spelled], "Version": "2012-10-17"}, indent=2)
-    assert found(policy(ALLOW, DENY), one) == []
+    respelled = json.dumps({"Statement": [DENY, spelled], "Version": "2012-10-17"}, indent=2)
+    assert differences_of(policy(ALLOW, DENY), respelled) == []
 
 
-def test_an_action_more_is_shown_alone_at_its_statement() -> None:
+def test_an_additional_action_is_listed_alone_at_its_statement() -> None:
     wider = {**ALLOW, "Action": [*ALLOW["Action"], "s3:PutObject"]}
-    assert found(policy(ALLOW, DENY), policy(DENY, wider)) == [("policy.Statement[Read].Action", None, "s3:PutObject")]
+    assert differences_of(policy(ALLOW, DENY), policy(DENY, wider)) == [
+        ("policy.Statement[Read].Action", None, "s3:PutObject")
+    ]
 
 
 def test_a_condition_that_goes_is_shown() -> None:
     lax = {key: value for key, value in DENY.items() if key != "Condition"}
-    assert found(policy(ALLOW, DENY), policy(ALLOW, lax)) == [
+    assert differences_of(policy(ALLOW, DENY), policy(ALLOW, lax)) == [
         ("policy.Statement[#2].Condition.Bool.aws:SecureTransport", "false", None)
     ]
 
 
 def test_a_new_statement_is_shown_whole() -> None:
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*", "Sid": "All"}
-    ((path, old, new),) = found(policy(DENY), policy(DENY, everything))
+    ((path, old, new),) = differences_of(policy(DENY), policy(DENY, everything))
     assert (path, old) == ("policy.Statement[All]", None)
     assert json.loads(str(new)) == everything
 
 
-def test_an_unlike_statement_is_another_one() -> None:
-    other = {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "arn:aws:ecs:::x"}
-    assert {(path, old is None) for path, old, _ in found(policy(DENY), policy(other))} == {
+def test_an_unlike_statement_is_removed_and_added() -> None:
+    unlike = {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "arn:aws:ecs:::x"}
+    assert {(path, old is None) for path, old, _ in differences_of(policy(DENY), policy(unlike))} == {
         ("policy.Statement[#1]", True),
         ("policy.Statement[#1]", False),
     }
 
 
-def test_of_equal_statements_only_the_one_more_is_new() -> None:
-    assert [path for path, _, _ in found(policy(DENY), policy(DENY, DENY))] == ["policy.Statement[#2]"]
+def test_of_equal_statements_only_the_additional_one_is_new() -> None:
+    assert [path for path, _, _ in differences_of(policy(DENY), policy(DENY, DENY))] == ["policy.Statement[#2]"]
 
 
-def test_the_version_of_a_document_is_seen() -> None:
-    assert found(policy(ALLOW), policy(ALLOW, version="2008-10-17")) == [("policy.Version", "2012-10-17", "2008-10-17")]
+def test_the_version_of_a_document_is_compared() -> None:
+    assert differences_of(policy(ALLOW), policy(ALLOW, version="2008-10-17")) == [
+        ("policy.Version", "2012-10-17", "2008-10-17")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,16 +87,16 @@ def test_the_version_of_a_document_is_seen() -> None:
     ],
 )
 def test_documents_of_every_format_are_compared_by_contents(old: str, new: str, path: str) -> None:
-    assert [each for each, _, _ in found(old, new)] == [path]
+    assert [place for place, _, _ in differences_of(old, new)] == [path]
 
 
 def test_a_document_inside_a_document_is_compared_too() -> None:
     old, new = ("[runners]\npatch = '''\nspec:\n  uid: " + uid + "\n  b: 1\n'''\nname = 'x'\n" for uid in ("1000", "0"))
-    assert found(old, new) == [("policy.runners.patch.spec.uid", "1000", "0")]
+    assert differences_of(old, new) == [("policy.runners.patch.spec.uid", "1000", "0")]
 
 
 def test_text_is_compared_by_lines() -> None:
-    assert found("set -e\necho 1\n", "set -e\necho 2\n") == [
+    assert differences_of("set -e\necho 1\n", "set -e\necho 2\n") == [
         ("policy (line)", "echo 1", None),
         ("policy (line)", None, "echo 2"),
     ]
@@ -101,23 +105,23 @@ def test_text_is_compared_by_lines() -> None:
 def test_members_with_names_are_matched_by_them() -> None:
     old = {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
     new = {"env": [{"name": "B", "value": "3"}, {"name": "A", "value": "1"}]}
-    assert [(each.path, each.old, each.new) for each in differences(old, new)] == [("env[B].value", "2", "3")]
+    assert [(change.path, change.old, change.new) for change in differences(old, new)] == [("env[B].value", "2", "3")]
 
 
-def test_a_list_says_what_came_and_what_went_and_not_where_it_stands() -> None:
-    assert found(["a", "b", "c"], ["c", "b", "d"]) == [("policy", "a", None), ("policy", None, "d")]
+def test_a_list_of_names_is_compared_as_a_set() -> None:
+    assert differences_of(["a", "b", "c"], ["c", "b", "d"]) == [("policy", "a", None), ("policy", None, "d")]
 
 
-def test_another_order_of_a_list_is_said_to_be_that() -> None:
-    assert found(["a", "b"], ["b", "a"]) == [("policy (order)", '["a","b"]', '["b","a"]')]
+def test_a_reordered_list_is_reported_as_an_order() -> None:
+    assert differences_of(["a", "b"], ["b", "a"]) == [("policy (order)", '["a","b"]', '["b","a"]')]
 
 
 def test_true_is_not_one() -> None:
-    assert found(1, True) == [("policy", "1", "true")]
+    assert differences_of(1, True) == [("policy", "1", "true")]
 
 
 def test_long_values_are_cut_and_say_how_long_they_are() -> None:
-    ((_, _, new),) = found("short", "x" * 5000)
+    ((_, _, new),) = differences_of("short", "x" * 5000)
     assert new is not None
     assert new.endswith("… (5000 characters)")
     assert len(new) < 400
@@ -130,13 +134,13 @@ def test_values_differ_exactly_where_they_are_not_equal(old: Any, new: Any) -> N
 
 
 @given(some.text())
-def test_no_text_is_too_odd_to_be_read(text: str) -> None:
+def test_any_text_can_be_compared(text: str) -> None:
     document(text)
     assert list(differences({"x": text}, {"x": text})) == []
     assert list(differences({"x": "a\nb: c"}, {"x": f"{text}\nz: 1"})), "what differs is never silent"
 
 
-def test_what_is_gone_and_what_is_new_is_told_apart_from_null() -> None:
+def test_an_absent_property_is_not_null() -> None:
     assert list(differences({"a": None}, {"b": None})) == [
         Property(path="b", new="null"),
         Property(path="a", old="null"),

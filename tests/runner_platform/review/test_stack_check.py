@@ -1,4 +1,4 @@
-"""What `check` leaves beside its verdict: who reaches what, for machines and people, of all stacks together."""
+"""`check` writes the access matrix of all stacks beside its verdict."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(autouse=True)
-def _known_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shared_mock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")  # whatever is written, GitLab is never asked
     monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
 
-def test_check_writes_who_reaches_what_of_the_stack_that_was_asked_for(tmp_path: Path) -> None:
+def test_check_writes_the_access_matrix_of_the_stack_that_was_named(tmp_path: Path) -> None:
     (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
     assert checked.fine
     assert [each.name for each in tmp_path.iterdir()] == ["dev"]
@@ -38,9 +38,7 @@ def test_check_writes_who_reaches_what_of_the_stack_that_was_asked_for(tmp_path:
     assert "every project of group 1234" in page, "the first hop, as the settings say"
 
 
-def test_a_stack_that_was_not_asked_about_and_cannot_be_read_is_a_note(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_invalid_settings_of_another_stack_are_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(stack: str, *further: load.Check) -> object:
         if stack == "prod":
             raise SettingsError("Pulumi.prod.yaml", [Problem(path="runners", message="is missing")])

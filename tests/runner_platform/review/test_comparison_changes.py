@@ -1,4 +1,4 @@
-"""What becomes of each resource: matched by URN, masked, and replaced only where that can be known."""
+"""Changes of resources: matched by URN, secrets masked, replaced only if the inputs alone force it; and their costs."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_equal_resources_are_no_change_whatever_their_order() -> None:
     assert changes(both, both[::-1]) == []
 
 
-def test_what_one_side_lacks_is_created_or_deleted() -> None:
+def test_a_resource_of_one_side_is_created_or_deleted() -> None:
     found = changes([resource(ROLE, "gone", name="x")], [resource(ROLE, "new", name="y")])
     assert [(each.kind, each.name) for each in found] == [(Kind.DELETE, "gone"), (Kind.CREATE, "new")]
 
 
-def test_a_replacement_says_what_forces_it_and_what_is_lost() -> None:
+def test_a_replacement_names_its_cause_and_the_loss() -> None:
     change = only_change([resource(BUCKET, bucket="a")], [resource(BUCKET, bucket="b")])
     assert (change.kind, change.reasons, change.loss) == (Kind.REPLACE, ("bucket",), STATEFUL[BUCKET])
 
 
-def test_an_update_that_is_not_known_to_replace_is_an_update() -> None:
+def test_a_change_of_tags_is_an_update() -> None:
     change = only_change(
         [resource(BUCKET, bucket="a", tags={"x": "1"})], [resource(BUCKET, bucket="a", tags={"x": "2"})]
     )
@@ -59,7 +59,7 @@ def test_an_alias_makes_a_rename_and_not_a_loss() -> None:
     assert counts([change]) == Counts()
 
 
-def test_deleting_what_is_protected_or_stays_is_said() -> None:
+def test_deleting_a_protected_or_retained_resource_is_a_warning() -> None:
     change = only_change([resource(BUCKET, bucket="a", options={"protect": True, "retain_on_delete": True})], [])
     assert change.warnings == (PROTECTED, RETAINED)
 
@@ -70,7 +70,7 @@ def test_losing_protection_is_a_change_of_its_own() -> None:
     assert [(each.path, each.old, each.new) for each in change.properties] == [("(protect)", "true", "false")]
 
 
-def test_options_that_an_older_command_line_cannot_tell_are_no_change() -> None:
+def test_options_that_an_older_command_line_did_not_list_are_no_change() -> None:
     old = resource(BUCKET, bucket="a", options={"protect": None, "retain_on_delete": None})
     assert changes([old], [resource(BUCKET, bucket="a", options={"protect": True})]) == []
 
@@ -105,12 +105,12 @@ def test_components_and_providers_are_not_counted() -> None:
 
 
 @pytest.mark.parametrize("token", sorted(set(FIXED) & set(HANDLERS)))
-def test_what_replaces_agrees_with_the_stand_in_that_models_the_provider(token: str) -> None:
+def test_replacing_properties_agree_with_the_stand_in_of_the_provider(token: str) -> None:
     modelled = HANDLERS[token].immutable
     assert FIXED[token] <= modelled, "a property that the provider changes in place is not said to replace"
 
 
-def test_every_type_of_the_programs_is_known_or_never_replaced_by_its_inputs() -> None:
+def test_every_aws_and_gitlab_type_of_the_programs_has_its_fixed_properties() -> None:
     used = {each.type for stack in ("dev", "foundation") for each in mock_run(stack).resources if each.custom}
     in_place = {
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "its VPC's id alone, which no mock run knows",
@@ -121,7 +121,7 @@ def test_every_type_of_the_programs_is_known_or_never_replaced_by_its_inputs() -
     assert aws <= set(FIXED) | set(in_place)
 
 
-def test_a_path_stands_for_all_below_it_and_nothing_beside_it() -> None:
+def test_a_path_covers_everything_below_it_and_nothing_beside_it() -> None:
     assert forces_replacement("aws:eks/cluster:Cluster", "encryptionConfig.provider.keyArn")
     assert forces_replacement("kubernetes:core/v1:Namespace", "metadata.name")
     assert not forces_replacement("aws:eks/cluster:Cluster", "encryptionConfigs")
@@ -133,7 +133,7 @@ def pool(cpu: str, memory: str) -> Resource:
     return resource(POOL, metadata={"name": "big"}, spec={"limits": {"cpu": cpu, "memory": memory}})
 
 
-def test_a_higher_ceiling_costs_what_its_processors_cost_at_full_load() -> None:
+def test_a_higher_ceiling_costs_its_processors_at_full_load() -> None:
     region = resource("pulumi:providers:aws", region="eu-central-1")
     cpu, memory = costs([region, pool("32", "128Gi")], [region, pool("64", "256Gi")])
     assert (cpu.name, cpu.old, cpu.new, memory.old, memory.new) == ("most vCPU of big", 32, 64, 128, 256)
@@ -141,7 +141,7 @@ def test_a_higher_ceiling_costs_what_its_processors_cost_at_full_load() -> None:
     assert memory.amount is None, "it is in the processors' price"
 
 
-def test_prices_are_of_one_region_and_elsewhere_counts_alone_are_said() -> None:
+def test_other_regions_have_counts_without_prices() -> None:
     region = resource("pulumi:providers:aws", region="us-east-1")
     (cost,) = costs([region], [region, resource("aws:ec2/natGateway:NatGateway")])
     assert (cost.old, cost.new, cost.amount) == (None, 1, None)
@@ -155,13 +155,13 @@ def test_a_second_gateway_has_a_monthly_price() -> None:
     assert cost.amount == pytest.approx(37.96)
 
 
-def test_retention_is_said_in_days_without_a_price() -> None:
+def test_retention_has_days_and_no_price() -> None:
     (cost,) = costs([resource(LOGS, name="/x", retentionInDays=30)], [resource(LOGS, name="/x", retentionInDays=365)])
     assert (cost.old, cost.new, cost.unit, cost.amount) == (30, 365, "days", None)
 
 
 @pytest.mark.parametrize(("stack", "nats"), [("dev", 1), ("prod", 3)])
-def test_the_stacks_have_the_quantities_of_their_files(stack: str, nats: int) -> None:
+def test_the_quantities_of_the_stacks_are_those_of_their_files(stack: str, nats: int) -> None:
     found = {key[0]: value for key, value in quantities(mock_run(stack).resources).items()}
     assert (found["NAT gateways"], found["EKS control planes"]) == (nats, 1)
     assert found["most vCPU of small"] > 0

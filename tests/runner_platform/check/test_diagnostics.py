@@ -1,4 +1,4 @@
-"""Where findings are shown: at the line of the settings key that decides them, else at the component's."""
+"""The place of a finding: the line of the settings key that decides it, else the component."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_key_of_a_stack_file_has_the_line_that_it_stands_in(
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "config: [", "config: 7", "config: {runner-platform:runners: 7}"])
-def test_a_file_that_says_nothing_has_no_lines_of_single_settings(
+def test_an_unreadable_or_empty_file_has_no_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     monkeypatch.setattr(load, "ROOT", tmp_path)
@@ -115,14 +115,14 @@ def test_a_finding_is_shown_at_the_settings_that_decide_it(stack: str, rule: str
     ("rule", "resource"),
     [("T02", "delegated-dev-open-role"), ("E06", "managers-pool"), ("P02", "small-identity-job-delegated-roles")],
 )
-def test_what_no_setting_decides_is_shown_at_the_component(rule: str, resource: str) -> None:
+def test_a_finding_without_a_setting_is_shown_at_the_component(rule: str, resource: str) -> None:
     shown = [replace(resource, source="components/some.py:12") for resource in mock_run("dev").resources]
     (urn,) = [each.urn for each in shown if each.name == resource]
     place = Places("dev", shown, PATHS).of(BY_ID[rule], urn)
     assert (place.file, place.line, place.setting) == ("components/some.py", 12, "")
 
 
-def test_a_finding_about_the_whole_stack_is_shown_at_a_setting_only_if_no_resource_is_needed_for_it() -> None:
+def test_a_finding_on_the_whole_stack_is_shown_at_a_path_without_placeholders() -> None:
     places = Places("dev", [], {"one": ["runners.{runner}", "chart.version"], "other": ["runners.{runner}"]})
     assert places.of("one", "").setting == "chart.version"
     assert places.of("other", "").file == ""

@@ -1,4 +1,4 @@
-"""Another commit in a worktree of its own: which code runs there, and what is said when it cannot."""
+"""Another commit in a worktree of its own runs its own code; if it cannot, the error explains why."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_each_tree_runs_its_own_code_in_its_own_folder(repository: Path) -> None
     assert old.urn == new.urn == "urn:pulumi:dev::runner-platform::aws:s3/bucket:Bucket::store"
 
 
-def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) -> None:
+def test_the_worktree_is_removed_even_after_an_error(repository: Path) -> None:
     commit(repository, "first")
     with pytest.raises(ZeroDivisionError), worktree.at("main") as tree:
         raise ZeroDivisionError
@@ -44,7 +44,7 @@ def test_nothing_of_the_worktree_stays_even_if_its_user_fails(repository: Path) 
     assert git(repository, "worktree", "list").count("\n") == 0
 
 
-def test_what_is_not_committed_belongs_to_this_side_only(repository: Path) -> None:
+def test_uncommitted_files_belong_to_this_side_only(repository: Path) -> None:
     commit(repository, "first")
     (repository / "Pulumi.prod.yaml").write_text("config: {}\n")
     with worktree.at("HEAD") as tree:

@@ -1,4 +1,4 @@
-"""Findings in GitLab's formats: every entry valid, since GitLab stops at the first that is not, and no two alike."""
+"""Findings in GitLab's formats: every entry valid, since GitLab stops at the first invalid one, and no two equal."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_junit_shows_failures_passes_and_what_waits() -> None:
     assert "\x1b" not in files("prod", FOUND, RULES)[JUNIT], "no control characters in XML"
 
 
-def test_what_fails_a_gate() -> None:
+def test_mandatory_and_undecided_findings_fail_a_check() -> None:
     assert [each.fails for each in FOUND] == [True, True, True, False, False]
     assert finding(level="advisory", undecided=True).fails, "undecided is never fine, whatever the level"
 
@@ -100,7 +100,7 @@ def test_a_mock_run_knows_where_the_program_makes_its_resources() -> None:
 
 
 @pytest.mark.parametrize("level", ["disabled", "advisory"])
-def test_a_gate_from_another_checkout_judges_with_its_own_rules(tmp_path: Path, level: str) -> None:
+def test_a_pack_of_another_checkout_evaluates_its_own_rules(tmp_path: Path, level: str) -> None:
     target = tmp_path / "target"
     for folder in ("policies", "access", "config", "components/documents"):
         shutil.copytree(load.ROOT / folder, target / folder)
@@ -112,10 +112,10 @@ def test_a_gate_from_another_checkout_judges_with_its_own_rules(tmp_path: Path, 
         "RULES = [of_the_target]\n"
     )
     (target / "policies" / "config.json").write_text(json.dumps({"all": level}))
-    found = _judged(target / "policies")
+    found = _evaluated(target / "policies")
     assert {each.rule for each in found} == {"X01"}, "the rules of the branch under review are not asked"
     assert all(each.level == "mandatory" for each in found), "a configuration lowers nothing"
 
 
-def _judged(policies: Path) -> list[Finding]:
+def _evaluated(policies: Path) -> list[Finding]:
     return findings_of("foundation", mock_run("foundation").resources, policies)
