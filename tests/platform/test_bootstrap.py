@@ -93,7 +93,7 @@ def test_another_run_finds_everything_done(company: Company) -> None:
     assert "  now " not in again.stderr
 
 
-def test_a_trail_of_the_organisation_is_found_where_there_is_one(company: Company) -> None:
+def test_a_trail_of_the_organisation_is_found(company: Company) -> None:
     aws(company, "s3api", "create-bucket", "--bucket", "o-senncloud01-trail", "--profile", "management",
         "--create-bucket-configuration", "LocationConstraint=eu-central-1")  # fmt: skip
     aws(company, "cloudtrail", "create-trail", "--name", "organisation", "--s3-bucket-name", "o-senncloud01-trail",
@@ -116,7 +116,7 @@ def test_a_wrong_account_id_stops_everything(company: Company) -> None:
     assert "nothing was made; in the way: foundation-dev" in done.stderr
 
 
-def test_a_persons_static_key_is_refused_beside_the_sandboxs(company: Company) -> None:
+def test_a_persons_static_key_is_refused_and_the_sandboxs_is_not(company: Company) -> None:
     credentials = company.folder / "credentials"
     credentials.write_text("[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = x\n")
     done = company.command("bootstrap", "--dry-run", AWS_SHARED_CREDENTIALS_FILE=str(credentials))

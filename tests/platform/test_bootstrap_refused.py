@@ -75,7 +75,7 @@ def test_a_key_in_the_environment_is_refused_with_the_reason(empty: Sandbox, tmp
     assert "They never expire and act as whoever made them" in output
 
 
-def test_a_key_in_the_file_at_home_is_refused_with_its_place(empty: Sandbox, tmp_path: Path, variables: Any) -> None:
+def test_a_key_in_the_home_folder_is_refused_with_its_place(empty: Sandbox, tmp_path: Path, variables: Any) -> None:
     (tmp_path / ".aws").mkdir()
     file = tmp_path / ".aws" / "credentials"
     file.write_text(f"[work]\naws_access_key_id = {KEY}\naws_secret_access_key = x\n")
@@ -92,7 +92,7 @@ def test_a_missing_profile_is_named_with_the_command_that_prints_it(
     assert "runner-platform profiles --platform foundation" in output
 
 
-def test_a_profile_that_opens_another_account_is_said_with_both(
+def test_a_profile_of_another_account_is_named_with_both_accounts(
     empty: Sandbox, tmp_path: Path, variables: Any, own_files: dict[str, Path]
 ) -> None:
     role = "arn:aws:iam::444444444444:role/OrganizationAccountAccessRole"
@@ -101,7 +101,7 @@ def test_a_profile_that_opens_another_account_is_said_with_both(
     assert "foundation-dev: it opens account 444444444444, and accounts.dev.id is 333333333333" in output
 
 
-def test_a_root_users_key_is_no_role_even_where_keys_are_let_through(
+def test_a_root_users_key_is_refused_even_where_keys_are_allowed(
     empty: Sandbox, tmp_path: Path, variables: Any, own_files: dict[str, Path]
 ) -> None:
     edited(own_files["AWS_CONFIG_FILE"], "profile foundation-dev")
@@ -123,7 +123,7 @@ def bucket(empty: Sandbox, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("bucket", [("444444444444", STATE), ("444444444444", DEV_STATE)], indirect=True)
-def test_a_bucket_that_another_account_has_is_found_before_half_of_the_foundation_is_there(
+def test_a_bucket_of_another_account_is_found_before_anything_is_deployed(
     empty: Sandbox, tmp_path: Path, variables: Any, bucket: str
 ) -> None:
     output = refused(empty, tmp_path, variables)
@@ -132,7 +132,7 @@ def test_a_bucket_that_another_account_has_is_found_before_half_of_the_foundatio
 
 
 @pytest.mark.parametrize("bucket", [("111111111111", STATE)], indirect=True)
-def test_beside_a_bucket_that_no_state_knows_nothing_is_made_a_second_time(
+def test_a_bucket_without_a_state_stops_the_bootstrap(
     empty: Sandbox, tmp_path: Path, variables: Any, bucket: str
 ) -> None:
     output = refused(empty, tmp_path, variables)

@@ -44,7 +44,7 @@ def previewed(sandbox: Sandbox, program: Path) -> dict[str, str]:
     return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] != "same"}
 
 
-def test_a_change_of_memory_changes_that_class_in_place_and_nothing_else(deployed: Sandbox, program: Path) -> None:
+def test_more_memory_updates_only_this_class_in_place(deployed: Sandbox, program: Path) -> None:
     change(program, lambda config: config[RUNNERS]["small"].update(memory="3Gi"))
     operations = previewed(deployed, program)
     assert operations, "more memory is a change"
@@ -61,14 +61,12 @@ def test_removing_a_class_deletes_only_its_own_resources(deployed: Sandbox, prog
     assert "replace" not in operations.values()
 
 
-def test_another_version_of_the_cluster_is_an_upgrade_and_not_another_cluster(deployed: Sandbox, program: Path) -> None:
+def test_another_kubernetes_version_upgrades_the_cluster_in_place(deployed: Sandbox, program: Path) -> None:
     change(program, lambda config: config["runner-platform:cluster"].update(version="1.36"))
     assert previewed(deployed, program)["cluster-cluster"] == "update"
 
 
-def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
-    deployed: Sandbox, program: Path
-) -> None:
+def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_old_runner(deployed: Sandbox, program: Path) -> None:
     before = {runner.id for runner in runners_of(deployed)}
     change(program, lambda config: config[RUNNERS]["small"].update(token=2))
     done = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "dev", folder=program)
@@ -80,7 +78,7 @@ def test_a_rotation_gives_the_manager_a_new_token_and_pauses_the_runner_before(
     assert back.returncode == 0, back.stdout
 
 
-def test_a_destroy_leaves_what_is_stated_and_nothing_else(deployed: Sandbox) -> None:
+def test_a_destroy_leaves_only_waiting_keys_and_the_state_stores(deployed: Sandbox) -> None:
     done = deployed.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
     assert done.returncode == 0, done.stdout
     assert leftovers(deployed, "dev") == [], "a runner without its manager, for one, would take jobs and never run them"

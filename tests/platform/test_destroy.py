@@ -122,7 +122,7 @@ def test_a_protected_stack_says_how_to_unprotect_it_and_nothing_is_touched(deplo
     assert back.returncode == 0, back.stdout
 
 
-def test_a_destroy_waits_for_a_draining_manager_which_keeps_all_that_its_job_needs(deployed: Sandbox) -> None:
+def test_a_destroy_waits_for_a_draining_manager_and_keeps_its_jobs_resources(deployed: Sandbox) -> None:
     client = KubeClient.from_kubeconfig(Path(deployed.state().clusters[0].kubeconfig))
     (pod,) = client.list("v1", "Pod", "runner-small")
     client.patch("v1", "Pod", pod["metadata"]["name"], "runner-small", {"metadata": {"finalizers": [HOLD]}})
@@ -159,7 +159,7 @@ def _is_ending(client: KubeClient, kind: str, name: str, namespace: str | None =
     return bool(client.get("v1", kind, name, namespace)["metadata"].get("deletionTimestamp"))
 
 
-def test_a_destroy_that_is_interrupted_again_and_again_is_finished_by_the_next(deployed: Sandbox) -> None:
+def test_a_destroy_with_several_interruptions_is_finished_by_the_next(deployed: Sandbox) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         before = len(known(deployed))
         assert before > BATCH, "there is something left to interrupt"

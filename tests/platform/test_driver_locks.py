@@ -95,7 +95,7 @@ def test_only_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
     assert stack.run("unlock").stdout.splitlines()[-1] == "nobody holds stack test"
 
 
-def test_a_process_id_that_was_given_out_again_proves_the_lock_dead(stack: Stack) -> None:
+def test_a_reused_process_id_proves_the_lock_dead(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     file = foreign_lock(stack)
     old = {"pid": os.getpid(), "username": "me", "hostname": socket.gethostname(), "timestamp": "2020-01-01T00:00:00Z"}
@@ -106,7 +106,7 @@ def test_a_process_id_that_was_given_out_again_proves_the_lock_dead(stack: Stack
     assert stack.locks == []
 
 
-def test_a_lost_state_is_not_taken_for_an_empty_one(stack: Stack) -> None:
+def test_a_lost_state_does_not_count_as_an_empty_one(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     state = stack.backend / STATE
     kept = state.read_bytes()
@@ -140,7 +140,7 @@ def test_a_truncated_state_is_restored_by_the_printed_commands(stack: Stack) -> 
     stack.assert_whole()
 
 
-def test_a_backend_that_cannot_be_written_fails_plainly_and_the_next_run_converges(stack: Stack) -> None:
+def test_after_a_failing_backend_the_next_run_converges(stack: Stack) -> None:
     assert stack.run("up", "--create").returncode == 0
     stack.set("runners", "6")
     stack.gitlab.open.clear()

@@ -127,7 +127,7 @@ def test_a_runner_that_a_maintainer_edited_turns_drift_and_up_red(sandbox: Sandb
     assert driver(sandbox, "up").returncode == 0
 
 
-def test_a_release_that_helm_left_pending_makes_way(sandbox: Sandbox, kubernetes: KubeClient) -> None:
+def test_a_pending_helm_release_makes_way(sandbox: Sandbox, kubernetes: KubeClient) -> None:
     """As after SIGKILL: a pending revision above the deployed one, and a record of a run that never ended."""
     secrets = kubernetes.list("v1", "Secret", "runner-small")
     last = max(
@@ -205,7 +205,7 @@ def test_a_lost_cluster_is_rebuilt_with_everything_in_it(sandbox: Sandbox) -> No
     assert clean.returncode == 0, clean.stdout
 
 
-def test_a_destroy_pauses_runners_waits_for_jobs_and_leaves_only_what_is_stated(
+def test_a_destroy_pauses_runners_waits_for_jobs_and_leaves_no_other_resource(
     sandbox: Sandbox,
 ) -> None:
     variables = sandbox.variables

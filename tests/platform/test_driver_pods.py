@@ -120,7 +120,7 @@ def unlock(sandbox: Sandbox, **variables: str) -> tuple[Completed, dict[str, Any
     return done, next(report for report in json.loads(done.stdout) if report["lock"] == "job")
 
 
-def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_one(
+def test_a_live_pod_keeps_its_lock_and_a_lost_pod_loses_only_its_own(
     sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project
 ) -> None:
     hold(stack, pod)
@@ -137,7 +137,7 @@ def test_a_pod_that_is_there_keeps_its_lock_and_one_that_is_gone_gives_up_that_o
     assert stack.store.keys(f"{LOCKS}/") == [foreign]
 
 
-def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
+def test_a_later_pod_of_the_same_name_is_not_the_holder(
     sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project
 ) -> None:
     hold(stack, pod)
@@ -150,7 +150,7 @@ def test_a_pod_of_the_same_name_made_later_is_not_the_holder(
 
 
 @pytest.mark.parametrize("reason", ["another cluster", "no credentials", "no right to look", "AWS is not there"])
-def test_a_pod_that_is_gone_proves_nothing_where_it_cannot_be_asked_for(
+def test_a_lost_pod_proves_nothing_without_an_answer(
     sandbox: Sandbox, client: KubeClient, pod: Pod, stack: Project, tmp_path: Path, reason: str
 ) -> None:
     delete(client)

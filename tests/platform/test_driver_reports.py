@@ -40,7 +40,7 @@ def failed(junit: Path) -> dict[str, int]:
     return {str(suite.get("name")): len(suite.findall("testcase/failure")) for suite in suites}
 
 
-def test_a_preview_of_what_is_deployed_writes_every_report(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_preview_of_a_deployed_stack_writes_every_report(sandbox: Sandbox, tmp_path: Path) -> None:
     done = previewed(sandbox, tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "dev"

@@ -73,7 +73,7 @@ def stack(tmp_path: Path, proxy: PausingProxy) -> Iterator[Stack]:
         yield small
 
 
-def test_a_stack_in_a_bucket_is_made_killed_healed_and_its_lost_state_restored(stack: Stack, bucket: Bucket) -> None:
+def test_a_stack_in_a_bucket_recovers_from_a_kill_and_from_a_lost_state(stack: Stack, bucket: Bucket) -> None:
     stack.gitlab.open.clear()
     running = stack.begin("up", "--create")
     stack.in_the_middle(running)
@@ -99,7 +99,7 @@ def test_a_stack_in_a_bucket_is_made_killed_healed_and_its_lost_state_restored(s
 
 
 @pytest.mark.parametrize("reason", ["the bucket cannot be reached", "credentials have run out"])
-def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_what_was_made(
+def test_after_a_lost_bucket_the_next_run_finds_the_new_resources(
     stack: Stack, bucket: Bucket, proxy: PausingProxy, reason: str
 ) -> None:
     assert stack.run("up", "--create").returncode == 0
@@ -123,7 +123,7 @@ def test_a_bucket_that_is_lost_half_way_fails_plainly_and_the_next_run_finds_wha
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_does_not_exist_is_said_plainly(stack: Stack, proxy: PausingProxy) -> None:
+def test_a_missing_bucket_is_named(stack: Stack, proxy: PausingProxy) -> None:
     refused = stack.run("up", PULUMI_BACKEND_URL=f"s3://no-such-bucket-at-all/platform?{options(proxy.address)}")
     assert refused.returncode == 1
     assert "no-such-bucket-at-all" in refused.stdout

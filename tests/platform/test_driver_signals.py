@@ -44,7 +44,7 @@ def test_a_stack_is_created_only_with_the_option(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_cancelled_run_finishes_what_it_has_in_hand_and_the_next_one_the_rest(
+def test_a_cancelled_run_finishes_the_resource_in_hand_and_the_next_run_the_others(
     stack: Stack, number: signal.Signals
 ) -> None:
     stack.gitlab.open.clear()
@@ -98,7 +98,7 @@ def test_a_killed_engine_is_named_and_leaves_no_process(stack: Stack) -> None:
     stack.assert_whole()
 
 
-def test_the_engine_of_a_killed_driver_finishes_what_it_has_in_hand_before_the_next_run(stack: Stack) -> None:
+def test_the_engine_of_a_killed_driver_finishes_before_the_next_run(stack: Stack) -> None:
     stack.gitlab.open.clear()
     running = stack.begin("up", "--create")
     stack.in_the_middle(running)

@@ -71,7 +71,7 @@ def test_a_taken_port_is_named_with_its_holder(own: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("operations", [3, 60])
-def test_after_sigkill_the_next_run_goes_on_and_nothing_is_differing_counts(own: Sandbox, operations: int) -> None:
+def test_after_sigkill_the_next_run_goes_on_and_nothing_is_doubled(own: Sandbox, operations: int) -> None:
     assert own.command("reset", "--yes").returncode == 0
     running = own.begin_up("foundation")
     wait_for_progress(own, "foundation", operations, running)
@@ -83,7 +83,7 @@ def test_after_sigkill_the_next_run_goes_on_and_nothing_is_differing_counts(own:
     assert "no changes" in own.up("foundation").stdout
 
 
-def test_ctrl_c_is_passed_on_once_and_what_was_made_is_kept(own: Sandbox) -> None:
+def test_ctrl_c_is_passed_on_once_and_finished_resources_are_kept(own: Sandbox) -> None:
     assert own.command("reset", "--yes").returncode == 0
     running = own.begin_up("foundation")
     wait_for_progress(own, "foundation", 10, running)
@@ -97,7 +97,7 @@ def test_ctrl_c_is_passed_on_once_and_what_was_made_is_kept(own: Sandbox) -> Non
     assert differing_counts(own, "foundation") == []
 
 
-def test_the_second_of_two_at_once_says_who_holds_the_sandbox(own: Sandbox) -> None:
+def test_the_second_of_two_commands_names_the_holder_of_the_sandbox(own: Sandbox) -> None:
     running = own.begin_up("foundation")
     until(own.paths.lock_file.read_text, "the lock")
     second = own.up("foundation")
@@ -123,7 +123,7 @@ def test_an_aws_server_killed_during_up_is_named_and_the_next_up_heals(own: Sand
     assert differing_counts(own, "foundation") == []
 
 
-def test_what_was_made_in_the_last_moment_is_found_again(own: Sandbox) -> None:
+def test_resources_made_in_the_last_moment_are_found_again(own: Sandbox) -> None:
     """The worst moment: AWS has the requests, makes the resources, and nobody is left to write down their ids."""
     assert own.up("foundation").returncode == 0
     running = own.begin_up("dev")

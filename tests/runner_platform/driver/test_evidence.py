@@ -132,11 +132,13 @@ def test_the_api_server_says_whether_exactly_this_pod_lives(
     ],
     ids=["may not look", "no credentials", "a proxy's 404", "overloaded", "no answer", "a node that does not answer"],
 )
-def test_any_other_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | FailedError) -> None:
+def test_every_other_answer_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | FailedError
+) -> None:
     assert ask(monkeypatch, Answers(answer)) is None
 
 
-def test_another_cluster_is_not_asked_about_a_pod_that_it_cannot_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_cluster_is_not_asked_about_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     for issuer in ("https://oidc.eks.eu-central-1.amazonaws.com/id/0B", ""):
         cluster = Answers(GONE, issuer)
         assert ask(monkeypatch, cluster) is None

@@ -65,7 +65,7 @@ def test_a_process_younger_than_the_lock_is_another_one(stack: Project) -> None:
     assert fate(stack)[0] is Fate.DEAD
 
 
-def test_a_live_process_is_never_broken_not_even_by_name(stack: Project) -> None:
+def test_the_lock_of_a_live_process_is_kept_even_if_named(stack: Project) -> None:
     write_lock(stack, os.getpid())
     with pytest.raises(LockedError, match=f"process {os.getpid()} runs"):
         locks.unlock(stack, "0f")
@@ -119,7 +119,7 @@ def test_a_job_is_dead_once_gitlab_ended_it_and_its_pods_grace_is_over(
     assert fate(stack)[0] is expected
 
 
-def test_a_job_whose_timeout_is_long_past_is_dead_without_asking_anybody(
+def test_a_job_long_past_its_timeout_is_dead_without_asking_anybody(
     stack: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "ask_gitlab", lambda *_: pytest.fail("nobody needs to be asked"))

@@ -1,7 +1,7 @@
-"""The page of day 2, "Jobs are pending": its commands as they stand there, against a cluster in which jobs really wait.
+"""Section "Jobs are pending" of docs/operate/recovery.md: the page's commands, against a cluster with waiting jobs.
 
-Other sections have their tests where the driver's are: locks (`test_driver_locks`), lost states (`test_driver_s3`), lost clusters, roles and edited
-runners (`test_driver_platform`), rotations and upgrades (`test_changes`); a further account is `test_bootstrap`'s.
+Tests of the other sections: locks (`test_driver_locks`), lost states (`test_driver_s3`), lost clusters, roles and edited runners
+(`test_driver_platform`), rotations and upgrades (`test_changes`), a further account (`test_bootstrap`).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def test_a_paused_runner_is_named(shell: Shell) -> None:
     assert shell.platform("runners").returncode == 0
 
 
-def test_a_manager_that_somebody_scaled_away_comes_back_by_what_the_page_says(shell: Shell) -> None:
+def test_a_manager_scaled_to_zero_comes_back_by_the_pages_command(shell: Shell) -> None:
     looked = "kubectl -n runner-C get deploy,pods"
     shell.typed("kubectl -n runner-C scale deploy gitlab-runner-C --replicas 0")
     until(lambda: " 0/0 " in shell.says(looked), "no manager")
@@ -111,7 +111,7 @@ def test_a_manager_that_somebody_scaled_away_comes_back_by_what_the_page_says(sh
     until(lambda: " 1/1 " in shell.says(looked), "the manager")
 
 
-def test_more_jobs_than_the_ceiling_of_cost_pend_and_more_than_the_quota_are_refused(shell: Shell) -> None:
+def test_jobs_above_the_node_limit_wait_and_jobs_above_the_quota_are_refused(shell: Shell) -> None:
     pods = "kubectl -n jobs-C get resourcequota jobs"
     limits = "kubectl get nodepool C -o jsonpath='{.spec.limits} {.status.resources}'"
     settings = load.of_stack(STACK).runners[CLASS]
@@ -132,7 +132,7 @@ def test_more_jobs_than_the_ceiling_of_cost_pend_and_more_than_the_quota_are_ref
     assert "exceeded quota: jobs" in shell.job(CLASS, most).stderr
 
 
-def test_a_deleted_node_pool_is_seen_and_made_again(shell: Shell) -> None:
+def test_a_deleted_node_pool_is_noticed_and_made_again(shell: Shell) -> None:
     shell.typed("kubectl delete nodepool C", QUIET)
     assert "NotFound" in shell.typed("kubectl get nodepool C", QUIET).stderr
     assert shell.job(QUIET, 1).returncode == 0
