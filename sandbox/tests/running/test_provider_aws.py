@@ -16,7 +16,7 @@ from tests.support.aws_cases import CICD
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.providers.aws.provider import AwsStandIn
-    from sandbox.tests.support.provider_aws_world import World
+    from sandbox.tests.support.provider_aws_account import Account
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["sandbox.tests.support.aws_fixture", "sandbox.tests.support.provider_aws_fixture"]
@@ -25,8 +25,8 @@ DEFAULT_TAGS = {"platform:stack": "test"}
 
 
 @pytest.fixture(scope="module")
-def provider(world: World) -> AwsStandIn:
-    return world.stand_in(allowedAccountIds=[CICD], defaultTags={"tags": DEFAULT_TAGS})
+def provider(account: Account) -> AwsStandIn:
+    return account.stand_in(allowedAccountIds=[CICD], defaultTags={"tags": DEFAULT_TAGS})
 
 
 def test_there_is_a_case_for_every_type() -> None:
@@ -34,9 +34,9 @@ def test_there_is_a_case_for_every_type() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.token.rpartition(":")[2])
-def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStandIn, world: World) -> None:
+def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStandIn, account: Account) -> None:
     driver, name = Driver(provider), f"case-{case.token.rpartition(':')[2].lower()}"
-    inputs = of(world, case.inputs)
+    inputs = of(account, case.inputs)
     _, promised = driver.preview(case.token, name, inputs)
     driver.up(case.token, name, inputs)
     assert_promise_kept(promised, driver.states[name].outputs)
@@ -45,7 +45,7 @@ def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStand
     assert_importable(provider, case, driver.states[name].id, case.import_id(driver.states[name]), inputs)
     identifier = driver.states[name].id
     if case.change is not None:
-        inputs = {**inputs, **of(world, case.change)}
+        inputs = {**inputs, **of(account, case.change)}
         diff = driver.up(case.token, name, inputs)
         assert diff is not None
         assert diff.changes, "the change must show"
@@ -53,7 +53,7 @@ def test_a_resource_lives_as_with_the_real_plugin(case: Case, provider: AwsStand
         assert driver.states[name].id == identifier
         assert_steady(driver, case.token, name, inputs)
     if case.replace is not None:
-        inputs = {**inputs, **of(world, case.replace)}
+        inputs = {**inputs, **of(account, case.replace)}
         diff = driver.up(case.token, name, inputs)
         assert diff is not None
         assert diff.replaces

@@ -19,7 +19,7 @@ from tests.support.engine_home import engine_home
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from sandbox.tests.support.provider_aws_world import ControlPlanes
+    from sandbox.tests.support.provider_aws_account import ControlPlanes
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["sandbox.tests.support.aws_fixture", "sandbox.tests.support.provider_aws_fixture"]

@@ -15,12 +15,12 @@ from runner_platform_sandbox.providers.stand_in import (
     PartialFailureError,
     ProviderError,
 )
-from sandbox.tests.support.provider_aws_world import TRUST
+from sandbox.tests.support.provider_aws_account import TRUST
 from sandbox.tests.support.provider_driver import Driver
 from tests.support.aws_cases import CICD, DEV, REGION
 
 if TYPE_CHECKING:
-    from sandbox.tests.support.provider_aws_world import World
+    from sandbox.tests.support.provider_aws_account import Account
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["sandbox.tests.support.aws_fixture", "sandbox.tests.support.provider_aws_fixture"]
@@ -32,12 +32,12 @@ ROLE_INPUTS = {"assumeRolePolicy": json.dumps(TRUST)}
 
 
 @pytest.fixture
-def driver(world: World) -> Driver:
-    return Driver(world.stand_in())
+def driver(account: Account) -> Driver:
+    return Driver(account.stand_in())
 
 
-def cluster_inputs(world: World, name: str) -> dict[str, Any]:
-    return {"name": name, "roleArn": world.role_arn, "vpcConfig": {"subnetIds": [world.subnet_a, world.subnet_b]}}
+def cluster_inputs(account: Account, name: str) -> dict[str, Any]:
+    return {"name": name, "roleArn": account.role_arn, "vpcConfig": {"subnetIds": [account.subnet_a, account.subnet_b]}}
 
 
 def test_a_type_that_is_not_modelled_is_named_with_those_that_are(driver: Driver) -> None:
@@ -77,19 +77,19 @@ def test_inputs_that_contradict_are_refused_before_anything_is_made(
         driver.check(token, "thing", inputs)
 
 
-def test_the_wrong_account_is_refused_by_its_number(world: World) -> None:
+def test_the_wrong_account_is_refused_by_its_number(account: Account) -> None:
     with pytest.raises(ProviderError, match=rf"leads to account {CICD} .* allowed: {DEV}"):
-        world.stand_in(allowedAccountIds=[DEV])
+        account.stand_in(allowedAccountIds=[DEV])
     with pytest.raises(ProviderError, match=rf"forbidden: {CICD}"):
-        world.stand_in(forbiddenAccountIds=[CICD])
+        account.stand_in(forbiddenAccountIds=[CICD])
 
 
-def test_refused_calls_name_action_thing_account_and_reason(world: World) -> None:
-    driver = Driver(world.stand_in())
+def test_refused_calls_name_action_thing_account_and_reason(account: Account) -> None:
+    driver = Driver(account.stand_in())
     driver.up(ROLE, "twice", {**ROLE_INPUTS, "name": "refused-twice"})
     words = rf"iam:CreateRole on refused-twice in account {CICD}: EntityAlreadyExists"
     with pytest.raises(ProviderError, match=words):
-        Driver(world.stand_in()).up(ROLE, "twice", {**ROLE_INPUTS, "name": "refused-twice"})
+        Driver(account.stand_in()).up(ROLE, "twice", {**ROLE_INPUTS, "name": "refused-twice"})
     driver.destroy(ROLE, "twice")
 
 
@@ -109,10 +109,10 @@ def test_a_made_up_name_is_kept_until_a_replacement(driver: Driver) -> None:
     driver.destroy(ROLE, "runner")
 
 
-def test_a_change_outside_the_program_shows_and_is_repaired(driver: Driver, world: World) -> None:
+def test_a_change_outside_the_program_shows_and_is_repaired(driver: Driver, account: Account) -> None:
     inputs = {**ROLE_INPUTS, "name": "drifting", "tags": {"a": "1"}}
     driver.up(ROLE, "drifting", inputs)
-    iam = world.client("iam")
+    iam = account.client("iam")
     iam.tag_role(RoleName="drifting", Tags=[{"Key": "b", "Value": "2"}])
     iam.update_role(RoleName="drifting", Description="by hand")
     driver.refresh(ROLE, "drifting")
@@ -126,16 +126,16 @@ def test_a_change_outside_the_program_shows_and_is_repaired(driver: Driver, worl
     driver.destroy(ROLE, "drifting")
 
 
-def test_a_resource_deleted_by_hand_leaves_the_state_at_a_refresh(driver: Driver, world: World) -> None:
+def test_a_resource_deleted_by_hand_leaves_the_state_at_a_refresh(driver: Driver, account: Account) -> None:
     driver.up(ROLE, "deleted", {**ROLE_INPUTS, "name": "deleted"})
-    world.client("iam").delete_role(RoleName="deleted")
+    account.client("iam").delete_role(RoleName="deleted")
     assert driver.refresh(ROLE, "deleted") is None
 
 
-def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(world: World) -> None:
-    driver = Driver(world.stand_in())
-    inputs = cluster_inputs(world, "interrupted")
-    world.planes.paused.set()
+def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(account: Account) -> None:
+    driver = Driver(account.stand_in())
+    inputs = cluster_inputs(account, "interrupted")
+    account.planes.paused.set()
     threading.Timer(1, driver.stand_in.cancel).start()
     started = time.monotonic()
     with pytest.raises(PartialFailureError, match="interrupted") as error:
@@ -143,25 +143,25 @@ def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(world:
     assert isinstance(error.value.__cause__, CancelledError)
     assert time.monotonic() - started < 10
     assert driver.states["interrupted"].id == "interrupted", "it exists, so the state must say so"
-    world.planes.paused.clear()
-    driver.stand_in = world.stand_in()
+    account.planes.paused.clear()
+    driver.stand_in = account.stand_in()
     driver.up(CLUSTER, "interrupted", inputs)
     assert driver.states["interrupted"].outputs["status"] == "ACTIVE"
-    assert world.client("eks").list_clusters()["clusters"].count("interrupted") == 1
+    assert account.client("eks").list_clusters()["clusters"].count("interrupted") == 1
     driver.destroy(CLUSTER, "interrupted")
 
 
-def test_a_wait_that_takes_too_long_names_its_seconds(world: World) -> None:
-    driver = Driver(world.stand_in())
-    world.planes.paused.set()
+def test_a_wait_that_takes_too_long_names_its_seconds(account: Account) -> None:
+    driver = Driver(account.stand_in())
+    account.planes.paused.set()
     with pytest.raises(PartialFailureError, match="EKS cluster late to become active did not happen within 1 s"):
-        driver.up(CLUSTER, "late", cluster_inputs(world, "late"), timeout=1)
-    world.planes.paused.clear()
+        driver.up(CLUSTER, "late", cluster_inputs(account, "late"), timeout=1)
+    account.planes.paused.clear()
     driver.destroy(CLUSTER, "late")
 
 
-def test_a_protected_cluster_says_how_to_delete_it(driver: Driver, world: World) -> None:
-    inputs = {**cluster_inputs(world, "protected"), "deletionProtection": True}
+def test_a_protected_cluster_says_how_to_delete_it(driver: Driver, account: Account) -> None:
+    inputs = {**cluster_inputs(account, "protected"), "deletionProtection": True}
     driver.up(CLUSTER, "protected", inputs)
     with pytest.raises(ProviderError, match="set deletion_protection to False"):
         driver.destroy(CLUSTER, "protected")
@@ -169,33 +169,33 @@ def test_a_protected_cluster_says_how_to_delete_it(driver: Driver, world: World)
     driver.destroy(CLUSTER, "protected")
 
 
-def test_a_bucket_with_objects_is_deleted_only_by_force(driver: Driver, world: World) -> None:
+def test_a_bucket_with_objects_is_deleted_only_by_force(driver: Driver, account: Account) -> None:
     driver.up(BUCKET, "full", {"bucket": "full-bucket"})
-    world.client("s3").put_object(Bucket="full-bucket", Key="a", Body=b"1")
+    account.client("s3").put_object(Bucket="full-bucket", Key="a", Body=b"1")
     with pytest.raises(ProviderError, match="set force_destroy"):
         driver.destroy(BUCKET, "full")
     driver.up(BUCKET, "full", {"bucket": "full-bucket", "forceDestroy": True})
     driver.destroy(BUCKET, "full")
 
 
-def test_a_subnet_that_is_used_cannot_keep_the_engine_waiting_for_ever(driver: Driver, world: World) -> None:
+def test_a_subnet_that_is_used_cannot_keep_the_engine_waiting_for_ever(driver: Driver, account: Account) -> None:
     driver.up("aws:ec2/vpc:Vpc", "used", {"cidrBlock": "10.30.0.0/16"})
-    world.client("ec2").create_subnet(VpcId=driver.states["used"].id, CidrBlock="10.30.0.0/24")
+    account.client("ec2").create_subnet(VpcId=driver.states["used"].id, CidrBlock="10.30.0.0/24")
     with pytest.raises(ProviderError, match="something outside this program still uses it"):
         driver.destroy("aws:ec2/vpc:Vpc", "used", timeout=1)
 
 
-def test_a_log_group_that_exists_says_so(driver: Driver, world: World) -> None:
-    world.client("logs").create_log_group(logGroupName="/taken")
+def test_a_log_group_that_exists_says_so(driver: Driver, account: Account) -> None:
+    account.client("logs").create_log_group(logGroupName="/taken")
     with pytest.raises(ProviderError, match="delete or import it"):
         driver.up("aws:cloudwatch/logGroup:LogGroup", "taken", {"name": "/taken"})
 
 
-def test_a_resource_can_live_in_another_region_than_the_provider(driver: Driver, world: World) -> None:
+def test_a_resource_can_live_in_another_region_than_the_provider(driver: Driver, account: Account) -> None:
     inputs = {"bucket": "elsewhere-bucket", "region": "eu-west-1"}
     driver.up(BUCKET, "elsewhere", inputs)
     assert driver.states["elsewhere"].outputs["bucketRegion"] == "eu-west-1"
-    existing = Driver(world.stand_in()).import_(BUCKET, "elsewhere", "elsewhere-bucket@eu-west-1")
+    existing = Driver(account.stand_in()).import_(BUCKET, "elsewhere", "elsewhere-bucket@eu-west-1")
     assert existing is not None
     assert (existing.id, existing.outputs["region"]) == ("elsewhere-bucket", "eu-west-1")
     diff, _ = driver.preview(BUCKET, "elsewhere", {"bucket": "elsewhere-bucket"})
@@ -204,7 +204,7 @@ def test_a_resource_can_live_in_another_region_than_the_provider(driver: Driver,
     driver.destroy(BUCKET, "elsewhere")
 
 
-def test_functions_return_existing_resources(driver: Driver, world: World) -> None:
+def test_functions_return_existing_resources(driver: Driver, account: Account) -> None:
     def call(token: str, **arguments: Any) -> dict[str, Any]:
         return driver.stand_in.invoke(token, arguments)
 
@@ -214,12 +214,12 @@ def test_functions_return_existing_resources(driver: Driver, world: World) -> No
     zones = call("aws:index/getAvailabilityZones:getAvailabilityZones", excludeNames=[f"{REGION}b"])
     assert f"{REGION}a" in zones["names"]
     assert f"{REGION}b" not in zones["names"]
-    assert call("aws:ec2/getVpc:getVpc", id=world.vpc)["cidrBlock"] == "10.9.0.0/16"
-    subnet = call("aws:ec2/getSubnet:getSubnet", id=world.subnet_a)
-    assert (subnet["vpcId"], subnet["availabilityZone"]) == (world.vpc, f"{REGION}a")
-    filters = [{"name": "vpc-id", "values": [world.vpc]}]
-    assert world.subnet_b in call("aws:ec2/getSubnets:getSubnets", filters=filters)["ids"]
-    assert call("aws:eks/getCluster:getCluster", name=world.cluster)["vpcConfig"]["subnetIds"]
+    assert call("aws:ec2/getVpc:getVpc", id=account.vpc)["cidrBlock"] == "10.9.0.0/16"
+    subnet = call("aws:ec2/getSubnet:getSubnet", id=account.subnet_a)
+    assert (subnet["vpcId"], subnet["availabilityZone"]) == (account.vpc, f"{REGION}a")
+    filters = [{"name": "vpc-id", "values": [account.vpc]}]
+    assert account.subnet_b in call("aws:ec2/getSubnets:getSubnets", filters=filters)["ids"]
+    assert call("aws:eks/getCluster:getCluster", name=account.cluster)["vpcConfig"]["subnetIds"]
     assert call("aws:eks/getClusterVersions:getClusterVersions")["clusterVersions"]
     with pytest.raises(ProviderError, match=r"looked for a VPC with .* and found none"):
         call("aws:ec2/getVpc:getVpc", cidrBlock="10.99.0.0/16")

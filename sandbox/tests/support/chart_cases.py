@@ -24,7 +24,7 @@ RELABELINGS = [{"action": "drop", "regex": "x"}]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """The key is set to `value` on top of `context`; the rendering must differ from that of `context` alone."""
+    """A key set to `value` on top of `context` must change the rendering of `context`."""
 
     value: Any
     context: dict[str, Any] = field(default_factory=dict)
@@ -242,7 +242,7 @@ CASES: dict[str, Case] = POD | DEPLOYMENT | CONFIG | ACCESS | SERVICES
 
 
 def packaged(chart: Path, folder: Path, version: str | None = None) -> Path:
-    """Make the `.tgz` of a chart, as a company does that mirrors it."""
+    """Create the `.tgz` of a chart, as for a company's mirror."""
     helm = str(Tools.find(Paths.from_environment()).helm)
     arguments = ["package", str(chart), "--destination", str(folder), *(["--version", version] if version else [])]
     subprocess.run([helm, *arguments], capture_output=True, check=True, timeout=60)

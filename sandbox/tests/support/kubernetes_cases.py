@@ -1,4 +1,4 @@
-"""A cluster for tests, a token webhook of their own, and short words for the objects they make."""
+"""A cluster for tests with a token webhook, and short functions that compose objects."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _NUMBERS = itertools.count(1)
 
 @dataclass
 class Policies:
-    """What the AWS server would know: users by token, and who may view which namespaces."""
+    """Users and access as the AWS server has them: users by token, and the namespaces that they may view."""
 
     users: dict[str, str] = field(default_factory=dict)
     viewers: dict[str, str] = field(default_factory=dict)
     """User to prefix of namespaces."""
 
     def manifests(self, namespaces: list[str]) -> list[dict[str, Any]]:
-        """Compose one binding per viewer and namespace that exists."""
+        """Compose a binding for each viewer and existing namespace."""
         return [
             binding(user, namespace)
             for user, prefix in self.viewers.items()
@@ -50,7 +50,7 @@ class Policies:
 
 @dataclass(frozen=True)
 class Trial:
-    """A running cluster and what it was told."""
+    """A running cluster and its users."""
 
     cluster: Cluster
     policies: Policies
@@ -61,11 +61,11 @@ class Trial:
         return self.cluster.client
 
     def as_user(self, token: str) -> KubeClient:
-        """Open a client of whoever has this token."""
+        """Open a client with this token."""
         return KubeClient(self.cluster.endpoint, ca_file=self.cluster.control_plane.keys.ca, token=lambda: token)
 
     def namespace(self, prefix: str = "trial", **labels: str) -> str:
-        """Make a namespace of its own name, with its default service account."""
+        """Create a namespace with a unique name, and wait for its default service account."""
         name = f"{prefix}-{next(_NUMBERS)}"
         metadata = {"name": name, "labels": {key.replace("__", "/").replace("_", "-"): v for key, v in labels.items()}}
         self.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -73,7 +73,7 @@ class Trial:
         return name
 
     def phase(self, name: str, namespace: str) -> str | None:
-        """Return a pod's phase, None if it is gone."""
+        """Return a pod's phase, or None if it was deleted."""
         body = self.client.find("v1", "Pod", name, namespace)
         return body["status"]["phase"] if body else None
 
@@ -91,7 +91,7 @@ class Trial:
 
     @contextmanager
     def pool(self, name: str, *requirements: dict[str, Any], **spec: Any) -> Iterator[str]:
-        """Make a NodeClass and a NodePool, and take both down afterwards."""
+        """Create a NodeClass and a NodePool, and delete both afterwards."""
         self.client.apply(node_class(name))
         self.client.apply(node_pool(name, *requirements, **spec))
         try:
@@ -105,7 +105,7 @@ class Trial:
 
 
 def stays(condition: Callable[[], bool], what: str, seconds: float = 3) -> None:
-    """Check that something stays true for a while."""
+    """Check that a condition stays true for a while."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert condition(), f"{what} did not last {seconds} s"
@@ -113,7 +113,7 @@ def stays(condition: Callable[[], bool], what: str, seconds: float = 3) -> None:
 
 
 def binaries() -> Binaries:
-    """Find the programs as the sandbox does."""
+    """Find the programs like the sandbox."""
     return Binaries.of(Tools.find(Paths.from_environment()))
 
 
@@ -132,7 +132,7 @@ def spec(webhook_url: str | None = None) -> ClusterSpec:
 
 @contextmanager
 def trial(folder: Path) -> Iterator[Trial]:
-    """Run a cluster with a token webhook, and end both."""
+    """Run a cluster with a token webhook, and end both afterwards."""
     policies = Policies()
     with token_webhook(policies) as url:
         cluster = Cluster(folder, spec(url), binaries(), policies.manifests)
@@ -161,7 +161,7 @@ def token_webhook(policies: Policies) -> Iterator[str]:
             self.wfile.write(data)
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -175,7 +175,7 @@ def token_webhook(policies: Policies) -> Iterator[str]:
 
 
 def binding(user: str, namespace: str) -> dict[str, Any]:
-    """Compose what the AWS server would for a view policy of one user in one namespace."""
+    """Compose the objects of the AWS server for a view policy of one user in one namespace."""
     return {
         "apiVersion": RBAC,
         "kind": "RoleBinding",
@@ -190,7 +190,7 @@ def binding(user: str, namespace: str) -> dict[str, Any]:
 
 
 def pod(name: str, namespace: str, *, pool: str | None = None, cpu: str = "1", **more: Any) -> dict[str, Any]:
-    """Compose a pod; `container` in `more` adds fields to its one container, the rest goes into its spec."""
+    """Compose a pod; `container` in `more` adds fields to its container, other keys add fields to its spec."""
     container = {
         "name": "build",
         "image": "image",
@@ -211,7 +211,7 @@ def node_class(name: str) -> dict[str, Any]:
 
 
 def node_pool(name: str, *requirements: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    """Compose a NodePool with label and taint `class`; keeps empty nodes unless `spec` says otherwise."""
+    """Compose a NodePool with label and taint `class`; it keeps empty nodes unless `spec` changes that."""
     template = {
         "metadata": {"labels": {"class": name}},
         "spec": {

@@ -1,4 +1,4 @@
-"""The cluster that tests share; a plugin of its own, since a module with helpers cannot be one."""
+"""The cluster that tests share; a separate plugin, because a module with helpers cannot be one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """One cluster for all tests that do not break it; each makes namespaces and pools of its own names."""
+    """One cluster for all tests that do not break it; every test uses unique namespaces and pools."""
     with trial(tmp_path_factory.mktemp("kubernetes")) as running:
         yield running

@@ -6,19 +6,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sandbox.tests.support.provider_aws_account import OTHER_PERMISSIONS, PERMISSIONS, TRUST
 from sandbox.tests.support.provider_aws_case import RETAGGED, TAGS, Case, Inputs
-from sandbox.tests.support.provider_aws_world import OTHER_PERMISSIONS, PERMISSIONS, TRUST
 from tests.support.aws_cases import CICD
 
 if TYPE_CHECKING:
-    from sandbox.tests.support.provider_aws_world import World
+    from sandbox.tests.support.provider_aws_account import Account
 
 
 def _rule(**values: Any) -> Inputs:
     return {"id": "expire", "status": "Enabled", "filter": {"prefix": "jobs/"}, **values}
 
 
-def _statement(world: World, action: str) -> str:
+def _statement(account: Account, action: str) -> str:
     return json.dumps(
         {
             "Version": "2012-10-17",
@@ -27,7 +27,7 @@ def _statement(world: World, action: str) -> str:
                     "Effect": "Allow",
                     "Principal": {"AWS": f"arn:aws:iam::{CICD}:root"},
                     "Action": action,
-                    "Resource": [f"arn:aws:s3:::{world.bucket}/*"],
+                    "Resource": [f"arn:aws:s3:::{account.bucket}/*"],
                 }
             ],
         }
@@ -59,14 +59,14 @@ def _alarm(**values: Any) -> Inputs:
     }
 
 
-def _cluster(world: World, **values: Any) -> Inputs:
+def _cluster(account: Account, **values: Any) -> Inputs:
     return {
         "name": "case",
-        "roleArn": world.role_arn,
+        "roleArn": account.role_arn,
         "version": "1.34",
         "bootstrapSelfManagedAddons": False,
         "vpcConfig": {
-            "subnetIds": [world.subnet_b, world.subnet_a],
+            "subnetIds": [account.subnet_b, account.subnet_a],
             "endpointPrivateAccess": True,
             "endpointPublicAccess": True,
             "publicAccessCidrs": ["192.0.2.0/24"],
@@ -76,7 +76,7 @@ def _cluster(world: World, **values: Any) -> Inputs:
         "kubernetesNetworkConfig": {"serviceIpv4Cidr": "172.20.0.0/16", "elasticLoadBalancing": {"enabled": True}},
         "storageConfig": {"blockStorage": {"enabled": True}},
         "enabledClusterLogTypes": ["scheduler", "api", "audit", "authenticator", "controllerManager"],
-        "encryptionConfig": {"provider": {"keyArn": world.key_arn}, "resources": ["secrets"]},
+        "encryptionConfig": {"provider": {"keyArn": account.key_arn}, "resources": ["secrets"]},
         "upgradePolicy": {"supportType": "STANDARD"},
         "deletionProtection": True,
         "tags": {"a": "1"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.tests.support.provider_aws_world import ControlPlanes, World
+from sandbox.tests.support.provider_aws_account import Account, ControlPlanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def planes(aws: Cloud) -> Iterator[ControlPlanes]:
-    """What makes EKS clusters active; one for all tests, since two would undo each other's pauses."""
+    """Activates new EKS clusters; one for all tests, because two would undo each other's pauses."""
     running = ControlPlanes(aws)
     running.start()
     yield running
@@ -25,12 +25,12 @@ def planes(aws: Cloud) -> Iterator[ControlPlanes]:
 
 
 @pytest.fixture(scope="session")
-def world(aws: Cloud, planes: ControlPlanes) -> Iterator[World]:
-    """An account with things in it; the environment leads to the sandbox's AWS server and nowhere else."""
+def account(aws: Cloud, planes: ControlPlanes) -> Iterator[Account]:
+    """The account with its prerequisites; the environment points to the sandbox's AWS server only."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         patch.setenv("AWS_ENDPOINT_URL", aws.deployer)
         patch.setenv("AWS_CONFIG_FILE", str(aws.paths.root / "no-such-config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws.paths.root / "no-such-credentials"))
-        yield World(aws, planes)
+        yield Account(aws, planes)

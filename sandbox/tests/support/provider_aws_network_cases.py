@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sandbox.tests.support.provider_aws_account import PERMISSIONS
 from sandbox.tests.support.provider_aws_case import RETAGGED, TAGS, Case
-from sandbox.tests.support.provider_aws_world import PERMISSIONS
 from tests.support.aws_cases import REGION
 
 ENDPOINT_POLICY = {**PERMISSIONS, "Statement": [{**PERMISSIONS["Statement"][0], "Principal": "*"}]}

@@ -1,4 +1,4 @@
-"""A very small engine: drives a stand-in through the operations of `pulumi up`, `refresh` and `destroy`, in process."""
+"""A small engine in process: calls a stand-in like `pulumi up`, `refresh` and `destroy`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """What a stack keeps of one resource."""
+    """The state of one resource."""
 
     id: str
     inputs: dict[str, Any]
@@ -42,7 +42,7 @@ class Driver:
         return self.stand_in.check(self.target(token, name), properties, state.inputs if state else {}, naming)
 
     def preview(self, token: str, name: str, properties: dict[str, Any]) -> tuple[Diff | None, dict[str, Any]]:
-        """Return (difference, outputs) of a preview; no difference means a creation."""
+        """Return (difference, outputs) of a preview; the difference is None for a creation."""
         news, state = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, preview=True)
         if state is None:
@@ -51,7 +51,7 @@ class Driver:
         return diff, self.stand_in.update(target, state.outputs, state.inputs, news) if diff.changes else state.outputs
 
     def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 60) -> Diff | None:
-        """Create, update or replace; returns the difference that was acted on, None for a creation."""
+        """Create, update or replace, and return the difference, or None for a creation."""
         news, state = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, timeout=timeout)
         if state is None:

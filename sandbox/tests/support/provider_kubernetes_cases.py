@@ -37,7 +37,7 @@ TOKEN = "glrt-very-secret-token"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane of the module's own, with tools on PATH and Helm's files out of the way."""
+    """A control plane for the module, with tools on PATH and Helm's files in a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         folders = [str(folder) for folder in Tools.find(Paths.from_environment()).path_folders()]
         patch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
@@ -48,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def stack(cluster: Cluster, request: pytest.FixtureRequest) -> Driver:
-    """A stack of the test's own, with a namespace `home`; it stays, since the cluster goes as a whole."""
+    """A stack for the test with a namespace `home`; the end of the cluster deletes the namespace."""
     driver = Driver(provider(cluster), stack=request.node.name)
     driver.up(NAMESPACE, "home", {})
     return driver

@@ -1,4 +1,4 @@
-{{/* Environment of the manager: what `register` and `run` read, then the person's own entries. */}}
+{{/* Environment of the manager: the variables of `register` and `run`, then the user's entries. */}}
 {{- define "gitlab-runner.environment" -}}
 - name: CI_SERVER_URL
   value: {{ default "" .Values.gitlabUrl | quote }}

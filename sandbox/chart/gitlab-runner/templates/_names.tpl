@@ -20,7 +20,7 @@
 {{- default (include "gitlab-runner.namespace" .) .Values.runners.jobNamespace -}}
 {{- end -}}
 
-{{/* Name of the Secret that holds both tokens: a given one, else the one that this chart makes. */}}
+{{/* Name of the Secret with both tokens: the user's, or the one that this chart creates. */}}
 {{- define "gitlab-runner.secret" -}}
 {{- if .Values.runners.secret -}}
 {{- tpl .Values.runners.secret . -}}
@@ -46,7 +46,7 @@ heritage: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* "yes" if a service account is made: asked for, or left open while RBAC is made. */}}
+{{/* "yes" if the chart creates a service account: `create` is true, or unset while RBAC is created. */}}
 {{- define "gitlab-runner.makes-account" -}}
 {{- if hasKey .Values.serviceAccount "create" -}}
 {{- if .Values.serviceAccount.create -}}yes{{- end -}}
@@ -63,7 +63,7 @@ heritage: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* "yes" from the chart version given in "since" on. */}}
+{{/* "yes" if the chart version is at least "since". */}}
 {{- define "gitlab-runner.from" -}}
 {{- if semverCompare (printf ">=%s-0" .since) .root.Chart.Version -}}yes{{- end -}}
 {{- end -}}
@@ -74,7 +74,7 @@ heritage: {{ .Release.Service | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The text of the registration template, templated itself. */}}
+{{/* The registration template, after its own templating. */}}
 {{- define "gitlab-runner.config" -}}
 {{- if .Values.runners.config -}}
 {{- tpl .Values.runners.config . -}}
@@ -82,8 +82,8 @@ heritage: {{ .Release.Service | quote }}
 {{- end -}}
 
 {{/*
-`register` refuses a maximum timeout beside an authentication token, and the official chart does not clear it: the manager
-would fail at its start for ever. The token is looked up where the release is really installed.
+`register` refuses a maximum timeout with an authentication token, and the official chart does not clear it: the manager
+would fail at every start. The token is read from the cluster if the release is really installed.
 */}}
 {{- define "gitlab-runner.refusals" -}}
 {{- if hasKey .Values.runners "maximumTimeout" -}}

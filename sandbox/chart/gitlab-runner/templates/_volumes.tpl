@@ -1,6 +1,6 @@
 {{/*
-The volumes of the manager. Both token keys are projected and neither is optional: a Secret that misses one keeps the pod
-from starting, as with the official chart.
+The volumes of the manager. Both token keys are required: the pod does not start if the Secret lacks one, as with the
+official chart.
 */}}
 {{- define "gitlab-runner.volumes" -}}
 - name: projected-secrets

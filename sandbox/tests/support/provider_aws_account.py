@@ -1,4 +1,4 @@
-"""What the tests of the aws stand-in find in the account: things that a case needs and does not test."""
+"""The account of the aws stand-in's tests, with prerequisites that cases need but do not test."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ OTHER_PERMISSIONS: dict[str, Any] = {
 }
 
 
-class World:
-    """Prerequisites, each made at its first use. Names start with `world`."""
+class Account:
+    """Prerequisites, created on first use. Names start with `world`."""
 
     def __init__(self, cloud: Cloud, planes: ControlPlanes) -> None:
         self.cloud = cloud
         self.planes = planes
 
     def stand_in(self, **config: Any) -> AwsStandIn:
-        """Return a configured provider; the environment of the fixture leads it here."""
+        """Return a configured provider; the fixture's environment points it to this account."""
         provider = AwsStandIn()
         provider.configure({"accessKey": CICD, "secretKey": "any", "region": REGION, **config})
         return provider
@@ -157,7 +157,7 @@ class World:
 
 
 class ControlPlanes(threading.Thread):
-    """Says of every new EKS cluster that its control plane is there, as the supervisor does after starting one."""
+    """Reports the control plane of every new EKS cluster as running, as the supervisor does."""
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(daemon=True)
