@@ -61,7 +61,7 @@ class Snapshot:
                 pods[name].append(pod)
         return pods
 
-    def work_on(self, node: str) -> list[Body]:
+    def working_pods(self, node: str) -> list[Body]:
         """Return the active pods of a node, without those of DaemonSets."""
         return [pod for pod in self.pods_by_node.get(node, []) if not is_daemon(pod)]
 

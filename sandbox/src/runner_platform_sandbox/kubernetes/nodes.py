@@ -188,7 +188,7 @@ class NodeLoop:
                     _LOG.info("removing %s: expired", claim["metadata"]["name"])  # budgets do not apply to expiry
                     self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
                     continue
-                busy = node_name(claim) in nominated or bool(snapshot.work_on(node_name(claim)))
+                busy = node_name(claim) in nominated or bool(snapshot.working_pods(node_name(claim)))
                 remaining_seconds = self._empty_for(claim, pool, busy=busy, now=now)
                 if remaining_seconds is None:
                     continue
@@ -202,7 +202,7 @@ class NodeLoop:
         return pause
 
     def _empty_for(self, claim: Body, pool: Pool, *, busy: bool, now: float) -> float | None:
-        """Return the seconds until a claim was empty for long enough, or None if it is busy or may stay."""
+        """Return the seconds until a claim has been empty for long enough, or None if it is busy or may stay."""
         uid = claim["metadata"]["uid"]
         if busy or pool.consolidate_after is None:
             self._empty_since.pop(uid, None)

@@ -58,13 +58,13 @@ class Terminator:
                 waiting |= not self._step(self._finish, claim, snapshot)
         for node in snapshot.nodes.values():
             if node["metadata"].get("deletionTimestamp"):
-                waiting |= not self._step(self._follow_deleted_node, node, snapshot, claimed)
+                waiting |= not self._step(self._delete_claim_of, node, snapshot, claimed)
         for node_class in snapshot.classes.values():
             waiting |= not self._step(self._finish_class, node_class, snapshot)
         for pod in snapshot.pods:
             name = pod["spec"].get("nodeName")
             if name and name not in snapshot.nodes and is_active(pod):
-                self._follow_gone_node(pod)
+                self._delete_if_orphaned(pod)
         return waiting
 
     def remove_if_empty(self, claim: Body, node: Body) -> bool:
@@ -84,7 +84,7 @@ class Terminator:
         self._client.delete(KARPENTER, "NodeClaim", claim["metadata"]["name"], uid=claim["metadata"]["uid"])
         return True
 
-    def _follow_gone_node(self, pod: Body) -> None:
+    def _delete_if_orphaned(self, pod: Body) -> None:
         """Delete a pod that was bound while its node ended; the pod garbage collector would take 40 s."""
         if self._client.find("v1", "Node", pod["spec"]["nodeName"]) is None:
             self._delete_pod(pod)
@@ -96,7 +96,7 @@ class Terminator:
         except ConflictError:
             return False
 
-    def _follow_deleted_node(self, node: Body, snapshot: Snapshot, claimed: set[str]) -> bool:
+    def _delete_claim_of(self, node: Body, snapshot: Snapshot, claimed: set[str]) -> bool:
         """Delete the claim of a deleted node, so that the claim's deletion drains it."""
         name = node["metadata"]["name"]
         if name not in claimed:
@@ -135,7 +135,9 @@ class Terminator:
     def _drained(self, claim: Body, snapshot: Snapshot) -> bool:
         grace_is_over = _grace_is_over(claim)
         remaining_pods = [
-            pod for pod in snapshot.work_on(node_name(claim)) if grace_is_over or not tolerates(pod, [DISRUPTED_TAINT])
+            pod
+            for pod in snapshot.working_pods(node_name(claim))
+            if grace_is_over or not tolerates(pod, [DISRUPTED_TAINT])
         ]
         for pod in remaining_pods:
             if grace_is_over:

@@ -73,7 +73,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """The engine's request how `check` makes a physical name."""
+    """The engine's rules for a physical name, for `check`."""
 
     seed: bytes
     """Random bytes, the same whenever the engine repeats an operation."""

@@ -24,8 +24,8 @@ from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
 from runner_platform_sandbox.providers.kubernetes.manifest import (
     Kind,
     annotation,
+    annotation_is_true,
     identifier,
-    is_set,
     kind_of,
     namespace_and_name,
     replacing_paths,
@@ -62,7 +62,7 @@ def apply(access: Access, target: Target, inputs: Properties, olds: Properties, 
         ApiError: The API server refused for another reason.
     """
     body = {key: value for key, value in inputs.items() if key != MANAGER_KEY}
-    force = access.settings.patch_force or is_set(inputs, "patchForce")
+    force = access.settings.patch_force or annotation_is_true(inputs, "patchForce")
     manager = manager_of(target, inputs, olds)
     try:
         return access.client.apply(body, force=force, dry_run=dry_run, field_manager=manager)
@@ -86,7 +86,7 @@ def refuse_foreign(access: Access, target: Target, inputs: Properties) -> None:
     Raises:
         ProviderError: The object has another owner, and neither settings nor annotation allow to take it over.
     """
-    if access.settings.upsert or is_set(inputs, "patchForce"):
+    if access.settings.upsert or annotation_is_true(inputs, "patchForce"):
         return
     try:
         live = find(access, inputs)

@@ -46,7 +46,7 @@ _DEPLOYED: Final = "deployed"
 
 
 class Releases:
-    """Handles releases of one cluster for one provider."""
+    """Operations on the releases of one cluster."""
 
     def __init__(self, stand_in: StandIn, access: Access) -> None:
         self._stand_in = stand_in

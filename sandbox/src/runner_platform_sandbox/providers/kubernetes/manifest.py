@@ -162,7 +162,7 @@ def annotation(manifest: Mapping[str, Any], name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def is_set(manifest: Mapping[str, Any], name: str) -> bool:
+def annotation_is_true(manifest: Mapping[str, Any], name: str) -> bool:
     """Tell whether annotation `pulumi.com/<name>` is true."""
     return (annotation(manifest, name) or "").lower() == "true"
 

@@ -25,8 +25,8 @@ from runner_platform_sandbox.providers.kubernetes.applying import (
 from runner_platform_sandbox.providers.kubernetes.cluster_access import Access
 from runner_platform_sandbox.providers.kubernetes.manifest import (
     Kind,
+    annotation_is_true,
     identifier,
-    is_set,
     kind_of,
     kind_of_token,
     parse_identifier,
@@ -171,7 +171,7 @@ class Objects:
 
     def _ready(self, target: Target, live: Manifest, inputs: Properties, olds: Properties) -> Properties:
         manager = manager_of(target, inputs, olds)
-        if is_set(inputs, "skipAwait"):
+        if annotation_is_true(inputs, "skipAwait"):
             return outputs_of(live, manager)
         try:
             return outputs_of(until_ready(self._stand_in, self._access.client, target, live), manager)
@@ -204,7 +204,7 @@ class Objects:
             id=identifier(live), inputs=current_inputs, outputs=outputs_of(live, manager_of(target, inputs, outputs))
         )
         state = verdict(live)
-        if not (state.ready or is_set(live, "skipAwait")):
+        if not (state.ready or annotation_is_true(live, "skipAwait")):
             # The state keeps it as not initialised, so that the next update waits for it again.
             raise PartialFailureError(
                 existing.id, existing.outputs, existing.inputs, f"{describe(live)}: {state.message}"

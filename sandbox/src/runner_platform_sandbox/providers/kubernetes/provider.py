@@ -57,7 +57,7 @@ class Kubernetes(StandIn):
         return checked
 
     def diff_config(self, olds: Properties, news: Properties) -> Diff:
-        """Compare two configurations; see `settings.difference`."""
+        """Compare two configurations; see `compare_settings`."""
         return compare_settings(olds, news)
 
     def configure(self, config: Properties) -> None:
