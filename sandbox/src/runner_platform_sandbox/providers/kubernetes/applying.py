@@ -1,6 +1,6 @@
 """Server-side apply of one object, and by dry run the question what an update would change.
 
-Owns field managers, the words of errors, and the engine's diff: first the inputs, then the API server's answer to a dry
+Owns field managers, error texts, and the engine's diff: first the inputs, then the API server's answer to a dry
 run, so that a quantity in another notation is no change, and a field that cannot change is known before an update.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
