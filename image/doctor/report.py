@@ -101,6 +101,8 @@ def seconds_left(expires: str, now: float) -> int | None:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
     families = list(dict.fromkeys(row.sdk for row in rows))
     lines = [["profile", "account", "role", *families]]
     for profile in dict.fromkeys(row.profile for row in rows):

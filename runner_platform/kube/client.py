@@ -65,7 +65,7 @@ class Cluster:
         """Return the cluster of a stack, or None if it is not deployed.
 
         Raises:
-            FailedError: AWS does not answer, or the cluster is not ready.
+            FailedError: AWS cannot be reached or refuses, or the cluster is not ready.
         """
         name, region = settings.names.cluster, settings.organization.region
         profile = f"platform-{settings.platform.account}"
@@ -160,7 +160,7 @@ def _message(status: int, text: str) -> str:
 
 def _unreachable(profile: str, error: Exception) -> str:
     return (
-        f"AWS does not answer profile {profile}: {error}. In the sandbox: `runner-platform sandbox start`, then "
+        f"cannot reach AWS with profile {profile}: {error}. In the sandbox: `runner-platform sandbox start`, then "
         'eval "$(runner-platform sandbox env)". Elsewhere: add the profiles that `runner-platform profiles --platform deployer` '
         "prints to your AWS config"
     )

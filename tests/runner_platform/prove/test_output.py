@@ -63,9 +63,9 @@ def with_accepted_manager() -> Proof:
     return with_result(right_proof(), role, caller="runner-small/manager", profile="default")
 
 
-def rendered(found: Proof, width: int = 200) -> str:
+def rendered(result: Proof, width: int = 200) -> str:
     screen = Console(file=io.StringIO(), width=width)
-    screen.print(output.render(found, width), crop=False)
+    screen.print(output.render(result, width), crop=False)
     assert isinstance(screen.file, io.StringIO)
     return screen.file.getvalue()
 
