@@ -27,42 +27,45 @@ if TYPE_CHECKING:
     from access.policy_documents import Condition, Principal, Statement
 
 MOST_REQUESTS = 4096
-"""Where trying gives up: far above what real documents need."""
+"""Trying gives up above this number of requests, far above what real documents need."""
 MOST_SUBSETS = 6
-"""Of how many values every subset is tried, for keys that take several."""
+"""Keys with several values: every subset of at most this many values is tried."""
 TAGS = ("aws:requesttag/", "aws:tagkeys", "sts:transitivetagkeys")
-"""Keys that only a request with session tags has; it needs `sts:TagSession` too."""
+"""Keys that only a request with session tags has; it needs `sts:TagSession`, too."""
+
+
+# Requests ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A key whose value the caller chooses."""
+    """The values among which a caller chooses for a condition key."""
 
     within: str = "*"
-    """Pattern of all values that there can be."""
+    """Pattern of all possible values."""
     outside: tuple[str, ...] = ()
-    """Patterns of values that there are not: what others than this caller have."""
+    """Patterns of values that other callers have, and this one has not."""
     optional: bool = True
     """Whether the caller may leave the key out."""
     several: bool = False
     """Whether the key takes several values."""
     unnamed: bool = False
-    """Whether the value is none that a document names whole: somebody that nobody thought of."""
+    """Whether the value is none that a document names whole: a principal that nobody thought of."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `values` is what `conditions.holds` asks for."""
+    """One request; `conditions.holds` evaluates conditions on it."""
 
-    given: Mapping[str, Values]
-    """Values, or their absence, by key in small letters."""
+    keys: Mapping[str, Values]
+    """Values, or None for absence, by key in small letters."""
     patterns: Mapping[str, Values] = field(default_factory=dict)
     """The same for all keys that match a pattern."""
 
     def values(self, key: str) -> Values:
-        """What the request has under a key; undecided where nothing is known of it."""
-        if key in self.given:
-            return self.given[key]
+        """Return the values under a key; undecided if the key is unknown for this caller."""
+        if key in self.keys:
+            return self.keys[key]
         for pattern, values in self.patterns.items():
             if globs.matches(pattern, key):
                 return values
@@ -70,67 +73,67 @@ class Request:
 
     @property
     def tagged(self) -> bool:
-        """Whether it brings session tags."""
-        return any(key.startswith(TAGS) and isinstance(values, tuple) for key, values in self.given.items())
+        """Whether the request brings session tags."""
+        return any(key.startswith(TAGS) and isinstance(values, tuple) for key, values in self.keys.items())
 
 
 @dataclass(frozen=True)
 class PossibleRequests:
     """All requests that a caller can make."""
 
-    given: Mapping[str, Values]
-    free: Mapping[str, Choice]
-    """Keys that the caller chooses; one that ends in `/` stands for all that begin so."""
+    keys: Mapping[str, Values]
+    """Keys with fixed values."""
+    choices: Mapping[str, Choice]
+    """Keys whose value the caller chooses; a key that ends in `/` stands for all keys with that beginning."""
     patterns: Mapping[str, Values] = field(default_factory=dict)
 
-    def any_request(self, conditions: Iterable[Condition], allowed: Callable[[Request], Truth]) -> Truth:
-        """Whether there is a request for which `allowed` says yes.
+    def any_allowed(self, conditions: Iterable[Condition], allowed: Callable[[Request], Truth]) -> Truth:
+        """Whether `allowed` returns True for some request.
 
         Args:
-            conditions: all conditions that `allowed` looks at.
-            allowed: the question.
+            conditions: all conditions that `allowed` evaluates.
+            allowed: evaluates one request.
         """
         by_key: dict[str, list[Condition]] = {}
         for condition in conditions:
-            if condition.key not in self.given and self._free(condition.key) is not None:
+            if condition.key not in self.keys and self._choice(condition.key) is not None:
                 by_key.setdefault(condition.key, []).append(condition)
-        choices: list[list[tuple[str, Values]]] = []
+        options: list[list[tuple[str, Values]]] = []
         count = 1
-        for key, its in by_key.items():
-            found = self._choices(key, its)
-            if isinstance(found, Undecided):
-                return found
-            choices.append([(key, values) for values in found])
-            count *= len(found)
+        for key, key_conditions in by_key.items():
+            values = self._values(key, key_conditions)
+            if isinstance(values, Undecided):
+                return values
+            options.append([(key, value) for value in values])
+            count *= len(values)
         if count > MOST_REQUESTS:
-            return Undecided(f"there are too many ways to choose {', '.join(sorted(by_key))}")
+            return Undecided(f"there are too many combinations of {', '.join(sorted(by_key))} to try")
         return some(
-            allowed(Request({**self.given, **dict(chosen)} if chosen else self.given, self.patterns))
-            for chosen in itertools.product(*choices)
+            allowed(Request({**self.keys, **dict(chosen)} if chosen else self.keys, self.patterns))
+            for chosen in itertools.product(*options)
         )
 
-    def _free(self, key: str) -> Choice | None:
-        if key in self.free:
-            return self.free[key]
-        return next((free for start, free in self.free.items() if start.endswith("/") and key.startswith(start)), None)
+    def _choice(self, key: str) -> Choice | None:
+        if key in self.choices:
+            return self.choices[key]
+        prefixes = ((prefix, choice) for prefix, choice in self.choices.items() if prefix.endswith("/"))
+        return next((choice for prefix, choice in prefixes if key.startswith(prefix)), None)
 
-    def _choices(self, key: str, conditions: Sequence[Condition]) -> list[Values] | Undecided:
-        free = self._free(key)
-        assert free is not None  # noqa: S101  # the caller has asked
-        single = _texts(free, conditions)
-        if single is None:
-            return Undecided(f"there are too many ways to choose {key}")
-        absent: list[Values] = [None] if free.optional else []
-        if not free.several:
-            return [*absent, *((text,) for text in single)]
-        if len(single) > MOST_SUBSETS:
-            return Undecided(f"there are too many ways to choose {key}")
-        sizes = range(1, len(single) + 1)
-        return [*absent, *(chosen for size in sizes for chosen in itertools.combinations(single, size))]
+    def _values(self, key: str, conditions: Sequence[Condition]) -> list[Values] | Undecided:
+        choice = self._choice(key)
+        assert choice is not None  # noqa: S101  # the caller has checked
+        texts = _texts(choice, conditions)
+        if texts is None or (choice.several and len(texts) > MOST_SUBSETS):
+            return Undecided(f"there are too many values of {key} to try")
+        absent: list[Values] = [None] if choice.optional else []
+        if not choice.several:
+            return [*absent, *((text,) for text in texts)]
+        sizes = range(1, len(texts) + 1)
+        return [*absent, *(chosen for size in sizes for chosen in itertools.combinations(texts, size))]
 
 
-def _texts(free: Choice, conditions: Sequence[Condition]) -> list[str] | None:
-    """Texts that show every way in which conditions on one key can turn out; None where there are too many."""
+def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
+    """Return one text for every way in which conditions on one key can turn out; None if there are too many."""
     patterns, literals, textual = set[str](), set[str](), False
     for condition in conditions:
         operator = operator_of(condition.operator)
@@ -141,36 +144,36 @@ def _texts(free: Choice, conditions: Sequence[Condition]) -> list[str] | None:
             if not isinstance(value, Unknown):
                 text = without_variables(value)
                 (patterns if operator.patterns and globs.is_pattern(text) else literals).add(text)
-    plain = {each for each in literals if not globs.is_pattern(each)}
-    shown = _shown(patterns | plain, free) if textual or not literals else ()
-    if shown is None:
+    plain = {literal for literal in literals if not globs.is_pattern(literal)}
+    witnesses = _witnesses(patterns | plain, choice) if textual or not literals else ()
+    if witnesses is None:
         return None
-    never = (*free.outside, *(plain if free.unnamed else ()))
-    candidates = dict.fromkeys([*shown, *(near for each in sorted(literals) for near in _near(each))])
+    excluded = (*choice.outside, *(plain if choice.unnamed else ()))
+    candidates = dict.fromkeys([*witnesses, *(near for literal in sorted(literals) for near in _near(literal))])
     return [
-        each
-        for each in candidates
-        if globs.matches(free.within, each) and not any(globs.matches(pattern, each) for pattern in never)
+        text
+        for text in candidates
+        if globs.matches(choice.within, text) and not any(globs.matches(pattern, text) for pattern in excluded)
     ]
 
 
-def _shown(patterns: set[str], free: Choice) -> tuple[str, ...] | None:
-    """Witnesses of patterns, among them one that nobody else has for each way in which there is one; None where there are too many.
+def _witnesses(patterns: set[str], choice: Choice) -> tuple[str, ...] | None:
+    """Return witnesses of patterns, including values that no other caller has where they exist; None if there are too many.
 
-    What others have is walked only where a witness met it: of a thousand service accounts a trust names one.
+    Patterns of other callers are added only when a witness matches one: a trust names one of a thousand service accounts.
     """
-    met: set[str] = set()
+    relevant: set[str] = set()
     while True:
-        shown = globs.witnesses(patterns | met, free.within)
-        new = [each for each in shown or () if not any(globs.matches(pattern, each) for pattern in met)]
-        further = {pattern for pattern in free.outside if any(globs.matches(pattern, each) for each in new)}
-        if not further:
-            return shown
-        met |= further
+        texts = globs.witnesses(patterns | relevant, choice.within)
+        new = [text for text in texts or () if not any(globs.matches(pattern, text) for pattern in relevant)]
+        matched = {pattern for pattern in choice.outside if any(globs.matches(pattern, text) for text in new)}
+        if not matched:
+            return texts
+        relevant |= matched
 
 
 def _near(literal: str) -> list[str]:
-    """A literal and its neighbours: other numbers, earlier and later dates, the other truth value."""
+    """Return a literal and its neighbours: smaller and larger numbers, earlier and later dates, the other boolean."""
     if literal.lower() in ("true", "false"):
         return ["true", "false"]
     if literal.removeprefix("-").isdecimal():
@@ -181,6 +184,8 @@ def _near(literal: str) -> list[str]:
         return [literal]
     return ["1970-01-01T00:00:00Z", literal, "9999-12-31T00:00:00Z"]
 
+
+# Callers ----------------------------------------------------------------------------------------------------------------
 
 ROLE_ARN = re.compile(r"arn:[\w-]+:iam::(\d{12}):role/(.+)", re.ASCII)
 ACCOUNT = re.compile(r"(?:arn:[\w-]+:iam::)?(\d{12})(?::root)?", re.ASCII)
@@ -199,7 +204,7 @@ DIRECT: Mapping[str, Values] = {
     "aws:sourceaccount": None,
     "aws:sourceorgid": None,
 }
-"""Of every call that no AWS service makes."""
+"""Keys of every call that does not come from an AWS service."""
 CHOSEN: Mapping[str, Choice] = {
     "sts:rolesessionname": Choice(optional=False),
     "aws:useragent": Choice(),
@@ -208,7 +213,7 @@ CHOSEN: Mapping[str, Choice] = {
     "aws:currenttime": Choice(optional=False),
     "aws:epochtime": Choice(optional=False),
 }
-"""What every caller chooses; the time too, because somebody may wait for it."""
+"""Keys that every caller chooses; the time too, because a caller can wait for it."""
 TAGGED: Mapping[str, Choice] = {
     "sts:externalid": Choice(),
     "sts:sourceidentity": Choice(),
@@ -216,33 +221,35 @@ TAGGED: Mapping[str, Choice] = {
     "aws:tagkeys": Choice(several=True),
     "sts:transitivetagkeys": Choice(several=True),
 }
-"""What a caller of AssumeRole chooses besides. An external id is chosen by the caller: it is no secret and narrows nobody."""
+"""Further keys that a caller of AssumeRole chooses. The external id is one of them: it is not a secret and narrows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Somebody who calls STS or another API."""
+    """A caller of STS or another API."""
 
-    given: Mapping[str, Values] = field(hash=False)
-    free: Mapping[str, Choice] = field(hash=False, default_factory=dict)
+    keys: Mapping[str, Values] = field(hash=False)
+    """Condition keys with fixed values."""
+    choices: Mapping[str, Choice] = field(hash=False, default_factory=dict)
+    """Condition keys that the caller chooses."""
     patterns: Mapping[str, Values] = field(hash=False, default_factory=dict)
     account: str = ""
-    """Account that it belongs to; empty for tokens and services."""
+    """Account of the caller; empty for tokens and services."""
     arn: str = ""
-    """ARN that principals may name; empty for what no principal names by ARN."""
+    """ARN that principals may name; empty if no principal can name the caller by ARN."""
     issuer: str = ""
     """Host of a token's issuer."""
     service: str = ""
     """Service principal."""
 
 
-def session(arn: str, organization: str | None, tags: Mapping[str, str] | None = None) -> Caller:
-    """A session of a role. Its tags may be more than the role's own, so only those that the role has are known."""
+def role_session(arn: str, organization: str | None, tags: Mapping[str, str] | None = None) -> Caller:
+    """Return a session of a role. It may have more tags than the role, so only keys of the role's tags are known."""
     account = arn.split(":")[4]
     return Caller(
         account=account,
         arn=arn,
-        given={
+        keys={
             **DIRECT,
             "aws:principalarn": (arn,),
             "aws:principalaccount": (account,),
@@ -251,35 +258,35 @@ def session(arn: str, organization: str | None, tags: Mapping[str, str] | None =
             "aws:username": None,
             **{f"aws:principaltag/{key.lower()}": (value,) for key, value in (tags or {}).items()},
         },
-        free={**CHOSEN, **TAGGED},
+        choices={**CHOSEN, **TAGGED},
     )
 
 
-def somebody(account: str, partition: str, organization: str | None, own: str) -> Caller:
-    """Somebody in an account whom no document names: its administrators make such roles and users at will.
+def unnamed_principal(account: str, partition: str, organization: str | None, own: str) -> Caller:
+    """Return a principal of an account that no document names: the account's administrators make such roles and users.
 
-    The account's root user itself cannot assume roles, so its ARN is none of theirs.
+    The account's root user cannot assume roles, so its ARN is excluded.
 
     Args:
         account: twelve digits.
-        partition: of its ARNs.
-        organization: the organisation that the account belongs to; None for a stranger, who has any other or none.
+        partition: of the account's ARNs.
+        organization: the account's organisation; None for a foreign account, which has another one or none.
         own: our organisation.
     """
-    head = f"arn:{partition}:iam::{account}:"
+    prefix = f"arn:{partition}:iam::{account}:"
     foreign = {} if organization else {"aws:principalorgid": Choice(within="o-*", outside=(own,))}
     return Caller(
         account=account,
-        given={
+        keys={
             **DIRECT,
             "aws:principalaccount": (account,),
             **({"aws:principalorgid": (organization,)} if organization else {}),
         },
-        free={
+        choices={
             **CHOSEN,
             **TAGGED,
             **foreign,
-            "aws:principalarn": Choice(within=f"{head}*", outside=(f"{head}root",), unnamed=True, optional=False),
+            "aws:principalarn": Choice(within=f"{prefix}*", outside=(f"{prefix}root",), unnamed=True, optional=False),
             "aws:principaltag/": Choice(),
             "aws:principaltype": Choice(),
             "aws:username": Choice(),
@@ -287,67 +294,70 @@ def somebody(account: str, partition: str, organization: str | None, own: str) -
     )
 
 
-def token(issuer: str, subject: str | Choice, audience: str | Choice) -> Caller:
-    """Somebody with a token of an issuer: of the claims AWS sees `sub`, `aud` and, of Cognito, `amr`.
+def token_bearer(issuer: str, subject: str | Choice, audience: str | Choice) -> Caller:
+    """Return a caller with a token of an issuer. Of the claims AWS sees `sub`, `aud` and, of Cognito, `amr`.
 
-    No key about an AWS principal is there, and no session tag, since the tokens of clusters and of GitLab bring none.
+    The caller has no key of an AWS principal and no session tag: tokens of clusters and of GitLab bring none.
     """
     host = issuer.lower()
     claims = {"sub": subject, "aud": audience}
     return Caller(
         issuer=issuer,
-        given={
+        keys={
             **DIRECT,
-            **{f"{host}:{key}": (value,) for key, value in claims.items() if isinstance(value, str)},
+            **{f"{host}:{claim}": (value,) for claim, value in claims.items() if isinstance(value, str)},
             **dict.fromkeys(("aws:tagkeys", "sts:sourceidentity", "sts:externalid")),
         },
-        free={
+        choices={
             **CHOSEN,
-            **{f"{host}:{key}": value for key, value in claims.items() if isinstance(value, Choice)},
+            **{f"{host}:{claim}": value for claim, value in claims.items() if isinstance(value, Choice)},
         },
         patterns=dict.fromkeys(("aws:principal*", "aws:requesttag/*", "*:sub", "*:aud", "*:amr", "*:azp", "*:oaud")),
     )
 
 
-def service(name: str, given: Mapping[str, Values] | None = None) -> Caller:
-    """An AWS service that acts for a customer; about whom it acts for nothing is known beyond what is given."""
-    return Caller(service=name, given=given or {}, free=CHOSEN)
+def aws_service(name: str, keys: Mapping[str, Values] | None = None) -> Caller:
+    """Return an AWS service that acts for a customer; further keys about the customer are unknown."""
+    return Caller(service=name, keys=keys or {}, choices=CHOSEN)
 
 
-def means(statement: Statement, caller: Caller, provider: str) -> tuple[Truth, Truth]:
-    """Whether a statement's principals mean a caller: itself, and its whole account.
+# Principals of a statement ----------------------------------------------------------------------------------------------
+
+
+def names_caller(statement: Statement, caller: Caller, provider: str) -> tuple[Truth, Truth]:
+    """Whether a statement's principals name `(the caller itself, the caller's whole account)`.
 
     Args:
         statement: of a trust.
-        caller: who calls.
-        provider: ARN of the token's provider in the role's account; empty where there is none.
+        caller: the caller.
+        provider: ARN of the token's provider in the role's account; empty if the account has none.
     """
     if statement.not_principals:
-        # Everybody but those; an exempt session must be listed together with its account.
-        itself = some(_itself(each, caller, provider) for each in statement.not_principals)
-        account = some(_account(each, caller) for each in statement.not_principals)
-        spared = every((itself, account)) if statement.effect == "Deny" and caller.account else some((itself, account))
-        return opposite(spared), False
+        # Everybody else is named; to exempt a session from a denial, list it together with its account.
+        itself = some(_names_itself(principal, caller, provider) for principal in statement.not_principals)
+        account = some(_names_account(principal, caller) for principal in statement.not_principals)
+        exempt = every((itself, account)) if statement.effect == "Deny" and caller.account else some((itself, account))
+        return opposite(exempt), False
     return (
-        some(_itself(each, caller, provider) for each in statement.principals),
-        some(_account(each, caller) for each in statement.principals),
+        some(_names_itself(principal, caller, provider) for principal in statement.principals),
+        some(_names_account(principal, caller) for principal in statement.principals),
     )
 
 
-def _account(principal: Principal, caller: Caller) -> Truth:
+def _names_account(principal: Principal, caller: Caller) -> Truth:
     kind, value = principal
     if kind != "AWS" or not caller.account or isinstance(value, Unknown):
         return False
-    found = ACCOUNT.fullmatch(value)
-    return found is not None and found[1] == caller.account
+    match = ACCOUNT.fullmatch(value)
+    return match is not None and match[1] == caller.account
 
 
-def _itself(principal: Principal, caller: Caller, provider: str) -> Truth:
+def _names_itself(principal: Principal, caller: Caller, provider: str) -> Truth:
     kind, value = principal
     if isinstance(value, Unknown):
         return Undecided("a principal is not known yet")
     if value == "*":
-        # Only the lone star is a wildcard; anybody with a token is anybody too.
+        # Only a single star is a wildcard. It includes callers with a token.
         return (
             bool(caller.service) if kind == "Service" else not caller.service and (not caller.issuer or bool(provider))
         )
@@ -357,22 +367,19 @@ def _itself(principal: Principal, caller: Caller, provider: str) -> Truth:
         return bool(provider) and value == provider
     if kind != "AWS" or not caller.arn:
         return False
-    return value == caller.arn or _its_session(value, caller.arn)
+    return value == caller.arn or _names_session(value, caller.arn)
 
 
-def _its_session(value: str, arn: str) -> Truth:
-    # The name of a session is the caller's own choice.
+def _names_session(value: str, arn: str) -> Truth:
+    # The caller chooses the name of its session.
     if UNIQUE_ID.fullmatch(value):
-        return Undecided(f"the principal {value} is a unique id, whose role is not known")
-    session_of, role = SESSION.fullmatch(value), ROLE_ARN.fullmatch(arn)
-    return bool(session_of and role and session_of[1] == role[1] and session_of[2] == role[2].rpartition("/")[2])
+        return Undecided(f"the principal {value} is a unique id, and the role that it belongs to is not known")
+    session, role = SESSION.fullmatch(value), ROLE_ARN.fullmatch(arn)
+    return bool(session and role and session[1] == role[1] and session[2] == role[2].rpartition("/")[2])
 
 
 def named_accounts(statements: Iterable[Statement]) -> set[str]:
-    """Ids of all accounts that principals name, by themselves or in an ARN."""
-    values = (each.value for statement in statements for each in statement.principals if each.kind == "AWS")
-    return {
-        found[1]
-        for value in values
-        if isinstance(value, str) and (found := re.match(r"(?:arn:[\w-]+:\w+::)?(\d{12})\b", value))
-    }
+    """Return the ids of all accounts that principals name, alone or in an ARN."""
+    values = (p.value for statement in statements for p in statement.principals if p.kind == "AWS")
+    matches = (re.match(r"(?:arn:[\w-]+:\w+::)?(\d{12})\b", value) for value in values if isinstance(value, str))
+    return {match[1] for match in matches if match is not None}

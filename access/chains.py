@@ -1,6 +1,7 @@
-"""Ways through a graph whose steps are certain or undecided: for each place the best way, certain before undecided, short before long.
+"""Chains: the best sequence of steps from a start to every node that it reaches.
 
-Owns the closure, which ends whatever cycles there are because each place is settled once. Leaves out what places and steps are (`world`).
+A step is certain or undecided. A certain chain is better than an undecided one, a short chain better than a long one. The search visits each
+node once, so it ends in spite of cycles. The nodes and steps themselves: `graph`.
 """
 
 from __future__ import annotations
@@ -17,144 +18,144 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 
-ALIKE = "alike"
-"""Kind of a place that stands for several from which the same steps lead on; being there is no step of its own."""
+GROUP = "group"
+"""Kind of a node for a group of sessions with the same next steps; a chain does not count it as a step."""
 
 
 class Node(NamedTuple):
-    """A place: somebody that one can be."""
+    """What a caller can be."""
 
     kind: str
-    """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa`, `pods` or `alike`."""
+    """`role`, `escalated`, `unbounded`, `account`, `new`, `token`, `class`, `sa`, `pods` or `group`."""
     name: str
-    """ARN of a role, and behind a space what limits this session of it; what names the others within the world."""
+    """Of a session: the ARN of its role and, after a space, the limit of the session. Of other kinds: a name that is unique in the graph."""
 
     @property
-    def whose(self) -> str:
-        """ARN of the role that it is a session of, whatever limits the session; id of the account that it is somebody in."""
+    def identity(self) -> str:
+        """ARN of the session's role, without the limit; of kind `account` and `new` the account's id."""
         return self.name.partition(" ")[0]
 
 
 class Step(NamedTuple):
-    """A step from one place to another."""
+    """A step from one node to another."""
 
     to: Node
     truth: Truth
-    """Whether it can be taken."""
+    """Whether the step is possible."""
     needs: Node | None = None
-    """A place that must be reached as well: rights given to a role help only who can become it."""
+    """Another node that must be reached: permissions that a caller adds to a role help only if it can become the role."""
 
 
 class Reached:
-    """Places to which no further step can lead a better way; of one search, which only ever learns more."""
+    """Nodes to which another step cannot lead a better chain. They only grow during a search."""
 
     def __init__(self) -> None:
         self._certain: set[Node] = set()
         self._any: set[Node] = set()
-        self._left: dict[int, tuple[AbstractSet[Node], AbstractSet[Node]]] = {}
+        self._remaining: dict[int, tuple[AbstractSet[Node], AbstractSet[Node]]] = {}
         self.uncertain = False
-        """Whether the search goes on from places that are uncertain: then any way that is known is as good."""
+        """Whether the current chain is undecided: then every chain that was found before is at least as good."""
 
     def add(self, node: Node, *, uncertain: bool) -> None:
-        """Learn that a way is known, or will be as soon as what it needs is there."""
+        """Record that a chain to a node exists, or will exist when the node that it needs is reached."""
         self._any.add(node)
         if not uncertain:
             self._certain.add(node)
 
-    def beyond(self, places: AbstractSet[Node]) -> AbstractSet[Node]:
-        """Those of some places that are not known; the same large set may be asked about again and again."""
-        _, left = self._left.get(id(places), (places, places))
-        left = left - (self._any if self.uncertain else self._certain)
-        self._left[id(places)] = places, left
-        return left
+    def unreached(self, nodes: AbstractSet[Node]) -> AbstractSet[Node]:
+        """Return the nodes that are not reached yet; remembers the result, because callers pass the same large sets many times."""
+        _, remaining = self._remaining.get(id(nodes), (nodes, nodes))
+        remaining = remaining - (self._any if self.uncertain else self._certain)
+        self._remaining[id(nodes)] = nodes, remaining
+        return remaining
 
 
 class Steps(Protocol):
-    """Where one can go from a place."""
+    """The steps of a graph."""
 
-    def __call__(self, node: Node, known: Reached) -> Iterable[Step]:
-        """Steps from a place, at least those to places that are not known."""
+    def __call__(self, node: Node, reached: Reached) -> Iterable[Step]:
+        """Yield the steps from a node, at least those to nodes that are not reached yet."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """How a place is reached."""
+    """The nodes from a start to a node."""
 
     nodes: tuple[Node, ...]
-    """From the start to the place."""
+    """Start first."""
     undecided: Undecided | None = None
-    """The first step that is undecided."""
+    """Reason of the first undecided step; None if all steps are certain."""
 
     @property
     def rank(self) -> tuple[bool, int]:
         """Less is better: certain before undecided, short before long."""
-        return self.undecided is not None, sum(each.kind != ALIKE for each in self.nodes)
+        return self.undecided is not None, sum(node.kind != GROUP for node in self.nodes)
 
 
 @dataclass
 class _Search:
     steps: Steps
-    ways: dict[Node, Chain] = field(default_factory=dict)
+    chains: dict[Node, Chain] = field(default_factory=dict)
     queued: tuple[set[Node], set[Node]] = field(default_factory=lambda: (set(), set()))
-    """Places that a certain way is known to, and those that any way is known to."""
-    known: Reached = field(default_factory=Reached)
+    """Nodes that a certain chain leads to, and nodes that any chain leads to."""
+    reached: Reached = field(default_factory=Reached)
     heap: list[tuple[tuple[bool, int], int, Node, Chain]] = field(default_factory=list)
     waiting: dict[Node, list[tuple[Node, Chain]]] = field(default_factory=dict)
+    """Chains that need a node which is not reached yet, by that node."""
     order: count[int] = field(default_factory=count)
 
-    def push(self, node: Node, way: Chain) -> None:
-        uncertain = way.undecided is not None
+    def push(self, node: Node, chain: Chain) -> None:
+        uncertain = chain.undecided is not None
         if node in self.queued[uncertain]:
             return
         self.queued[True].add(node)
         if not uncertain:
             self.queued[False].add(node)
-        self.known.add(node, uncertain=uncertain)
-        heapq.heappush(self.heap, (way.rank, next(self.order), node, way))
+        self.reached.add(node, uncertain=uncertain)
+        heapq.heappush(self.heap, (chain.rank, next(self.order), node, chain))
 
     def run(self) -> None:
         while self.heap:
-            _, _, node, way = heapq.heappop(self.heap)
-            if node in self.ways:
+            _, _, node, chain = heapq.heappop(self.heap)
+            if node in self.chains:
                 continue
-            self.ways[node] = way
-            self.known.uncertain = way.undecided is not None
-            for waiting, its in self.waiting.pop(node, ()):
-                self.push(waiting, _both(its, way, waiting))
-            for step in self.steps(node, self.known):
-                self.follow(step, way)
+            self.chains[node] = chain
+            self.reached.uncertain = chain.undecided is not None
+            for target, waiting_chain in self.waiting.pop(node, ()):
+                self.push(target, _joined(waiting_chain, chain, target))
+            for step in self.steps(node, self.reached):
+                self.follow(step, chain)
 
-    def follow(self, step: Step, way: Chain) -> None:
+    def follow(self, step: Step, chain: Chain) -> None:
         if step.truth is False:
             return
-        undecided = step.truth if way.undecided is None and isinstance(step.truth, Undecided) else way.undecided
-        following = Chain((*way.nodes, step.to), undecided)
+        undecided = step.truth if chain.undecided is None and isinstance(step.truth, Undecided) else chain.undecided
+        following = Chain((*chain.nodes, step.to), undecided)
         if step.needs is None:
             self.push(step.to, following)
-        elif step.needs in self.ways:
-            self.push(step.to, _both(following, self.ways[step.needs], step.to))
+        elif step.needs in self.chains:
+            self.push(step.to, _joined(following, self.chains[step.needs], step.to))
         else:
-            # Whoever else could take this step waits for the same, and comes no sooner.
+            # Every other caller that could take this step waits for the same node, and reaches it no sooner.
             self.waiting.setdefault(step.needs, []).append((step.to, following))
-            self.known.add(step.to, uncertain=undecided is not None)
+            self.reached.add(step.to, uncertain=undecided is not None)
 
 
-def _both(one: Chain, other: Chain, to: Node) -> Chain:
-    nodes = one.nodes if one.nodes[-1] == to else (*one.nodes, to)
-    undecided = one.undecided if one.undecided is not None else other.undecided
-    return Chain(nodes, undecided)
+def _joined(chain: Chain, needed: Chain, to: Node) -> Chain:
+    nodes = chain.nodes if chain.nodes[-1] == to else (*chain.nodes, to)
+    return Chain(nodes, chain.undecided if chain.undecided is not None else needed.undecided)
 
 
-def ways(starts: Mapping[Node, Truth], steps: Steps) -> dict[Node, Chain]:
-    """The best way to every place that can be reached.
+def best_chains(starts: Mapping[Node, Truth], steps: Steps) -> dict[Node, Chain]:
+    """Return the best chain to every node that can be reached.
 
     Args:
-        starts: where one is already, or perhaps is.
-        steps: where one can go.
+        starts: nodes that the caller is, certainly or perhaps.
+        steps: the steps of the graph.
     """
     search = _Search(steps)
     for node, truth in starts.items():
         if truth is not False:
             search.push(node, Chain((node,), truth if isinstance(truth, Undecided) else None))
     search.run()
-    return search.ways
+    return search.chains

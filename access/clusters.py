@@ -27,63 +27,69 @@ if TYPE_CHECKING:
     from access.resource import Resource
 
 DEFAULT_ACCOUNT = "default"
+DEFAULT_AUDIENCE = "sts.amazonaws.com"
 KUBERNETES_AUDIENCE = "https://kubernetes.default.svc"
+
+
+# The runners' configuration ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerEntry:
-    """One `[[runners]]`: where its jobs run, and as whom."""
+    """One `[[runners]]` of a configuration: the namespace and the service accounts of its job pods."""
 
     namespace: str
     accounts: tuple[str, ...]
-    """Service accounts that its pods have: the configured one, and what patches name."""
+    """Service accounts of its pods: the configured one, and those that patches name."""
     audiences: tuple[str, ...]
-    """Of the tokens that its pods carry by themselves."""
+    """Audiences of the tokens in every pod."""
     namespace_overwrite: str = ""
     account_overwrite: str = ""
     images: tuple[str, ...] = ()
     """Patterns of the images that jobs may name, services included; empty means every image."""
     default_images: tuple[str, ...] = ()
-    """Images that run without being named."""
+    """Images that run without being named by a job."""
     cache: str = ""
     """`<bucket>/<path>/`; empty without a cache on S3."""
 
     def may_run_as(self, namespace: str, account: str) -> Truth:
         """Whether a job may run as a service account."""
-        if isinstance(found := _allowed(self.namespace, self.namespace_overwrite, namespace), Undecided) or not found:
-            return found
+        in_namespace = _may_choose(self.namespace, self.namespace_overwrite, namespace)
+        if isinstance(in_namespace, Undecided) or not in_namespace:
+            return in_namespace
         if account in self.accounts:
             return True
-        return _allowed("", self.account_overwrite, account)
+        return _may_choose("", self.account_overwrite, account)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerConfig:
-    """A release's configuration."""
+    """The runner's configuration in one release."""
 
     runners: tuple[RunnerEntry, ...] = ()
     undecided: Undecided | None = None
-    """Why it could not be read, whole or in part."""
+    """Why the configuration cannot be read, as a whole or in part."""
     manager_account: str = DEFAULT_ACCOUNT
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(values: Any, namespace: str) -> RunnerConfig:
-    """The configuration of a release.
+def runner_config_of(values: Any, namespace: str) -> RunnerConfig:
+    """Read the configuration of a release.
 
     Args:
-        values: its Helm values.
-        namespace: its own namespace, which jobs run in if nothing else is said.
+        values: the release's Helm values.
+        namespace: the release's namespace, which is also the jobs' namespace unless the configuration names another.
     """
     manager = at(values, "serviceAccount", "name")
     manager = manager if isinstance(manager, str) and manager else DEFAULT_ACCOUNT
     text = at(values, "runners", "config")
     if not isinstance(text, str):
-        return RunnerConfig(undecided=Undecided("the runner's configuration is not known"), manager_account=manager)
+        undecided = Undecided(f"the runner's configuration in namespace {namespace} is not known")
+        return RunnerConfig(undecided=undecided, manager_account=manager)
     try:
         sections = tomllib.loads(text).get("runners", [])
         environment = _environment(values)
-        found = tuple(_kubernetes(section, environment, namespace) for section in sections)
+        runners = tuple(_runner_entry(section, environment, namespace) for section in sections)
     except (
         tomllib.TOMLDecodeError,
         yaml.YAMLError,
@@ -93,62 +99,60 @@ def read(values: Any, namespace: str) -> RunnerConfig:
         LookupError,
         RecursionError,
     ) as error:
-        return RunnerConfig(
-            undecided=Undecided(f"the runner's configuration cannot be read: {type(error).__name__}"),
-            manager_account=manager,
-        )
-    return RunnerConfig(runners=found, manager_account=manager, environment=environment)
+        reason = f"the runner's configuration in namespace {namespace} cannot be read: {type(error).__name__}"
+        return RunnerConfig(undecided=Undecided(reason), manager_account=manager)
+    return RunnerConfig(runners=runners, manager_account=manager, environment=environment)
 
 
 def _environment(values: Any) -> dict[str, str]:
-    # Every setting has a variable of the manager that says the same; the two are taken together.
-    listed = at(values, "envVars")
-    if listed is UNKNOWN:
-        raise ValueError("the manager's variables are not known")
-    return {str(each["name"]): str(each.get("value", "")) for each in listed or ()}
+    """Return the manager's environment variables; each setting of the TOML text has a variable with the same meaning."""
+    variables = at(values, "envVars")
+    if variables is UNKNOWN:
+        raise ValueError("the manager's environment variables are not known")
+    return {str(variable["name"]): str(variable.get("value", "")) for variable in variables or ()}
 
 
-def _kubernetes(section: Mapping[str, Any], environment: Mapping[str, str], namespace: str) -> RunnerEntry:
-    its = section.get("kubernetes", {})
-    patches = [_patch(each) for each in its.get("pod_spec", ())]
+def _runner_entry(section: Mapping[str, Any], environment: Mapping[str, str], namespace: str) -> RunnerEntry:
+    settings = section.get("kubernetes", {})
+    patches = [_patch(patch) for patch in settings.get("pod_spec", ())]
     audiences = [audience for patch in patches for audience in _audiences(patch)]
-    if its.get("automount_service_account_token", True):
+    if settings.get("automount_service_account_token", True):
         audiences.append(KUBERNETES_AUDIENCE)
     accounts = [
         environment.get("KUBERNETES_SERVICE_ACCOUNT", ""),
-        its.get("service_account", ""),
+        settings.get("service_account", ""),
         *(str(patch.get(key, "")) for patch in patches for key in ("serviceAccountName", "serviceAccount")),
     ]
-    images = [*its.get("allowed_images", ()), *its.get("allowed_services", ())]
-    both = "allowed_images" in its and "allowed_services" in its
+    images = [*settings.get("allowed_images", ()), *settings.get("allowed_services", ())]
+    limited = "allowed_images" in settings and "allowed_services" in settings
     return RunnerEntry(
-        namespace=environment.get("KUBERNETES_NAMESPACE") or its.get("namespace") or namespace,
-        accounts=tuple(dict.fromkeys(each for each in accounts if each)) or (DEFAULT_ACCOUNT,),
+        namespace=environment.get("KUBERNETES_NAMESPACE") or settings.get("namespace") or namespace,
+        accounts=tuple(dict.fromkeys(account for account in accounts if account)) or (DEFAULT_ACCOUNT,),
         audiences=tuple(dict.fromkeys(audiences)),
-        namespace_overwrite=_overwrite(its, environment, "namespace"),
-        account_overwrite=_overwrite(its, environment, "service_account"),
-        images=tuple(dict.fromkeys(images)) if both else (),
-        default_images=tuple(each for each in (its.get("image"), its.get("helper_image")) if each),
+        namespace_overwrite=_overwrite(settings, environment, "namespace"),
+        account_overwrite=_overwrite(settings, environment, "service_account"),
+        images=tuple(dict.fromkeys(images)) if limited else (),
+        default_images=tuple(image for image in (settings.get("image"), settings.get("helper_image")) if image),
         cache=_cache(section.get("cache", {})),
     )
 
 
-def _overwrite(its: Mapping[str, Any], environment: Mapping[str, str], what: str) -> str:
+def _overwrite(settings: Mapping[str, Any], environment: Mapping[str, str], key: str) -> str:
+    """Return one regular expression for both places where an overwrite can be allowed; empty if neither does."""
     expressions = [
-        str(its.get(f"{what}_overwrite_allowed", "")),
-        environment.get(f"KUBERNETES_{what.upper()}_OVERWRITE_ALLOWED", ""),
+        str(settings.get(f"{key}_overwrite_allowed", "")),
+        environment.get(f"KUBERNETES_{key.upper()}_OVERWRITE_ALLOWED", ""),
     ]
-    given = [each for each in expressions if each]
-    return "|".join(f"(?:{each})" for each in given)
+    return "|".join(f"(?:{expression})" for expression in expressions if expression)
 
 
-def _patch(each: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A patch as an object; JSON patches are lists, and are read as if each value were merged in."""
-    found = yaml.safe_load(str(each.get("patch", ""))) or {}
-    if isinstance(found, Mapping):
-        return found
+def _patch(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a patch as an object; of a JSON patch, which is a list, every value is read as if it were merged."""
+    patch = yaml.safe_load(str(entry.get("patch", ""))) or {}
+    if isinstance(patch, Mapping):
+        return patch
     merged: dict[str, Any] = {}
-    for operation in found:
+    for operation in patch:
         path, value = str(operation.get("path", "")).strip("/").split("/"), operation.get("value")
         if path[0] in ("serviceAccountName", "serviceAccount"):
             merged[path[0]] = value
@@ -172,17 +176,19 @@ def _cache(cache: Mapping[str, Any]) -> str:
     return f"{bucket}/{path}/" if bucket and path else f"{bucket}/" if bucket else ""
 
 
-def _allowed(own: str, expression: str, wanted: str) -> Truth:
-    """Whether a job gets what it wants: its own, or what an expression finds anywhere in it, as the runner looks."""
-    if wanted == own:
+def _may_choose(configured: str, expression: str, value: str) -> Truth:
+    """Whether a job gets a value: the configured one, or one in which the expression matches anywhere, as in GitLab Runner."""
+    if value == configured:
         return True
     if not expression:
         return False
     try:
-        return re.search(expression, wanted) is not None
+        return re.search(expression, value) is not None
     except re.error:
-        return Undecided(f"the expression {expression} cannot be read")
+        return Undecided(f"{expression!r} is not a regular expression that Python can read")
 
+
+# Clusters ---------------------------------------------------------------------------------------------------------------
 
 EVERYWHERE = "*"
 WORKLOADS = (
@@ -195,23 +201,23 @@ WORKLOADS = (
     "jobs",
     "cronjobs",
 )
-TAKING = {
+NAMESPACE_RIGHTS = {
     **dict.fromkeys(WORKLOADS, ("create", "update", "patch")),
     **dict.fromkeys(("pods/exec", "pods/attach"), ("create", "get")),
     "pods/ephemeralcontainers": ("update", "patch"),
     "serviceaccounts/token": ("create",),
 }
-"""Verbs on resources that make somebody a namespace's service accounts."""
-RISING = {
+"""Verbs on resources that give a subject every service account of a namespace."""
+ESCALATING_RIGHTS = {
     **dict.fromkeys(("roles", "clusterroles"), ("escalate", "bind")),
     **dict.fromkeys(("users", "groups", "serviceaccounts"), ("impersonate",)),
 }
-"""Verbs that make somebody whatever they like, within a namespace or everywhere."""
+"""Verbs that give a subject any right, within a namespace or everywhere."""
 BUILT_IN = ("cluster-admin", "admin", "edit")
 """Kubernetes' own roles that may create pods."""
-HOLDING_POLICIES = ("AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy")
+ADMIN_POLICIES = ("AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy")
 WITHOUT_PODS = ("AmazonEKSViewPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSAutoNodePolicy")
-"""Policies that run nothing: those that look, and a node's, whose certificate opens the pods on that node only."""
+"""Access policies that run no pods: those that only read, and that of nodes, whose certificate opens the pods on that node only."""
 
 
 class ServiceAccount(NamedTuple):
@@ -222,7 +228,7 @@ class ServiceAccount(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """As its tokens name it."""
+        """The `sub` of its tokens."""
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
@@ -230,21 +236,21 @@ class PodIdentity(NamedTuple):
     """An association of a service account with a role."""
 
     account: ServiceAccount | None
-    """None where it is not known whose."""
+    """None if the service account is not known yet."""
     role: str | None
-    """ARN; None where it is not known which."""
-    known: Truth
-    """Undecided where a part of it is not known yet."""
+    """ARN; None if the role is not known yet."""
+    truth: Truth
+    """Undecided if a part of the association is not known yet."""
     tagged: bool
     """Whether the session has the tags of EKS."""
     limit: str
-    """What names its session policy within the world; empty without one."""
+    """Name of the session policy in the graph; empty without one."""
     policy: Any
     """The session policy; None without one."""
 
 
-class NamespaceHolder(NamedTuple):
-    """An AWS principal that holds namespaces of a cluster."""
+class AccessGrant(NamedTuple):
+    """Namespaces of a cluster that an AWS principal administers by access entries."""
 
     principal: str
     """ARN."""
@@ -259,44 +265,46 @@ class Cluster:
     stack: str
     name: str = ""
     account: str = ""
-    annotated: dict[ServiceAccount, str | None] = field(default_factory=dict)
-    """Service accounts, each with the audience of the token that its annotation brings; None without annotation."""
-    takers: defaultdict[ServiceAccount, dict[str, Truth]] = field(default_factory=lambda: defaultdict(dict))
-    """Namespaces whose service accounts an account can be, by the account."""
+    audiences: dict[ServiceAccount, str | None] = field(default_factory=dict)
+    """Audience of the token that a service account's annotation brings, by service account; None without annotation."""
+    controlled_namespaces: defaultdict[ServiceAccount, dict[str, Truth]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """Namespaces whose service accounts a service account can use, by service account."""
     releases: dict[str, RunnerConfig] = field(default_factory=dict)
-    """Configurations of runners by namespace of the manager."""
-    holders: list[NamespaceHolder] = field(default_factory=list)
+    """Configurations of runners, by namespace of the manager."""
+    access_grants: list[AccessGrant] = field(default_factory=list)
     pod_identities: list[PodIdentity] = field(default_factory=list)
     node_roles: set[str] = field(default_factory=set)
     """Names or ARNs of the nodes' roles."""
 
     @property
     def namespaces(self) -> list[str]:
-        """All namespaces that accounts or runners are in."""
-        found = {account.namespace for account in self.annotated} | set(self.releases)
-        return sorted(found | {each.namespace for config in self.releases.values() for each in config.runners})
+        """All namespaces with service accounts or runners."""
+        names = {account.namespace for account in self.audiences} | set(self.releases)
+        return sorted(names | {runner.namespace for config in self.releases.values() for runner in config.runners})
 
 
 def clusters_of(resources: Iterable[Resource]) -> dict[str, Cluster]:
-    """Clusters by stack."""
-    found: dict[str, Cluster] = {}
+    """Return the clusters of some resources, by stack."""
+    clusters: dict[str, Cluster] = {}
     rules: defaultdict[str, dict[tuple[str, str], Any]] = defaultdict(dict)
     bindings: list[Resource] = []
-    for each in resources:
-        kind = each.type.rpartition(":")[2]
-        if not each.type.startswith(("kubernetes:", "aws:eks/")):
+    for resource in resources:
+        kind, inputs = resource.type.rpartition(":")[2], resource.inputs
+        if not resource.type.startswith(("kubernetes:", "aws:eks/")):
             continue
-        cluster = found.setdefault(each.stack, Cluster(stack=each.stack))
+        cluster = clusters.setdefault(resource.stack, Cluster(stack=resource.stack))
         if kind in ("Role", "ClusterRole"):
-            namespace = str(at(each.inputs, "metadata", "namespace") or "")
-            rules[each.stack][namespace, str(at(each.inputs, "metadata", "name"))] = listed(at(each.inputs, "rules"))
+            namespace = str(at(inputs, "metadata", "namespace") or "")
+            rules[resource.stack][namespace, str(at(inputs, "metadata", "name"))] = listed(at(inputs, "rules"))
         elif kind in ("RoleBinding", "ClusterRoleBinding"):
-            bindings.append(each)
+            bindings.append(resource)
         elif kind in _READERS:
-            _READERS[kind](cluster, each)
+            _READERS[kind](cluster, resource)
     for binding in bindings:
-        _bind(found[binding.stack], binding.inputs, rules[binding.stack])
-    return found
+        _bind(clusters[binding.stack], binding.inputs, rules[binding.stack])
+    return clusters
 
 
 def _cluster(cluster: Cluster, resource: Resource) -> None:
@@ -308,42 +316,41 @@ def _service_account(cluster: Cluster, resource: Resource) -> None:
     annotations = at(metadata, "annotations") or {}
     account = ServiceAccount(str(at(metadata, "namespace") or "default"), str(at(metadata, "name") or resource.name))
     audience = at(annotations, "eks.amazonaws.com/audience")
-    brings = "eks.amazonaws.com/role-arn" in annotations if isinstance(annotations, dict) else True
-    cluster.annotated[account] = (
-        (str(audience) if isinstance(audience, str) else "sts.amazonaws.com") if brings else None
-    )
+    has_role = "eks.amazonaws.com/role-arn" in annotations if isinstance(annotations, dict) else True
+    annotated = str(audience) if isinstance(audience, str) else DEFAULT_AUDIENCE
+    cluster.audiences[account] = annotated if has_role else None
 
 
 def _release(cluster: Cluster, resource: Resource) -> None:
     values = at(resource.inputs, "values")
     if at(values, "runners") is not None:
         namespace = str(at(resource.inputs, "namespace") or "default")
-        cluster.releases[namespace] = read(values, namespace)
+        cluster.releases[namespace] = runner_config_of(values, namespace)
 
 
-def _entry(cluster: Cluster, resource: Resource) -> None:
+def _access_entry(cluster: Cluster, resource: Resource) -> None:
     principal, kind = at(resource.inputs, "principalArn"), at(resource.inputs, "type")
     if isinstance(kind, str) and kind.startswith("EC2"):
         cluster.node_roles.add(str(principal))
     elif "system:masters" in listed(at(resource.inputs, "kubernetesGroups")):
-        cluster.holders.append(NamespaceHolder(str(principal), frozenset({EVERYWHERE}), True))
+        cluster.access_grants.append(AccessGrant(str(principal), frozenset({EVERYWHERE}), True))
 
 
-def _association(cluster: Cluster, resource: Resource) -> None:
-    policy, principal = (
-        str(at(resource.inputs, "policyArn")).rpartition("/")[2],
-        str(at(resource.inputs, "principalArn")),
-    )
+def _access_policy(cluster: Cluster, resource: Resource) -> None:
+    policy = str(at(resource.inputs, "policyArn")).rpartition("/")[2]
+    principal = str(at(resource.inputs, "principalArn"))
     if policy in WITHOUT_PODS:
         return
     scope = at(resource.inputs, "accessScope")
     names = listed(at(scope, "namespaces")) if at(scope, "type") == "namespace" else []
-    truth: Truth = True if policy in HOLDING_POLICIES else Undecided(f"the access policy {policy} is not known here")
-    cluster.holders.append(NamespaceHolder(principal, frozenset(map(str, names or [EVERYWHERE])), truth))
+    truth: Truth = True
+    if policy not in ADMIN_POLICIES:
+        truth = Undecided(f"the EKS access policy {policy} is not in access/clusters.py")
+    cluster.access_grants.append(AccessGrant(principal, frozenset(map(str, names or [EVERYWHERE])), truth))
 
 
 def _pod_identity(cluster: Cluster, resource: Resource) -> None:
-    # Of a target role nothing is read: it trusts the role, and a policy then limits the target's session only.
+    # A target role is not read: it trusts the role, and a session policy then limits the target's session only.
     # Source: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
     inputs = resource.inputs
     namespace, name, role, untagged = (
@@ -355,7 +362,7 @@ def _pod_identity(cluster: Cluster, resource: Resource) -> None:
         PodIdentity(
             account=None if UNKNOWN in (namespace, name) else ServiceAccount(str(namespace), str(name)),
             role=None if role is UNKNOWN else str(role),
-            known=Undecided("a pod identity association is not known yet") if unknown else True,
+            truth=Undecided("a pod identity association is not known yet") if unknown else True,
             tagged=untagged is not True,
             limit=f"{cluster.stack}/{len(cluster.pod_identities)}" if policy else "",
             policy=policy or None,
@@ -373,8 +380,8 @@ _READERS = {
     "Cluster": _cluster,
     "ServiceAccount": _service_account,
     "Release": _release,
-    "AccessEntry": _entry,
-    "AccessPolicyAssociation": _association,
+    "AccessEntry": _access_entry,
+    "AccessPolicyAssociation": _access_policy,
     "PodIdentityAssociation": _pod_identity,
     "NodeClass": _node_class,
 }
@@ -383,24 +390,24 @@ _READERS = {
 def _bind(cluster: Cluster, inputs: Mapping[str, Any], rules: Mapping[tuple[str, str], Any]) -> None:
     namespace = str(at(inputs, "metadata", "namespace") or "")
     role = str(at(inputs, "roleRef", "name"))
-    own = rules.get((namespace, role)) if at(inputs, "roleRef", "kind") == "Role" else rules.get(("", role))
-    if own is not None:
-        taken = _taken(own, namespace or EVERYWHERE)
+    role_rules = rules.get((namespace, role)) if at(inputs, "roleRef", "kind") == "Role" else rules.get(("", role))
+    if role_rules is not None:
+        controlled = _controlled_namespaces(role_rules, namespace or EVERYWHERE)
     else:
-        taken = {namespace or EVERYWHERE: True} if role in BUILT_IN else {}
-    for account in _subjects(cluster, listed(at(inputs, "subjects")), namespace) if taken else ():
-        cluster.takers[account] |= taken
+        controlled = {namespace or EVERYWHERE: True} if role in BUILT_IN else {}
+    for account in _subjects(cluster, listed(at(inputs, "subjects")), namespace) if controlled else ():
+        cluster.controlled_namespaces[account] |= controlled
 
 
-def _taken(rules: Sequence[Any], namespace: str) -> dict[str, Truth]:
-    """Namespaces whose service accounts these rules open."""
+def _controlled_namespaces(rules: Sequence[Any], namespace: str) -> dict[str, Truth]:
+    """Return the namespace if these rules give a subject its service accounts, else nothing."""
     if UNKNOWN in rules:
         return {namespace: Undecided("the rules of a Kubernetes role are not known yet")}
     for rule in rules:
         verbs, resources = set(listed(at(rule, "verbs"))), set(listed(at(rule, "resources")))
-        for resource, needed in {**TAKING, **RISING}.items():
-            whole = "*" in resources or resource in resources or f"*/{resource.partition('/')[2]}" in resources
-            if whole and ("*" in verbs or verbs & set(needed)):
+        for resource, needed in {**NAMESPACE_RIGHTS, **ESCALATING_RIGHTS}.items():
+            covers = "*" in resources or resource in resources or f"*/{resource.partition('/')[2]}" in resources
+            if covers and ("*" in verbs or verbs & set(needed)):
                 return {namespace: True}
     return {}
 
@@ -413,6 +420,6 @@ def _subjects(cluster: Cluster, subjects: Iterable[Any], namespace: str) -> Iter
         elif kind == "User" and name.startswith("system:serviceaccount:"):
             yield ServiceAccount(*name.split(":")[2:4])
         elif kind == "Group" and name.startswith("system:serviceaccounts:"):
-            yield from (each for each in cluster.annotated if each.namespace == name.rpartition(":")[2])
+            yield from (account for account in cluster.audiences if account.namespace == name.rpartition(":")[2])
         elif kind == "Group" and name in ("system:serviceaccounts", "system:authenticated"):
-            yield from cluster.annotated
+            yield from cluster.audiences

@@ -1,7 +1,7 @@
-"""Condition operators over a request whose values may be given, absent, or not known.
+"""Condition operators, evaluated on a request whose values are given, absent or unknown.
 
-Owns every operator of IAM's grammar: their comparison, their negation, `IfExists`, the set operators and `Null`. An operator that is not
-among them, a policy variable and an unknown value are undecided. Leaves out where a request's values come from (`contexts`).
+Covers every operator of IAM's grammar: comparison, negation, `IfExists`, the set operators and `Null`. Another operator, a policy variable
+and an unknown value are undecided. Where a request's values come from: `callers`.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from access.policy_documents import Condition, Leaf
 
 Values = tuple[str, ...] | None | Undecided
-"""What a request has under a key: values, nothing (None), or something that is not known."""
+"""Values of a request under a key: texts, None if the request lacks the key, or undecided."""
 
 
 class Request(Protocol):
-    """What conditions are asked about."""
+    """A request on which conditions are evaluated."""
 
     def values(self, key: str) -> Values:
-        """What the request has under a key, which is in small letters."""
+        """Return the values under a key in small letters."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """A condition operator, taken apart."""
+    """The parts of a condition operator."""
 
     compare: Callable[[str, str], Truth]
-    """Whether a value of the request is as a value of the policy says."""
+    """Compares a value of the request with a value of the policy."""
     positive: bool
     if_exists: bool
     quantifier: str
-    """`forallvalues`, `foranyvalue` or nothing."""
+    """`forallvalues`, `foranyvalue` or empty."""
     patterns: bool
     """Whether the policy's values may have wildcards."""
     textual: bool
@@ -61,37 +61,37 @@ def holds(condition: Condition, request: Request) -> Truth:
         return values
     if operator.compare is _null:
         absent = str(values is None).lower()
-        return some(_null(absent, "" if isinstance(each, Unknown) else each) for each in condition.values)
+        return some(_null(absent, "" if isinstance(value, Unknown) else value) for value in condition.values)
     return _without_the_key(operator) if values is None else _of_values(operator, values, condition)
 
 
 def _of_values(operator: Operator, values: tuple[str, ...], condition: Condition) -> Truth:
-    found = [_as_any(operator, value, condition.values) for value in values]
+    matches = [_matches_any(operator, value, condition.values) for value in values]
     if operator.quantifier == "forallvalues":
-        return every(each if operator.positive else opposite(each) for each in found)
+        return every(match if operator.positive else opposite(match) for match in matches)
     if operator.quantifier == "foranyvalue":
-        return some(each if operator.positive else opposite(each) for each in found)
-    # Without a set operator a key with many values, such as a token's `aud`, is as the policy says if one of them is.
-    return some(found) if operator.positive else opposite(some(found))
+        return some(match if operator.positive else opposite(match) for match in matches)
+    # Without a set operator, one matching value is enough for a key with several values, such as a token's `aud`.
+    return some(matches) if operator.positive else opposite(some(matches))
 
 
 @lru_cache(maxsize=1024)
 def operator_of(spelled: str) -> Operator | Undecided:
-    """The operator of a name such as `ForAnyValue:StringLikeIfExists`; undecided if there is none."""
+    """Return the operator of a name such as `ForAnyValue:StringLikeIfExists`; undecided if it does not exist."""
     quantifier, _, name = spelled.lower().rpartition(":")
     if_exists = name.endswith("ifexists")
-    found = OPERATORS.get(name.removesuffix("ifexists"))
-    if found is None or quantifier not in ("", "forallvalues", "foranyvalue") or (name == "nullifexists"):
-        return Undecided(f"the condition operator {spelled!r} is not known")
-    compare, positive = found
+    comparison = OPERATORS.get(name.removesuffix("ifexists"))
+    if comparison is None or quantifier not in ("", "forallvalues", "foranyvalue") or (name == "nullifexists"):
+        return Undecided(f"the condition operator {spelled!r} does not exist")
+    compare, positive = comparison
     textual = compare in (_equals, _equals_ignoring_case, _like, _arn)
     return Operator(compare, positive, if_exists, quantifier, patterns=compare in (_like, _arn), textual=textual)
 
 
 def narrows(condition: Condition) -> bool:
-    """Whether a condition of an Allow keeps anybody out: one that holds for an absent key is never relied on.
+    """Whether a condition of an Allow statement narrows it.
 
-    `IfExists` and `ForAllValues` hold when the key is absent, so that a request without the key passes; IAM's guide warns of both.
+    `IfExists` and `ForAllValues` hold when the key is absent, so a request without the key passes; IAM's guide warns of both.
     """
     operator = operator_of(condition.operator)
     if isinstance(operator, Undecided):
@@ -100,29 +100,29 @@ def narrows(condition: Condition) -> bool:
 
 
 def _without_the_key(operator: Operator) -> bool:
-    # A negated operator, IfExists and ForAllValues hold when the key is absent: they narrow nothing.
+    # A negated operator, IfExists and ForAllValues hold when the key is absent.
     if operator.quantifier == "foranyvalue":
         return operator.if_exists
     return operator.if_exists or operator.quantifier == "forallvalues" or not operator.positive
 
 
-def _as_any(operator: Operator, value: str, expected: tuple[Leaf, ...]) -> Truth:
-    return some(_compared(operator, value, each) for each in expected)
+def _matches_any(operator: Operator, value: str, expected: tuple[Leaf, ...]) -> Truth:
+    return some(_compare(operator, value, text) for text in expected)
 
 
-def _compared(operator: Operator, value: str, expected: Leaf) -> Truth:
+def _compare(operator: Operator, value: str, expected: Leaf) -> Truth:
     if isinstance(expected, Unknown):
         return Undecided("a value of a condition is not known yet")
     if "${" not in expected:
         return operator.compare(value, expected)
-    # A variable stands for any text: where not even that fits, the answer is no.
+    # A variable stands for any text: if even that does not match, the answer is no.
     fits = globs.matches(without_variables(expected).lower(), value.lower())
-    return Undecided(f"the condition value {expected} has a variable") if fits else False
+    return Undecided(f"the condition value {expected} contains a policy variable") if fits else False
 
 
 def _null(absent: str, expected: str) -> Truth:
     if expected.lower() not in ("true", "false"):
-        return Undecided("Null is compared with neither true nor false")
+        return Undecided(f"the operator Null needs true or false, not {expected!r}")
     return absent == expected.lower()
 
 
@@ -139,16 +139,18 @@ def _like(value: str, expected: str) -> Truth:
 
 
 def _arn(value: str, expected: str) -> Truth:
-    """ARNs are compared part by part, each with wildcards, by ArnEquals and ArnLike alike."""
-    its, parts = value.split(":", ARN_PARTS - 1), expected.split(":", ARN_PARTS - 1)
+    """Compare ARNs part by part, with wildcards in every part; ArnEquals and ArnLike do the same."""
+    value_parts, parts = value.split(":", ARN_PARTS - 1), expected.split(":", ARN_PARTS - 1)
     if len(parts) != ARN_PARTS:
-        return Undecided(f"{expected} is compared as an ARN and is none") if globs.matches(expected, value) else False
-    return len(its) == ARN_PARTS and all(map(globs.matches, parts, its))
+        return (
+            Undecided(f"cannot compare with {expected}: it is not an ARN") if globs.matches(expected, value) else False
+        )
+    return len(value_parts) == ARN_PARTS and all(map(globs.matches, parts, value_parts))
 
 
 def _boolean(value: str, expected: str) -> Truth:
     if expected.lower() not in ("true", "false"):
-        return Undecided(f"{expected} is compared as a boolean and is none")
+        return Undecided(f"cannot compare with {expected}: it is neither true nor false")
     return value.lower() == expected.lower()
 
 
@@ -157,7 +159,7 @@ def _address(value: str, expected: str) -> Truth:
         network = ipaddress.ip_network(expected, strict=False)
         address = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        return Undecided(f"{expected} is compared as an address and one of both is none")
+        return Undecided(f"cannot compare {value} with {expected}: one of them is not an IP address")
     if network.version != address.version:
         return False
     return address.subnet_of(network)  # type: ignore[arg-type]  # both are of one version
@@ -168,7 +170,7 @@ def _number(text: str) -> Decimal:
 
 
 def _moment(text: str) -> Decimal:
-    """Seconds since 1970 of an ISO 8601 date or of a number of seconds."""
+    """Return seconds since 1970 of an ISO 8601 date or a number of seconds."""
     try:
         return Decimal(text)
     except InvalidOperation:
@@ -182,7 +184,7 @@ def _ordered(read: Callable[[str], Decimal], test: Callable[[int], bool]) -> Cal
             difference = read(value).compare(read(expected))
             return test(int(difference))
         except (ValueError, InvalidOperation):
-            return Undecided(f"{expected} is compared as a number or a date and one of both is none")
+            return Undecided(f"cannot compare {value} with {expected}: one of them is neither a number nor a date")
 
     return compare
 
@@ -218,4 +220,4 @@ OPERATORS: dict[str, tuple[Callable[[str, str], Truth], bool]] = {
     **_orders("numeric", _number),
     **_orders("date", _moment),
 }
-"""Comparison and whether it is positive, by name in small letters."""
+"""Comparison, and whether it is positive, by name in small letters."""

@@ -1,7 +1,7 @@
-"""Answers in three values: yes, no, and what could not be decided, with words.
+"""Decisions in three values: yes, no, and undecided with a reason.
 
-Owns the logic of three values (Kleene's) and the rows of the access matrix. Leaves out documents: nothing here reads one. An undecided
-value carries its reason, so that whoever asks learns what was not understood; it never turns into yes or no by itself.
+This is Kleene's logic of three values. An undecided value keeps its reason, so that a person learns what could not be evaluated; it never
+turns into yes or no by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Decision(StrEnum):
-    """Whether there is any request of a principal that is allowed."""
+    """Whether some request of a principal is allowed."""
 
     ALLOWED = "ALLOWED"
     DENIED = "DENIED"
@@ -27,7 +27,7 @@ class Undecided:
     """Neither yes nor no."""
 
     reason: str
-    """What was not understood, in words."""
+    """What could not be evaluated, in words."""
 
     def __bool__(self) -> bool:
         raise TypeError("an undecided truth is neither true nor false; use every(), some() or opposite()")
@@ -37,7 +37,7 @@ Truth = bool | Undecided
 
 
 def every(truths: Iterable[Truth]) -> Truth:
-    """Yes if all are yes, no if any is no, else the first that is undecided."""
+    """Return True if all are true, False if any is false, else the first undecided value."""
     result: Truth = True
     for truth in truths:
         if truth is False:
@@ -48,7 +48,7 @@ def every(truths: Iterable[Truth]) -> Truth:
 
 
 def some(truths: Iterable[Truth]) -> Truth:
-    """Yes if any is yes, no if all are no, else the first that is undecided."""
+    """Return True if any is true, False if all are false, else the first undecided value."""
     result: Truth = False
     for truth in truths:
         if truth is True:
@@ -59,12 +59,12 @@ def some(truths: Iterable[Truth]) -> Truth:
 
 
 def opposite(truth: Truth) -> Truth:
-    """Yes for no, no for yes; undecided stays undecided."""
+    """Return the negation; undecided stays undecided."""
     return truth if isinstance(truth, Undecided) else not truth
 
 
 def decision_of(truth: Truth) -> Decision:
-    """The answer that a truth is."""
+    """Return a truth as a decision."""
     if isinstance(truth, Undecided):
         return Decision.UNDECIDED
     return Decision.ALLOWED if truth else Decision.DENIED

@@ -1,7 +1,7 @@
-"""Powers over roles: what lets the holder of one role become another without its trust, by changing it or by handing it to a service.
+"""Privilege escalation: what lets a caller become a role without its trust, by changing the role or by passing it to a service.
 
-Owns which actions give reach, after pathfinding.cloud's paths and the documentation of IAM: rewriting a trust, giving a role rights, making a
-role anew, passing a role to a service that runs the caller's code. Leaves out AssumeRole itself (`judgement`) and the closure (`world`).
+The actions follow pathfinding.cloud and IAM's documentation: rewriting a trust, giving a role permissions, making a role again, passing a
+role to a service that runs the caller's code. AssumeRole itself: `evaluation`; the chains of several such steps: `graph`.
 Source: https://pathfinding.cloud and https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
 """
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from access.callers import Choice
 from access.decision import Truth, Undecided, every, some
-from access.evaluation import may, may_somewhere, places
+from access.evaluation import is_allowed, is_allowed_anywhere, witness_resources
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from access.callers import Caller
-    from access.evaluation import Rights
+    from access.evaluation import Permissions
     from access.roles import Role
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -38,159 +38,158 @@ RUNS: dict[str, tuple[str, ...]] = {
     "ssm.amazonaws.com": ("ssm:StartAutomationExecution",),
     "states.amazonaws.com": ("states:CreateStateMachine",),
 }
-"""Actions, one of which makes a service use a role for the caller, by service principal."""
+"""Actions by service principal: one of them makes the service use a role for the caller."""
 FOR_ITSELF = frozenset({"eks.amazonaws.com", "vpc-flow-logs.amazonaws.com"})
-"""Services that use a role for their own work only."""
-CHANGING = (
+"""Services that use a role only for their own work."""
+ROLE_ACTIONS = (
     *("iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:CreatePolicyVersion"),
     *("iam:SetDefaultPolicyVersion", "iam:CreateRole", "iam:PassRole"),
 )
-HOLDING = ("eks:CreateAccessEntry", "eks:UpdateAccessEntry", "eks:AssociateAccessPolicy")
-POWERS = (*CHANGING, *HOLDING)
-"""Every action without which none of these powers is there."""
+CLUSTER_ACTIONS = ("eks:CreateAccessEntry", "eks:UpdateAccessEntry", "eks:AssociateAccessPolicy")
+POWERS = (*ROLE_ACTIONS, *CLUSTER_ACTIONS)
+"""Without one of these actions a caller has no power over a role or a cluster."""
 
 
-class Power(NamedTuple):
+class RolePower(NamedTuple):
     """What a caller can do with a role."""
 
     become: Truth
-    """Whether it can become the role, whatever the trust says."""
-    give: Truth
-    """Whether it can give the role any right within its boundary."""
-    unbind: Truth
-    """Whether it can take the boundary away, too."""
+    """Whether the caller can become the role, whatever the trust says."""
+    add_permissions: Truth
+    """Whether the caller can give the role any permission within its boundary."""
+    remove_boundary: Truth
+    """Whether the caller can remove the boundary, too."""
 
 
-def has_any(rights: Rights) -> bool:
-    """Whether there may be any power at all: a quick look before a long one."""
-    if any(isinstance(each, Undecided) for each in rights.policies):
+def may_have_any(permissions: Permissions) -> bool:
+    """Whether the caller may have any power at all: a quick check before the expensive ones."""
+    if any(isinstance(document, Undecided) for document in permissions.policies):
         return True
-    allows = [each for each in rights.statements() if each.effect == "Allow"]
-    return any(each.covers_action(action) is not False for each in allows for action in POWERS)
+    allows = [statement for statement in permissions.statements() if statement.effect == "Allow"]
+    return any(statement.covers_action(action) is not False for statement in allows for action in POWERS)
 
 
-def over(caller: Caller, rights: Rights, role: Role) -> Power:
-    """What a caller can do with a role of its own account."""
-    bound = {"iam:permissionsboundary": (role.boundary_arn,) if role.boundary_arn else None}
+def power_over(caller: Caller, permissions: Permissions, role: Role) -> RolePower:
+    """Return what a caller can do with a role of its own account."""
+    boundary = {"iam:permissionsboundary": (role.boundary_arn,) if role.boundary_arn else None}
     chosen = {"iam:policyarn": Choice(optional=False), "iam:associatedresourcearn": Choice()}
 
-    def on_it(action: str, resource: str = role.arn) -> Truth:
-        return may(caller, rights, action, resource, bound, chosen)
+    def allowed(action: str, resource: str = role.arn) -> Truth:
+        return is_allowed(caller, permissions, action, resource, boundary, chosen)
 
-    def filled() -> Iterator[Truth]:
-        yield on_it("iam:PutRolePolicy")
-        yield on_it("iam:AttachRolePolicy")
+    def add_policy() -> Iterator[Truth]:
+        yield allowed("iam:PutRolePolicy")
+        yield allowed("iam:AttachRolePolicy")
 
-    def made_again() -> Iterator[Truth]:
-        yield on_it("iam:DeleteRole")
-        yield may(caller, rights, "iam:CreateRole", role.arn, None, _ANY_BOUNDARY)
-        yield some(filled())
+    def recreate() -> Iterator[Truth]:
+        yield allowed("iam:DeleteRole")
+        yield is_allowed(caller, permissions, "iam:CreateRole", role.arn, None, _ANY_BOUNDARY)
+        yield some(add_policy())
 
-    def entered() -> Iterator[Truth]:
-        yield on_it("iam:UpdateAssumeRolePolicy")
-        yield every(made_again())
-        yield _passed(caller, rights, role)
+    def become() -> Iterator[Truth]:
+        yield allowed("iam:UpdateAssumeRolePolicy")
+        yield every(recreate())
+        yield _can_pass(caller, permissions, role)
 
-    def changed() -> Iterator[Truth]:
-        yield from filled()
+    def add_permissions() -> Iterator[Truth]:
+        yield from add_policy()
         for policy in role.customer_policies:
-            yield on_it("iam:CreatePolicyVersion", policy)
-            yield on_it("iam:SetDefaultPolicyVersion", policy)
+            yield allowed("iam:CreatePolicyVersion", policy)
+            yield allowed("iam:SetDefaultPolicyVersion", policy)
 
-    def unbound() -> Iterator[Truth]:
-        yield on_it("iam:DeleteRolePermissionsBoundary")
-        yield every(made_again())
+    def remove_boundary() -> Iterator[Truth]:
+        yield allowed("iam:DeleteRolePermissionsBoundary")
+        yield every(recreate())
 
-    return Power(
-        become=some(entered()), give=some(changed()), unbind=some(unbound()) if role.boundary_arn is not None else False
+    return RolePower(
+        become=some(become()),
+        add_permissions=some(add_permissions()),
+        remove_boundary=some(remove_boundary()) if role.boundary_arn is not None else False,
     )
 
 
 _ANY_BOUNDARY = {"iam:permissionsboundary": Choice()}
 
 
-def _passed(caller: Caller, rights: Rights, role: Role) -> Truth:
-    """Whether the caller can hand the role to a service that its trust names, and make the service use it."""
+def _can_pass(caller: Caller, permissions: Permissions, role: Role) -> Truth:
+    """Whether the caller can pass the role to a service that its trust names, and make the service use it."""
     if isinstance(role.trust, Undecided):
-        passable = may(caller, rights, "iam:PassRole", role.arn, None, {"iam:passedtoservice": Choice(optional=False)})
-        return every((passable, role.trust))
+        any_service = {"iam:passedtoservice": Choice(optional=False)}
+        return every((is_allowed(caller, permissions, "iam:PassRole", role.arn, None, any_service), role.trust))
     services = {
-        str(each.value)
+        str(principal.value)
         for statement in role.trust
-        for each in statement.principals
-        if each.kind == "Service" and statement.effect == "Allow"
+        for principal in statement.principals
+        if principal.kind == "Service" and statement.effect == "Allow"
     }
-    return some(_passed_to(service, caller, rights, role) for service in sorted(services - FOR_ITSELF))
+    return some(_can_pass_to(service, caller, permissions, role) for service in sorted(services - FOR_ITSELF))
 
 
-def _passed_to(service: str, caller: Caller, rights: Rights, role: Role) -> Truth:
-    passed = may(
-        caller,
-        rights,
-        "iam:PassRole",
-        role.arn,
-        {"iam:passedtoservice": (service,)},
-        {"iam:associatedresourcearn": Choice()},
-    )
-    if passed is False:
+def _can_pass_to(service: str, caller: Caller, permissions: Permissions, role: Role) -> Truth:
+    keys, choices = {"iam:passedtoservice": (service,)}, {"iam:associatedresourcearn": Choice()}
+    passes = is_allowed(caller, permissions, "iam:PassRole", role.arn, keys, choices)
+    if passes is False:
         return False
     if service not in RUNS:
-        return every((passed, Undecided(f"what {service} does with a role is not known here")))
-    runs = some(may_somewhere(caller, rights, action, None, _ANYTHING) for action in RUNS[service])
-    return every((passed, runs))
+        return every((passes, Undecided(f"access/escalation.py does not list what {service} does with a role")))
+    runs = some(is_allowed_anywhere(caller, permissions, action, None, _ANY_TAGS) for action in RUNS[service])
+    return every((passes, runs))
 
 
-_ANYTHING = {"aws:requesttag/": Choice(), "aws:tagkeys": Choice(several=True)}
+_ANY_TAGS = {"aws:requesttag/": Choice(), "aws:tagkeys": Choice(several=True)}
 
 
 class NewRole(NamedTuple):
-    """A role that somebody can make."""
+    """A role that a caller can make."""
 
     boundary: str
-    """ARN of the boundary that it must carry; empty for none."""
+    """ARN of the boundary that the role must have; empty for none."""
     truth: Truth
 
 
 def new_roles(
-    caller: Caller, rights: Rights, partition: str, boundaries: Iterable[str], existing: Collection[str]
+    caller: Caller, permissions: Permissions, partition: str, boundaries: Iterable[str], existing: Collection[str]
 ) -> list[NewRole]:
-    """Roles that a caller can make and fill with rights in its account, where it is free to name them.
+    """Return the roles that a caller can make and fill with permissions in its account, under names that it chooses.
 
     Args:
-        caller: who calls.
-        rights: its own side.
-        partition: of its ARNs.
-        boundaries: ARNs of the boundaries that there are in the account.
-        existing: ARNs of the roles that there are: their names are taken.
+        caller: the caller.
+        permissions: the caller's own side.
+        partition: of the caller's ARNs.
+        boundaries: ARNs of the boundaries in the account.
+        existing: ARNs of the existing roles, whose names cannot be used.
     """
-    head = f"arn:{partition}:iam::{caller.account}:role/"
-    named = places(rights, "iam:CreateRole", f"{head}?*")
-    if isinstance(named, Undecided):
-        return [NewRole("", named)]
-    free_names = [each for each in named if each not in existing]
+    prefix = f"arn:{partition}:iam::{caller.account}:role/"
+    possible = witness_resources(permissions, "iam:CreateRole", f"{prefix}?*")
+    if isinstance(possible, Undecided):
+        return [NewRole("", possible)]
+    arns = [arn for arn in possible if arn not in existing]
 
-    def made(boundary: str) -> Truth:
-        bound = {"iam:permissionsboundary": (boundary,) if boundary else None}
-        filled = ("iam:PutRolePolicy", "iam:AttachRolePolicy")
+    def can_make(boundary: str) -> Truth:
+        keys = {"iam:permissionsboundary": (boundary,) if boundary else None}
+        policy = {"iam:policyarn": Choice()}
         return some(
             every(
                 (
-                    may(caller, rights, "iam:CreateRole", arn, bound),
-                    some(may(caller, rights, action, arn, bound, {"iam:policyarn": Choice()}) for action in filled),
+                    is_allowed(caller, permissions, "iam:CreateRole", arn, keys),
+                    some(
+                        is_allowed(caller, permissions, action, arn, keys, policy)
+                        for action in ("iam:PutRolePolicy", "iam:AttachRolePolicy")
+                    ),
                 )
             )
-            for arn in free_names
+            for arn in arns
         )
 
-    free = made("")
-    if free is True:
+    unbounded = can_make("")
+    if unbounded is True:
         return [NewRole("", True)]
-    found = [NewRole("", free)] if free is not False else []
-    return found + [NewRole(each, truth) for each in boundaries if (truth := made(each)) is not False]
+    roles = [NewRole("", unbounded)] if unbounded is not False else []
+    return roles + [NewRole(arn, truth) for arn in boundaries if (truth := can_make(arn)) is not False]
 
 
-def holds_cluster(caller: Caller, rights: Rights, cluster: str) -> Truth:
+def can_administer_cluster(caller: Caller, permissions: Permissions, cluster: str) -> Truth:
     """Whether a caller can make itself an administrator of a cluster."""
-    entry = some(may(caller, rights, action, cluster, None, _ANYTHING) for action in HOLDING[:2])
-    associated = {"eks:policyarn": Choice(optional=False), "eks:accessscope": Choice(optional=False)}
-    return every((entry, may(caller, rights, HOLDING[2], cluster, None, {**_ANYTHING, **associated})))
+    entry = some(is_allowed(caller, permissions, action, cluster, None, _ANY_TAGS) for action in CLUSTER_ACTIONS[:2])
+    policy = {**_ANY_TAGS, "eks:policyarn": Choice(optional=False), "eks:accessscope": Choice(optional=False)}
+    return every((entry, is_allowed(caller, permissions, CLUSTER_ACTIONS[2], cluster, None, policy)))

@@ -1,8 +1,8 @@
-"""May a caller take an action: identity policies, the trust of a role, boundary, session policies and service control policies together.
+"""Evaluation: may a caller take an action, by identity policies, trust, boundary, session policies and service control policies together.
 
-Owns the evaluation within an account and across accounts, as existence: is there any request of this caller that is allowed. Within an
-account a trust that names the caller itself is enough, one that names the account leaves it to the identity policies; across accounts both
-sides must allow. An explicit Deny anywhere wins.
+The question is always whether some request of the caller is allowed, within an account or across accounts. Within an account, a trust that
+names the caller itself is enough; a trust that names the account leaves the decision to the identity policies. Across accounts both sides
+must allow. An explicit Deny always wins.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from access import globs
-from access.callers import PossibleRequests, Request, means
+from access.callers import PossibleRequests, Request, names_caller
 from access.conditions import holds
 from access.decision import Truth, Undecided, every, opposite, some
 from access.policy_documents import ALLOW, DENY, normalise, without_variables
@@ -30,22 +30,22 @@ EVERYTHING = normalise({"Statement": {"Effect": "Allow", "Action": "*", "Resourc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rights:
-    """What a caller's own side says."""
+class Permissions:
+    """The documents on a caller's own side."""
 
     policies: Sequence[Document | Undecided] = ()
     """Identity policies: one of them must allow."""
     limits: Sequence[Sequence[Document | Undecided]] = ()
-    """Boundary, session policies, each level of service control policies: of each one document must allow."""
+    """Boundary, session policies, each level of service control policies: of every limit one document must allow."""
 
     def statements(self, *, limits: bool = True) -> Iterable[Statement]:
-        """All statements that could be read, those of limits only if wanted."""
+        """Yield all readable statements, with or without those of limits."""
         for document in chain(self.policies, *(self.limits if limits else ())):
             if not isinstance(document, Undecided):
                 yield from document
 
     def allow(self, action: str, resource: str, request: Request) -> Truth:
-        """Whether identity policies and all limits allow, explicit denials apart."""
+        """Whether identity policies and all limits allow, apart from explicit denials."""
         return every((_allowed(self.policies, action, resource, request), self.within(action, resource, request)))
 
     def within(self, action: str, resource: str, request: Request) -> Truth:
@@ -53,144 +53,142 @@ class Rights:
         return every(_allowed(limit, action, resource, request) for limit in self.limits)
 
     def deny(self, action: str, resource: str, request: Request) -> Truth:
-        """Whether any document denies; one that could not be read might."""
-        return some(_denied(document, action, resource, request) for document in chain(self.policies, *self.limits))
+        """Whether any document denies; an unreadable document is undecided."""
+        documents = chain(self.policies, *self.limits)
+        return some(_has_effect(document, DENY, action, resource, request) for document in documents)
 
 
-def may(
+def is_allowed(
     caller: Caller,
-    rights: Rights,
+    permissions: Permissions,
     action: str,
     resource: str,
-    given: Mapping[str, Values] | None = None,
-    free: Mapping[str, Choice] | None = None,
+    keys: Mapping[str, Values] | None = None,
+    choices: Mapping[str, Choice] | None = None,
 ) -> Truth:
-    """Whether a caller may take an action on a resource of its own account by its own policies.
+    """Whether a caller may take an action on a resource of its own account, by its own policies.
 
     Args:
-        caller: who calls.
-        rights: the caller's own side.
+        caller: the caller.
+        permissions: the caller's own side.
         action: such as `iam:PutRolePolicy`.
         resource: ARN.
-        given: condition keys of this action.
-        free: condition keys of this action that the caller chooses.
+        keys: condition keys of this action with fixed values.
+        choices: condition keys of this action that the caller chooses.
     """
-    relevant = [each for each in rights.statements() if each.covers_action(action) is not False]
-    universe = PossibleRequests({**caller.given, **(given or {})}, {**caller.free, **(free or {})}, caller.patterns)
+    relevant = [statement for statement in permissions.statements() if statement.covers_action(action) is not False]
+    requests = PossibleRequests({**caller.keys, **(keys or {})}, {**caller.choices, **(choices or {})}, caller.patterns)
 
     def allowed(request: Request) -> Truth:
-        return every((opposite(rights.deny(action, resource, request)), rights.allow(action, resource, request)))
+        denied = permissions.deny(action, resource, request)
+        return every((opposite(denied), permissions.allow(action, resource, request)))
 
-    return universe.any_request((condition for each in relevant for condition in each.conditions), allowed)
+    return requests.any_allowed((c for statement in relevant for c in statement.conditions), allowed)
 
 
-def may_somewhere(
+def is_allowed_anywhere(
     caller: Caller,
-    rights: Rights,
+    permissions: Permissions,
     action: str,
-    given: Mapping[str, Values] | None = None,
-    free: Mapping[str, Choice] | None = None,
+    keys: Mapping[str, Values] | None = None,
+    choices: Mapping[str, Choice] | None = None,
 ) -> Truth:
-    """Whether there is any resource on which a caller may take an action."""
-    found = places(rights, action)
-    if isinstance(found, Undecided):
-        return found
-    return some(may(caller, rights, action, resource, given, free) for resource in found)
+    """Whether a caller may take an action on some resource."""
+    resources = witness_resources(permissions, action)
+    if isinstance(resources, Undecided):
+        return resources
+    return some(is_allowed(caller, permissions, action, resource, keys, choices) for resource in resources)
 
 
-def places(rights: Rights, action: str, within: str = "*") -> tuple[str, ...] | Undecided:
-    """Resources that show every way in which the statements about an action can cover one.
+def witness_resources(permissions: Permissions, action: str, within: str = "*") -> tuple[str, ...] | Undecided:
+    """Return one resource for every way in which the statements about an action can cover a resource.
 
     Args:
-        rights: whose statements.
-        action: what is asked about.
+        permissions: the documents with the statements.
+        action: the action.
         within: pattern of the resources in question.
     """
     patterns = {
         without_variables(pattern)
-        for statement in rights.statements()
+        for statement in permissions.statements()
         if statement.covers_action(action) is not False
         for pattern in (*statement.resources, *statement.not_resources)
         if isinstance(pattern, str)
     }
-    found = globs.witnesses(patterns, within)
-    return Undecided(f"there are too many resources to try {action} on") if found is None else found
+    resources = globs.witnesses(patterns, within)
+    return Undecided(f"there are too many resources to try {action} on") if resources is None else resources
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRole:
-    """A role as somebody who wants to become it sees it."""
+    """A role that a caller wants to assume."""
 
     arn: str
     account: str
     trust: Document | Undecided
     provider: str = ""
-    """ARN of the provider, in the role's account, of the caller's issuer; empty where there is none that takes the token."""
-    given: Mapping[str, Values] = field(default_factory=dict)
-    """Condition keys about the role."""
+    """ARN of the provider of the caller's issuer in the role's account; empty if no provider there takes the token."""
+    keys: Mapping[str, Values] = field(default_factory=dict)
+    """Condition keys of the role."""
 
 
-def may_assume(caller: Caller, rights: Rights, role: TargetRole) -> Truth:
-    """Whether there is any request by which a caller becomes a role."""
+def may_assume(caller: Caller, permissions: Permissions, role: TargetRole) -> Truth:
+    """Whether some request lets a caller assume a role."""
     action = WEB_IDENTITY if caller.issuer else ASSUME
     if isinstance(role.trust, Undecided):
-        asks = caller.account in ("", role.account) or may(caller, rights, action, role.arn, role.given)
-        return every((asks, role.trust))
-    own = () if caller.issuer or caller.service else rights.statements()
+        permitted = caller.account in ("", role.account) or is_allowed(caller, permissions, action, role.arn, role.keys)
+        return every((permitted, role.trust))
+    own = () if caller.issuer or caller.service else permissions.statements()
     relevant = [s for s in (*role.trust, *own) if some(s.covers_action(a) for a in (action, TAG_SESSION)) is not False]
-    conditions = [condition for each in relevant for condition in each.conditions]
-    universe = PossibleRequests({**caller.given, **role.given}, caller.free, caller.patterns)
+    conditions = [condition for statement in relevant for condition in statement.conditions]
+    requests = PossibleRequests({**caller.keys, **role.keys}, caller.choices, caller.patterns)
 
     def allowed(request: Request) -> Truth:
         actions = (action, TAG_SESSION) if request.tagged else (action,)
-        return every(_becomes(caller, rights, role, each, request) for each in actions)
+        return every(_assumes(caller, permissions, role, needed, request) for needed in actions)
 
-    return universe.any_request(conditions, allowed)
+    return requests.any_allowed(conditions, allowed)
 
 
-def _becomes(caller: Caller, rights: Rights, role: TargetRole, action: str, request: Request) -> Truth:
-    itself, account, refused = _by_trust(caller, role, action, request)
+def _assumes(caller: Caller, permissions: Permissions, role: TargetRole, action: str, request: Request) -> Truth:
+    itself, account, denied = _by_trust(caller, role, action, request)
     if not caller.account:
-        return every((opposite(refused), itself))
-    refused = some((refused, rights.deny(action, role.arn, request)))
+        return every((opposite(denied), itself))
+    denied = some((denied, permissions.deny(action, role.arn, request)))
     trusted = some((itself, account))
-    if refused is True or trusted is False:
+    if denied is True or trusted is False:
         return False
-    by_identity = every((trusted, rights.allow(action, role.arn, request)))
+    allowed = every((trusted, permissions.allow(action, role.arn, request)))
     if caller.account == role.account:
-        by_identity = some((by_identity, every((itself, rights.within(action, role.arn, request)))))
-    return every((opposite(refused), by_identity))
+        allowed = some((allowed, every((itself, permissions.within(action, role.arn, request)))))
+    return every((opposite(denied), allowed))
 
 
 def _by_trust(caller: Caller, role: TargetRole, action: str, request: Request) -> tuple[Truth, Truth, Truth]:
-    """Whether the trust allows the caller itself, its whole account, and whether it refuses it."""
-    assert not isinstance(role.trust, Undecided)  # noqa: S101  # asked before
-    itself, account, refused = [], [], []
+    """Whether the trust `(allows the caller itself, allows its whole account, denies the caller)`."""
+    assert not isinstance(role.trust, Undecided)  # noqa: S101  # may_assume has checked
+    itself, account, denied = [], [], []
     for statement in role.trust:
-        one, all_of_account = means(statement, caller, role.provider)
-        if one is False and all_of_account is False:
+        names_itself, names_account = names_caller(statement, caller, role.provider)
+        if names_itself is False and names_account is False:
             continue
         applies = _applies(statement, action, role.arn, request)
         if statement.effect == DENY:
-            refused.append(every((some((one, all_of_account)), applies)))
+            denied.append(every((some((names_itself, names_account)), applies)))
         else:
-            itself.append(every((one, applies)))
-            account.append(every((all_of_account, applies)))
-    return some(itself), some(account), some(refused)
+            itself.append(every((names_itself, applies)))
+            account.append(every((names_account, applies)))
+    return some(itself), some(account), some(denied)
 
 
 def _allowed(documents: Iterable[Document | Undecided], action: str, resource: str, request: Request) -> Truth:
-    return some(_says(document, ALLOW, action, resource, request) for document in documents)
+    return some(_has_effect(document, ALLOW, action, resource, request) for document in documents)
 
 
-def _denied(document: Document | Undecided, action: str, resource: str, request: Request) -> Truth:
-    return _says(document, DENY, action, resource, request)
-
-
-def _says(document: Document | Undecided, effect: str, action: str, resource: str, request: Request) -> Truth:
+def _has_effect(document: Document | Undecided, effect: str, action: str, resource: str, request: Request) -> Truth:
     if isinstance(document, Undecided):
         return document
-    return some(_applies(each, action, resource, request) for each in document if each.effect == effect)
+    return some(_applies(s, action, resource, request) for s in document if s.effect == effect)
 
 
 def _applies(statement: Statement, action: str, resource: str, request: Request) -> Truth:

@@ -1,7 +1,7 @@
-"""Integrity: what a class can write and another class takes in. An open job that writes what a protected one reads speaks through it.
+"""Flows: what one class can write and another class consumes.
 
-Owns the edges "can write, is consumed by" for images, state and cache. A class writes with every role that it reaches, and its cache through
-its manager's signed addresses. Leaves out who becomes which role (`world`), and keys, which only narrow.
+If an open class can write what a protected class reads, it controls the protected job. Flows go through images, state and caches. A class
+writes with every role that it reaches, and its cache also through its manager's signed URLs. Which class reaches which role: `graph`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from access import globs
 from access.chains import Node
 from access.decision import Decision, Undecided, decision_of, every, some
-from access.evaluation import may, places
+from access.evaluation import is_allowed, witness_resources
 from access.graph import ROLE_KINDS
 from access.policy_documents import without_variables
 from config.capabilities import Level
@@ -34,12 +34,12 @@ WRITES = {
     STATE: ("s3:PutObject", "s3:DeleteObject", "s3:ReplicateObject"),
     CACHE: ("s3:PutObject", "s3:ReplicateObject"),
 }
-"""Actions that change what somebody else takes in, or give the right to."""
+"""Actions that change what another class consumes, or give the right to change it."""
 ECR_HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(.+)", re.ASCII)
 
 
 class Consumed(NamedTuple):
-    """Something that a class takes in."""
+    """Images or objects that a class consumes."""
 
     kind: str
     pattern: str
@@ -48,7 +48,7 @@ class Consumed(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow:
-    """A way from what one class writes into another class."""
+    """Images or objects that one class can write and another class consumes."""
 
     writer: str
     """`job:<stack>/<class>`."""
@@ -56,164 +56,170 @@ class Flow:
     kind: str
     """`image`, `state` or `cache`."""
     pattern: str
-    """Pattern of the ARNs that the consumer takes in and the writer can write some of."""
+    """Pattern of the ARNs that the consumer consumes; the writer can write some of them."""
     decision: Decision
-    """ALLOWED, or UNDECIDED where that could not be told."""
+    """ALLOWED, or UNDECIDED."""
     chain: tuple[str, ...] = ()
-    """Roles, from the writer's first to the one that writes; empty for a cache that both share."""
+    """Roles, from the writer's first to the one that writes; empty for a shared cache."""
     reason: str = ""
 
 
-def flows(world: AccessGraph) -> list[Flow]:
-    """All flows from an open class into a protected one; there should be none."""
-    facts = world.facts.classes
-    ways = {each: world.reach({_start(each): True}) for each in facts}
-    consumed = {each: _all_taken(world, each, ways[each]) for each in facts if each.level is Level.PROTECTED}
-    found: dict[Flow, None] = {}
-    for writer in (each for each in facts if each.level is Level.OPEN):
-        for consumer, its in consumed.items():
-            for taken, truth in its.items():
-                found |= dict.fromkeys(_into(world, writer, ways[writer], consumer, taken, truth))
-    return list(found)
+def flows(graph: AccessGraph) -> list[Flow]:
+    """Return all flows from an open class into a protected one; there should be none."""
+    classes = graph.inventory.classes
+    chains = {entry: graph.reach({_start(entry): True}) for entry in classes}
+    consumed = {
+        entry: _all_consumed(graph, entry, chains[entry]) for entry in classes if entry.level is Level.PROTECTED
+    }
+    result: dict[Flow, None] = {}
+    for writer in (entry for entry in classes if entry.level is Level.OPEN):
+        for consumer, consumed_by_class in consumed.items():
+            for target, truth in consumed_by_class.items():
+                result |= dict.fromkeys(_into(graph, writer, chains[writer], consumer, target, truth))
+    return list(result)
 
 
-def _start(facts: InventoryClass) -> Node:
-    return Node("class", f"{facts.stack}/{facts.name}")
+def _start(entry: InventoryClass) -> Node:
+    return Node("class", f"{entry.stack}/{entry.name}")
 
 
-def _name(facts: InventoryClass) -> str:
-    return f"job:{facts.stack}/{facts.name}"
+def _name(entry: InventoryClass) -> str:
+    return f"job:{entry.stack}/{entry.name}"
 
 
 def _into(
-    world: AccessGraph,
+    graph: AccessGraph,
     writer: InventoryClass,
-    ways: dict[Node, Chain],
+    chains: dict[Node, Chain],
     consumer: InventoryClass,
-    taken: Consumed,
-    truth: Truth,
+    target: Consumed,
+    consumes: Truth,
 ) -> Iterator[Flow]:
-    """Flows into something that a consumer takes in, as far as that is true of the consumer."""
-    names = (_name(writer), _name(consumer), *taken)
+    """Yield the flows from a writer into something that a consumer certainly or perhaps consumes."""
 
-    def flow(written: Truth, chain: tuple[str, ...] = ()) -> Iterator[Flow]:
-        both = every((written, truth))
-        if both is not False:
-            yield Flow(*names, decision_of(both), chain, both.reason if isinstance(both, Undecided) else "")
+    def flow(writes: Truth, roles: tuple[str, ...] = ()) -> Iterator[Flow]:
+        truth = every((writes, consumes))
+        if truth is not False:
+            reason = truth.reason if isinstance(truth, Undecided) else ""
+            yield Flow(_name(writer), _name(consumer), *target, decision_of(truth), roles, reason)
 
-    if taken.kind == CACHE:
-        if (config := _config(world, writer)) and config.undecided is not None:
+    if target.kind == CACHE:
+        if (config := _config(graph, writer)) and config.undecided is not None:
             yield from flow(config.undecided)
-        for runner in _runners(world, writer):
-            yield from flow(bool(runner.cache) and _overlap(_objects(world, runner.cache), taken.pattern))
-    for node, way in _sessions(world, ways):
-        chain = tuple(dict.fromkeys(each.whose for each in way.nodes if each.kind in ROLE_KINDS))
-        yield from flow(every((_may_write(world, node, taken), _way(way))), chain)
+        for runner in _runners(graph, writer):
+            yield from flow(bool(runner.cache) and _overlap(_objects(graph, runner.cache), target.pattern))
+    for node, chain in _sessions(graph, chains):
+        roles = tuple(dict.fromkeys(step.identity for step in chain.nodes if step.kind in ROLE_KINDS))
+        yield from flow(every((_may_write(graph, node, target), _truth_of(chain))), roles)
 
 
-def _sessions(world: AccessGraph, ways: dict[Node, Chain]) -> Iterator[tuple[Node, Chain]]:
-    """Sessions of roles that can be reached; of those that no document tells apart the one with the best way."""
-    found: dict[Node, tuple[Node, Chain]] = {}
-    for node, way in ways.items():
+def _sessions(graph: AccessGraph, chains: dict[Node, Chain]) -> Iterator[tuple[Node, Chain]]:
+    """Yield the reached sessions with their chains; of sessions that every trust treats alike only the best chain."""
+    best: dict[Node, tuple[Node, Chain]] = {}
+    for node, chain in chains.items():
         if node.kind in ROLE_KINDS:
-            found.setdefault(world.alike(node) or node, (node, way))
-    return iter(found.values())
+            best.setdefault(graph.group_of(node) or node, (node, chain))
+    return iter(best.values())
 
 
-def _way(way: Chain) -> Truth:
-    return True if way.undecided is None else way.undecided
+def _truth_of(chain: Chain) -> Truth:
+    return True if chain.undecided is None else chain.undecided
 
 
-def _may_write(world: AccessGraph, node: Node, taken: Consumed) -> Truth:
-    caller, rights = world.caller(node), world.rights(node)
+def _may_write(graph: AccessGraph, node: Node, target: Consumed) -> Truth:
+    caller, permissions = graph.caller(node), graph.permissions(node)
 
-    def each_place() -> Iterator[Truth]:
-        for action in WRITES[taken.kind]:
-            shown = places(rights, action, taken.pattern)
-            if isinstance(shown, Undecided):
-                yield shown
+    def by_action() -> Iterator[Truth]:
+        for action in WRITES[target.kind]:
+            arns = witness_resources(permissions, action, target.pattern)
+            if isinstance(arns, Undecided):
+                yield arns
             else:
-                yield from (may(caller, rights, action, arn) for arn in shown)
+                yield from (is_allowed(caller, permissions, action, arn) for arn in arns)
 
-    return some(each_place())
-
-
-def _all_taken(world: AccessGraph, facts: InventoryClass, ways: dict[Node, Chain]) -> dict[Consumed, Truth]:
-    """What a class takes in; certain where one way to it is."""
-    found: defaultdict[Consumed, list[Truth]] = defaultdict(list)
-    for taken, truth in _taken(world, facts, ways):
-        found[taken].append(truth)
-    return {taken: some(truths) for taken, truths in found.items()}
+    return some(by_action())
 
 
-def _taken(world: AccessGraph, facts: InventoryClass, ways: dict[Node, Chain]) -> Iterator[tuple[Consumed, Truth]]:
-    """Images that a class may run, state that it may read, its cache; whatever there is where that cannot be read."""
-    if (config := _config(world, facts)) and config.undecided is not None:
-        yield Consumed(IMAGE, _any_image(world)), config.undecided
-        yield Consumed(CACHE, _objects(world, "")), config.undecided
-    for runner in _runners(world, facts):
-        yield from ((Consumed(IMAGE, each), True) for each in _images(world, runner))
+def _all_consumed(graph: AccessGraph, entry: InventoryClass, chains: dict[Node, Chain]) -> dict[Consumed, Truth]:
+    """Return what a class consumes; true if it is certain in one way."""
+    truths: defaultdict[Consumed, list[Truth]] = defaultdict(list)
+    for target, truth in _consumed(graph, entry, chains):
+        truths[target].append(truth)
+    return {target: some(target_truths) for target, target_truths in truths.items()}
+
+
+def _consumed(graph: AccessGraph, entry: InventoryClass, chains: dict[Node, Chain]) -> Iterator[tuple[Consumed, Truth]]:
+    """Yield images that a class may run, state that it may read, and its cache; everything possible if that cannot be read."""
+    if (config := _config(graph, entry)) and config.undecided is not None:
+        yield Consumed(IMAGE, _any_image(graph)), config.undecided
+        yield Consumed(CACHE, _objects(graph, "")), config.undecided
+    for runner in _runners(graph, entry):
+        yield from ((Consumed(IMAGE, pattern), True) for pattern in _images(graph, runner))
         if runner.cache:
-            yield Consumed(CACHE, _objects(world, runner.cache)), True
-    for node, way in _sessions(world, ways):
-        for pattern, truth in _read(world, node).items():
-            yield Consumed(STATE, pattern), every((truth, _way(way)))
+            yield Consumed(CACHE, _objects(graph, runner.cache)), True
+    for node, chain in _sessions(graph, chains):
+        for pattern, truth in _readable(graph, node).items():
+            yield Consumed(STATE, pattern), every((truth, _truth_of(chain)))
 
 
-def _config(world: AccessGraph, facts: InventoryClass) -> RunnerConfig | None:
-    cluster = world.clusters.get(facts.stack)
-    return cluster.releases.get(facts.manager_namespace) if cluster else None
+def _config(graph: AccessGraph, entry: InventoryClass) -> RunnerConfig | None:
+    cluster = graph.clusters.get(entry.stack)
+    return cluster.releases.get(entry.manager_namespace) if cluster else None
 
 
-def _runners(world: AccessGraph, facts: InventoryClass) -> tuple[RunnerEntry, ...]:
-    config = _config(world, facts)
+def _runners(graph: AccessGraph, entry: InventoryClass) -> tuple[RunnerEntry, ...]:
+    config = _config(graph, entry)
     return config.runners if config else ()
 
 
-def _any_image(world: AccessGraph) -> str:
-    return f"arn:{world.facts.partition}:ecr:*:*:repository/*"
+def _any_image(graph: AccessGraph) -> str:
+    return f"arn:{graph.inventory.partition}:ecr:*:*:repository/*"
 
 
-def _images(world: AccessGraph, runner: RunnerEntry) -> list[str]:
+def _images(graph: AccessGraph, runner: RunnerEntry) -> list[str]:
+    """Return patterns of the ECR repositories whose images a runner's jobs may run."""
     if not runner.images:
-        return [_any_image(world)]
-    found = []
+        return [_any_image(graph)]
+    patterns = []
     for image in (*runner.images, *runner.default_images):
         host = image.partition("/")[0]
-        named = ECR_HOST.fullmatch(image.replace("**", "*"))
-        if named:
-            repository = re.split(r"[:@]", named[3])[0]
-            found.append(f"arn:{world.facts.partition}:ecr:{named[2]}:{named[1]}:repository/{repository}")
+        ecr = ECR_HOST.fullmatch(image.replace("**", "*"))
+        if ecr:
+            repository = re.split(r"[:@]", ecr[3])[0]
+            patterns.append(f"arn:{graph.inventory.partition}:ecr:{ecr[2]}:{ecr[1]}:repository/{repository}")
         elif globs.is_pattern(host):
-            found.append(_any_image(world))
-    return list(dict.fromkeys(found))
+            patterns.append(_any_image(graph))
+    return list(dict.fromkeys(patterns))
 
 
-def _objects(world: AccessGraph, prefix: str) -> str:
-    return f"arn:{world.facts.partition}:s3:::{prefix}*"
+def _objects(graph: AccessGraph, prefix: str) -> str:
+    return f"arn:{graph.inventory.partition}:s3:::{prefix}*"
 
 
-def _read(world: AccessGraph, node: Node) -> dict[str, Truth]:
-    """Patterns of objects that a role's own policies speak of, and whether it may read one of them."""
-    anything = _objects(world, "")
-    found = {anything for each in world.rights(node).policies if isinstance(each, Undecided)}
-    for statement in world.rights(node).statements(limits=False):
+def _readable(graph: AccessGraph, node: Node) -> dict[str, Truth]:
+    """Return whether a session may read an object, by the patterns of objects in its role's own policies."""
+    permissions = graph.permissions(node)
+    anything = _objects(graph, "")
+    patterns = {anything for document in permissions.policies if isinstance(document, Undecided)}
+    for statement in permissions.statements(limits=False):
         if statement.effect == "Allow" and statement.covers_action("s3:GetObject") is not False:
-            patterns = [each if isinstance(each, str) else anything for each in statement.resources] or [anything]
-            found |= {without_variables(each) for each in patterns if _is_object(each)}
-    return {each: _may_read(world, node, each) for each in sorted(found)}
+            resources = [arn if isinstance(arn, str) else anything for arn in statement.resources] or [anything]
+            patterns |= {without_variables(arn) for arn in resources if _is_object(arn)}
+    return {pattern: _may_read(graph, node, pattern) for pattern in sorted(patterns)}
 
 
 def _is_object(pattern: str) -> bool:
-    """Whether a pattern can mean an object in a bucket."""
+    """Whether a pattern can match an object in a bucket."""
     return pattern == "*" or pattern.split(":")[2:3] in (["s3"], ["*"])
 
 
-def _may_read(world: AccessGraph, node: Node, pattern: str) -> Truth:
-    caller, rights = world.caller(node), world.rights(node)
-    shown = places(rights, "s3:GetObject", pattern)
-    return shown if isinstance(shown, Undecided) else some(may(caller, rights, "s3:GetObject", arn) for arn in shown)
+def _may_read(graph: AccessGraph, node: Node, pattern: str) -> Truth:
+    caller, permissions = graph.caller(node), graph.permissions(node)
+    arns = witness_resources(permissions, "s3:GetObject", pattern)
+    if isinstance(arns, Undecided):
+        return arns
+    return some(is_allowed(caller, permissions, "s3:GetObject", arn) for arn in arns)
 
 
-def _overlap(one: str, other: str) -> bool:
-    return any(globs.matches(one, text) for text in globs.witnesses([one], other) or ())
+def _overlap(pattern: str, other_pattern: str) -> bool:
+    return any(globs.matches(pattern, text) for text in globs.witnesses([pattern], other_pattern) or ())

@@ -1,7 +1,7 @@
-"""Patterns with `*` and `?`: whether a text matches, and texts that show every way in which several patterns can match together.
+"""Patterns with `*` and `?`: whether a text matches, and witnesses: texts that show how several patterns can match together.
 
-Owns the finite universe behind "is there any request": of infinitely many texts only as many matter as there are different answers of all
-patterns at once, and a walk over what the patterns still expect finds the shortest text for each.
+"Is there any request that is allowed?" needs only as many texts as there are different combinations of matching patterns. A walk over what
+the patterns still expect finds the shortest text for each combination.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MOST_STATES = 20_000
-"""Where the walk gives up: far above what real documents need."""
+"""The walk gives up after this many states, far above what real documents need."""
 OTHER_CHARACTERS = "xyzabcdefghijklmnopqrstuvw0123456789_~"
-"""Stand for every character that no pattern expects at a place."""
+"""Stand for every character that no pattern expects at a position."""
 
 State = tuple[frozenset[int], ...]
-"""For each pattern the places in it that may come next."""
+"""For each pattern, the positions in it that may come next."""
 
 
 @lru_cache(maxsize=65536)
@@ -30,7 +30,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a whole text matches; with case. `*` is any number of characters, `?` exactly one."""
+    """Whether a pattern matches a whole text, with case. `*` is any number of characters, `?` exactly one."""
     return pattern == text or (is_pattern(pattern) and _expression(pattern).fullmatch(text) is not None)
 
 
@@ -40,56 +40,56 @@ def is_pattern(text: str) -> bool:
 
 
 def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | None:
-    """Shortest texts that match `within`, one for each different set of patterns that a text can match at once.
+    """Return the shortest texts that match `within`, one for each set of patterns that a text can match together.
 
     Returns:
-        the texts, in order of length; None where there are too many to look at.
+        the texts, in order of length; None if there are too many states to walk.
     """
-    return _witnesses(tuple(sorted({each for each in patterns if not apart(each, within)})), within)
+    return _witnesses(tuple(sorted({pattern for pattern in patterns if not apart(pattern, within)})), within)
 
 
-def apart(one: str, other: str) -> bool:
-    """Whether two patterns begin or end so differently that no text matches both; False does not say that one does."""
-    for (literal, whole), (its, also_whole) in zip(_ends(one), _ends(other), strict=True):
-        if not (literal.startswith(its) or its.startswith(literal)):
+def apart(first: str, second: str) -> bool:
+    """Whether two patterns begin or end so differently that no text matches both. False does not say that a text does."""
+    for (text, is_whole), (other_text, other_is_whole) in zip(_ends(first), _ends(second), strict=True):
+        if not (text.startswith(other_text) or other_text.startswith(text)):
             return True
-        if (whole and len(its) > len(literal)) or (also_whole and len(literal) > len(its)):
+        if (is_whole and len(other_text) > len(text)) or (other_is_whole and len(text) > len(other_text)):
             return True
     return False
 
 
 @lru_cache(maxsize=65536)
 def _ends(pattern: str) -> tuple[tuple[str, bool], tuple[str, bool]]:
-    """Literal beginning and, reversed, literal end of a pattern; whether that is all of it."""
+    """Return `(literal prefix, is_literal)` and `(reversed literal suffix, is_literal)`."""
     parts = re.split(r"[*?]", pattern)
     return (parts[0], len(parts) == 1), (parts[-1][::-1], len(parts) == 1)
 
 
 @lru_cache(maxsize=65536)
 def _witnesses(patterns: tuple[str, ...], within: str) -> tuple[str, ...] | None:
-    every = (within, *patterns)
-    seen_answers: set[tuple[bool, ...]] = set()
-    found: list[str] = []
-    start: State = tuple(_closed(pattern, {0}) for pattern in every)
-    seen, waiting = {start}, deque([(start, "")])
+    all_patterns = (within, *patterns)
+    seen_matches: set[tuple[bool, ...]] = set()
+    texts: list[str] = []
+    start: State = tuple(_skip_stars(pattern, {0}) for pattern in all_patterns)
+    seen_states, waiting = {start}, deque([(start, "")])
     while waiting:
         state, text = waiting.popleft()
-        answers = tuple(len(pattern) in places for pattern, places in zip(every, state, strict=True))
-        if answers[0] and answers not in seen_answers:
-            seen_answers.add(answers)
-            found.append(text)
-        for character in _next_characters(every, state):
-            following = tuple(_step(p, places, character) for p, places in zip(every, state, strict=True))
-            if following[0] and following not in seen:
-                if len(seen) >= MOST_STATES:
+        matching = tuple(len(pattern) in places for pattern, places in zip(all_patterns, state, strict=True))
+        if matching[0] and matching not in seen_matches:
+            seen_matches.add(matching)
+            texts.append(text)
+        for character in _next_characters(all_patterns, state):
+            following = tuple(_advance(p, places, character) for p, places in zip(all_patterns, state, strict=True))
+            if following[0] and following not in seen_states:
+                if len(seen_states) >= MOST_STATES:
                     return None
-                seen.add(following)
+                seen_states.add(following)
                 waiting.append((following, text + character))
-    return tuple(found)
+    return tuple(texts)
 
 
-def _closed(pattern: str, places: set[int]) -> frozenset[int]:
-    # A star may match nothing, so what stands behind it may come next as well.
+def _skip_stars(pattern: str, places: set[int]) -> frozenset[int]:
+    # A star may match nothing, so the position after it may come next as well.
     todo = list(places)
     while todo:
         place = todo.pop()
@@ -99,7 +99,7 @@ def _closed(pattern: str, places: set[int]) -> frozenset[int]:
     return frozenset(places)
 
 
-def _step(pattern: str, places: frozenset[int], character: str) -> frozenset[int]:
+def _advance(pattern: str, places: frozenset[int], character: str) -> frozenset[int]:
     following: set[int] = set()
     for place in places:
         if place < len(pattern):
@@ -108,7 +108,7 @@ def _step(pattern: str, places: frozenset[int], character: str) -> frozenset[int
                 following.add(place)
             elif expected in ("?", character):
                 following.add(place + 1)
-    return _closed(pattern, following)
+    return _skip_stars(pattern, following)
 
 
 def _next_characters(patterns: Sequence[str], state: State) -> Iterator[str]:
@@ -118,7 +118,6 @@ def _next_characters(patterns: Sequence[str], state: State) -> Iterator[str]:
         for place in places
         if place < len(pattern)
     }
-    literal = sorted(expected - {"*", "?"})
-    yield from literal
+    yield from sorted(expected - {"*", "?"})
     if expected & {"*", "?"}:
-        yield next(each for each in OTHER_CHARACTERS if each not in expected)
+        yield next(character for character in OTHER_CHARACTERS if character not in expected)

@@ -10,69 +10,62 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from access import callers, escalation
-from access.callers import Caller, Choice, service, session, token
-from access.chains import ALIKE, Chain, Node, Step, ways
+from access import escalation
+from access.callers import Caller, Choice, aws_service, role_session, token_bearer, unnamed_principal
+from access.chains import GROUP, Chain, Node, Step, best_chains
 from access.clusters import EVERYWHERE, ServiceAccount, clusters_of
 from access.decision import Undecided, every, some
-from access.evaluation import EVERYTHING, Rights, TargetRole, may_assume
+from access.evaluation import EVERYTHING, Permissions, TargetRole, may_assume
 from access.policy_documents import normalise
 from access.roles import Roles, providers_of
-from access.trust_index import SessionGroups, TrustIndex, targets, tells_apart
+from access.trust_index import SessionGroups, TrustIndex, assumable_roles, depends_on_role_arn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from access.chains import Reached
-    from access.clusters import PodIdentity
+    from access.clusters import Cluster, PodIdentity
     from access.decision import Truth
-    from access.escalation import Power
-    from access.inventory import Inventory
+    from access.escalation import RolePower
+    from access.inventory import Inventory, InventoryClass
     from access.policy_documents import Document
     from access.resource import Resource
-    from access.roles import Role
+    from access.roles import Providers, Role
 
     Documents = Sequence[Document | Undecided]
-    from access.callers import Caller
-    from access.clusters import Cluster
-    from access.inventory import InventoryClass
-    from access.roles import Providers
 
 ROLE_KINDS = ("role", "escalated", "unbounded")
-"""Kinds of nodes that are sessions of a role: with its own rights, with any within its boundary, with any."""
+"""Kinds of nodes that are sessions of a role: with its own permissions, with any within its boundary, with any at all."""
+POD_IDENTITY = "pods.eks.amazonaws.com"
 
 
 class AccessGraph:
-    """Everything that is known, and the steps that there are."""
+    """Roles, providers and clusters of some resources, and all steps between nodes."""
 
-    def __init__(self, resources: Iterable[Resource], facts: Inventory) -> None:
-        everything = list(resources)
-        self.facts = facts
-        self._roles = Roles(everything, facts.partition)
+    def __init__(self, resources: Iterable[Resource], inventory: Inventory) -> None:
+        all_resources = list(resources)
+        self.inventory = inventory
+        self._roles = Roles(all_resources, inventory.partition)
         self.roles: Mapping[str, Role] = self._roles.by_arn
-        self.providers = providers_of(everything, facts)
-        self.clusters = clusters_of(everything)
-        self.pods = ClusterSteps(self.clusters, self.providers, facts, self)
-        apart = {role.arn: tells_apart(role.trust) for role in self.roles.values()}
-        self._apart = TrustIndex(role for role in self.roles.values() if apart[role.arn])
-        self._rest = TrustIndex(role for role in self.roles.values() if not apart[role.arn])
+        self.providers = providers_of(all_resources, inventory)
+        self.clusters = clusters_of(all_resources)
+        self.pods = ClusterSteps(self.clusters, self.providers, inventory, self)
+        by_arn = {role.arn: depends_on_role_arn(role.trust) for role in self.roles.values()}
+        self._index_by_arn = TrustIndex(role for role in self.roles.values() if by_arn[role.arn])
+        """Roles whose trust may treat the sessions of a group differently."""
+        self._index_by_group = TrustIndex(role for role in self.roles.values() if not by_arn[role.arn])
         self._groups = SessionGroups()
         self._group_of: dict[Node, Node | None] = {}
         self._tokens: dict[Node, tuple[str, str | Choice, str | Choice]] = {}
-        self._rights: dict[Node, Rights] = {}
-        self._entered: dict[tuple[Node, str], Truth] = {}
-        self._powers: dict[tuple[Node, str], Power] = {}
+        self._permissions: dict[Node, Permissions] = {}
+        self._entries: dict[tuple[Node, str], Truth] = {}
+        self._powers: dict[tuple[Node, str], RolePower] = {}
         self._powerful: dict[Node, bool] = {}
-        self._made: dict[Node, list[Step]] = {}
+        self._steps_to_new: dict[Node, list[Step]] = {}
         self._session_policies: dict[str, Document | Undecided] = {}
         self._sessions = {arn: [arn] for arn in self.roles}
-        """Names of the sessions of each role: of its own, and of those that a session policy limits."""
-        for cluster in self.clusters.values():
-            for each in cluster.pod_identities:
-                if each.limit:
-                    self._session_policies[each.limit] = normalise(each.policy)
-                    for role in self.given_by(each):
-                        self._sessions[role.arn].append(f"{role.arn} {each.limit}")
+        """Names of the sessions of each role: its own, and those that a session policy limits."""
+        self._add_limited_sessions()
         self._of_account: defaultdict[str, set[Node]] = defaultdict(set)
         self._boundaries: defaultdict[str, set[str]] = defaultdict(set)
         for role in self.roles.values():
@@ -80,110 +73,115 @@ class AccessGraph:
             self._of_account[role.account] |= {Node(kind, name) for kind in kinds for name in self._sessions[role.arn]}
             if role.boundary_arn is not None:
                 self._boundaries[role.account].add(role.boundary_arn)
-        given = facts.service_control_policies
-        self._limits = {
-            account: [[normalise(each) for each in level] for level in its] for account, its in given.items()
+        self._control_policies = {
+            account: [[normalise(document) for document in level] for level in levels]
+            for account, levels in inventory.service_control_policies.items()
         }
 
+    def _add_limited_sessions(self) -> None:
+        for cluster in self.clusters.values():
+            for association in cluster.pod_identities:
+                if association.limit:
+                    self._session_policies[association.limit] = normalise(association.policy)
+                    for role in self.roles_given_by(association):
+                        self._sessions[role.arn].append(f"{role.arn} {association.limit}")
+
     @classmethod
-    def of(cls, resources: Iterable[Resource], facts: Inventory) -> AccessGraph:
-        """The world of some resources."""
-        return cls(resources, facts)
+    def of(cls, resources: Iterable[Resource], inventory: Inventory) -> AccessGraph:
+        """Build the graph of some resources."""
+        return cls(resources, inventory)
 
     def reach(self, starts: Mapping[Node, Truth]) -> dict[Node, Chain]:
-        """The best way to everybody that one can be from somewhere."""
-        return {node: way for node, way in ways(starts, self.steps).items() if node.kind != ALIKE}
+        """Return the best chain to every node that can be reached from some nodes."""
+        return {node: chain for node, chain in best_chains(starts, self.steps).items() if node.kind != GROUP}
 
     def best(self, reach: Mapping[Node, Chain], role: str) -> Chain | None:
-        """The best of some ways to a role, by its ARN, in a session of whatever limits; None where none leads there."""
-        found = (reach.get(Node("role", name)) for name in self._sessions.get(role, [role]))
-        return min(
-            (each for each in found if each is not None),
-            key=lambda way: way.rank,
-            default=None,
-        )
+        """Return the best of some chains to a role, by its ARN, in a session with any limit; None if no chain leads there."""
+        chains = (reach.get(Node("role", name)) for name in self._sessions.get(role, [role]))
+        return min((chain for chain in chains if chain is not None), key=lambda chain: chain.rank, default=None)
 
-    def given_by(self, association: PodIdentity) -> list[Role]:
-        """Roles that an association may give."""
+    def roles_given_by(self, association: PodIdentity) -> list[Role]:
+        """Return the roles that a pod identity association may give."""
         if association.role is None:
             return list(self.roles.values())
         return [self.roles[association.role]] if association.role in self.roles else []
 
     def token(self, issuer: str, subject: str | Choice, audience: str | Choice) -> Node:
-        """The node of somebody with a token of an issuer."""
+        """Return the node of a caller with a token of an issuer."""
         node = Node("token", f"{issuer} {subject} {audience}")
         self._tokens.setdefault(node, (issuer, subject, audience))
         return node
 
-    def steps(self, node: Node, known: Reached) -> Iterator[Step]:
-        """Steps from a node, at least those to nodes that are not known."""
+    def steps(self, node: Node, reached: Reached) -> Iterator[Step]:
+        """Yield the steps from a node, at least those to nodes that are not reached yet."""
         if node.kind in ("class", "sa", "pods"):
             yield from self.pods.steps(node)
-        elif node.kind == ALIKE:
-            session = self._groups.members[node]
-            yield from self._by_trust(session, [self._rest], known)
-            yield from self._by_power(session, known)
-        elif (group := self.alike(node)) is not None:
+        elif node.kind == GROUP:
+            session = self._groups.examples[node]
+            yield from self._by_trust(session, [self._index_by_group], reached)
+            yield from self._by_power(session, reached)
+        elif (group := self.group_of(node)) is not None:
             yield Step(group, True)
-            yield from self._by_trust(node, [self._apart], known)
-            yield from self.pods.held_by(node.whose)
+            yield from self._by_trust(node, [self._index_by_arn], reached)
+            yield from self.pods.administered_by(node.identity)
         else:
-            yield from self._by_trust(node, [self._apart, self._rest], known)
+            yield from self._by_trust(node, [self._index_by_arn, self._index_by_group], reached)
             if node.kind in (*ROLE_KINDS, "new"):
-                yield from self._by_power(node, known)
-                yield from self.pods.held_by(node.whose)
+                yield from self._by_power(node, reached)
+                yield from self.pods.administered_by(node.identity)
 
-    def alike(self, node: Node) -> Node | None:
-        """The node that stands for all sessions that no document tells from this one; None for what is none of a known role."""
+    def group_of(self, node: Node) -> Node | None:
+        """Return the group node for sessions that every trust treats alike, or None if this is not a session of a known role."""
         if node not in self._group_of:
-            role = self.roles.get(node.whose) if node.kind in ROLE_KINDS else None
-            self._group_of[node] = self._groups.of(node, role, self.rights(node)) if role is not None else None
+            role = self.roles.get(node.identity) if node.kind in ROLE_KINDS else None
+            self._group_of[node] = self._groups.of(node, role, self.permissions(node)) if role is not None else None
         return self._group_of[node]
 
-    # Into roles -------------------------------------------------------------------------------------------------------
+    # Into roles, by their trust ---------------------------------------------------------------------------------------
 
-    def _by_trust(self, node: Node, indices: Iterable[TrustIndex], known: Reached) -> Iterator[Step]:
-        for doors in (each for index in indices for each in self._doors(node, index)):
-            for to in known.beyond(doors):
-                truth = self.may_enter(node, self.roles[to.name])
+    def _by_trust(self, node: Node, indices: Iterable[TrustIndex], reached: Reached) -> Iterator[Step]:
+        for candidates in (roles for index in indices for roles in self._candidates(node, index)):
+            for role in reached.unreached(candidates):
+                truth = self.may_enter(node, self.roles[role.name])
                 if truth is not False:
-                    yield Step(to, truth)
+                    yield Step(role, truth)
 
-    def _doors(self, node: Node, index: TrustIndex) -> list[set[Node]]:
-        """Roles that it could be of use to ask about."""
+    def _candidates(self, node: Node, index: TrustIndex) -> list[set[Node]]:
+        """Return the roles that are worth evaluating."""
         if node.kind == "token":
             issuer, subject, _ = self._tokens[node]
             arns = [self.providers.arn(*place) for place in self.providers.by_place if place[1] == issuer]
             whole = subject if isinstance(subject, str) else None
-            return [doors for arn in arns for doors in index.of_token(arn, whole)]
+            return [roles for arn in arns for roles in index.of_token(arn, whole)]
         if node.kind in ROLE_KINDS:
-            return index.of_role(node.whose, node.whose.split(":")[4], targets(self.rights(node)))
-        return index.of_account(node.whose)
+            targets = assumable_roles(self.permissions(node))
+            return index.of_role(node.identity, node.identity.split(":")[4], targets)
+        return index.of_account(node.identity)
 
     def may_enter(self, node: Node, role: Role) -> Truth:
-        """Whether somebody may become a role by its trust."""
+        """Whether a caller may assume a role by its trust."""
         key = (node, role.arn)
-        if key not in self._entered:
-            self._entered[key] = some(
-                every((taken, may_assume(caller, self.rights(node), self._entrance(role, caller))))
-                for caller, taken in self._callers(node, role)
+        if key not in self._entries:
+            self._entries[key] = some(
+                every((accepted, may_assume(caller, self.permissions(node), self._target(role, caller))))
+                for caller, accepted in self._callers(node, role)
             )
-        return self._entered[key]
+        return self._entries[key]
 
     def admits_service(self, role: Role, name: str, caller: Caller | None = None) -> Truth:
         """Whether a role's trust admits an AWS service."""
-        caller = caller or service(name)
-        return may_assume(caller, Rights(), self._entrance(role, caller))
+        caller = caller or aws_service(name)
+        return may_assume(caller, Permissions(), self._target(role, caller))
 
-    def _entrance(self, role: Role, caller: Caller) -> TargetRole:
+    def _target(self, role: Role, caller: Caller) -> TargetRole:
         tags = {f"aws:resourcetag/{key.lower()}": (value,) for key, value in role.tags.items()}
-        organization = self.facts.organization_of(role.account)
+        organization = self.inventory.organization_of(role.account)
         return TargetRole(
             arn=role.arn,
             account=role.account,
-            trust=role.entrance,
+            trust=role.effective_trust,
             provider=self.providers.arn(role.account, caller.issuer) if caller.issuer else "",
-            given={
+            keys={
                 "aws:resourceaccount": (role.account,),
                 "aws:resourceorgid": (organization,) if organization else None,
                 **tags,
@@ -195,93 +193,93 @@ class AccessGraph:
             yield self.caller(node), True
             return
         issuer, subject, audience = self._tokens[node]
-        for client, taken in self.providers.takes(role.account, issuer, audience):
-            yield token(issuer, subject, client), taken
+        for client, accepted in self.providers.accepted_audiences(role.account, issuer, audience):
+            yield token_bearer(issuer, subject, client), accepted
 
     def caller(self, node: Node) -> Caller:
-        """Who calls from a node with an AWS identity."""
-        facts = self.facts
+        """Return the caller of a node with an AWS identity."""
+        inventory = self.inventory
         if node.kind in ROLE_KINDS:
-            role = self.roles.get(node.whose)
-            account = node.whose.split(":")[4]
-            return session(node.whose, facts.organization_of(account), role.tags if role else None)
-        account = node.whose
-        return callers.somebody(account, facts.partition, facts.organization_of(account), facts.organization)
+            role = self.roles.get(node.identity)
+            account = node.identity.split(":")[4]
+            return role_session(node.identity, inventory.organization_of(account), role.tags if role else None)
+        account = node.identity
+        organization = inventory.organization_of(account)
+        return unnamed_principal(account, inventory.partition, organization, inventory.organization)
 
-    def rights(self, node: Node) -> Rights:
-        """What somebody's own policies say."""
+    def permissions(self, node: Node) -> Permissions:
+        """Return the documents on a caller's own side."""
         if node.kind == "token":
-            return Rights()
-        if node not in self._rights:
-            account = node.whose.split(":")[4] if node.kind in ROLE_KINDS else node.whose
+            return Permissions()
+        if node not in self._permissions:
+            account = node.identity.split(":")[4] if node.kind in ROLE_KINDS else node.identity
             policies, limits = self._own_side(node)
-            self._rights[node] = Rights(policies=policies, limits=[*limits, *self._limits.get(account, [])])
-        return self._rights[node]
+            limits = [*limits, *self._control_policies.get(account, [])]
+            self._permissions[node] = Permissions(policies=policies, limits=limits)
+        return self._permissions[node]
 
     def _own_side(self, node: Node) -> tuple[Documents, Sequence[Documents]]:
-        role, limit = self.roles.get(node.whose), node.name.partition(" ")[2]
+        role, limit = self.roles.get(node.identity), node.name.partition(" ")[2]
         if node.kind == "new":
             return [EVERYTHING], [[self._roles.document(limit)]] if limit else []
         limits = [[self._session_policies[limit]]] if limit in self._session_policies else []
         if role is None or node.kind == "unbounded":
-            # Of a role outside these resources nothing is known: its own side is taken to allow.
+            # The policies of a role outside these resources are unknown: they are taken to allow everything.
             return [EVERYTHING], limits
         limits += [] if role.boundary is None else [[role.boundary]]
         return ([EVERYTHING] if node.kind == "escalated" else role.policies), limits
 
-    # By changing roles ------------------------------------------------------------------------------------------------
+    # Into roles, by changing them -------------------------------------------------------------------------------------
 
-    def _by_power(self, node: Node, known: Reached) -> Iterator[Step]:
-        rights = self.rights(node)
+    def _by_power(self, node: Node, reached: Reached) -> Iterator[Step]:
+        permissions = self.permissions(node)
         if node not in self._powerful:
-            known_rights = node.kind == "new" or node.whose in self.roles
-            self._powerful[node] = known_rights and escalation.has_any(rights)
+            is_known = node.kind == "new" or node.identity in self.roles
+            self._powerful[node] = is_known and escalation.may_have_any(permissions)
         if not self._powerful[node]:
             return
-        caller = self.caller(node)
-        for arn in {each.whose for each in known.beyond(self._of_account[caller.account])}:
+        account = self.caller(node).account
+        for arn in {target.identity for target in reached.unreached(self._of_account[account])}:
             yield from self._over(node, self.roles[arn])
-        yield from self._beyond(node)
+        yield from self._to_new_roles_and_clusters(node)
 
     def _over(self, node: Node, role: Role) -> Iterator[Step]:
         key = (node, role.arn)
         if key not in self._powers:
-            self._powers[key] = escalation.over(self.caller(node), self.rights(node), role)
+            self._powers[key] = escalation.power_over(self.caller(node), self.permissions(node), role)
         power = self._powers[key]
+        unbounded = every((power.add_permissions, power.remove_boundary))
         yield Step(Node("role", role.arn), power.become)
         for name in self._sessions[role.arn]:
-            yield Step(Node("escalated", name), power.give, needs=Node("role", name))
-            yield Step(Node("unbounded", name), every((power.give, power.unbind)), needs=Node("role", name))
+            yield Step(Node("escalated", name), power.add_permissions, needs=Node("role", name))
+            yield Step(Node("unbounded", name), unbounded, needs=Node("role", name))
 
-    def _beyond(self, node: Node) -> list[Step]:
-        """Steps to roles that are not there yet, and into clusters."""
-        if node not in self._made:
-            caller, rights, facts = self.caller(node), self.rights(node), self.facts
-            bounds = sorted(self._boundaries[caller.account])
-            new = escalation.new_roles(caller, rights, facts.partition, bounds, self.roles)
-            self._made[node] = [
-                Step(Node("new", f"{caller.account} {each.boundary}".strip()), each.truth) for each in new
-            ]
+    def _to_new_roles_and_clusters(self, node: Node) -> list[Step]:
+        """Return the steps to roles that a caller can make, and into clusters."""
+        if node not in self._steps_to_new:
+            caller, permissions, inventory = self.caller(node), self.permissions(node), self.inventory
+            boundaries = sorted(self._boundaries[caller.account])
+            new = escalation.new_roles(caller, permissions, inventory.partition, boundaries, self.roles)
+            steps = [Step(Node("new", f"{caller.account} {role.boundary}".strip()), role.truth) for role in new]
             for cluster in self.clusters.values():
-                arn = f"arn:{facts.partition}:eks:{facts.region}:{cluster.account}:cluster/{cluster.name}"
-                holds = cluster.account == caller.account and escalation.holds_cluster(caller, rights, arn)
-                self._made[node].append(Step(Node("pods", f"{cluster.stack}/*"), holds))
-        return self._made[node]
-
-
-POD_IDENTITY = "pods.eks.amazonaws.com"
+                arn = f"arn:{inventory.partition}:eks:{inventory.region}:{cluster.account}:cluster/{cluster.name}"
+                same_account = cluster.account == caller.account
+                truth = same_account and escalation.can_administer_cluster(caller, permissions, arn)
+                steps.append(Step(Node("pods", f"{cluster.stack}/*"), truth))
+            self._steps_to_new[node] = steps
+        return self._steps_to_new[node]
 
 
 class ClusterSteps:
-    """Steps within clusters."""
+    """Steps within clusters: from jobs to service accounts, from service accounts to others, to tokens and to roles."""
 
     def __init__(
-        self, clusters: Mapping[str, Cluster], providers: Providers, facts: Inventory, graph: AccessGraph
+        self, clusters: Mapping[str, Cluster], providers: Providers, inventory: Inventory, graph: AccessGraph
     ) -> None:
-        self._clusters, self._providers, self._facts, self._graph = clusters, providers, facts, graph
+        self._clusters, self._providers, self._inventory, self._graph = clusters, providers, inventory, graph
 
     def steps(self, node: Node) -> Iterator[Step]:
-        """Steps from a class, an account, or the right to run pods in a namespace."""
+        """Yield the steps from a class, a service account, or the right to run pods in a namespace."""
         stack, *rest = node.name.split("/")
         cluster = self._clusters.get(stack)
         if cluster is None:
@@ -289,34 +287,33 @@ class ClusterSteps:
         if node.kind == "class":
             yield from self._of_class(cluster, rest[0])
         elif node.kind == "pods":
-            wanted = [each for each in self.accounts(cluster) if rest[0] in (EVERYWHERE, each.namespace)]
-            yield from (Step(_node(stack, each), True) for each in wanted)
+            accounts = [account for account in self.accounts(cluster) if rest[0] in (EVERYWHERE, account.namespace)]
+            yield from (Step(service_account_node(stack, account), True) for account in accounts)
         else:
             yield from self._of_account(cluster, ServiceAccount(rest[0], rest[1]))
 
     def accounts(self, cluster: Cluster) -> list[ServiceAccount]:
-        """All service accounts that are known: made by the program, or named by a runner's configuration."""
+        """Return all service accounts that the program makes, or that a runner's configuration or a binding names."""
         runners = [runner for config in cluster.releases.values() for runner in config.runners]
-        named = {ServiceAccount(each.namespace, name) for each in runners for name in each.accounts}
-        return sorted({*cluster.annotated, *named, *cluster.takers})
+        named = {ServiceAccount(runner.namespace, name) for runner in runners for name in runner.accounts}
+        return sorted({*cluster.audiences, *named, *cluster.controlled_namespaces})
 
-    def held_by(self, principal: str) -> Iterator[Step]:
-        """Namespaces that an AWS principal holds by the cluster's access entries."""
+    def administered_by(self, principal: str) -> Iterator[Step]:
+        """Yield steps to the namespaces that an AWS principal administers by the cluster's access entries."""
         for stack, cluster in self._clusters.items():
-            for holder in cluster.holders:
-                if holder.principal == principal:
-                    yield from (
-                        Step(Node("pods", f"{stack}/{each}"), holder.truth) for each in sorted(holder.namespaces)
-                    )
+            for grant in cluster.access_grants:
+                if grant.principal == principal:
+                    for namespace in sorted(grant.namespaces):
+                        yield Step(Node("pods", f"{stack}/{namespace}"), grant.truth)
 
     def tokens(self, stack: str, account: ServiceAccount, audience: str | Choice) -> Iterator[Node]:
-        """Nodes of an account's tokens, one per issuer of the cluster."""
+        """Yield the nodes of a service account's tokens, one for each issuer of the cluster."""
         for issuer in sorted(self._providers.of_clusters.get(stack, ())):
             yield self._graph.token(issuer, account.subject, audience)
 
     def _of_class(self, cluster: Cluster, name: str) -> Iterator[Step]:
-        facts = self._class(cluster.stack, name)
-        config = cluster.releases.get(facts.manager_namespace) if facts else None
+        runner_class = self._class(cluster.stack, name)
+        config = cluster.releases.get(runner_class.manager_namespace) if runner_class else None
         if config is None:
             return
         if config.undecided is not None:
@@ -326,45 +323,51 @@ class ClusterSteps:
                 truth = runner.may_run_as(account.namespace, account.name)
                 if truth is False:
                     continue
-                annotated = cluster.annotated.get(account)
+                annotated = cluster.audiences.get(account)
                 for audience in dict.fromkeys((*runner.audiences, *([annotated] if annotated else []))):
                     yield from (Step(node, truth) for node in self.tokens(cluster.stack, account, audience))
                 yield from self._by_association(cluster, account, truth)
 
     def _of_account(self, cluster: Cluster, account: ServiceAccount) -> Iterator[Step]:
-        # Whoever runs pods asks for a token with whatever audience.
+        # A caller that runs pods can request a token for any audience.
         yield from (Step(node, True) for node in self.tokens(cluster.stack, account, Choice(optional=False)))
         yield from self._by_association(cluster, account, True)
-        for namespace, truth in sorted(cluster.takers.get(account, {}).items(), key=lambda item: item[0]):
+        namespaces = cluster.controlled_namespaces.get(account, {})
+        for namespace, truth in sorted(namespaces.items(), key=lambda item: item[0]):
             if not self._runs_own_jobs(cluster.stack, account, namespace):
                 yield Step(Node("pods", f"{cluster.stack}/{namespace}"), truth)
 
     def _runs_own_jobs(self, stack: str, account: ServiceAccount, namespace: str) -> bool:
         return any(
-            each.stack == stack and each.manager_namespace == account.namespace and each.jobs_namespace == namespace
-            for each in self._facts.classes
+            entry.stack == stack and entry.manager_namespace == account.namespace and entry.jobs_namespace == namespace
+            for entry in self._inventory.classes
         )
 
     def _by_association(self, cluster: Cluster, account: ServiceAccount, truth: Truth) -> Iterator[Step]:
-        """Roles that EKS Pod Identity gives an account; their trust must let the service assume, and tag unless that is off."""
+        """Yield steps to the roles that EKS Pod Identity gives a service account.
+
+        The role's trust must let the service assume it and, unless that is off, tag the session.
+        """
         tags = {
             "kubernetes-namespace": account.namespace,
             "kubernetes-service-account": account.name,
             "eks-cluster-name": cluster.name,
         }
-        for each in cluster.pod_identities:
-            if each.account not in (None, account):
+        for association in cluster.pod_identities:
+            if association.account not in (None, account):
                 continue
-            given = {f"aws:requesttag/{key}": (value,) if each.tagged else None for key, value in tags.items()}
-            caller = service(POD_IDENTITY, given)
-            for role in self._graph.given_by(each):
-                admitted = every((truth, each.known, self._graph.admits_service(role, POD_IDENTITY, caller)))
-                if admitted is not False:
-                    yield Step(Node("role", f"{role.arn} {each.limit}".strip()), admitted)
+            keys = {f"aws:requesttag/{tag}": (value,) if association.tagged else None for tag, value in tags.items()}
+            caller = aws_service(POD_IDENTITY, keys)
+            for role in self._graph.roles_given_by(association):
+                admitted = self._graph.admits_service(role, POD_IDENTITY, caller)
+                step_truth = every((truth, association.truth, admitted))
+                if step_truth is not False:
+                    yield Step(Node("role", f"{role.arn} {association.limit}".strip()), step_truth)
 
     def _class(self, stack: str, name: str) -> InventoryClass | None:
-        return next((each for each in self._facts.classes if each.stack == stack and each.name == name), None)
+        return next((c for c in self._inventory.classes if c.stack == stack and c.name == name), None)
 
 
-def _node(stack: str, account: ServiceAccount) -> Node:
+def service_account_node(stack: str, account: ServiceAccount) -> Node:
+    """Return the node of a service account."""
     return Node("sa", f"{stack}/{account.namespace}/{account.name}")

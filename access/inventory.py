@@ -1,7 +1,7 @@
-"""What the reasoner knows besides resources: the organisation, its accounts, GitLab, and which classes have which trust level.
+"""The inventory: the organisation, its accounts, GitLab, and the runner classes with their trust levels.
 
-Owns the plain values that settings boil down to, so that a world can be made in a test without settings. Leaves out what is allowed
-(`matrix.declared` reads that from settings).
+These are the plain values that the access graph needs from settings, so that a test can build a graph without settings. What the settings
+allow is not here: `matrix.declared` reads that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from components.documents.trust import gitlab_subject
 from config.names import namespace_jobs, namespace_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from config.capabilities import Level
     from config.foundation import FoundationSettings
@@ -33,23 +33,23 @@ class InventoryClass:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What is given from outside."""
+    """What the settings of all stacks list."""
 
     organization: str
     """Id of the organisation, `o-…`."""
     accounts: Mapping[str, str] = field(default_factory=dict)
-    """Ids of its accounts by name."""
+    """Ids of the organisation's accounts, by name."""
     partition: str = "aws"
     region: str = "eu-central-1"
     gitlab: str = ""
     """Root of the GitLab instance, `https://…`; also the audience of its tokens."""
     classes: Sequence[InventoryClass] = ()
     gitlab_subjects: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Subjects of the projects that have a role of their own, by its name; patterns where a level is open."""
+    """Subjects of the projects with a role of their own, by the role's name; a level open may use patterns."""
     pipeline_subjects: Sequence[str] = ()
     """Subjects of the platform's own pipeline."""
     service_control_policies: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
-    """By account id, for each level from the root to the account, its documents; none where nothing is given."""
+    """Documents of each level from the root to the account, by account id; empty if they are not given."""
 
     @property
     def gitlab_host(self) -> str:
@@ -57,47 +57,54 @@ class Inventory:
         return self.gitlab.removeprefix("https://")
 
     def account_name(self, account: str) -> str:
-        """Name of an account, its id where it has no name."""
-        return next((name for name, its in self.accounts.items() if its == account), account)
+        """Return the name of an account, or its id if it has no name."""
+        return next((name for name, account_id in self.accounts.items() if account_id == account), account)
 
     def organization_of(self, account: str) -> str | None:
-        """The organisation of an account; None for a stranger."""
+        """Return the organisation of an account; None for an account outside it."""
         return self.organization if account in self.accounts.values() else None
 
     @classmethod
     def of(cls, stacks: Iterable[Settings], foundation: FoundationSettings | None = None) -> Inventory:
-        """Facts of stacks that stand side by side, and of the foundation below them.
+        """Read the inventory from the settings of stacks, and of the foundation below them.
 
         Raises:
             ValueError: there is neither a stack nor a foundation.
         """
-        listed = list(stacks)
-        first = foundation or next(iter(listed), None)
+        all_stacks = list(stacks)
+        first = foundation or next(iter(all_stacks), None)
         if first is None:
-            raise ValueError("name at least one stack or the foundation")
-        subjects: dict[str, list[str]] = {}
-        for settings in listed:
-            for name, role in settings.gitlab_oidc.items():
-                subject = gitlab_subject(role.project, ref=role.ref, tag=role.tag, environment=role.environment)
-                subjects.setdefault(name, []).append(subject)
-        pipeline = [gitlab_subject(foundation.platform.project, ref=foundation.platform.ref)] if foundation else []
+            raise ValueError("there are no settings: name at least one stack or the foundation")
+        platform = foundation.platform if foundation else None
         return cls(
             organization=first.organization.id,
-            accounts={name: account.id for each in (first, *listed) for name, account in each.accounts.items()},
+            accounts={
+                name: account.id for settings in (first, *all_stacks) for name, account in settings.accounts.items()
+            },
             partition=first.organization.partition,
             region=first.organization.region,
             gitlab=first.gitlab.url,
-            classes=[
-                InventoryClass(
-                    stack=settings.stack,
-                    name=name,
-                    level=runner.level,
-                    manager_namespace=namespace_manager(name),
-                    jobs_namespace=namespace_jobs(name),
-                )
-                for settings in listed
-                for name, runner in settings.runners.items()
-            ],
-            gitlab_subjects=subjects,
-            pipeline_subjects=pipeline,
+            classes=[entry for settings in all_stacks for entry in _classes(settings)],
+            gitlab_subjects=_gitlab_subjects(all_stacks),
+            pipeline_subjects=[gitlab_subject(platform.project, ref=platform.ref)] if platform else [],
         )
+
+
+def _classes(settings: Settings) -> Iterator[InventoryClass]:
+    for name, runner in settings.runners.items():
+        yield InventoryClass(
+            stack=settings.stack,
+            name=name,
+            level=runner.level,
+            manager_namespace=namespace_manager(name),
+            jobs_namespace=namespace_jobs(name),
+        )
+
+
+def _gitlab_subjects(stacks: Iterable[Settings]) -> dict[str, list[str]]:
+    subjects: dict[str, list[str]] = {}
+    for settings in stacks:
+        for name, role in settings.gitlab_oidc.items():
+            subject = gitlab_subject(role.project, ref=role.ref, tag=role.tag, environment=role.environment)
+            subjects.setdefault(name, []).append(subject)
+    return subjects

@@ -16,7 +16,7 @@ from access.callers import ROLE_ARN, Choice, named_accounts
 from access.chains import Node
 from access.clusters import ServiceAccount
 from access.decision import Decision, Undecided
-from access.graph import ROLE_KINDS
+from access.graph import ROLE_KINDS, service_account_node
 from components.documents import alarms
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
 
@@ -27,215 +27,227 @@ if TYPE_CHECKING:
     from access.clusters import Cluster
     from access.decision import Truth
     from access.graph import AccessGraph
+    from access.policy_documents import Statement
     from config.foundation import FoundationSettings
     from config.settings import Settings
 
 STRANGER = "stranger"
-"""Somebody that nobody thought of: an account, a project, a service account."""
+"""An account, a project or a service account that no document names."""
 OTHER_AUDIENCE = "(other audience)"
-"""Behind a job's service account: a token that was made for somebody else than AWS."""
+"""After a job's service account: a token for another audience than AWS."""
 SYSTEM_ACCOUNTS = (ServiceAccount("default", "default"), ServiceAccount("kube-system", "default"))
 SUBJECT_PARTS = 4
 EVERY_ACCOUNT = "system:serviceaccount:*:*"
-
-
-def principals(world: AccessGraph) -> dict[str, Mapping[Node, Truth]]:
-    """Where each principal starts, by its name; one name in two clusters is whoever has it in either."""
-    found: defaultdict[str, dict[Node, Truth]] = defaultdict(dict)
-    for name, node in _all(world):
-        found[name][node] = True
-    return dict(sorted(found.items()))
-
-
-def _all(world: AccessGraph) -> Iterator[tuple[str, Node]]:
-    for each in world.facts.classes:
-        if each.stack in world.clusters:
-            yield f"job:{each.stack}/{each.name}", Node("class", f"{each.stack}/{each.name}")
-    for cluster in world.clusters.values():
-        yield from _of_cluster(world, cluster)
-    yield from _accounts(world)
-    yield from _platform_roles(world)
-    yield from _projects(world)
-    yield from ((arn, Node("role", arn)) for arn in _people(world))
-
-
-def _of_cluster(world: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Node]]:
-    stack = cluster.stack
-    classes = {each.manager_namespace: each.name for each in world.facts.classes if each.stack == stack}
-    managers = {
-        ServiceAccount(namespace, config.manager_account): f"manager:{stack}/{classes.get(namespace, namespace)}"
-        for namespace, config in cluster.releases.items()
-    }
-    runners = [runner for config in cluster.releases.values() for runner in config.runners]
-    jobs = {ServiceAccount(each.namespace, name): each.audiences for each in runners for name in each.accounts}
-    known = {*world.pods.accounts(cluster), *_subjects(world)}
-    others = {*known, *SYSTEM_ACCOUNTS, *(ServiceAccount(namespace, "default") for namespace in cluster.namespaces)}
-    for account, name in managers.items():
-        yield name, Node("sa", f"{stack}/{account.namespace}/{account.name}")
-    for account in sorted(others - set(managers) - set(jobs)):
-        yield f"sa:{account.namespace}/{account.name}", Node("sa", f"{stack}/{account.namespace}/{account.name}")
-    for account, audiences in jobs.items():
-        foreign = Choice(outside=tuple(audiences), optional=False)
-        name = f"sa:{account.namespace}/{account.name} {OTHER_AUDIENCE}"
-        yield from ((name, node) for node in world.pods.tokens(stack, account, foreign))
-    nobody = Choice(
-        within=EVERY_ACCOUNT, outside=tuple(each.subject for each in sorted(others | set(managers))), optional=False
-    )
-    for issuer in sorted(world.providers.of_clusters.get(stack, ())):
-        yield f"sa:{STRANGER}/{STRANGER}", world.token(issuer, nobody, Choice(optional=False))
-    for role in world.roles.values():
-        if role.account == cluster.account and {role.name, role.arn} & cluster.node_roles:
-            yield f"node:{stack}", Node("role", role.arn)
-
-
-def _subjects(world: AccessGraph) -> set[ServiceAccount]:
-    """Service accounts that trusts name whole."""
-    values = (
-        value
-        for role in world.roles.values()
-        for statement in (role.trust if not isinstance(role.trust, Undecided) else ())
-        for condition in statement.conditions
-        for value in condition.values
-    )
-    parts = (each.split(":") for each in values if isinstance(each, str) and not globs.is_pattern(each))
-    return {
-        ServiceAccount(*each[2:])
-        for each in parts
-        if len(each) == SUBJECT_PARTS and each[:2] == ["system", "serviceaccount"]
-    }
-
-
-def _accounts(world: AccessGraph) -> Iterator[tuple[str, Node]]:
-    ours = world.facts.accounts
-    documents = [role.trust for role in world.roles.values() if not isinstance(role.trust, Undecided)]
-    foreign = {each for document in documents for each in named_accounts(document)} - set(ours.values())
-    nobody = next(
-        each for each in (f"{digit}" * 12 for digit in "9876543210") if each not in {*ours.values(), *foreign}
-    )
-    yield from ((f"root:{name}", Node("account", account)) for name, account in ours.items())
-    yield from ((f"root:{account}", Node("account", account)) for account in sorted(foreign))
-    yield f"root:{STRANGER}", Node("account", nobody)
-
-
-def _platform_roles(world: AccessGraph) -> Iterator[tuple[str, Node]]:
-    for name, role in (("deployer", DEPLOYER_ROLE), ("reader", READER_ROLE)):
-        for account in world.facts.accounts.values():
-            arn = role_arn(world.facts.partition, account, PLATFORM_ROLE_PATH, role)
-            if arn in world.roles:
-                yield name, Node("role", arn)
-
-
-def _projects(world: AccessGraph) -> Iterator[tuple[str, Node]]:
-    facts = world.facts
-    clusters = {host for hosts in world.providers.of_clusters.values() for host in hosts}
-    anything = Choice(optional=False)
-    named = [*facts.pipeline_subjects, *(each for its in facts.gitlab_subjects.values() for each in its)]
-    for host in sorted(world.providers.hosts - clusters):
-        if host != facts.gitlab_host:
-            yield f"issuer:{host}", world.token(host, anything, anything)
-            continue
-        for subject in facts.pipeline_subjects:
-            yield "pipeline", world.token(host, subject, anything)
-        for name, subjects in facts.gitlab_subjects.items():
-            for subject in subjects:
-                free = Choice(within=subject, optional=False) if globs.is_pattern(subject) else subject
-                yield f"gitlab:{name}", world.token(host, free, anything)
-        yield (
-            f"gitlab:{STRANGER}",
-            world.token(host, Choice(within="project_path:*", outside=tuple(named), optional=False), anything),
-        )
-
-
-def _people(world: AccessGraph) -> list[str]:
-    """ARNs of roles that documents name whole and that are not among the resources."""
-    found = {holder.principal for cluster in world.clusters.values() for holder in cluster.holders}
-    for role in world.roles.values():
-        for statement in role.trust if not isinstance(role.trust, Undecided) else ():
-            values = [each.value for each in statement.principals]
-            values += [
-                value for each in statement.conditions if each.key == "aws:principalarn" for value in each.values
-            ]
-            found |= {each for each in values if isinstance(each, str) and not globs.is_pattern(each)}
-    own = {
-        role_arn(world.facts.partition, account, PLATFORM_ROLE_PATH, role)
-        for account in world.facts.accounts.values()
-        for role in (DEPLOYER_ROLE, READER_ROLE)
-    }
-    return sorted(each for each in found - own - set(world.roles) if ROLE_ARN.fullmatch(each))
-
-
 ALARMS_ACCOUNT = f"sa:{alarms.NAMESPACE}/{alarms.SERVICE_ACCOUNT}"
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One cell of the access matrix: may a principal become a role, and over which way."""
+    """One cell of the access matrix: whether a principal can become a role, and by which chain."""
 
     principal: str
     """`job:<stack>/<class>`, `manager:<stack>/<class>`, `node:<stack>`, `root:<account>`, `deployer`, `reader`, `sa:<namespace>/<name>`,
-    `gitlab:<name>`, and the strangers of `access.principals`."""
+    `gitlab:<name>`, or a stranger of one of these kinds."""
     account: str
-    """Name of the role's account, its id where it has no name."""
+    """Name of the role's account, or its id if it has no name."""
     role: str
     """ARN of the role."""
     decision: Decision
     chain: tuple[str, ...] = ()
-    """Shortest chain of ARNs, from the first role of the principal to the role itself; empty where there is none."""
+    """Shortest chain of ARNs, from the principal's first role to the role itself; empty without a chain."""
     reason: str = ""
-    """Why it could not be decided."""
+    """Why the cell is undecided."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A cell whose derived answer is not the declared one."""
+    """A cell that is derived otherwise than declared."""
 
     cell: Cell
-    """As derived; of a role that is declared and not there, a refusal without chain."""
+    """As derived; if a declared role or principal does not exist, a refusal without chain."""
     declared: Decision
 
     def __str__(self) -> str:
         cell = self.cell
-        how = f" by {' -> '.join(cell.chain)}" if cell.chain else ""
-        why = f" ({cell.reason})" if cell.reason else ""
-        return f"{cell.principal} to {cell.role}: declared {self.declared}, derived {cell.decision}{how}{why}"
+        reason = f": {cell.reason}" if cell.reason else ""
+        if cell.decision is Decision.ALLOWED:
+            return (
+                f"{cell.principal} can become {cell.role} by {' -> '.join(cell.chain)}; the settings do not declare it"
+            )
+        if cell.decision is Decision.DENIED:
+            return f"{cell.principal} cannot become {cell.role}, and the settings declare that it can{reason}"
+        return f"whether {cell.principal} can become {cell.role} is undecided{reason}; the settings say {self.declared}"
 
 
-def derived(world: AccessGraph) -> list[Cell]:
-    """A cell for every principal and every role of a world."""
+# The principals ---------------------------------------------------------------------------------------------------------
+
+
+def principals(graph: AccessGraph) -> dict[str, Mapping[Node, Truth]]:
+    """Return the start nodes of each principal, by its name; a name that two clusters share has the nodes of both."""
+    starts: defaultdict[str, dict[Node, Truth]] = defaultdict(dict)
+    for name, node in _all_principals(graph):
+        starts[name][node] = True
+    return dict(sorted(starts.items()))
+
+
+def _all_principals(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
+    for entry in graph.inventory.classes:
+        if entry.stack in graph.clusters:
+            yield f"job:{entry.stack}/{entry.name}", Node("class", f"{entry.stack}/{entry.name}")
+    for cluster in graph.clusters.values():
+        yield from _of_cluster(graph, cluster)
+    yield from _accounts(graph)
+    yield from _platform_roles(graph)
+    yield from _projects(graph)
+    yield from ((arn, Node("role", arn)) for arn in _people(graph))
+
+
+def _of_cluster(graph: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Node]]:
+    stack = cluster.stack
+    classes = {entry.manager_namespace: entry.name for entry in graph.inventory.classes if entry.stack == stack}
+    managers = {
+        ServiceAccount(namespace, config.manager_account): f"manager:{stack}/{classes.get(namespace, namespace)}"
+        for namespace, config in cluster.releases.items()
+    }
+    runners = [runner for config in cluster.releases.values() for runner in config.runners]
+    jobs = {ServiceAccount(runner.namespace, name): runner.audiences for runner in runners for name in runner.accounts}
+    defaults = {ServiceAccount(namespace, "default") for namespace in cluster.namespaces}
+    accounts = {*graph.pods.accounts(cluster), *_trusted_service_accounts(graph), *SYSTEM_ACCOUNTS, *defaults}
+    for account, name in managers.items():
+        yield name, service_account_node(stack, account)
+    for account in sorted(accounts - set(managers) - set(jobs)):
+        yield f"sa:{account.namespace}/{account.name}", service_account_node(stack, account)
+    for account, audiences in jobs.items():
+        other = Choice(outside=tuple(audiences), optional=False)
+        name = f"sa:{account.namespace}/{account.name} {OTHER_AUDIENCE}"
+        yield from ((name, node) for node in graph.pods.tokens(stack, account, other))
+    subjects = tuple(account.subject for account in sorted(accounts | set(managers)))
+    stranger = Choice(within=EVERY_ACCOUNT, outside=subjects, optional=False)
+    for issuer in sorted(graph.providers.of_clusters.get(stack, ())):
+        yield f"sa:{STRANGER}/{STRANGER}", graph.token(issuer, stranger, Choice(optional=False))
+    for role in graph.roles.values():
+        if role.account == cluster.account and {role.name, role.arn} & cluster.node_roles:
+            yield f"node:{stack}", Node("role", role.arn)
+
+
+def _trust_statements(graph: AccessGraph) -> Iterator[Statement]:
+    for role in graph.roles.values():
+        yield from role.trust if not isinstance(role.trust, Undecided) else ()
+
+
+def _trusted_service_accounts(graph: AccessGraph) -> set[ServiceAccount]:
+    """Return the service accounts that trusts name whole."""
+    values = (
+        v for statement in _trust_statements(graph) for condition in statement.conditions for v in condition.values
+    )
+    subjects = (value.split(":") for value in values if isinstance(value, str) and not globs.is_pattern(value))
+    return {
+        ServiceAccount(*subject[2:])
+        for subject in subjects
+        if len(subject) == SUBJECT_PARTS and subject[:2] == ["system", "serviceaccount"]
+    }
+
+
+def _accounts(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
+    ours = graph.inventory.accounts
+    foreign = named_accounts(_trust_statements(graph)) - set(ours.values())
+    candidates = (f"{digit}" * 12 for digit in "9876543210")
+    stranger = next(account for account in candidates if account not in {*ours.values(), *foreign})
+    yield from ((f"root:{name}", Node("account", account)) for name, account in ours.items())
+    yield from ((f"root:{account}", Node("account", account)) for account in sorted(foreign))
+    yield f"root:{STRANGER}", Node("account", stranger)
+
+
+def _platform_roles(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
+    for name, role in (("deployer", DEPLOYER_ROLE), ("reader", READER_ROLE)):
+        for account in graph.inventory.accounts.values():
+            arn = role_arn(graph.inventory.partition, account, PLATFORM_ROLE_PATH, role)
+            if arn in graph.roles:
+                yield name, Node("role", arn)
+
+
+def _projects(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
+    inventory = graph.inventory
+    clusters = {host for hosts in graph.providers.of_clusters.values() for host in hosts}
+    anything = Choice(optional=False)
+    declared_subjects = [subject for subjects in inventory.gitlab_subjects.values() for subject in subjects]
+    stranger = Choice(
+        within="project_path:*", outside=(*inventory.pipeline_subjects, *declared_subjects), optional=False
+    )
+    for host in sorted(graph.providers.hosts - clusters):
+        if host != inventory.gitlab_host:
+            yield f"issuer:{host}", graph.token(host, anything, anything)
+            continue
+        for subject in inventory.pipeline_subjects:
+            yield "pipeline", graph.token(host, subject, anything)
+        for name, subjects in inventory.gitlab_subjects.items():
+            for subject in subjects:
+                choice = Choice(within=subject, optional=False) if globs.is_pattern(subject) else subject
+                yield f"gitlab:{name}", graph.token(host, choice, anything)
+        yield f"gitlab:{STRANGER}", graph.token(host, stranger, anything)
+
+
+def _people(graph: AccessGraph) -> list[str]:
+    """Return the ARNs of roles that documents name whole and that are not among the resources."""
+    arns = {grant.principal for cluster in graph.clusters.values() for grant in cluster.access_grants}
+    for statement in _trust_statements(graph):
+        values = [principal.value for principal in statement.principals]
+        values += [
+            v for condition in statement.conditions if condition.key == "aws:principalarn" for v in condition.values
+        ]
+        arns |= {value for value in values if isinstance(value, str) and not globs.is_pattern(value)}
+    platform_roles = {
+        role_arn(graph.inventory.partition, account, PLATFORM_ROLE_PATH, role)
+        for account in graph.inventory.accounts.values()
+        for role in (DEPLOYER_ROLE, READER_ROLE)
+    }
+    return sorted(arn for arn in arns - platform_roles - set(graph.roles) if ROLE_ARN.fullmatch(arn))
+
+
+# As the documents say ---------------------------------------------------------------------------------------------------
+
+
+def derived(graph: AccessGraph) -> list[Cell]:
+    """Return a cell for every principal and every role of a graph."""
     cells: list[Cell] = []
-    for name, starts in principals(world).items():
-        reach = world.reach(starts)
-        cells += [_cell(world, name, arn, world.best(reach, arn)) for arn in sorted(world.roles)]
+    for name, starts in principals(graph).items():
+        reach = graph.reach(starts)
+        cells += [_cell(graph, name, arn, graph.best(reach, arn)) for arn in sorted(graph.roles)]
     return cells
 
 
-def _cell(world: AccessGraph, principal: str, arn: str, way: Chain | None) -> Cell:
-    account = world.facts.account_name(world.roles[arn].account)
-    if way is None:
+def _cell(graph: AccessGraph, principal: str, arn: str, chain: Chain | None) -> Cell:
+    account = graph.inventory.account_name(graph.roles[arn].account)
+    if chain is None:
         return Cell(principal, account, arn, Decision.DENIED)
-    chain = tuple(dict.fromkeys(each for node in way.nodes if (each := _shown(node, world.facts.partition))))
-    if way.undecided is None:
-        return Cell(principal, account, arn, Decision.ALLOWED, chain)
-    return Cell(principal, account, arn, Decision.UNDECIDED, chain, way.undecided.reason)
+    names = (_displayed(node, graph.inventory.partition) for node in chain.nodes)
+    arns = tuple(dict.fromkeys(name for name in names if name))
+    if chain.undecided is None:
+        return Cell(principal, account, arn, Decision.ALLOWED, arns)
+    return Cell(principal, account, arn, Decision.UNDECIDED, arns, chain.undecided.reason)
 
 
-def _shown(node: Node, partition: str) -> str:
+def _displayed(node: Node, partition: str) -> str:
+    """Return the ARN of a node in a chain; empty for nodes that a chain does not show."""
     if node.kind in ROLE_KINDS:
-        return node.whose
+        return node.identity
     return f"arn:{partition}:iam::{node.name}:root" if node.kind == "account" else ""
 
 
+# As the settings declare ------------------------------------------------------------------------------------------------
+
+
 def declared(stacks: Sequence[Settings], foundation: FoundationSettings | None = None) -> list[Cell]:
-    """The cells that the settings allow; every other is refused.
+    """Return the cells that the settings allow; every other cell is refused.
 
     Args:
         stacks: settings of the platform's stacks.
-        foundation: settings of the foundation; without it nothing is said of the platform's own roles and of those who hold them.
+        foundation: settings of the foundation; without it, the platform's own roles and their holders are left out.
     """
-    found = [cell for settings in stacks for cell in _of_stack(settings)]
+    cells = [cell for settings in stacks for cell in _of_stack(settings)]
     if foundation is not None:
-        found += _of_foundation(foundation, stacks)
-    return sorted(set(found))
+        cells += _of_foundation(foundation, stacks)
+    return sorted(set(cells))
 
 
 def _of_stack(settings: Settings) -> Iterator[Cell]:
@@ -249,79 +261,80 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
         job, manager = names.role_arn(home, names.job_role(name)), names.role_arn(home, names.manager_role(name))
         yield _allowed(f"manager:{stack}/{name}", platform, manager)
         yield _allowed(f"job:{stack}/{name}", platform, job)
-        for account, its in settings.accounts_of(name).items():
-            delegated = names.role_arn(its.id, names.delegated_role(runner.level))
-            yield _allowed(f"job:{stack}/{name}", account, job, delegated)
+        for account_name, account in settings.accounts_of(name).items():
+            delegated = names.role_arn(account.id, names.delegated_role(runner.level))
+            yield _allowed(f"job:{stack}/{name}", account_name, job, delegated)
     for name, role in settings.gitlab_oidc.items():
         account_id = settings.accounts[role.account].id
         yield _allowed(f"gitlab:{name}", role.account, names.role_arn(account_id, names.gitlab_role(name)))
-    in_cluster = {arn for name in settings.runners for arn in _of_class(settings, name)}
+    in_cluster = {role for name in settings.runners for role in _of_class(settings, name)}
     for administrator in settings.cluster.administrators:
-        for account, arn in sorted(in_cluster):
-            yield _allowed(administrator, account, arn)
+        for account_name, arn in sorted(in_cluster):
+            yield _allowed(administrator, account_name, arn)
 
 
 def _of_class(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
-    """Roles that a class's service accounts reach, with their accounts."""
+    """Yield account name and ARN of every role that a class's service accounts reach."""
     names, platform, home = settings.names, settings.platform.account, settings.platform_account.id
     yield platform, names.role_arn(home, names.job_role(name))
     yield platform, names.role_arn(home, names.manager_role(name))
-    for account, its in settings.accounts_of(name).items():
-        yield account, names.role_arn(its.id, names.delegated_role(settings.runners[name].level))
+    for account_name, account in settings.accounts_of(name).items():
+        yield account_name, names.role_arn(account.id, names.delegated_role(settings.runners[name].level))
 
 
 def _of_foundation(foundation: FoundationSettings, stacks: Sequence[Settings]) -> Iterator[Cell]:
-    """What the platform's own roles hold, and who holds them: the pipeline and named operators."""
+    """Yield what the platform's own roles reach, and who assumes them: the pipeline and named operators."""
     partition = foundation.organization.partition
     holders = ("pipeline", *foundation.platform.operators)
-    own = {
-        role: [
-            (account, role_arn(partition, its.id, PLATFORM_ROLE_PATH, role))
-            for account, its in foundation.accounts.items()
+    deployers, readers = (
+        [
+            (name, role_arn(partition, account.id, PLATFORM_ROLE_PATH, role))
+            for name, account in foundation.accounts.items()
         ]
         for role in (DEPLOYER_ROLE, READER_ROLE)
-    }
-    yield from (_allowed("reader", account, arn) for account, arn in own[READER_ROLE])
-    # The deployer makes and mends the stacks' roles, and gives them rights without a boundary: it is as much as any of them, and by such
-    # a role as much as the account's administrator.
-    everything = {each for settings in stacks for each in _roles_of(settings)} | {
-        *own[DEPLOYER_ROLE],
-        *own[READER_ROLE],
-    }
-    yield from (_allowed(who, account, arn) for account, arn in sorted(everything) for who in ("deployer", *holders))
+    )
+    yield from (_allowed("reader", account, arn) for account, arn in readers)
+    # The deployer makes and changes the stacks' roles, and gives them permissions without a boundary: it can become any of them, and by
+    # such a role it can do as much as the account's administrator.
+    everything = {*deployers, *readers, *(role for settings in stacks for role in _roles_of(settings))}
+    for account, arn in sorted(everything):
+        yield from (_allowed(holder, account, arn) for holder in ("deployer", *holders))
 
 
 def _roles_of(settings: Settings) -> Iterator[tuple[str, str]]:
-    """All roles of a stack, with their accounts."""
+    """Yield account name and ARN of every role of a stack."""
     names, platform, home = settings.names, settings.platform.account, settings.platform_account.id
-    own = [names.cluster_role(), names.node_role()]
-    own += [names.flow_log_role()] if settings.network.existing is None else []
-    own += [names.alarms_role()] if settings.alarms.topic is not None else []
-    yield from ((platform, names.role_arn(home, each)) for each in own)
+    platform_roles = [names.cluster_role(), names.node_role()]
+    platform_roles += [names.flow_log_role()] if settings.network.existing is None else []
+    platform_roles += [names.alarms_role()] if settings.alarms.topic is not None else []
+    yield from ((platform, names.role_arn(home, role)) for role in platform_roles)
     for name in settings.runners:
         yield from _of_class(settings, name)
-    for name, role in settings.gitlab_oidc.items():
-        yield role.account, names.role_arn(settings.accounts[role.account].id, names.gitlab_role(name))
-
-
-def differences(declared: Iterable[Cell], derived: Iterable[Cell]) -> list[Difference]:
-    """Where the two differ: access that nobody declared, declared access that is not there, and what could not be decided."""
-    expected = {(cell.principal, cell.role): cell for cell in declared}
-    found = {(cell.principal, cell.role): cell for cell in derived}
-    wrong = [
-        Difference(cell, expected[place].decision if place in expected else Decision.DENIED)
-        for place, cell in sorted(found.items())
-        if cell.decision is not (expected[place].decision if place in expected else Decision.DENIED)
-    ]
-    missing = [cell for place, cell in sorted(expected.items()) if place not in found]
-    return wrong + [
-        Difference(
-            Cell(cell.principal, cell.account, cell.role, Decision.DENIED, reason="there is no such principal or role"),
-            cell.decision,
-        )
-        for cell in missing
-    ]
+    for name, gitlab_role in settings.gitlab_oidc.items():
+        account_id = settings.accounts[gitlab_role.account].id
+        yield gitlab_role.account, names.role_arn(account_id, names.gitlab_role(name))
 
 
 def _allowed(principal: str, account: str, *chain: str) -> Cell:
     return Cell(principal, account, chain[-1], Decision.ALLOWED, chain)
+
+
+# The differences --------------------------------------------------------------------------------------------------------
+
+
+def differences(declared: Iterable[Cell], derived: Iterable[Cell]) -> list[Difference]:
+    """Return undeclared access, declared access that does not exist, and undecided cells."""
+    expected = {(cell.principal, cell.role): cell for cell in declared}
+    actual = {(cell.principal, cell.role): cell for cell in derived}
+    wrong = []
+    for place, cell in sorted(actual.items()):
+        decision = expected[place].decision if place in expected else Decision.DENIED
+        if cell.decision is not decision:
+            wrong.append(Difference(cell, decision))
+    missing = (cell for place, cell in sorted(expected.items()) if place not in actual)
+    return wrong + [Difference(_missing(cell), cell.decision) for cell in missing]
+
+
+def _missing(cell: Cell) -> Cell:
+    reason = "there is no such principal or role"
+    return Cell(cell.principal, cell.account, cell.role, Decision.DENIED, reason=reason)

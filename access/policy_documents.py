@@ -1,8 +1,8 @@
-"""Policy documents in one shape, whatever legal spelling they came in.
+"""Policy documents in one shape, from every legal spelling.
 
-Owns the normaliser and what a statement says about actions and resources. Element names and condition keys have no case, one value may
-stand for a list of one, one statement for a list of one, `"*"` for `{"AWS": "*"}`. What is not a document is answered in words, never
-with an exception. Leaves out conditions (`conditions`) and principals (`callers`).
+`normalise` reads a document. Element names and condition keys have no case; a single value may stand for a list of one, a single statement
+for a list of one, and `"*"` for `{"AWS": "*"}`. If a text is not a document, the result is `Undecided` with the reason, never an exception.
+A statement also says which actions and resources it covers. Conditions: `conditions`; principals: `callers`.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
 
@@ -19,7 +19,7 @@ from access.decision import Truth, Undecided, opposite, some
 from access.resource import UNKNOWN, Unknown, from_wire
 
 Leaf = str | Unknown
-"""One text of a document, or a value that is not known yet."""
+"""A text of a document, or an unknown value."""
 ALLOW, DENY = "Allow", "Deny"
 ARN_PARTS = 6
 
@@ -33,18 +33,18 @@ class Principal(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """One key of one operator; all conditions of a statement must hold, and any of the values may."""
+    """One key of one operator. All conditions of a statement must hold; of a condition's values one is enough."""
 
     operator: str
-    """As it is spelled, such as `StringEquals` or `ForAnyValue:StringLikeIfExists`."""
+    """As spelled in the document, such as `StringEquals` or `ForAnyValue:StringLikeIfExists`."""
     key: str
-    """Small letters: condition keys have no case."""
+    """In small letters: condition keys have no case."""
     values: tuple[Leaf, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One statement. An element that is absent is an empty tuple; IAM takes no empty list."""
+    """One statement. An absent element is an empty tuple; IAM accepts no empty list."""
 
     effect: str
     """`Allow` or `Deny`."""
@@ -60,25 +60,25 @@ class Statement:
     """Place in the document, from 0."""
 
     def covers_action(self, action: str) -> Truth:
-        """Whether the statement speaks of an action; without case."""
+        """Whether the statement covers an action, without case."""
         if action not in self._covered:
             self._covered[action] = self._covers_action(action)
         return self._covered[action]
 
     @cached_property
     def _covered(self) -> dict[str, Truth]:
-        return {}  # the same dozen actions are asked about for every caller and every resource
+        return {}  # the same dozen actions are evaluated for every caller and every resource
 
     def _covers_action(self, action: str) -> Truth:
         if self.not_actions:
-            return opposite(some(_action_matches(each, action) for each in self.not_actions))
-        return some(_action_matches(each, action) for each in self.actions)
+            return opposite(some(_action_matches(pattern, action) for pattern in self.not_actions))
+        return some(_action_matches(pattern, action) for pattern in self.actions)
 
     def covers_resource(self, arn: str) -> Truth:
-        """Whether the statement speaks of a resource; a trust document names none and speaks of its own role."""
+        """Whether the statement covers a resource; a trust document names no resource and covers its own role."""
         if self.not_resources:
-            return opposite(some(_resource_matches(each, arn) for each in self.not_resources))
-        return some(_resource_matches(each, arn) for each in self.resources) if self.resources else True
+            return opposite(some(_resource_matches(pattern, arn) for pattern in self.not_resources))
+        return some(_resource_matches(pattern, arn) for pattern in self.resources) if self.resources else True
 
 
 Document = tuple[Statement, ...]
@@ -86,11 +86,11 @@ Document = tuple[Statement, ...]
 
 
 class _UnreadableError(Exception):
-    """What keeps a document from being read; never leaves this module."""
+    """A document cannot be read; never leaves this module."""
 
 
 def normalise(document: str | Mapping[str, Any] | Unknown | None) -> Document | Undecided:
-    """The statements of a document, or what keeps it from being read."""
+    """Return the statements of a document, or why it cannot be read."""
     if isinstance(document, str):
         return _of_text(document)
     try:
@@ -115,7 +115,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Parsers disagree about which of two equal keys counts, and a reviewer must not guess.
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key is given twice")
+        raise ValueError("a key occurs twice")
     return result
 
 
@@ -123,12 +123,12 @@ def _document(value: Any) -> Document:
     elements = _lowered(value, "the document")
     statements = elements.get("statement")
     if statements is UNKNOWN:
-        raise _UnreadableError("the statements are not known yet")
+        raise _UnreadableError("the statements of the document are not known yet")
     if isinstance(statements, Mapping):
         statements = [statements]
     if not isinstance(statements, list | tuple):
         raise _UnreadableError("the document has no statements")
-    return tuple(_statement(each, index) for index, each in enumerate(statements))
+    return tuple(_statement(statement, index) for index, statement in enumerate(statements))
 
 
 def _statement(value: Any, index: int) -> Statement:
@@ -136,7 +136,7 @@ def _statement(value: Any, index: int) -> Statement:
     elements = _lowered(value, place)
     strange = sorted(set(elements) - set(ELEMENTS))
     if strange:
-        raise _UnreadableError(f"{place} has an element {strange[0]!r} that policies do not have")
+        raise _UnreadableError(f"{place} has an element {strange[0]!r}, which policy documents do not have")
     effect = str(elements.get("effect")).capitalize()
     if effect not in (ALLOW, DENY):
         raise _UnreadableError(f"the effect of {place} is neither Allow nor Deny")
@@ -145,9 +145,9 @@ def _statement(value: Any, index: int) -> Statement:
         for element, (field, read) in ELEMENTS.items()
         if element in elements and read is not None
     }
-    for one, other in (("actions", "not_actions"), ("resources", "not_resources"), ("principals", "not_principals")):
-        if one in parts and other in parts:
-            raise _UnreadableError(f"{place} has {one} and {other} at once")
+    for name in ("actions", "resources", "principals"):
+        if name in parts and f"not_{name}" in parts:
+            raise _UnreadableError(f"{place} has {name} and not_{name} together")
     if "actions" not in parts and "not_actions" not in parts:
         raise _UnreadableError(f"{place} names no action")
     return Statement(effect=effect, sid=str(elements.get("sid", "")), index=index, **parts)
@@ -158,18 +158,18 @@ def _lowered(value: Any, place: str) -> dict[str, Any]:
         raise _UnreadableError(f"{place} is not known yet")
     if not isinstance(value, Mapping):
         raise _UnreadableError(f"{place} is {_kind(value)}, not an object")
-    result = {str(key).lower(): each for key, each in value.items()}
+    result = {str(key).lower(): member for key, member in value.items()}
     if len(result) != len(value):
-        raise _UnreadableError(f"{place} has a key twice, in different letters")
+        raise _UnreadableError(f"{place} has a key twice, in different case")
     return result
 
 
 def _leaves(value: Any, place: str) -> tuple[Leaf, ...]:
-    """Texts of one value or a list; numbers and booleans as JSON spells them."""
+    """Return the texts of a value or a list; numbers and booleans as in JSON."""
     values: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
     if not values:
         raise _UnreadableError(f"{place} is an empty list")
-    return tuple(_leaf(each, place) for each in values)
+    return tuple(_leaf(member, place) for member in values)
 
 
 def _leaf(value: Any, place: str) -> Leaf:
@@ -177,20 +177,20 @@ def _leaf(value: Any, place: str) -> Leaf:
         return UNKNOWN if from_wire(value) is UNKNOWN else str(value)
     if isinstance(value, bool | int | float):
         return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
-    raise _UnreadableError(f"{place} holds {_kind(value)} where a text is expected")
+    raise _UnreadableError(f"{place} contains {_kind(value)} where a text is expected")
 
 
 def _principals(value: Any, place: str) -> tuple[Principal, ...]:
     if from_wire(value) is UNKNOWN or value == "*":
         return (Principal("AWS", from_wire(value)),)
-    kinds = {each.lower(): each for each in ("AWS", "Federated", "Service", "CanonicalUser")}
+    kinds = {kind.lower(): kind for kind in ("AWS", "Federated", "Service", "CanonicalUser")}
     elements = _lowered(value, place)
     strange = sorted(set(elements) - set(kinds))
     if strange or not elements:
         raise _UnreadableError(
-            f"{place} has {f'a kind {strange[0]!r} that policies do not have' if strange else 'no kind'}"
+            f"{place} has {f'a kind {strange[0]!r}, which policy documents do not have' if strange else 'no kind'}"
         )
-    return tuple(Principal(kinds[kind], leaf) for kind, each in elements.items() for leaf in _leaves(each, place))
+    return tuple(Principal(kinds[kind], leaf) for kind, values in elements.items() for leaf in _leaves(values, place))
 
 
 def _conditions(value: Any, place: str) -> tuple[Condition, ...]:
@@ -203,7 +203,7 @@ def _conditions(value: Any, place: str) -> tuple[Condition, ...]:
 
 def _pairs(value: Any, place: str) -> list[tuple[str, Any]]:
     _lowered(value, place)
-    return [(str(key), each) for key, each in value.items()]
+    return [(str(key), member) for key, member in value.items()]
 
 
 ELEMENTS: dict[str, tuple[str, Callable[[Any, str], Any] | None]] = {
@@ -217,7 +217,7 @@ ELEMENTS: dict[str, tuple[str, Callable[[Any, str], Any] | None]] = {
     "notprincipal": ("not_principals", _principals),
     "condition": ("conditions", _conditions),
 }
-"""Elements of a statement, in small letters: the field that holds each, and its reader."""
+"""Field and reader of each element of a statement, by the element's name in small letters."""
 
 
 def _kind(value: Any) -> str:
@@ -232,26 +232,26 @@ def _action_matches(pattern: Leaf, action: str) -> Truth:
 
 
 def _resource_matches(pattern: Leaf, arn: str) -> Truth:
-    """Whether a pattern means an ARN; wildcards are meant within a part, so one that runs over a colon is undecided."""
+    """Whether a pattern matches an ARN. Wildcards are meant within one part, so a match across a colon is undecided."""
     if isinstance(pattern, Unknown):
         return Undecided("a resource is not known yet")
     if pattern == "*":
         return True
     if "${" in pattern:
         return (
-            Undecided(f"the resource {pattern} has a variable")
+            Undecided(f"the resource {pattern} contains a policy variable")
             if globs.matches(without_variables(pattern), arn)
             else False
         )
     if not globs.matches(pattern, arn):
         return False
-    parts, its = pattern.split(":", ARN_PARTS - 1), arn.split(":", ARN_PARTS - 1)
-    if len(parts) == len(its) and all(map(globs.matches, parts, its)):
+    parts, arn_parts = pattern.split(":", ARN_PARTS - 1), arn.split(":", ARN_PARTS - 1)
+    if len(parts) == len(arn_parts) and all(map(globs.matches, parts, arn_parts)):
         return True
-    return Undecided(f"the resource {pattern} has a wildcard that runs over a colon")
+    return Undecided(f"the resource {pattern} has a wildcard that matches across a colon")
 
 
 def without_variables(text: str) -> str:
-    """A pattern with a star for each policy variable: it matches at least what the text can mean."""
+    """Replace each policy variable by a star: the pattern matches at least everything that the text can mean."""
     parts = text.split("${")
     return parts[0] + "".join(f"*{part.partition('}')[2]}" for part in parts[1:])

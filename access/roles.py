@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from access.inventory import Inventory
-    from access.resource import Resource
 
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 POLICY_ATTACHMENT = "aws:iam/policyAttachment:PolicyAttachment"
 POLICY = "aws:iam/policy:Policy"
+AWS_MANAGED = ":iam::aws:"
+"""Part of the ARN of every AWS managed policy."""
 
 WITHOUT_REACH = frozenset(
     {
@@ -40,7 +41,7 @@ WITHOUT_REACH = frozenset(
         *("SecurityAudit", "ViewOnlyAccess", "ReadOnlyAccess", "CloudWatchAgentServerPolicy"),
     }
 )
-"""AWS's policies that assume no role, change no role, and write no image or object.
+"""AWS managed policies that assume no role, change no role, and write no image or object.
 
 Source: https://docs.aws.amazon.com/aws-managed-policy/latest/reference/
 """
@@ -55,12 +56,12 @@ EXCERPTS: dict[str, dict[str, Any]] = {
         "Condition": {"StringEquals": {"iam:PassedToService": ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]}},
     },
 }
-"""What of AWS's other policies matters to reach."""
+"""The statements that matter of other AWS managed policies."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Role:
-    """A role with everything that decides who becomes it and what it may do."""
+    """A role with every document that decides who can assume it and what it may do."""
 
     arn: str
     account: str
@@ -73,51 +74,58 @@ class Role:
     boundary_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     customer_policies: tuple[str, ...] = ()
-    """ARNs of the attached policies that are not AWS's: whoever changes one changes the role."""
+    """ARNs of the attached policies that are not AWS's: a caller that changes one changes the role."""
 
     @cached_property
-    def entrance(self) -> Document | Undecided:
-        """Its trust as it is judged: without the conditions of an Allow that narrow nothing."""
+    def effective_trust(self) -> Document | Undecided:
+        """The trust without the conditions of Allow statements that narrow nothing."""
         if isinstance(self.trust, Undecided):
             return self.trust
         return tuple(
-            replace(each, conditions=tuple(filter(narrows, each.conditions))) if each.effect == ALLOW else each
-            for each in self.trust
+            replace(statement, conditions=tuple(filter(narrows, statement.conditions)))
+            if statement.effect == ALLOW
+            else statement
+            for statement in self.trust
         )
 
 
-def of_aws(arn: str) -> Document | Undecided:
-    """What is known of one of AWS's own policies."""
+def aws_managed_policy(arn: str) -> Document | Undecided:
+    """Return what matters of an AWS managed policy."""
     name = arn.rpartition("/")[2]
     if name in WITHOUT_REACH:
         return ()
     if name in EXCERPTS:
         return normalise({"Statement": EXCERPTS[name]})
-    return Undecided(f"the AWS policy {name} is not known here")
+    return Undecided(f"the AWS managed policy {name} is not in access/roles.py")
 
 
 class Roles:
-    """All roles of some resources, put together once."""
+    """All roles of some resources."""
 
     def __init__(self, resources: Iterable[Resource], partition: str) -> None:
         self._partition = partition
         self._policies: defaultdict[tuple[str, str], list[Document | Undecided]] = defaultdict(list)
+        """Documents by account and name of the role."""
         self._customer: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """ARNs of customer managed policies by account and name of the role."""
         self._unplaced: defaultdict[str, list[Undecided]] = defaultdict(list)
+        """Policies of unknown roles, by account."""
         by_type: defaultdict[str, list[Resource]] = defaultdict(list)
-        for each in resources:
-            by_type[each.type].append(each)
+        for resource in resources:
+            by_type[resource.type].append(resource)
         self._managed = {
-            self._arn(each, "policy", str(at(each.inputs, "name") or each.name)): normalise(at(each.inputs, "policy"))
-            for each in by_type[POLICY]
+            self._arn(policy, "policy", str(at(policy.inputs, "name") or policy.name)): normalise(
+                at(policy.inputs, "policy")
+            )
+            for policy in by_type[POLICY]
         }
-        for each in by_type[ROLE_POLICY]:
-            self._give(each.account, at(each.inputs, "role"), normalise(at(each.inputs, "policy")))
-        for each in by_type[ATTACHMENT]:
-            self._attach(each.account, at(each.inputs, "role"), at(each.inputs, "policyArn"))
-        for each in by_type[POLICY_ATTACHMENT]:
-            for role in at(each.inputs, "roles") or ():
-                self._attach(each.account, role, at(each.inputs, "policyArn"))
+        for policy in by_type[ROLE_POLICY]:
+            self._give(policy.account, at(policy.inputs, "role"), normalise(at(policy.inputs, "policy")))
+        for attachment in by_type[ATTACHMENT]:
+            self._attach(attachment.account, at(attachment.inputs, "role"), at(attachment.inputs, "policyArn"))
+        for attachment in by_type[POLICY_ATTACHMENT]:
+            for role in at(attachment.inputs, "roles") or ():
+                self._attach(attachment.account, role, at(attachment.inputs, "policyArn"))
         self.by_arn = {role.arn: role for role in map(self._role, by_type[ROLE])}
 
     def _arn(self, resource: Resource, kind: str, name: str) -> str:
@@ -132,31 +140,27 @@ class Roles:
 
     def _attach(self, account: str, role: Any, policy: Any) -> None:
         self._give(account, role, self.document(policy))
-        if isinstance(role, str) and isinstance(policy, str) and ":iam::aws:" not in policy:
+        if isinstance(role, str) and isinstance(policy, str) and AWS_MANAGED not in policy:
             self._customer[account, role.rpartition("/")[2]].append(policy)
 
     def document(self, policy: Any) -> Document | Undecided:
-        """The document of a managed policy."""
+        """Return the document of a managed policy, by its ARN."""
         if not isinstance(policy, str):
             return Undecided("an attached policy is not known yet")
-        if ":iam::aws:" in policy:
-            return of_aws(policy)
+        if AWS_MANAGED in policy:
+            return aws_managed_policy(policy)
         return self._managed.get(policy, Undecided(f"the policy {policy} is not among the resources"))
 
     def _role(self, resource: Resource) -> Role:
         inputs, account = resource.inputs, resource.account
         name = at(inputs, "name")
         name = name if isinstance(name, str) else resource.name
-        inline = at(inputs, "inlinePolicies")
-        managed = at(inputs, "managedPolicyArns")
-        lists = [each for each in (inline, managed) if each is UNKNOWN]
-        boundary = at(inputs, "permissionsBoundary")
-        tags = at(inputs, "tags")
-        customer = (
-            [each for each in managed if isinstance(each, str) and ":iam::aws:" not in each]
-            if isinstance(managed, list)
-            else []
-        )
+        inline, managed = at(inputs, "inlinePolicies"), at(inputs, "managedPolicyArns")
+        unknown = [policies for policies in (inline, managed) if policies is UNKNOWN]
+        inline = inline if isinstance(inline, list) else []
+        managed = managed if isinstance(managed, list) else []
+        boundary, tags = at(inputs, "permissionsBoundary"), at(inputs, "tags")
+        tags = tags if isinstance(tags, dict) else {}
         return Role(
             arn=self._arn(resource, "role", name),
             account=account,
@@ -166,17 +170,18 @@ class Roles:
             trust=normalise(at(inputs, "assumeRolePolicy")),
             policies=(
                 *self._policies[account, name],
-                *(normalise(at(each, "policy")) for each in (inline if isinstance(inline, list) else ())),
-                *(self.document(each) for each in (managed if isinstance(managed, list) else ())),
-                *(Undecided("a role's policies are not known yet") for _ in lists),
+                *(normalise(at(policy, "policy")) for policy in inline),
+                *(self.document(arn) for arn in managed),
+                *(Undecided("a role's policies are not known yet") for _ in unknown),
                 *self._unplaced[account],
             ),
             boundary=None if boundary is None else self.document(boundary),
             boundary_arn=boundary if isinstance(boundary, str) else None,
-            tags={key: value for key, value in tags.items() if isinstance(value, str)}
-            if isinstance(tags, dict)
-            else {},
-            customer_policies=(*self._customer[account, name], *customer),
+            tags={key: value for key, value in tags.items() if isinstance(value, str)},
+            customer_policies=(
+                *self._customer[account, name],
+                *(arn for arn in managed if isinstance(arn, str) and AWS_MANAGED not in arn),
+            ),
         )
 
 
@@ -185,72 +190,73 @@ CLUSTER_HOSTS = "oidc.eks."
 
 
 class Provider(NamedTuple):
-    """A provider in an account."""
+    """An OIDC provider in an account."""
 
     arn: str
     clients: tuple[str, ...]
-    """Audiences that it takes."""
+    """Audiences that the provider takes."""
     more: bool
-    """Whether it takes others that are not known yet."""
+    """Whether it takes further audiences that are not known yet."""
 
 
 @dataclass(kw_only=True)
 class Providers:
-    """All providers."""
+    """All OIDC providers of some resources."""
 
     by_place: dict[tuple[str, str], Provider] = field(default_factory=dict)
     """By account and host of the issuer."""
     of_clusters: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Hosts of the clusters' issuers by stack."""
+    """Hosts of the clusters' issuers, by stack."""
 
     def arn(self, account: str, issuer: str) -> str:
-        """ARN of the provider of an issuer in an account; empty where there is none."""
-        found = self.by_place.get((account, issuer))
-        return found.arn if found else ""
+        """Return the ARN of an issuer's provider in an account; empty if the account has none."""
+        provider = self.by_place.get((account, issuer))
+        return provider.arn if provider else ""
 
-    def takes(self, account: str, issuer: str, audience: str | Choice) -> Iterator[tuple[str, Truth]]:
-        """Audiences that an account takes of an issuer, of those that a token may be made for."""
-        found = self.by_place.get((account, issuer))
-        for client in found.clients if found else ():
+    def accepted_audiences(self, account: str, issuer: str, audience: str | Choice) -> Iterator[tuple[str, Truth]]:
+        """Yield the audiences that an account takes of an issuer, among those that a token may be made for."""
+        provider = self.by_place.get((account, issuer))
+        for client in provider.clients if provider else ():
             if isinstance(audience, Choice):
-                if not any(globs.matches(each, client) for each in audience.outside):
+                if not any(globs.matches(pattern, client) for pattern in audience.outside):
                     yield client, True
             elif client == audience:
                 yield client, True
-        if found and found.more:
-            unknown = Undecided("the audiences of a provider are not known yet")
+        if provider and provider.more:
+            unknown = Undecided(f"the audiences of the provider {provider.arn} are not known yet")
             yield (audience if isinstance(audience, str) else "not-known-yet"), unknown
 
     @property
     def hosts(self) -> set[str]:
-        """All issuers."""
+        """Hosts of all issuers."""
         return {host for _, host in self.by_place}
 
+    def add(self, partition: str, account: str, host: str, clients: list[Any]) -> None:
+        """Add audiences to the provider of an issuer in an account."""
+        arn = f"arn:{partition}:iam::{account}:oidc-provider/{host}"
+        texts = tuple(client for client in clients if isinstance(client, str))
+        existing = self.by_place.get((account, host), Provider(arn, (), more=False))
+        more = existing.more or len(texts) < len(clients)
+        self.by_place[account, host] = Provider(arn, (*existing.clients, *texts), more)
 
-def providers_of(resources: Iterable[Resource], facts: Inventory) -> Providers:
-    """The providers of some resources; without any of GitLab, those that the foundation has in each account."""
-    found = Providers()
 
-    def add(account: str, host: str, listed_clients: list[Any]) -> None:
-        arn = f"arn:{facts.partition}:iam::{account}:oidc-provider/{host}"
-        clients = tuple(client for client in listed_clients if isinstance(client, str))
-        known = found.by_place.get((account, host), Provider(arn, (), more=False))
-        more = known.more or len(clients) < len(listed_clients)
-        found.by_place[account, host] = Provider(arn, (*known.clients, *clients), more)
-
-    for each in resources:
-        if each.type == PROVIDER:
-            url = at(each.inputs, "url")
-            host = url.removeprefix("https://") if isinstance(url, str) else unknown_issuer(each.stack)
-            add(each.account, host, listed(at(each.inputs, "clientIdLists")))
+def providers_of(resources: Iterable[Resource], inventory: Inventory) -> Providers:
+    """Return the providers of some resources; if none is GitLab's, add those that the foundation makes in each account."""
+    providers = Providers()
+    for resource in resources:
+        if resource.type == PROVIDER:
+            url = at(resource.inputs, "url")
+            host = url.removeprefix("https://") if isinstance(url, str) else unknown_issuer(resource.stack)
+            clients = listed(at(resource.inputs, "clientIdLists"))
+            providers.add(inventory.partition, resource.account, host, clients)
             if CLUSTER_HOSTS in host or not isinstance(url, str):
-                found.of_clusters[each.stack].add(host)
-    if facts.gitlab and facts.gitlab_host not in found.hosts:
-        for account in facts.accounts.values():
-            add(account, facts.gitlab_host, [facts.gitlab])
-    return found
+                providers.of_clusters[resource.stack].add(host)
+    if inventory.gitlab and inventory.gitlab_host not in providers.hosts:
+        for account in inventory.accounts.values():
+            providers.add(inventory.partition, account, inventory.gitlab_host, [inventory.gitlab])
+    return providers
 
 
 def unknown_issuer(stack: str) -> str:
-    """Stands for the host of a cluster that is being created."""
+    """Return a stand-in for the issuer's host of a cluster that does not exist yet."""
     return f"issuer-of-{stack}.not-known-yet"

@@ -1,7 +1,7 @@
 """An index of trusts: for a caller, the few roles that are worth evaluating.
 
 With thousands of roles, most pairs of caller and role can be ruled out without evaluating them: `TrustIndex` leaves out only pairs that are
-certain to be refused. `SessionGroups` joins sessions that every trust treats alike (same account, rights and tags), so that they are
+certain to be refused. `SessionGroups` joins sessions that every trust treats alike (same account, permissions and tags), so that they are
 evaluated once. The evaluation itself: `evaluation`.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from access import globs
 from access.callers import ACCOUNT, ROLE_ARN, SESSION
-from access.chains import ALIKE, Node
+from access.chains import GROUP, Node
 from access.decision import Undecided
 from access.evaluation import ASSUME
 from access.resource import Unknown
@@ -21,165 +21,162 @@ from access.resource import Unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from access.evaluation import Rights
+    from access.evaluation import Permissions
     from access.policy_documents import Document, Principal, Statement
     from access.roles import Role
 
 EXACT = frozenset({"arnequals", "arnlike", "stringequals", "stringlike"})
+PRINCIPAL_ARN = "aws:principalarn"
+"""The one condition key that differs between two sessions of an account with the same tags."""
 
 
 class TrustIndex:
-    """Roles by whom their trust could mean."""
+    """Roles by the callers that their trust could name."""
 
     def __init__(self, roles: Iterable[Role]) -> None:
         self._by_caller: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_account: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_provider: defaultdict[str, set[Node]] = defaultdict(set)
         self._by_subject: defaultdict[tuple[str, str | None], set[Node]] = defaultdict(set)
-        """By provider and the whole subject that a statement names; None where it names none."""
+        """By provider and whole subject of a statement; None if the statement names no whole subject."""
         self._by_anybody: set[Node] = set()
         self._by_anybody_in: defaultdict[str, set[Node]] = defaultdict(set)
-        """The same by the role's account, in which a trust that means somebody is enough."""
+        """The same by account of the role: there a trust that names the caller is enough."""
         for role in roles:
             node = Node("role", role.arn)
             if isinstance(role.trust, Undecided):
-                self._open(node)
+                self._add_for_anybody(node)
                 continue
             for statement in role.trust:
                 if statement.effect == "Allow":
                     self._add(node, statement)
 
     def _add(self, role: Node, statement: Statement) -> None:
-        narrowed = _named(statement, "aws:principalarn")
+        callers = _exact_values(statement, PRINCIPAL_ARN)
         if statement.not_principals:
-            self._open(role)
+            self._add_for_anybody(role)
         for principal in statement.principals:
             if principal.kind == "Federated" and isinstance(principal.value, str) and principal.value != "*":
                 self._by_provider[principal.value].add(role)
-                subjects = _named(statement, f"{principal.value.rpartition('oidc-provider/')[2]}:sub".lower())
+                subjects = _exact_values(statement, f"{principal.value.rpartition('oidc-provider/')[2]}:sub".lower())
                 for subject in (None,) if subjects is None else subjects:
                     self._by_subject[principal.value, subject].add(role)
             elif principal.kind in ("AWS", "Federated"):
-                self._add_principal(role, principal, narrowed)
+                self._add_principal(role, principal, callers)
 
-    def _open(self, role: Node) -> None:
+    def _add_for_anybody(self, role: Node) -> None:
         self._by_anybody.add(role)
         self._by_anybody_in[role.name.split(":")[4]].add(role)
 
-    def _add_principal(self, role: Node, principal: Principal, narrowed: set[str] | None) -> None:
+    def _add_principal(self, role: Node, principal: Principal, callers: set[str] | None) -> None:
         value = principal.value
         if isinstance(value, Unknown):
-            self._open(role)
+            self._add_for_anybody(role)
         elif ROLE_ARN.fullmatch(value):
             self._by_caller[value].add(role)
         elif session := SESSION.fullmatch(value):
             self._by_account[session[1]].add(role)
-            self._open(role)
-        elif narrowed is not None:
-            for caller in narrowed:
+            self._add_for_anybody(role)
+        elif callers is not None:
+            for caller in callers:
                 self._by_caller[caller].add(role)
         elif account := ACCOUNT.fullmatch(value):
             self._by_account[account[1]].add(role)
         else:
-            self._open(role)
+            self._add_for_anybody(role)
 
     def of_token(self, provider: str, subject: str | None) -> list[set[Node]]:
-        """Roles that a token of a provider could enter; the same sets each time, as in all of these.
+        """Return the roles that a token of a provider could assume; like the other methods, the same sets every time.
 
         Args:
             provider: ARN.
-            subject: the token's; None where it can be one of many.
+            subject: subject of the token; None if it can be one of many.
         """
         if subject is None:
             return [self._by_provider[provider], self._by_anybody]
         return [self._by_subject[provider, subject], self._by_subject[provider, None], self._by_anybody]
 
     def of_account(self, account: str) -> list[set[Node]]:
-        """Roles that somebody in an account could enter."""
+        """Return the roles that a principal of an account could assume."""
         return [self._by_account[account], self._by_anybody]
 
     def of_role(self, arn: str, account: str, targets: set[Node] | None) -> list[set[Node]]:
-        """Roles that a session could enter.
+        """Return the roles that a session could assume.
 
         Args:
-            arn: of its role; empty for a session that no document tells from others of its account.
-            account: of its role.
-            targets: the only roles that its policies allow; None if they have wildcards.
+            arn: ARN of the session's role.
+            account: account of the role.
+            targets: the only roles that the session's policies allow; None if they have wildcards.
         """
-        named, of_account = self._by_caller[arn], self._by_account[account]
+        for_caller, for_account = self._by_caller[arn], self._by_account[account]
         if targets is None:
-            return [named, of_account, self._by_anybody]
-        # Roles that mean it need no permission in its own account.
-        allowed = {each for each in targets if each in of_account or each in self._by_anybody}
-        return [named, self._by_anybody_in[account], allowed]
+            return [for_caller, for_account, self._by_anybody]
+        # A role whose trust names the caller needs no permission in its own account.
+        allowed = {role for role in targets if role in for_account or role in self._by_anybody}
+        return [for_caller, self._by_anybody_in[account], allowed]
 
 
-def _named(statement: Statement, key: str) -> set[str] | None:
-    """The only values of a key that conditions leave; None where they name none whole."""
+def _exact_values(statement: Statement, key: str) -> set[str] | None:
+    """Return the only values of a key that conditions allow, or None if they are not all whole texts."""
     for condition in statement.conditions:
         if condition.key == key and condition.operator.lower() in EXACT:
-            values = {each for each in condition.values if isinstance(each, str)}
-            if len(values) == len(condition.values) and not any(
-                globs.is_pattern(each) or "${" in each for each in values
-            ):
+            values = {value for value in condition.values if isinstance(value, str)}
+            whole = not any(globs.is_pattern(value) or "${" in value for value in values)
+            if whole and len(values) == len(condition.values):
                 return values
     return None
 
 
-def targets(rights: Rights) -> set[Node] | None:
-    """The only roles that a caller's policies can allow it to assume; None if they have wildcards or could not be read."""
-    if any(isinstance(each, Undecided) for each in rights.policies):
+def assumable_roles(permissions: Permissions) -> set[Node] | None:
+    """Return the only roles that a caller's policies can allow it to assume; None if they have wildcards or cannot be read."""
+    if any(isinstance(document, Undecided) for document in permissions.policies):
         return None
-    found: set[Node] = set()
-    for document in rights.policies:
+    roles: set[Node] = set()
+    for document in permissions.policies:
         for statement in document if not isinstance(document, Undecided) else ():
             if statement.effect == "Allow" and statement.covers_action(ASSUME) is not False:
-                named = {each for each in statement.resources if isinstance(each, str) and not globs.is_pattern(each)}
+                arns = {arn for arn in statement.resources if isinstance(arn, str) and not globs.is_pattern(arn)}
                 if (
                     not statement.resources
-                    or len(named) != len(set(statement.resources))
-                    or any("${" in each for each in named)
+                    or len(arns) != len(set(statement.resources))
+                    or any("${" in arn for arn in arns)
                 ):
                     return None
-                found |= {Node("role", each) for each in named}
-    return found
+                roles |= {Node("role", arn) for arn in arns}
+    return roles
 
 
-ITS_ARN = "aws:principalarn"
-"""The one key that differs between two sessions of an account with the same tags."""
-
-
-def tells_apart(trust: Document | Undecided) -> bool:
-    """Whether a trust may answer differently to two sessions of one account with the same rights and tags."""
+def depends_on_role_arn(trust: Document | Undecided) -> bool:
+    """Whether a trust may treat two sessions of one account with the same permissions and tags differently."""
     if isinstance(trust, Undecided):
         return False
     return any(
         statement.not_principals
-        or any(each.kind == "AWS" and not _whole(each.value) for each in statement.principals)
-        or any(each.key == ITS_ARN for each in statement.conditions)
+        or any(principal.kind == "AWS" and not _names_account(principal.value) for principal in statement.principals)
+        or any(condition.key == PRINCIPAL_ARN for condition in statement.conditions)
         for statement in trust
     )
 
 
-def _whole(principal: object) -> bool:
+def _names_account(principal: object) -> bool:
     return isinstance(principal, str) and (principal == "*" or ACCOUNT.fullmatch(principal) is not None)
 
 
 @dataclass
 class SessionGroups:
-    """Nodes that stand for all sessions that are alike, each with one of them."""
+    """Group nodes for sessions that every trust treats alike, each with one session as its example."""
 
-    members: dict[Node, Node] = field(default_factory=dict)
-    """The session by which a group is judged, by the group's node."""
+    examples: dict[Node, Node] = field(default_factory=dict)
+    """The session that is evaluated for a group, by the group's node."""
     _by_key: dict[object, Node] = field(default_factory=dict)
 
-    def of(self, session: Node, role: Role, rights: Rights) -> Node | None:
-        """The group of a role's session with these rights; None where its own policies ask for its ARN."""
-        if any(each.key == ITS_ARN for statement in rights.statements() for each in statement.conditions):
+    def of(self, session: Node, role: Role, permissions: Permissions) -> Node | None:
+        """Return the group of a role's session with these permissions; None if its own policies depend on its ARN."""
+        if any(condition.key == PRINCIPAL_ARN for s in permissions.statements() for condition in s.conditions):
             return None
-        limits = tuple(tuple(each) for each in rights.limits)
-        key = (role.account, frozenset(role.tags.items()), tuple(rights.policies), limits)
+        limits = tuple(tuple(limit) for limit in permissions.limits)
+        key = (role.account, frozenset(role.tags.items()), tuple(permissions.policies), limits)
         if key not in self._by_key:
-            self._by_key[key] = Node(ALIKE, str(len(self._by_key)))
-            self.members[self._by_key[key]] = session
+            self._by_key[key] = Node(GROUP, str(len(self._by_key)))
+            self.examples[self._by_key[key]] = session
         return self._by_key[key]

@@ -15,7 +15,7 @@ from access.chains import Node
 from access.graph import AccessGraph
 from access.matrix import derived
 from access.policy_documents import normalise
-from access.trust_index import tells_apart
+from access.trust_index import depends_on_role_arn
 from tests.access.test_properties import FEW, conditions, statements
 from tests.support.access_cases import CICD, DEV, arn, document, resource, role, statement, trusts, world
 
@@ -88,7 +88,7 @@ def _answers(of: AccessGraph) -> dict[tuple[str, str], tuple[bool, int] | None]:
     ],
 )
 def test_only_a_trust_that_looks_at_arns_tells_sessions_of_an_account_apart(trust: Any, apart: bool) -> None:
-    assert tells_apart(normalise(document(trust))) is apart
+    assert depends_on_role_arn(normalise(document(trust))) is apart
 
 
 def administrators(count: int, kind: str) -> list[Resource]:
@@ -121,7 +121,7 @@ def test_thousands_of_administrators_are_walked_in_seconds(kind: str) -> None:
     count = 5000 if "own" not in kind else 1000
     start = time.process_time()
     of = world(*administrators(count, kind))
-    with mock.patch.object(escalation, "over", side_effect=escalation.over) as asked:
+    with mock.patch.object(escalation, "power_over", side_effect=escalation.power_over) as asked:
         reach = of.reach({Node("role", arn("r0")): True})
         assert {of.best(reach, each) is not None for each in of.roles} == {True}
         assert asked.call_count <= 2 * count, "each role is asked about by a few, not by all the others"

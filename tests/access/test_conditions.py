@@ -205,7 +205,7 @@ def test_a_value_that_nobody_else_has_is_tried_for_each_way_in_which_there_is_on
         return False
 
     free = Choice(within=within, outside=tuple(others), optional=False)
-    PossibleRequests({}, {"key": free}).any_request(
+    PossibleRequests({}, {"key": free}).any_allowed(
         [Condition("StringLike", "key", (each,)) for each in patterns], asked
     )
     texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))

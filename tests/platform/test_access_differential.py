@@ -70,7 +70,7 @@ def principals(services: Services, graph: AccessGraph) -> Iterator[list[Principa
         tokens = [token for stack in ("dev", "prod") for token in account_tokens(services, graph, stack)]
         tokens += list(projects(services, graph))
         everybody = [*tokens, *sessions(services, graph, tokens)]
-        for account in [*graph.facts.accounts.values(), STRANGER]:
+        for account in [*graph.inventory.accounts.values(), STRANGER]:
             arn, caller = exit_stack.enter_context(services.administrator_role(account))
             everybody.append(
                 Principal(name=f"administrator of {account}", node=Node("account", arn.split(":")[4]), caller=caller)
@@ -79,14 +79,14 @@ def principals(services: Services, graph: AccessGraph) -> Iterator[list[Principa
 
 
 def projects(services: Services, graph: AccessGraph) -> Iterator[Principal]:
-    (pipeline,) = graph.facts.pipeline_subjects
+    (pipeline,) = graph.inventory.pipeline_subjects
     subjects = [
         pipeline,
         pipeline.replace("ref:main", "ref:other"),
         "project_path:group/other:ref_type:branch:ref:main",
     ]
     for subject in subjects:
-        node = graph.token(graph.facts.gitlab_host, subject, graph.facts.gitlab)
+        node = graph.token(graph.inventory.gitlab_host, subject, graph.inventory.gitlab)
         yield Principal(name=subject, node=node, token=services.project_token(subject))
 
 
@@ -223,7 +223,7 @@ def test_graph_and_sts_agree_about_every_trust_of_the_table(services: Services, 
         # The callers are created first: AWS rejects a trust in a missing role.
         roles = [stack.enter_context(services.administrator_role(owner, CALLER)) for owner in (CICD, STRANGER)]
         target = stack.enter_context(deployed_role(services, account, trust))
-        target_graph = AccessGraph.of([target, *providers(graph)], graph.facts)
+        target_graph = AccessGraph.of([target, *providers(graph)], graph.inventory)
         if by_token:
             callers = list(some_tokens(services, target_graph, issuer))
         else:

@@ -92,10 +92,7 @@ def test_the_table_lists_every_class_with_its_users_and_few_other_rows(matrix: a
 def test_a_cell_that_is_not_as_declared_is_reported_with_its_chain(wrong: access_matrix.Matrix) -> None:
     assert not wrong.fine
     text = "\n".join(access_report.problems(wrong))
-    assert (
-        "root:cicd to arn:aws:iam::222222222222:role/cicd-dev/delegated-role-dev: declared DENIED, derived ALLOWED"
-        in text
-    )
+    assert "root:cicd can become arn:aws:iam::222222222222:role/cicd-dev/delegated-role-dev by " in text
     assert "cells are not as declared" in access_report.verdict(wrong)
     assert any(line[0].startswith("! ") for line in access_report.lines(wrong, {}))
 
