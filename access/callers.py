@@ -133,7 +133,7 @@ class PossibleRequests:
 
 
 def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
-    """Return one text for every way in which conditions on one key can turn out; None if there are too many."""
+    """Return one text for every combination of matching conditions on one key; None if there are too many."""
     patterns, literals, textual = set[str](), set[str](), False
     for condition in conditions:
         operator = operator_of(condition.operator)
@@ -158,7 +158,7 @@ def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
 
 
 def _witnesses(patterns: set[str], choice: Choice) -> tuple[str, ...] | None:
-    """Return witnesses of patterns, including values that no other caller has where they exist; None if there are too many.
+    """Return witnesses of patterns, including values of this caller alone; None if there are too many.
 
     Patterns of other callers are added only when a witness matches one: a trust names one of a thousand service accounts.
     """

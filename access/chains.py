@@ -57,7 +57,7 @@ class Reached:
         """Whether the current chain is undecided: then every chain that was found before is at least as good."""
 
     def add(self, node: Node, *, uncertain: bool) -> None:
-        """Record that a chain to a node exists, or will exist when the node that it needs is reached."""
+        """Record a chain to a node, also a chain that waits for another node."""
         self._any.add(node)
         if not uncertain:
             self._certain.add(node)

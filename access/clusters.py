@@ -400,7 +400,7 @@ def _bind(cluster: Cluster, inputs: Mapping[str, Any], rules: Mapping[tuple[str,
 
 
 def _controlled_namespaces(rules: Sequence[Any], namespace: str) -> dict[str, Truth]:
-    """Return the namespace if these rules give a subject its service accounts, else nothing."""
+    """Return the namespace if these rules give a subject all service accounts in it, else an empty dict."""
     if UNKNOWN in rules:
         return {namespace: Undecided("the rules of a Kubernetes role are not known yet")}
     for rule in rules:

@@ -70,7 +70,7 @@ def may_have_any(permissions: Permissions) -> bool:
 
 
 def power_over(caller: Caller, permissions: Permissions, role: Role) -> RolePower:
-    """Return what a caller can do with a role of its own account."""
+    """Return the power of a caller over a role of the same account."""
     boundary = {"iam:permissionsboundary": (role.boundary_arn,) if role.boundary_arn else None}
     chosen = {"iam:policyarn": Choice(optional=False), "iam:associatedresourcearn": Choice()}
 
@@ -112,7 +112,7 @@ _ANY_BOUNDARY = {"iam:permissionsboundary": Choice()}
 
 
 def _can_pass(caller: Caller, permissions: Permissions, role: Role) -> Truth:
-    """Whether the caller can pass the role to a service that its trust names, and make the service use it."""
+    """Whether the caller can pass the role to a trusted service and make the service use it."""
     if isinstance(role.trust, Undecided):
         any_service = {"iam:passedtoservice": Choice(optional=False)}
         return every((is_allowed(caller, permissions, "iam:PassRole", role.arn, None, any_service), role.trust))
@@ -150,7 +150,7 @@ class NewRole(NamedTuple):
 def new_roles(
     caller: Caller, permissions: Permissions, partition: str, boundaries: Iterable[str], existing: Collection[str]
 ) -> list[NewRole]:
-    """Return the roles that a caller can make and fill with permissions in its account, under names that it chooses.
+    """Return the roles that a caller can make in its account, with permissions and under any free name.
 
     Args:
         caller: the caller.

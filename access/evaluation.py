@@ -66,7 +66,7 @@ def is_allowed(
     keys: Mapping[str, Values] | None = None,
     choices: Mapping[str, Choice] | None = None,
 ) -> Truth:
-    """Whether a caller may take an action on a resource of its own account, by its own policies.
+    """Whether a caller's own policies allow an action on a resource of the same account.
 
     Args:
         caller: the caller.

@@ -149,7 +149,7 @@ def _all_consumed(graph: AccessGraph, entry: InventoryClass, chains: dict[Node, 
 
 
 def _consumed(graph: AccessGraph, entry: InventoryClass, chains: dict[Node, Chain]) -> Iterator[tuple[Consumed, Truth]]:
-    """Yield images that a class may run, state that it may read, and its cache; everything possible if that cannot be read."""
+    """Yield the images, state and cache of a class; every image and cache if the configuration cannot be read."""
     if (config := _config(graph, entry)) and config.undecided is not None:
         yield Consumed(IMAGE, _any_image(graph)), config.undecided
         yield Consumed(CACHE, _objects(graph, "")), config.undecided

@@ -40,7 +40,7 @@ def is_pattern(text: str) -> bool:
 
 
 def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | None:
-    """Return the shortest texts that match `within`, one for each set of patterns that a text can match together.
+    """Return the shortest texts that match `within`, one for each possible set of matching patterns.
 
     Returns:
         the texts, in order of length; None if there are too many states to walk.
@@ -49,7 +49,7 @@ def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | N
 
 
 def apart(first: str, second: str) -> bool:
-    """Whether two patterns begin or end so differently that no text matches both. False does not say that a text does."""
+    """Whether two patterns exclude each other by their literal beginning or end. False proves nothing."""
     for (text, is_whole), (other_text, other_is_whole) in zip(_ends(first), _ends(second), strict=True):
         if not (text.startswith(other_text) or other_text.startswith(text)):
             return True

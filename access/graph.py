@@ -96,7 +96,12 @@ class AccessGraph:
         return {node: chain for node, chain in best_chains(starts, self.steps).items() if node.kind != GROUP}
 
     def best(self, reach: Mapping[Node, Chain], role: str) -> Chain | None:
-        """Return the best of some chains to a role, by its ARN, in a session with any limit; None if no chain leads there."""
+        """Return the best chain to a role, in a session with any limit; None without a chain.
+
+        Args:
+            reach: chains by node.
+            role: ARN.
+        """
         chains = (reach.get(Node("role", name)) for name in self._sessions.get(role, [role]))
         return min((chain for chain in chains if chain is not None), key=lambda chain: chain.rank, default=None)
 
@@ -131,7 +136,7 @@ class AccessGraph:
                 yield from self.pods.administered_by(node.identity)
 
     def group_of(self, node: Node) -> Node | None:
-        """Return the group node for sessions that every trust treats alike, or None if this is not a session of a known role."""
+        """Return the group node of equivalent sessions, or None if this is not a session of a known role."""
         if node not in self._group_of:
             role = self.roles.get(node.identity) if node.kind in ROLE_KINDS else None
             self._group_of[node] = self._groups.of(node, role, self.permissions(node)) if role is not None else None
@@ -280,20 +285,20 @@ class ClusterSteps:
 
     def steps(self, node: Node) -> Iterator[Step]:
         """Yield the steps from a class, a service account, or the right to run pods in a namespace."""
-        stack, *rest = node.name.split("/")
+        stack, *parts = node.name.split("/")
         cluster = self._clusters.get(stack)
         if cluster is None:
             return
         if node.kind == "class":
-            yield from self._of_class(cluster, rest[0])
+            yield from self._of_class(cluster, parts[0])
         elif node.kind == "pods":
-            accounts = [account for account in self.accounts(cluster) if rest[0] in (EVERYWHERE, account.namespace)]
+            accounts = [account for account in self.accounts(cluster) if parts[0] in (EVERYWHERE, account.namespace)]
             yield from (Step(service_account_node(stack, account), True) for account in accounts)
         else:
-            yield from self._of_account(cluster, ServiceAccount(rest[0], rest[1]))
+            yield from self._of_account(cluster, ServiceAccount(parts[0], parts[1]))
 
     def accounts(self, cluster: Cluster) -> list[ServiceAccount]:
-        """Return all service accounts that the program makes, or that a runner's configuration or a binding names."""
+        """Return all service accounts of the program, of runner configurations and of bindings."""
         runners = [runner for config in cluster.releases.values() for runner in config.runners]
         named = {ServiceAccount(runner.namespace, name) for runner in runners for name in runner.accounts}
         return sorted({*cluster.audiences, *named, *cluster.controlled_namespaces})

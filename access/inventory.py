@@ -53,7 +53,7 @@ class Inventory:
 
     @property
     def gitlab_host(self) -> str:
-        """Host of the GitLab instance, as its provider and its condition keys name it."""
+        """Host of the GitLab instance, as in the name of the provider and in condition keys."""
         return self.gitlab.removeprefix("https://")
 
     def account_name(self, account: str) -> str:

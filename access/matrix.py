@@ -83,7 +83,7 @@ class Difference:
 
 
 def principals(graph: AccessGraph) -> dict[str, Mapping[Node, Truth]]:
-    """Return the start nodes of each principal, by its name; a name that two clusters share has the nodes of both."""
+    """Return the start nodes of each principal, by name; a name shared by two clusters has both nodes."""
     starts: defaultdict[str, dict[Node, Truth]] = defaultdict(dict)
     for name, node in _all_principals(graph):
         starts[name][node] = True
@@ -118,9 +118,9 @@ def _of_cluster(graph: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Nod
     for account in sorted(accounts - set(managers) - set(jobs)):
         yield f"sa:{account.namespace}/{account.name}", service_account_node(stack, account)
     for account, audiences in jobs.items():
-        other = Choice(outside=tuple(audiences), optional=False)
+        foreign = Choice(outside=tuple(audiences), optional=False)
         name = f"sa:{account.namespace}/{account.name} {OTHER_AUDIENCE}"
-        yield from ((name, node) for node in graph.pods.tokens(stack, account, other))
+        yield from ((name, node) for node in graph.pods.tokens(stack, account, foreign))
     subjects = tuple(account.subject for account in sorted(accounts | set(managers)))
     stranger = Choice(within=EVERY_ACCOUNT, outside=subjects, optional=False)
     for issuer in sorted(graph.providers.of_clusters.get(stack, ())):
@@ -188,7 +188,7 @@ def _projects(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
 
 
 def _people(graph: AccessGraph) -> list[str]:
-    """Return the ARNs of roles that documents name whole and that are not among the resources."""
+    """Return the ARNs of roles outside the resources, named whole in a document."""
     arns = {grant.principal for cluster in graph.clusters.values() for grant in cluster.access_grants}
     for statement in _trust_statements(graph):
         values = [principal.value for principal in statement.principals]
@@ -283,7 +283,7 @@ def _of_class(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_foundation(foundation: FoundationSettings, stacks: Sequence[Settings]) -> Iterator[Cell]:
-    """Yield what the platform's own roles reach, and who assumes them: the pipeline and named operators."""
+    """Yield the cells of the platform's own roles and of their holders: the pipeline and named operators."""
     partition = foundation.organization.partition
     holders = ("pipeline", *foundation.platform.operators)
     deployers, readers = (

@@ -78,7 +78,7 @@ class Role:
 
     @cached_property
     def effective_trust(self) -> Document | Undecided:
-        """The trust without the conditions of Allow statements that narrow nothing."""
+        """The trust without ineffective conditions of Allow statements."""
         if isinstance(self.trust, Undecided):
             return self.trust
         return tuple(
@@ -214,7 +214,7 @@ class Providers:
         return provider.arn if provider else ""
 
     def accepted_audiences(self, account: str, issuer: str, audience: str | Choice) -> Iterator[tuple[str, Truth]]:
-        """Yield the audiences that an account takes of an issuer, among those that a token may be made for."""
+        """Yield the audiences of a token that an account accepts from an issuer."""
         provider = self.by_place.get((account, issuer))
         for client in provider.clients if provider else ():
             if isinstance(audience, Choice):
@@ -241,7 +241,7 @@ class Providers:
 
 
 def providers_of(resources: Iterable[Resource], inventory: Inventory) -> Providers:
-    """Return the providers of some resources; if none is GitLab's, add those that the foundation makes in each account."""
+    """Return the providers of some resources; without a GitLab provider, add the foundation's in each account."""
     providers = Providers()
     for resource in resources:
         if resource.type == PROVIDER:

@@ -117,7 +117,7 @@ class TrustIndex:
 
 
 def _exact_values(statement: Statement, key: str) -> set[str] | None:
-    """Return the only values of a key that conditions allow, or None if they are not all whole texts."""
+    """Return the only allowed values of a key, or None if conditions do not list whole texts."""
     for condition in statement.conditions:
         if condition.key == key and condition.operator.lower() in EXACT:
             values = {value for value in condition.values if isinstance(value, str)}
@@ -128,7 +128,7 @@ def _exact_values(statement: Statement, key: str) -> set[str] | None:
 
 
 def assumable_roles(permissions: Permissions) -> set[Node] | None:
-    """Return the only roles that a caller's policies can allow it to assume; None if they have wildcards or cannot be read."""
+    """Return all roles that a caller's policies can allow; None if the policies have wildcards or are unreadable."""
     if any(isinstance(document, Undecided) for document in permissions.policies):
         return None
     roles: set[Node] = set()
@@ -171,7 +171,7 @@ class SessionGroups:
     _by_key: dict[object, Node] = field(default_factory=dict)
 
     def of(self, session: Node, role: Role, permissions: Permissions) -> Node | None:
-        """Return the group of a role's session with these permissions; None if its own policies depend on its ARN."""
+        """Return the group of a session, or None if the session's own policies depend on the role's ARN."""
         if any(condition.key == PRINCIPAL_ARN for s in permissions.statements() for condition in s.conditions):
             return None
         limits = tuple(tuple(limit) for limit in permissions.limits)

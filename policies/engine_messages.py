@@ -54,7 +54,7 @@ class AnalyzedResources:
 
 
 def resource_of(request: Any, earlier: AnalyzedResources) -> Resource:
-    """Read the resource of an `Analyze` call; its provider was sent earlier, as a resource of its own."""
+    """Read the resource of an `Analyze` call; the provider is one of the earlier resources."""
     provider = request.provider if request.HasField("provider") else None
     return Resource(
         urn=request.urn,

@@ -93,7 +93,7 @@ class Field:
         return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
 
     def flag(self, *, default: bool) -> bool | None:
-        """Return a boolean, also one that is written as text; None, recorded, if it is unknown or not a boolean."""
+        """Return a boolean, also from text; record any other value and return None."""
         value = self.get(default)
         if isinstance(value, str):
             value = {"true": True, "false": False}.get(value.strip().lower(), value)
@@ -103,7 +103,7 @@ class Field:
         return None
 
     def number(self, default: float) -> float | None:
-        """Return a number, also one that is written as text; None, recorded, if it is unknown or not a number."""
+        """Return a number, also from text; record any other text or an unknown value and return None."""
         value = self.get(default)
         if isinstance(value, str):
             try:

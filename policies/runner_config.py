@@ -75,7 +75,7 @@ class RunnerConfig:
 
     @property
     def runner_class(self) -> str | None:
-        """Name of the class whose manager the release installs, by its namespace; None if no class has that namespace."""
+        """Name of the release's runner class, by the manager's namespace; None for another namespace."""
         settings = self.release.run.platform_settings
         namespace = self.release["namespace"].text()
         classes = settings.runners if settings else ()

@@ -53,7 +53,7 @@ class ResourceIndex:
 
     @cached_property
     def access_graph(self) -> AccessGraph:
-        """Who can assume what, as `access` computes it from the same resources."""
+        """The access graph of the same resources."""
         settings = self.run.settings
         if isinstance(settings, Settings):
             return AccessGraph.of([*self.resources, *_boundaries(settings)], Inventory.of([settings]))
@@ -105,7 +105,7 @@ class CheckedStack:
         return self._options[name]
 
     def undecide(self, urn: str, text: str) -> None:
-        """Record a question that the rule cannot decide and that no single field is the cause of."""
+        """Record a question that the rule cannot decide, without a single field as the cause."""
         kind = FindingKind.DEFERRED if self.run.waits_for_issuer() else FindingKind.UNDECIDED
         self._undecided.append(Finding(kind, urn, text))
 

@@ -37,7 +37,7 @@ class StackRun:
 
     @property
     def platform_settings(self) -> Settings | None:
-        """Settings of a stack of the platform; None in the foundation, which has no runner classes."""
+        """Settings of a stack of the platform; None in the foundation."""
         return self.settings if isinstance(self.settings, Settings) else None
 
     @property

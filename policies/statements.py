@@ -43,7 +43,7 @@ def unreadable(field: Field) -> str | None:
 
 
 def statements(field: Field) -> tuple[Statement, ...]:
-    """Return the statements of a document. If it is unknown or unreadable, record that and return nothing."""
+    """Return the statements of a document; record an unknown or unreadable document and return no statement."""
     if field.absent:
         return ()
     document = normalise(field.value)
@@ -59,7 +59,7 @@ def allow_statements(field: Field) -> Iterator[Statement]:
 
 
 def granting_statements(resource: CheckedResource) -> Iterator[tuple[Field, Statement]]:
-    """Yield every statement that gives permissions, with its document, from a policy or a role's inline policies."""
+    """Yield `(document, statement)` for every Allow statement of a policy or of a role's inline policies."""
     documents = [resource["policy"]] if resource.type in (ROLE_POLICY, POLICY) else []
     if resource.type == ROLE:
         documents += [policy["policy"] for policy in resource["inlinePolicies"].items()]
@@ -104,7 +104,7 @@ def covers(statement: Statement, action: str, field: Field) -> bool:
 
 
 def name_of(statement: Statement) -> str:
-    """Name a statement in a message: by its Sid, else by its index."""
+    """Return the name of a statement in messages: the Sid, else the index."""
     return f"statement {statement.sid or statement.index}"
 
 

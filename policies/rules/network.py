@@ -236,7 +236,7 @@ def _open(closed: str, cidr: str, exempt: list[str]) -> bool:
     if not network.overlaps(block):
         return False
     exempt_networks = [ipaddress.ip_network(text, strict=False) for text in exempt]
-    return not any(network.subnet_of(other) for other in exempt_networks)  # type: ignore[arg-type]  # IPv4 and IPv6 never overlap
+    return not any(network.subnet_of(exempted) for exempted in exempt_networks)  # type: ignore[arg-type]  # IPv4 and IPv6 never overlap
 
 
 @resource_rule(

@@ -183,8 +183,8 @@ def images_are_listed(release: CheckedResource) -> Iterator[str]:
         if not fields and not config.entry.absent:
             yield f"{CONFIG} does not set {key}"
         for field in fields:
-            if other := sorted(set(field.texts()) - {"always"}):
-                yield f"{field.path} allows {other[0]!r}, not only always"
+            if policies := sorted(set(field.texts()) - {"always"}):
+                yield f"{field.path} allows {policies[0]!r}, not only always"
     runner_class = config.runner_class
     if settings is None or runner_class is None or settings.runners[runner_class].level is not Level.PROTECTED:
         return
