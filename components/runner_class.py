@@ -88,7 +88,7 @@ class RunnerClass(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on), **more)
 
     def _inside(self, namespace: kubernetes.core.v1.Namespace, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Return the options of an object that is made after its namespace, and deleted with it."""
+        """Return the options of an object in a namespace: made after the namespace, deleted with it."""
         return self._options(*depends_on, deleted_with=namespace)
 
     def _namespace(self, kind: str, physical_name: str, *needs: pulumi.Resource) -> kubernetes.core.v1.Namespace:

@@ -28,7 +28,7 @@ def account_ids(foundation: FoundationSettings, stacks: Mapping[str, Settings]) 
 
 
 def organizations(foundation: FoundationSettings, stacks: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Check that every stack names the foundation's organisation: its policies admit all members of the one it names."""
+    """Check that every stack names the foundation's organisation, because a stack's policies admit all its members."""
     for stack, settings in stacks.items():
         for key in ("id", "partition"):
             value, expected = getattr(settings.organization, key), getattr(foundation.organization, key)
@@ -54,7 +54,7 @@ def runner_tags(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
 
 
 def levels(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Check that stacks agree on the level that a capability without level prefix belongs to."""
+    """Check that stacks give a capability without level prefix to the same level."""
     owners: dict[tuple[str, str], tuple[str, Level]] = {}
     for stack, settings in stacks.items():
         for name, account in settings.accounts.items():

@@ -68,7 +68,7 @@ def _reserved() -> str:
 
 
 def account_ids(accounts: Mapping[str, Account | FoundationAccount]) -> Iterator[Problem]:
-    """Check that account ids are unique, and that account names can be profiles and parts of role names."""
+    """Check account ids, which must be unique, and account names, which become profiles and parts of role names."""
     owners: dict[str, str] = {}
     for name, account in accounts.items():
         if not CLASS_NAME.fullmatch(name) or name in RESERVED_PROFILES:
@@ -156,7 +156,7 @@ def alarm_topic(
 
 
 def runner_tags(runners: Mapping[str, Runner], organization: Organization, stack: str) -> Iterator[Problem]:
-    """Check that GitLab tags are unique: a job for one class could run on another, whatever its level."""
+    """Check that GitLab tags are unique, since a job for one class could run on another."""
     stack_names = names.Names(organization=organization, stack=stack)
     owners: dict[str, str] = {}
     for name, runner in runners.items():
@@ -235,7 +235,7 @@ def runner_jobs(runners: Mapping[str, Runner]) -> Iterator[Problem]:
 
 
 def pod_security(runners: Mapping[str, Runner], chart: Chart) -> Iterator[Problem]:
-    """Check that the chart can write the seccomp profile that restricted job pods need: runner 18.11 or newer."""
+    """Check that the chart can write the seccomp profile of restricted job pods (runner 18.11 or newer)."""
     if chart.version is None or tuple(map(int, chart.version.split("."))) >= CHART_WITH_NATIVE_SECCOMP:
         return
     for name, runner in runners.items():
@@ -260,7 +260,7 @@ def gitlab_oidc_names(gitlab_oidc: Mapping[str, GitLabOidc]) -> Iterator[Problem
 def gitlab_oidc_accounts(
     gitlab_oidc: Mapping[str, GitLabOidc], accounts: Mapping[str, Account], account_names: Collection[str]
 ) -> Iterator[Problem]:
-    """Check that the account of a role for GitLab's ID tokens has capabilities for its level."""
+    """Check the account of a role for GitLab's ID tokens: it must give capabilities to the role's level."""
     for name, role in gitlab_oidc.items():
         if role.account not in account_names:
             yield _unlisted(f"gitlab_oidc.{name}.account", role.account, account_names)

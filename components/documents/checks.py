@@ -28,7 +28,7 @@ TRUST_LIMIT = 2048
 
 
 def node_capacity(runners: Mapping[str, Runner]) -> Iterator[Problem]:
-    """Check that an instance type holds a class's pod, and its limits hold all its jobs."""
+    """Check that an instance type holds a pod of the class, and that `limits` hold all jobs."""
     for name, runner in runners.items():
         try:
             class_capacity(runner)

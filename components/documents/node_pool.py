@@ -133,7 +133,7 @@ def class_capacity(runner: Runner) -> NodeCapacity:
 
 @cache
 def blocks_at_full_load(runner: Runner) -> int:
-    """Return the blocks of 16 addresses that a class's nodes take when all its jobs run, on the type that takes most.
+    """Return the blocks of 16 addresses for a class's nodes at full load, on the instance type with the largest need.
 
     Raises:
         NoInstanceTypeError: no type holds one pod of the class.

@@ -44,7 +44,7 @@ class Account(Protocol):
 
 
 def class_profiles(runner_class: RunnerClassSettings, *, token_file: str = TOKEN_FILE) -> str:
-    """Return the AWS config of a class: `[default]`, `[profile base]`, and a profile for each account that its jobs may enter."""
+    """Return the AWS config of a class: `[default]`, `[profile base]`, and a profile for each account open to the class."""
     names = runner_class.names
     job_role = names.job_role(runner_class.name)
     common = _common(names.organization.region, job_role)

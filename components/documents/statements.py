@@ -36,7 +36,7 @@ def allow_all_but(sid: str, action: Actions, resource: Resources) -> Document:
 
 
 def deny(sid: str, action: Actions, resource: Resources, condition: Document | None = None) -> Document:
-    """Return a statement that denies actions on resources, whatever other statements allow."""
+    """Return a statement that denies actions on resources, in spite of all other statements."""
     return _statement("Deny", sid, {"Action": action}, resource, condition)
 
 

@@ -48,7 +48,7 @@ def key_policy(organization: Organization, account_id: str) -> Document:
 
 
 def key_by_alias(organization: Organization, account_id: str, alias: str, actions: Sequence[str]) -> Document:
-    """Statement for using a bucket's key through S3. The key is named by its alias, because its id is not known beforehand.
+    """Statement for using a bucket's key through S3. Its alias names the key, because key ids are not known beforehand.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
     """
