@@ -28,7 +28,7 @@ def account_ids(foundation: FoundationSettings, stacks: Mapping[str, Settings]) 
 
 
 def organizations(foundation: FoundationSettings, stacks: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Check that every stack names the foundation's organisation, because a stack's policies admit all its members."""
+    """Check that every stack names the foundation's organisation; policies admit all members of it."""
     for stack, settings in stacks.items():
         for key in ("id", "partition"):
             value, expected = getattr(settings.organization, key), getattr(foundation.organization, key)

@@ -68,7 +68,7 @@ def _reserved() -> str:
 
 
 def account_ids(accounts: Mapping[str, Account | FoundationAccount]) -> Iterator[Problem]:
-    """Check account ids, which must be unique, and account names, which become profiles and parts of role names."""
+    """Check the names of accounts, and that their ids are unique. Names become profiles and parts of role names."""
     owners: dict[str, str] = {}
     for name, account in accounts.items():
         if not CLASS_NAME.fullmatch(name) or name in RESERVED_PROFILES:

@@ -28,7 +28,7 @@ TRUST_LIMIT = 2048
 
 
 def node_capacity(runners: Mapping[str, Runner]) -> Iterator[Problem]:
-    """Check that an instance type holds a pod of the class, and that `limits` hold all jobs."""
+    """Check that an instance type fits a pod of the class, and `limits` fit all jobs."""
     for name, runner in runners.items():
         try:
             class_capacity(runner)

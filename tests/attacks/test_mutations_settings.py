@@ -72,7 +72,7 @@ def test_prod_under_the_name_of_dev_is_refused_though_each_file_is_sound() -> No
     assert len(found) == 2, "else open jobs would deploy to prod, and every document would agree with the settings"
 
 
-def test_an_account_of_nobody_we_know_is_refused() -> None:
+def test_an_account_outside_the_foundation_is_refused() -> None:
     settings = load.of_stack("dev")
     foreign = settings.accounts["dev"].model_copy(update={"id": "999999999999"})
     stacks = {"dev": replace(settings, accounts={**settings.accounts, "dev": foreign})}

@@ -126,7 +126,7 @@ def test_the_setting_adds_and_changes_nothing_else() -> None:
     assert all(name.startswith("alarms") for name in names_of(tuple(having.keys() - without.keys())))
 
 
-def test_each_class_has_its_three_alarms_and_the_cluster_one_all_of_which_send_to_the_topic() -> None:
+def test_three_alarms_of_each_class_and_one_of_the_cluster_send_to_the_topic() -> None:
     alarms = {resource.name: resource for resource in alarmed().of_type(ALARM)}
     kinds = ("manager-down", "jobs-pending", "system-failures")
     classes = raw("dev")["runners"]
@@ -253,7 +253,7 @@ def test_the_agent_s_role_is_for_its_service_account_alone() -> None:
     assert attached["policyArn"] == "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
 
 
-def test_the_add_on_waits_for_its_network_its_rights_and_the_nodes_and_so_goes_before_them() -> None:
+def test_the_add_on_is_deleted_before_its_network_permissions_and_nodes() -> None:
     addon = alarmed().get(ADDON, "alarms-addon")
     needed = names_of(addon.depends_on)
     assert {"alarms-role-agent", "alarms-namespace", "alarms-network", "alarms-application"} <= needed

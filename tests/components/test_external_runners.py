@@ -91,7 +91,7 @@ def test_a_class_without_a_runner_says_so(url: str) -> None:
     assert (comparison.id, len(comparison.differences)) == (None, 1)
 
 
-def test_a_runner_that_was_deleted_in_gitlab_is_said_with_the_way_back(url: str) -> None:
+def test_a_runner_deleted_in_gitlab_is_reported_with_the_remedy(url: str) -> None:
     (comparison,) = compare(external("small"), {"small": 77}, api(url))
     assert "runner 77 does not exist any more" in comparison.differences[0]
 

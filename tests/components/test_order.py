@@ -119,7 +119,7 @@ def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> No
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: str) -> None:
+def test_the_needs_of_a_running_job_outlive_its_manager(stack: str) -> None:
     resources = [resource for resource in mock_run(stack).resources if resource.custom]
     roles = [resource.name for resource in resources if resource.name.startswith("delegated-")]
     for name in raw(stack)["runners"]:
@@ -138,7 +138,7 @@ def test_what_a_running_job_needs_outlives_the_manager_that_waits_for_it(stack: 
         ("jobs", {"job-account", "executor", "executor-binding", "jobs-network", "quota", "aws-config"}),
     ],
 )
-def test_what_is_in_a_namespace_goes_with_it_and_not_before(stack: str, kind: str, expected: set[str]) -> None:
+def test_objects_in_a_namespace_are_deleted_with_it(stack: str, kind: str, expected: set[str]) -> None:
     resources = mock_run(stack).resources
     for name in raw(stack)["runners"]:
         (namespace,) = [resource for resource in resources if resource.name == f"{name}-runner-{kind}"]
@@ -220,7 +220,7 @@ def rotated() -> MockRun:
     return mock_run_of("dev", one_class(runners__small__token=3))
 
 
-def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_moved_on() -> None:
+def test_a_rotation_pauses_the_previous_generation_after_the_manager_moved_on() -> None:
     run = rotated()
     runners = {resource.name: resource for resource in run.of_type("gitlab:index/userRunner:UserRunner")}
     assert set(runners) == {"small-object-3-runner", "small-object-2-runner"}, "generation 1 goes"
@@ -234,7 +234,7 @@ def test_a_rotation_keeps_the_generation_before_paused_until_the_manager_has_mov
     assert "small-object-2-runner" not in waits["small-runner-release"], "destroy removes the runner after its release"
 
 
-def test_the_generation_before_is_the_resource_that_was_current() -> None:
+def test_the_previous_generation_is_the_same_resource_as_before() -> None:
     def urn(run: MockRun, name: str) -> str:
         return next(resource.urn for resource in run.resources if resource.name == name)
 

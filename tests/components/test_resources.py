@@ -127,7 +127,7 @@ def test_a_runner_belongs_to_the_group_or_to_one_project(
 @pytest.mark.parametrize(
     ("runner_class", "access", "locked"), [("small", "not_protected", False), ("deploy", "ref_protected", True)]
 )
-def test_what_a_runner_may_run_is_decided_in_gitlab(runner_class: str, access: str, locked: bool) -> None:
+def test_gitlab_decides_which_jobs_a_runner_takes(runner_class: str, access: str, locked: bool) -> None:
     inputs = mock_run("prod").get("gitlab:index/userRunner:UserRunner", f"{runner_class}-object-1-runner").inputs
     assert (inputs["accessLevel"], inputs["locked"]) == (access, locked), (
         "`protected` in our own files binds nobody there"
@@ -153,7 +153,7 @@ def test_the_cluster_is_auto_mode_with_pools_of_our_own(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_only_those_who_are_listed_enter_the_cluster(stack: str) -> None:
+def test_only_listed_roles_have_access_entries(stack: str) -> None:
     run = mock_run(stack)
     entries = {
         resource.inputs["principalArn"].partition(":role")[2]: resource

@@ -186,7 +186,7 @@ def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
     assert rules(mock_run("dev")) == {"unfinished", "expiry"}
 
 
-def test_a_tag_of_its_own_is_the_one_that_is_exported() -> None:
+def test_a_class_s_own_tag_is_exported() -> None:
     assert odd().exports["runner_tags"] == {"small": "special"}
 
 

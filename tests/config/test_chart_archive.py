@@ -43,12 +43,12 @@ def test_another_chart_is_refused_by_name(tmp_path: Path) -> None:
     assert "holds the chart 'gitlab-agent', not gitlab-runner" in problem_text("chart.tgz", tmp_path)
 
 
-def test_a_file_that_is_not_there_is_said_with_the_command_that_fetches_one(tmp_path: Path) -> None:
+def test_a_missing_archive_is_reported_with_the_command_that_fetches_it(tmp_path: Path) -> None:
     assert "'nowhere.tgz' is not a file; fetch the chart with `helm pull gitlab-runner" in problem_text(
         "nowhere.tgz", tmp_path
     )
 
 
-def test_a_file_that_is_no_archive_is_said_and_not_shown_as_a_traceback(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_a_problem_without_traceback(tmp_path: Path) -> None:
     (tmp_path / "chart.tgz").write_text("junk")
     assert "'chart.tgz' is not a packaged chart (ReadError)" in problem_text("chart.tgz", tmp_path)

@@ -201,7 +201,7 @@ def test_twenty_classes_with_short_names_fit_into_one_trust() -> None:
     assert complaints(values, "prod") == {}, "twenty open classes are nothing unusual"
 
 
-def test_what_is_odd_but_allowed_passes() -> None:
+def test_unusual_settings_are_accepted() -> None:
     values = raw("dev", gitlab_oidc={"app": {**OIDC, "ref": "*"}}, tags={"owner": "team@example.com"})
     for path, value in {
         "chart": {"path": "mirror/gitlab-runner-0.93.0.tgz"},

@@ -115,7 +115,7 @@ def test_a_quantity_is_a_number_above_zero_or_a_refusal(value: object) -> None:
         ("\x00", "file: is not YAML"),
     ],
 )
-def test_a_file_that_is_no_stack_file_is_said_to_be_none(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_without_configuration_is_reported(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_stack_file_is_said_to_be_none(tmp_path: Path, text: s
     assert words in str(caught.value)
 
 
-def test_a_file_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+def test_a_missing_stack_file_is_reported_with_the_existing_ones(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.prod.yaml").write_text("")
     with pytest.raises(SettingsError, match=r"there is no Pulumi\.dev\.yaml; stack files here: Pulumi\.prod\.yaml"):
         load.raw_of(tmp_path / "Pulumi.dev.yaml", "runner-platform")

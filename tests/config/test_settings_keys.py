@@ -66,7 +66,7 @@ def test_every_missing_key_is_named_with_what_to_add(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", FILES)
-def test_every_misspelt_key_is_told_from_the_right_one(stack: str) -> None:
+def test_every_misspelt_key_is_reported_with_the_right_one(stack: str) -> None:
     for path in _paths(raw(stack)):
         if _named(path):
             continue
@@ -197,7 +197,7 @@ def test_an_empty_configuration_asks_for_every_object() -> None:
     assert set(complaints({}, foundation.STACK)) == {"organization", "accounts", "gitlab", "platform"}
 
 
-def test_one_broken_account_is_said_once() -> None:
+def test_a_wrong_account_is_reported_once() -> None:
     values = raw("dev", accounts__cicd__id="2", runners__small__accounts=["cicd"])
     assert set(complaints(values)) == {"accounts.cicd.id"}, (
         "that account is listed; complaints of those who name it would only hide the one mistake"

@@ -113,7 +113,7 @@ def allows(document: dict[str, Any], action: str, resource: str) -> bool:
 
 
 @pytest.mark.parametrize("resource_type", CALLS)
-def test_what_a_tool_calls_for_a_resource_is_allowed_by_the_capability_and_by_the_boundary(resource_type: str) -> None:
+def test_capability_and_boundary_allow_the_calls_of_deployment_tools(resource_type: str) -> None:
     capability, resource, actions = CALLS[resource_type]
     document = capabilities.capability_document(capability, GRANTEE)
     missing = [action for action in actions if not allows(document, action, resource)]
@@ -139,9 +139,7 @@ def test_whatever_can_be_made_can_be_tagged(kind: str) -> None:
     ("capability", "service"),
     [(Capability.ECS, "ecs.amazonaws.com"), (Capability.API_GATEWAY, "ops.apigateway.amazonaws.com")],
 )
-def test_the_first_deployment_into_an_account_may_bring_the_service_s_own_role_into_being(
-    capability: Capability, service: str
-) -> None:
+def test_the_first_deployment_may_create_the_service_linked_role(capability: Capability, service: str) -> None:
     linked = [
         statement
         for statement in capabilities.capability_document(capability, GRANTEE)["Statement"]

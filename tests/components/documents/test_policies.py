@@ -61,7 +61,7 @@ def test_the_boundary_leaves_no_way_out(action: str) -> None:
     assert action in denied
 
 
-def test_the_boundary_lets_roles_be_made_only_with_itself_and_only_passed_to_services() -> None:
+def test_roles_need_the_boundary_and_pass_to_listed_services_only() -> None:
     own = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
     allowed = {statement["Sid"]: statement for statement in statements(BOUNDARY, "Allow")}
     assert allowed["RolesWithThisBoundary"]["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
