@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from runner_platform_sandbox import environment
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -56,7 +56,7 @@ def started(paths: Paths) -> subprocess.CompletedProcess[str]:
         "PATH": "/nowhere",
     }
     program = (
-        "import sys; from runner_platform_sandbox import lifecycle, up; "
+        "import sys; from runner_platform_sandbox import lifecycle; from runner_platform_sandbox.up import __main__ as up; "
         "up.prepared = lambda paths, *_: lifecycle.start(paths); sys.exit(up.main([]))"
     )
     arguments = [sys.executable, "-c", program]

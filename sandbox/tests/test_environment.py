@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runner_platform.cli import main
-from runner_platform_sandbox import aws_config, environment, organization, ports, state
+from runner_platform_sandbox import environment, organization, ports, state
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.organization import PROJECT, Organization
 from runner_platform_sandbox.paths import Paths
@@ -145,7 +145,7 @@ def test_the_context_that_a_person_chose_stays_chosen(paths: Paths) -> None:
 
 def test_profiles_chain_from_the_management_account_to_the_deployer() -> None:
     parser = configparser.ConfigParser()
-    parser.read_string(aws_config.config(MEMBERS, "0a1b"))
+    parser.read_string(environment.aws_config(MEMBERS, "0a1b"))
     platform = parser["profile platform-cicd"]
     assert platform["role_arn"] == "arn:aws:iam::222222222222:role/cicd-platform/platform-deployer"
     assert platform["source_profile"] == "operator"
@@ -158,7 +158,7 @@ def test_profiles_chain_from_the_management_account_to_the_deployer() -> None:
 
 
 def test_the_platforms_profiles_are_those_that_runner_platform_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    found = aws_config.config(organization.read(), "0a1b2c3d").replace("-0a1b2c3d", "")
+    found = environment.aws_config(organization.read(), "0a1b2c3d").replace("-0a1b2c3d", "")
     for arguments in (["deployer", "--source-profile", "operator"], ["foundation"]):
         main.app(["profiles", "--platform", *arguments], standalone_mode=False)
         printed = capsys.readouterr().out
@@ -167,9 +167,9 @@ def test_the_platforms_profiles_are_those_that_runner_platform_prints(capsys: py
 
 
 def test_a_session_name_keeps_to_the_limit_of_sts_and_to_its_sandbox() -> None:
-    names = re.findall(r"role_session_name = (.*)", aws_config.config(MEMBERS, "0a1b2c3d"))
+    names = re.findall(r"role_session_name = (.*)", environment.aws_config(MEMBERS, "0a1b2c3d"))
     assert all(len(name) <= 64 for name in names)
-    assert aws_config.session_name("x" * 100, "0a1b") == "x" * 59 + "-0a1b"
+    assert environment.session_name("x" * 100, "0a1b") == "x" * 59 + "-0a1b"
 
 
 def test_printing_the_environment_imports_neither_documents_nor_sdks() -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from runner_platform_sandbox.meter import Meter
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.summary import _figures
 from runner_platform_sandbox.terminal import console
+from runner_platform_sandbox.up.summary import Meter, _figures
 
 if TYPE_CHECKING:
     import pytest

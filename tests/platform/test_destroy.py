@@ -20,7 +20,7 @@ import pytest
 from config import load
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.support.copied_program import change, copied
 from tests.support.existing_resources import client_of, leftovers, runners_of
 from tests.support.waiting import until

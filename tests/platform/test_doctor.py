@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from components.documents.profiles import class_profiles
 from config import load
 from runner_platform.prove import tokens
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.components.documents.test_config_toml import settings_of
 from tests.support import job_pods
 from tests.support.deploying import Job

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner_platform_sandbox import ports
-from runner_platform_sandbox.engine_run import Events, Follower
+from runner_platform_sandbox.up.deployments import Events, Follower
 from tests.support.existing_resources import differing_counts
 from tests.support.waiting import until
 

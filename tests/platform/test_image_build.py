@@ -22,7 +22,7 @@ from config.versions import RUNNER_IMAGE_TAG
 from runner_platform import image_context
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.components.documents.test_config_toml import settings_of
 from tests.support import job_pods
 from tests.support.image_builder import BASE, Builder, Container, mirrors

@@ -14,7 +14,7 @@ import pytest
 from access.resource import STACK_TYPE, deployed
 from runner_platform.check.resource_list import from_json
 from runner_platform_sandbox.organization import PROJECT, read
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.support.existing_resources import client_of
 from tests.support.program import findings_of
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.aws.process import AwsServer
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

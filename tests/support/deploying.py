@@ -27,7 +27,7 @@ from config import load
 from config.names import state_bucket
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.organization import PROJECT
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.support import job_pods
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner_platform_sandbox import engine
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 
 
 def engine_home(folder: Path) -> tuple[Paths, dict[str, str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runner_platform_sandbox import environment, state
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

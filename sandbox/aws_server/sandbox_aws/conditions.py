@@ -13,8 +13,8 @@ from ministack.core import iam_evaluator
 from ministack.services import iam
 
 from sandbox_aws import kms
-from sandbox_aws.judged_on import Asked, judged_on
 from sandbox_aws.patching import replace
+from sandbox_aws.resources import Asked, judged_on
 
 _PRINCIPAL_KEYS = ("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principaltype", "aws:userid")
 _WITH_BOUNDARY_OF_ROLE = {

@@ -16,11 +16,12 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router
 from ministack.core.responses import get_region
 
-from sandbox_aws import unsupported
+from sandbox_aws.answers import json_error, query_error
 from sandbox_aws.patching import handlers, replace
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
+
 
 _READS = ("BatchCheck", "BatchGet", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Simulate")
 _NO_READS = {"GetSessionToken", "GetFederationToken"}
@@ -50,6 +51,7 @@ _PASSED_IN_FORM = {"ec2:CreateFlowLogs": (("DeliverLogsPermissionArn",), "vpc-fl
 
 def install() -> None:
     """Wrap the dispatch of requests and the handlers that take a role."""
+    _only_own_services()
     replace("app", "_dispatch_service_request", _noting)
     table = handlers("app", "SERVICE_HANDLERS")
     for service in ("eks", "ecs", "lambda", "ec2"):
@@ -62,7 +64,7 @@ def _noting(original: Any) -> Any:
     ) -> Answer:
         parameters = app._routing_params(method, path, headers, body, query)
         service = router.detect_service(method, path, headers, parameters)
-        if (refusal := unsupported.refusal(service, headers)) is not None:
+        if (refusal := _unsupported(service, headers)) is not None:
             return refusal
         change = CHANGE.get(None)
         if change is not None and service in app.SERVICE_REGISTRY:
@@ -128,3 +130,24 @@ def _pass_role_denied(role: str, passed_to: str, headers: dict[str, str], query:
         resource_policy_arn="",
     )
     return answer
+
+
+def _only_own_services() -> None:
+    """Take every name in a signature for a service, and away those that hand out credentials to whoever asks.
+
+    The services that MiniStack has were recognised before the name is looked up.
+    """
+    table = handlers("app", "SERVICE_HANDLERS")
+    for metadata in ("imds", "ecs-metadata"):
+        del table[metadata]
+    replace("core.router", "_is_aws_service_name", lambda _original: lambda _name: True)
+
+
+def _unsupported(service: str, headers: dict[str, str]) -> Answer | None:
+    """Return the error for a service that MiniStack does not have, else None."""
+    if service in app.SERVICE_HANDLERS or service == "unknown_query":
+        return None
+    message = f"The sandbox has no {service}: it serves only the services that the platform uses."
+    if "x-www-form-urlencoded" in headers.get("content-type", ""):
+        return query_error(400, "InvalidAction", message)
+    return json_error(400, "UnknownOperationException", message)

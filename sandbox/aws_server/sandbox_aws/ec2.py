@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ministack.services import ec2
 
-from sandbox_aws import ec2_endpoints, ec2_nat
+from sandbox_aws import ec2_gateways
 from sandbox_aws.patching import handlers, wrap
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ _LARGEST, _SMALLEST, _RESERVED = 16, 28, 5
 def install() -> None:
     """Put the checks in front of MiniStack's operations."""
     table = handlers("services.ec2", "_ACTION_MAP")
-    ec2_nat.install(table)
-    ec2_endpoints.install(table)
+    ec2_gateways.install(table)
     for operation, check in {
         "CreateVpc": _vpc_refused,
         "CreateSubnet": _subnet_refused,

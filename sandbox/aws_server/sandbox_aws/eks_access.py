@@ -6,8 +6,12 @@ entries only. What a policy allows inside of the cluster is MiniStack's own tabl
 
 from __future__ import annotations
 
+import base64
+import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from ministack.services import eks, iam
 
@@ -16,6 +20,7 @@ from sandbox_aws.patching import replace
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
+
 
 _SESSION = "{{SessionName}}"
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):(role|user)/(?:.*/)?([\w+=,.@-]+)")
@@ -47,6 +52,7 @@ def install() -> None:
     replace("services.eks", "_create_access_entry", _create)
     replace("services.eks", "_associate_access_policy", _associate)
     replace("services.eks", "_access_entry_for_principal", _named)
+    replace("services.eks", "_decode_aws_iam_token", _with_our_address)
 
 
 def list_policies() -> Answer:
@@ -139,3 +145,46 @@ def _exists(principal: str) -> bool:
 
 def _invalid(message: str) -> Answer:
     return json_error(400, "InvalidParameterException", message)
+
+
+_LARGEST = 16384
+
+
+@dataclass(frozen=True)
+class _Url:
+    """What the authenticator reads of a URL."""
+
+    netloc: str
+    """The host that was signed."""
+    hostname: str
+    """The host that the authenticator expects."""
+    scheme: str = "https"
+    path: str = "/"
+
+
+def _with_our_address(original: Any) -> Any:
+    ours = {
+        f"{host}:{os.environ[port]}"
+        for host in ("127.0.0.1", "localhost")
+        for port in ("GATEWAY_PORT", "SANDBOX_JOBS_PORT")
+    }
+
+    def decode(token: object) -> tuple[Any, dict[str, list[str]]] | None:
+        prefix = eks._EKS_TOKEN_PREFIX
+        if not isinstance(token, str) or len(token) > _LARGEST or not token.startswith(prefix):
+            return None
+        encoded = token[len(prefix) :]
+        try:
+            url = urlsplit(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode())
+        except ValueError:
+            return None
+        if url.scheme != "http" or url.netloc not in ours or url.path not in {"", "/"}:
+            result: tuple[Any, dict[str, list[str]]] | None = original(token)
+            return result
+        query = parse_qs(url.query, keep_blank_values=True)
+        scope = query.get("X-Amz-Credential", [""])[0].split("/")
+        if any(len(values) != 1 for values in query.values()) or len(scope) != 5:  # noqa: PLR2004 - fields of a scope
+            return None
+        return _Url(netloc=url.netloc, hostname=f"sts.{scope[2]}.amazonaws.com"), query
+
+    return decode

@@ -1,8 +1,7 @@
-"""A cluster's record: created with what the caller asked for, ACTIVE once the control plane answers, protected.
+"""Which Kubernetes versions EKS offers, and how long it supports them.
 
-MiniStack starts a container and drops half of the request. Here the record waits in CREATING until the part that runs
-control planes reports one (`report`), and keeps every field. Not modelled: node groups' instances, add-ons that run,
-the minutes that AWS takes.
+Dates: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html; those of 1.36 follow its rule (14 months
+of standard support, 12 more of extended) from an assumed release and are not AWS's own.
 """
 
 from __future__ import annotations
@@ -12,19 +11,102 @@ import json
 import re
 import secrets
 import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import ec2, eks, iam
 
-from sandbox_aws import dispatch, eks_versions, kms
+from sandbox_aws import dispatch, kms
 from sandbox_aws.answers import as_json, json_error
-from sandbox_aws.records import RECORDS
+from sandbox_aws.state import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox_aws.answers import Answer
+
+
+@dataclass(frozen=True)
+class _Version:
+    number: str
+    released: date
+    standard_until: date
+    extended_until: date
+
+    def status(self, today: date) -> str:
+        if today <= self.standard_until:
+            return "STANDARD_SUPPORT"
+        return "EXTENDED_SUPPORT" if today <= self.extended_until else "UNSUPPORTED"
+
+
+_DEFAULT = "1.35"
+_VERSIONS = (
+    _Version("1.36", date(2026, 6, 2), date(2027, 8, 2), date(2028, 8, 2)),
+    _Version("1.35", date(2026, 1, 27), date(2027, 3, 27), date(2028, 3, 27)),
+    _Version("1.34", date(2025, 10, 2), date(2026, 12, 2), date(2027, 12, 2)),
+    _Version("1.33", date(2025, 5, 29), date(2026, 7, 29), date(2027, 7, 29)),
+    _Version("1.32", date(2025, 1, 23), date(2026, 3, 23), date(2027, 3, 23)),
+    _Version("1.31", date(2024, 9, 26), date(2025, 11, 26), date(2026, 11, 26)),
+    _Version("1.30", date(2024, 5, 23), date(2025, 7, 23), date(2026, 7, 23)),
+)
+
+
+def default_version() -> str:
+    """Return the version of a cluster that names none."""
+    return _DEFAULT
+
+
+def offered(version: str) -> bool:
+    """Whether a cluster of this version can be made today."""
+    return any(one.number == version and one.status(_today()) != "UNSUPPORTED" for one in _VERSIONS)
+
+
+def minor(version: str) -> int:
+    """Return the number after the dot."""
+    return int(version.partition(".")[2])
+
+
+def describe_versions(query: dict[str, Any]) -> Answer:
+    """DescribeClusterVersions: https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeClusterVersions.html."""
+    wanted = query.get("clusterVersions", [])
+    status = (query.get("versionStatus") or query.get("status") or [""])[0].upper().replace("-", "_")
+    only_default = (query.get("defaultOnly") or ["false"])[0] == "true"
+    everything = (query.get("includeAll") or ["false"])[0] == "true"
+    shown = []
+    for one in _VERSIONS:
+        now = one.status(_today())
+        if (wanted and one.number not in wanted) or (status and now != status):
+            continue
+        if (only_default and one.number != _DEFAULT) or (now == "UNSUPPORTED" and not (everything or wanted or status)):
+            continue
+        shown.append(_shown(one, now))
+    return as_json({"clusterVersions": shown})
+
+
+def _shown(one: _Version, status: str) -> dict[str, Any]:
+    return {
+        "clusterVersion": one.number,
+        "clusterType": "eks",
+        "defaultPlatformVersion": "eks.1",
+        "defaultVersion": one.number == _DEFAULT,
+        "releaseDate": _epoch(one.released),
+        "endOfStandardSupportDate": _epoch(one.standard_until),
+        "endOfExtendedSupportDate": _epoch(one.extended_until),
+        "status": status.lower(),
+        "versionStatus": status,
+        "kubernetesPatchVersion": f"{one.number}.0",
+    }
+
+
+def _epoch(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
 
 _NAME = re.compile(r"[0-9A-Za-z][A-Za-z0-9_-]{0,99}")
 _STATUS = ("CREATING", "ACTIVE", "FAILED")
@@ -71,7 +153,7 @@ def _problems(request: dict[str, Any]) -> Iterator[str]:
     if stored is None or stored["Arn"] != role:
         yield f"Role with arn: {role}, could not be assumed because it does not exist or the trusted entity is not correct"
     version = request.get("version")
-    if version is not None and not eks_versions.offered(version):
+    if version is not None and not offered(version):
         yield f"unsupported Kubernetes version {version}"
     network = request.get("resourcesVpcConfig", {})
     identifiers = network.get("subnetIds", [])
@@ -124,7 +206,7 @@ def _record(request: dict[str, Any], creator: str) -> dict[str, Any]:
         "name": name,
         "arn": f"arn:aws:eks:{get_region()}:{account}:cluster/{name}",
         "createdAt": int(time.time()),
-        "version": request.get("version") or eks_versions.default(),
+        "version": request.get("version") or default_version(),
         "roleArn": request["roleArn"],
         "resourcesVpcConfig": _network(name, request["resourcesVpcConfig"]),
         "kubernetesNetworkConfig": {

@@ -1,6 +1,7 @@
-"""Roles and policies: what IAM refuses at creation, and operations that MiniStack lacks.
+"""AWS's own managed policies that MiniStack lacks and the platform attaches.
 
-Trust documents are judged by `trust`, names and sizes by `names`, OpenID Connect providers are in `oidc`.
+The names exist so that a misspelt one can be refused, as in AWS. The documents of the Auto Mode policies are not
+modelled: only EKS itself uses the roles that carry them, and EKS here is the wrapper. They allow nothing that exists.
 """
 
 from __future__ import annotations
@@ -8,23 +9,272 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 from ministack.services import iam
 
-from sandbox_aws import managed_policies, names, oidc, trust
+from sandbox_aws import trust
 from sandbox_aws.answers import query_error, query_result
 from sandbox_aws.patching import handlers, replace, wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_aws.answers import Answer
+
+
+_PULL = (
+    "ecr:GetAuthorizationToken",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:BatchGetImage",
+)
+_NOT_MODELLED = ("sandbox:NotModelled",)
+_ACTIONS: dict[str, tuple[str, ...]] = {
+    "AmazonEC2ContainerRegistryPullOnly": (*_PULL, "ecr:BatchImportUpstreamImage"),
+    "AmazonEC2ContainerRegistryReadOnly": (
+        *_PULL,
+        "ecr:GetRepositoryPolicy",
+        "ecr:DescribeRepositories",
+        "ecr:ListImages",
+        "ecr:DescribeImages",
+        "ecr:GetLifecyclePolicy",
+        "ecr:GetLifecyclePolicyPreview",
+        "ecr:ListTagsForResource",
+        "ecr:DescribeImageScanFindings",
+    ),
+    "AmazonEKSWorkerNodeMinimalPolicy": ("eks-auth:AssumeRoleForPodIdentity",),
+    "AmazonEKSComputePolicy": _NOT_MODELLED,
+    "AmazonEKSBlockStoragePolicy": _NOT_MODELLED,
+    "AmazonEKSLoadBalancingPolicy": _NOT_MODELLED,
+    "AmazonEKSNetworkingPolicy": _NOT_MODELLED,
+    "AmazonEKSVPCResourceController": _NOT_MODELLED,
+    "service-role/AmazonEBSCSIDriverPolicy": _NOT_MODELLED,
+    # Of the two policies for people who look: what they allow in the services that the platform uses.
+    "SecurityAudit": (
+        "cloudwatch:Describe*",
+        "ec2:Describe*",
+        "ecr:DescribeRepositories",
+        "ecr:GetRepositoryPolicy",
+        "eks:Describe*",
+        "eks:List*",
+        "iam:Generate*",
+        "iam:Get*",
+        "iam:List*",
+        "kms:Describe*",
+        "kms:Get*",
+        "kms:List*",
+        "logs:Describe*",
+        "logs:ListTagsForResource",
+        "s3:GetBucket*",
+        "s3:GetEncryptionConfiguration",
+        "s3:GetLifecycleConfiguration",
+        "s3:ListAllMyBuckets",
+    ),
+    "job-function/ViewOnlyAccess": (
+        "cloudwatch:Get*",
+        "cloudwatch:List*",
+        "ec2:Describe*",
+        "ecr:Describe*",
+        "ecr:List*",
+        "eks:List*",
+        "iam:GetLoginProfile",
+        "iam:List*",
+        "kms:ListAliases",
+        "kms:ListKeys",
+        "logs:Describe*",
+        "s3:ListAllMyBuckets",
+        "s3:ListBucket",
+    ),
+}
+
+
+def _add_managed_policies() -> None:
+    """Add the policies to MiniStack's own list."""
+    for name, actions in _ACTIONS.items():
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        arn = f"{iam._AWS_MANAGED_POLICY_PREFIX}{name}"
+        iam._aws_managed_policies.setdefault(arn, iam._make_aws_managed_record(name, document))
+
+
+_NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
+_PATH = re.compile(r"/|/[\x21-\x7e]+/")
+_ROLE_NAME, _POLICY_NAME, _PATH_LENGTH = 64, 128, 512
+TRUST_SIZE, POLICY_SIZE, INLINE_SIZE = 2048, 6144, 10240
+"""Characters of a trust policy, of a managed policy, of all inline policies of a role; white space does not count."""
+_SESSION_SHORTEST, _SESSION_LONGEST = 3600, 43200
+
+
+def role_refused(parameters: dict[str, Any]) -> Answer | None:
+    """Return the refusal of a CreateRole for its name, path or session length, or None."""
+    return _name_refused("roleName", iam._p(parameters, "RoleName"), _ROLE_NAME, parameters) or session_refused(
+        parameters
+    )
+
+
+def session_refused(parameters: dict[str, Any]) -> Answer | None:
+    """Return the refusal of a maximum session duration outside of 1 to 12 hours, or None."""
+    given = iam._p(parameters, "MaxSessionDuration")
+    if not given or (given.isdigit() and _SESSION_SHORTEST <= int(given) <= _SESSION_LONGEST):
+        return None
+    return _invalid(
+        "maxSessionDuration", given, f"Member must have value between {_SESSION_SHORTEST} and {_SESSION_LONGEST}"
+    )
+
+
+def policy_refused(parameters: dict[str, Any]) -> Answer | None:
+    """Return the refusal of a CreatePolicy for its name, or None."""
+    name = iam._p(parameters, "PolicyName")
+    refused = _name_refused("policyName", name, _POLICY_NAME, parameters)
+    if refused is None and any(stored["PolicyName"].lower() == name.lower() for stored in iam._policies.values()):
+        message = f"A policy called {name} already exists. Duplicate names are not allowed."
+        return query_error(409, "EntityAlreadyExists", message, "iam")
+    return refused
+
+
+def role_exists(name: str) -> bool:
+    """Whether the account has a role of that name; case does not tell names apart."""
+    return any(stored.lower() == name.lower() for stored in iam._roles)
+
+
+def over_quota(document: str, quota: int, label: str) -> Answer | None:
+    """Return the refusal of a document that is longer than its quota, or None."""
+    if len(re.sub(r"\s", "", document)) <= quota:
+        return None
+    return query_error(409, "LimitExceeded", f"Cannot exceed quota for {label}: {quota}", "iam")
+
+
+def _name_refused(field: str, name: str, longest: int, parameters: dict[str, Any]) -> Answer | None:
+    path = iam._p(parameters, "Path") or "/"
+    if not _NAME.fullmatch(name):
+        return _invalid(field, name, "Member must satisfy regular expression pattern: [\\w+=,.@-]+")
+    if len(name) > longest:
+        return _invalid(field, name, f"Member must have length less than or equal to {longest}")
+    if not _PATH.fullmatch(path) or len(path) > _PATH_LENGTH:
+        return _invalid("path", path, "Member must begin and end with / and contain no space")
+    return None
+
+
+def _invalid(field: str, value: str, constraint: str) -> Answer:
+    message = f"1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: {constraint}"
+    return query_error(400, "ValidationError", message, "iam")
+
+
+_CLIENTS, _THUMBPRINTS = 100, 5
+
+
+def _add_provider_operations() -> None:
+    """Add the missing operations."""
+    table = handlers("services.iam", "_IAM_HANDLERS")
+    wrap(table, "CreateOpenIDConnectProvider", _only_https)
+    wrap(table, "GetOpenIDConnectProvider", _without_scheme)
+    for operation, change in {
+        "AddClientIDToOpenIDConnectProvider": _add_client,
+        "RemoveClientIDFromOpenIDConnectProvider": _remove_client,
+        "UpdateOpenIDConnectProviderThumbprint": _set_thumbprints,
+        "TagOpenIDConnectProvider": _tag,
+        "UntagOpenIDConnectProvider": _untag,
+        "ListOpenIDConnectProviderTags": _list_tags,
+    }.items():
+        table[operation] = _on_provider(operation, change)
+
+
+def _only_https(original: Any) -> Any:
+    def create(parameters: dict[str, Any]) -> Answer:
+        url = iam._p(parameters, "Url")
+        if not url.startswith("https://"):
+            return query_error(400, "ValidationError", f"Invalid Open ID Connect Provider URL: {url}", "iam")
+        if len(_members(parameters, "ClientIDList")) > _CLIENTS:
+            return query_error(
+                409, "LimitExceeded", "Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: 100", "iam"
+            )
+        answer: Answer = original(parameters)
+        return answer
+
+    return create
+
+
+def _without_scheme(original: Any) -> Any:
+    def get(parameters: dict[str, Any]) -> Answer:
+        status, headers, body = original(parameters)
+        return status, headers, body.replace(b"<Url>https://", b"<Url>")
+
+    return get
+
+
+def _on_provider(operation: str, change: Callable[[dict[str, Any], dict[str, Any]], str]) -> Any:
+    """Return a handler that finds the provider and answers with what `change` returns."""
+
+    def handle(parameters: dict[str, Any]) -> Answer:
+        arn = iam._p(parameters, "OpenIDConnectProviderArn")
+        provider = iam._oidc_providers.get(arn)
+        if provider is None:
+            return query_error(404, "NoSuchEntity", f"OpenIDConnect Provider not found for arn {arn}", "iam")
+        try:
+            return query_result(operation, change(provider, parameters))
+        except ValueError as error:
+            return query_error(400, "InvalidInput", str(error), "iam")
+
+    return handle
+
+
+def _add_client(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
+    client = iam._p(parameters, "ClientID")
+    if client not in provider["ClientIDList"]:
+        provider["ClientIDList"].append(client)
+    return ""
+
+
+def _remove_client(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
+    client = iam._p(parameters, "ClientID")
+    provider["ClientIDList"] = [one for one in provider["ClientIDList"] if one != client]
+    return ""
+
+
+def _set_thumbprints(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
+    given = _members(parameters, "ThumbprintList")
+    if len(given) > _THUMBPRINTS:
+        raise ValueError(f"Thumbprint list must contain fewer than {_THUMBPRINTS + 1} entries.")
+    provider["ThumbprintList"] = given
+    return ""
+
+
+def _tag(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
+    tags = {tag["Key"]: tag for tag in [*provider.get("Tags", []), *iam._extract_tags(parameters)]}
+    provider["Tags"] = list(tags.values())
+    return ""
+
+
+def _untag(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
+    gone = iam._extract_tag_keys(parameters)
+    provider["Tags"] = [tag for tag in provider.get("Tags", []) if tag["Key"] not in gone]
+    return ""
+
+
+def _list_tags(provider: dict[str, Any], _parameters: dict[str, Any]) -> str:
+    members = "".join(
+        f"<member><Key>{escape(tag['Key'])}</Key><Value>{escape(tag['Value'])}</Value></member>"
+        for tag in provider.get("Tags", [])
+    )
+    return f"<Tags>{members}</Tags><IsTruncated>false</IsTruncated>"
+
+
+def _members(parameters: dict[str, Any], name: str) -> list[str]:
+    """Return a list parameter of the query protocol."""
+    found: list[str] = []
+    while value := iam._p(parameters, f"{name}.member.{len(found) + 1}"):
+        found.append(value)
+    return found
+
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[\w*?]+")
 
 
 def install() -> None:
     """Put the checks in front of MiniStack's operations."""
-    managed_policies.install()
-    oidc.install()
+    _add_managed_policies()
+    _add_provider_operations()
     replace("core.iam_evaluator", "validate_policy_document", _syntax)
     table = handlers("services.iam", "_IAM_HANDLERS")
     wrap(table, "CreateRole", _create_role)
@@ -41,10 +291,10 @@ def install() -> None:
 def _create_role(original: Any) -> Any:
     def create(parameters: dict[str, Any]) -> Answer:
         name, document = iam._p(parameters, "RoleName"), iam._p(parameters, "AssumeRolePolicyDocument")
-        refused = names.role_refused(parameters) or _trust_refused(document)
+        refused = role_refused(parameters) or _trust_refused(document)
         if refused is not None:
             return refused
-        if names.role_exists(name):
+        if role_exists(name):
             return query_error(409, "EntityAlreadyExists", f"Role with name {name} already exists.", "iam")
         answer: Answer = original(parameters)
         if name in iam._roles:
@@ -56,7 +306,7 @@ def _create_role(original: Any) -> Any:
 
 def _update_role(original: Any) -> Any:
     def update(parameters: dict[str, Any]) -> Answer:
-        answer: Answer = names.session_refused(parameters) or original(parameters)
+        answer: Answer = session_refused(parameters) or original(parameters)
         return answer
 
     return update
@@ -80,12 +330,12 @@ def _trust_refused(document: str) -> Answer | None:
     wrong = trust.problem(document)
     if wrong is not None and "NotPrincipal" not in document:  # MiniStack words that one itself
         return query_error(400, "MalformedPolicyDocument", wrong, "iam")
-    return names.over_quota(document, names.TRUST_SIZE, "ACLSizePerRole")
+    return over_quota(document, TRUST_SIZE, "ACLSizePerRole")
 
 
 def _create_policy(original: Any) -> Any:
     def create(parameters: dict[str, Any]) -> Answer:
-        answer: Answer = names.policy_refused(parameters) or _too_long(parameters) or original(parameters)
+        answer: Answer = policy_refused(parameters) or _too_long(parameters) or original(parameters)
         return answer
 
     return create
@@ -100,7 +350,7 @@ def _create_policy_version(original: Any) -> Any:
 
 
 def _too_long(parameters: dict[str, Any]) -> Answer | None:
-    return names.over_quota(iam._p(parameters, "PolicyDocument"), names.POLICY_SIZE, "PolicySize")
+    return over_quota(iam._p(parameters, "PolicyDocument"), POLICY_SIZE, "PolicySize")
 
 
 def _delete_policy(original: Any) -> Any:
@@ -125,8 +375,8 @@ def _put_role_policy(original: Any) -> Any:
         if role is not None:
             others = [text for key, text in role["InlinePolicies"].items() if key != policy]
             size = sum(len(re.sub(r"\s", "", text)) for text in [*others, iam._p(parameters, "PolicyDocument")])
-            if size > names.INLINE_SIZE:
-                message = f"Maximum policy size of {names.INLINE_SIZE} bytes exceeded for role {name}"
+            if size > INLINE_SIZE:
+                message = f"Maximum policy size of {INLINE_SIZE} bytes exceeded for role {name}"
                 return query_error(409, "LimitExceeded", message, "iam")
         answer: Answer = original(parameters)
         return answer

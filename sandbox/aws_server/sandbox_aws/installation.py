@@ -7,39 +7,37 @@ from typing import TYPE_CHECKING
 from ministack.core import hypercorn_compat
 
 from sandbox_aws import (
-    asgi,
     conditions,
     dispatch,
     ec2,
     ecr,
     eks,
     eks_access,
-    eks_token,
     iam,
-    identity,
     kms,
+    listeners,
     logs,
     organization,
-    persist,
     resources,
     s3,
-    unsupported,
+    state,
+    sts,
 )
-from sandbox_aws.records import RECORDS
+from sandbox_aws.state import RECORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def install(state: Path, jobs_port: int) -> asgi.Application:
+def install(folder: Path, jobs_port: int) -> listeners.Application:
     """Return the application of both listeners."""
-    RECORDS.load(state / persist.RECORDS_FILE)
+    RECORDS.load(folder / state.RECORDS_FILE)
     for part in (
         organization,
         conditions,
         resources,
         kms,
-        identity,
+        sts,
         iam,
         s3,
         ec2,
@@ -47,11 +45,9 @@ def install(state: Path, jobs_port: int) -> asgi.Application:
         logs,
         eks,
         eks_access,
-        eks_token,
-        unsupported,
-        persist,
+        state,
     ):
         part.install()
     hypercorn_compat.install()
     dispatch.install()
-    return asgi.Application(jobs_port=jobs_port, saver=persist.Saver(state))
+    return listeners.Application(jobs_port=jobs_port, saver=state.Saver(folder))

@@ -14,12 +14,12 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import kms
 
 from sandbox_aws.answers import json_error
-from sandbox_aws.judged_on import judged_on
 from sandbox_aws.patching import handlers
+from sandbox_aws.resources import judged_on
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
-    from sandbox_aws.judged_on import Asked
+    from sandbox_aws.resources import Asked
 
 _ANYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 _TARGET = "TrentService."

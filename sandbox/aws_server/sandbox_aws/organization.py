@@ -13,7 +13,7 @@ from ministack.core.responses import request_scope
 from ministack.services import iam, organizations
 
 from sandbox_aws.patching import replace
-from sandbox_aws.records import RECORDS, Organization
+from sandbox_aws.state import RECORDS, Organization
 
 ACCESS_ROLE = "OrganizationAccountAccessRole"
 OPERATOR_ROLE = "platform-operator"

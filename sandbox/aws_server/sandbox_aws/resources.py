@@ -1,18 +1,50 @@
-"""The resource that a request to ECS or ECR is judged on, where MiniStack takes `*` or the cluster for everything.
-
-A request that names several resources is judged on all of the kind, which is stricter than AWS: it judges each. Operations
-without resource-level permission are judged on `*`, as in AWS.
-Source: https://docs.aws.amazon.com/service-authorization/latest/reference/
-"""
+"""Which resource a request is judged on, where MiniStack's own answer is not AWS's: one door for the services that say so."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ministack.core import iam_actions
 
-from sandbox_aws.judged_on import Asked, judged_on
+from sandbox_aws.patching import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, in the order in which MiniStack hands its parts over."""
+
+    service: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    parameters: dict[str, Any]
+    region: str
+    account: str
+
+
+def judged_on(service: str, find: Callable[[Asked, str], str | None]) -> None:
+    """Judge a service's requests on what `find` says.
+
+    Args:
+        service: such as `kms`.
+        find: gets the request and MiniStack's own answer; returns an ARN, or None to leave it at that answer.
+    """
+
+    def made(original: Any) -> Any:
+        def extract(*parts: Any) -> str:
+            asked, own = Asked(*parts), str(original(*parts))
+            return (find(asked, own) if asked.service == service else None) or own
+
+        return extract
+
+    replace("core.iam_actions", "extract_resource_arn", made)
+
 
 _ECS = {
     "CreateCluster": ("cluster", "clusterName"),

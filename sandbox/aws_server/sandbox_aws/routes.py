@@ -10,13 +10,13 @@ from urllib.parse import parse_qs
 
 from sandbox_aws import eks_clusters, organization
 from sandbox_aws.answers import as_json, json_error
-from sandbox_aws.records import RECORDS
+from sandbox_aws.state import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox_aws.answers import Answer
-    from sandbox_aws.persist import Saver
+    from sandbox_aws.state import Saver
 
 _CLUSTER = re.compile(
     r"/_sandbox/clusters/(?P<account>\d{12})/(?P<region>[a-z0-9-]+)/(?P<name>[A-Za-z0-9_-]+)(?P<rbac>/rbac)?"

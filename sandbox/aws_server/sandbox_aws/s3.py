@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ministack.core import iam_evaluator, router
 from ministack.core.iam_actions import _s3_action, s3_service_context
-from ministack.core.responses import get_account_id, get_region, set_request_account_id
+from ministack.core.responses import get_account_id, get_region, request_scope, set_request_account_id
 from ministack.services import s3
 
-from sandbox_aws import s3_encryption
+from sandbox_aws import kms
 from sandbox_aws.answers import s3_error
 from sandbox_aws.patching import replace
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
+
 
 _NOT_FOUND = 404
 _FOUND = (200, 206)
@@ -37,7 +38,7 @@ def _hiding_absence(original: Any) -> Any:
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], *rest: Any, **more: Any
     ) -> Answer:
         caller, internal = get_account_id(), more.get("internal", False)
-        refused = None if internal else s3_encryption.write_refused(method, path, headers, query)
+        refused = None if internal else _write_refused(method, path, headers, query)
         if refused is not None:
             return refused
         answer: Answer = await original(method, path, headers, body, query, *rest, **more)
@@ -51,7 +52,7 @@ def _hiding_absence(original: Any) -> Any:
         if answer[0] == _NOT_FOUND and not _may_list(caller, owner, bucket, key, headers, query):
             return s3_error(403, "AccessDenied", "Access Denied")
         if answer[0] in _FOUND and method == "GET":
-            return s3_encryption.read_refused(answer, owner, path, headers, query) or answer
+            return _read_refused(answer, owner, path, headers, query) or answer
         return answer
 
     return handle
@@ -120,3 +121,56 @@ def _decision(policy: str, bucket: str, key: str, method: str, query: dict[str, 
         principal_keys=principal.keys,
     )
     return str(iam_evaluator.evaluate_resource_policy(policy, context).decision)
+
+
+_ALGORITHM, _KEY = "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"
+_WRITES = {"x-id", "partNumber", "uploadId"}
+
+
+def _write_refused(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> Answer | None:
+    """Return the refusal of a request that would write under a key, or None."""
+    bucket, _, name = path.lstrip("/").partition("/")
+    owner = s3._bucket_owner_account(bucket) if name else None
+    begins_upload = method == "POST" and "uploads" in query
+    signed = {one for one in query if one.lower().startswith("x-amz-")}
+    writes = method == "PUT" and not (query.keys() - _WRITES - signed)
+    if owner is None or not (writes or begins_upload):
+        return None
+    with request_scope(owner, get_region()):
+        chosen = headers if _ALGORITHM in headers else s3._bucket_default_sse_headers(bucket)
+    actions = ("kms:GenerateDataKey", "kms:Decrypt") if begins_upload else ("kms:GenerateDataKey",)
+    return _key_refused(chosen, owner, f"arn:aws:s3:::{bucket}/{name}", actions, headers, query)
+
+
+def _read_refused(
+    answer: Answer, owner: str, path: str, headers: dict[str, str], query: dict[str, Any]
+) -> Answer | None:
+    """Return the refusal that takes the place of an object's content, or None."""
+    chosen = {name.lower(): value for name, value in answer[1].items()}
+    return _key_refused(chosen, owner, f"arn:aws:s3:::{path.lstrip('/')}", ("kms:Decrypt",), headers, query)
+
+
+def _key_refused(
+    chosen: dict[str, str],
+    owner: str,
+    arn: str,
+    actions: tuple[str, ...],
+    headers: dict[str, str],
+    query: dict[str, Any],
+) -> Answer | None:
+    reference = chosen.get(_KEY, "")
+    access_key = router.extract_access_key_id(headers, query)
+    if not chosen.get(_ALGORITHM, "").startswith("aws:kms") or not reference or not access_key:
+        return None
+    key = kms.find(reference, owner)
+    if key is None:
+        return s3_error(400, "KMS.NotFoundException", f"Key '{reference}' does not exist")
+    if key["KeyState"] != "Enabled":
+        return s3_error(400, "KMS.DisabledException", f"{key['Arn']} is {key['KeyState']}.")
+    if get_account_id() == owner and access_key == owner:
+        return None  # the owner's root
+    for action in actions:
+        reason = kms.refused(access_key, action, key, "s3", {"aws:s3:arn": arn})
+        if reason is not None:
+            return s3_error(403, "AccessDenied", reason)
+    return None

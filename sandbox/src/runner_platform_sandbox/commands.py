@@ -14,8 +14,8 @@ import typer
 
 from runner_platform_sandbox import environment, lifecycle, lock, status, terminal
 from runner_platform_sandbox.errors import INTERRUPTED, SandboxError
+from runner_platform_sandbox.lifecycle import prepared
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.prepare import prepared
 from runner_platform_sandbox.terminal import sayer, show_error
 
 if TYPE_CHECKING:

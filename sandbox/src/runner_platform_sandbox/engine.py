@@ -2,7 +2,7 @@
 
 The real engine finds a provider as an executable `plugins/resource-<name>-v<version>/pulumi-resource-<name>` of its
 home, the version being that of the program's own SDK. Here that is a launcher of three lines. Leaves out running the
-engine (`runner_platform_sandbox.engine_run`) and what the providers do (`runner_platform_sandbox.providers`).
+engine (`runner_platform_sandbox.up.deployments`) and what the providers do (`runner_platform_sandbox.providers`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner_platform_sandbox.paths import Paths
-    from runner_platform_sandbox.tools.result import Tools
+    from runner_platform_sandbox.tools.discovery import Tools
 
 STAND_INS: Final = ("aws", "gitlab", "kubernetes")
 """Providers that the sandbox plays; each is a package `runner_platform_sandbox.providers.<name>` and has an SDK `pulumi-<name>`."""

@@ -11,19 +11,22 @@ cluster.
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runner_platform_sandbox import aws_config, state
+from runner_platform_sandbox import organization as organizations
+from runner_platform_sandbox import state
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import PUBLIC_PASSPHRASE
+from runner_platform_sandbox.tools.discovery import Tools
 from runner_platform_sandbox.tools.errors import ToolsError
-from runner_platform_sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.organization import Organization
     from runner_platform_sandbox.paths import Paths
     from runner_platform_sandbox.state import ClusterState, State
+
 
 _FOREIGN: Final = ("AWS_", "PULUMI_", "GITLAB_", "CI_", "KUBE", "HELM_", "PYTHON", "VIRTUAL_ENV", "UV_")
 GITLAB_TOKEN: Final = "glpat-sandbox-public"  # noqa: S105 - public: only the fake GitLab on loopback takes it
@@ -76,17 +80,17 @@ def variables(paths: Paths) -> dict[str, str]:
 
 def _aws_variables(paths: Paths, current: State) -> dict[str, str]:
     endpoint = f"http://127.0.0.1:{current.ports.aws}"
-    region = aws_config.region(paths)
+    default_region = region(paths)
     return {
-        "AWS_CONFIG_FILE": str(aws_config.config_file(paths)),
-        "AWS_SHARED_CREDENTIALS_FILE": str(aws_config.credentials_file(paths)),
+        "AWS_CONFIG_FILE": str(config_file(paths)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(credentials_file(paths)),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_STS": endpoint,
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ENDPOINT_URL_IAM": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_DEFAULT_REGION": region,
-        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": default_region,
+        "AWS_REGION": default_region,
     }
 
 
@@ -103,7 +107,7 @@ def shell(values: Mapping[str, str]) -> str:
 
 def install(paths: Paths, current: State, organization: Organization) -> None:
     """Write the AWS files, the shim and the kubeconfig; files that are right already are left alone."""
-    aws_config.write(paths, organization, current.run_id)
+    _write_aws_files(paths, organization, current.run_id)
     shim = paths.bin / "aws"
     real = shutil.which("aws", path=_without(paths, os.environ.get("PATH", os.defpath)))
     program = real or str(Path(sys.prefix) / "bin" / "aws")
@@ -149,8 +153,8 @@ def _user_entry(paths: Paths, current: State, cluster: ClusterState, organizatio
     endpoint = f"http://127.0.0.1:{current.ports.aws}"
     arguments = ["eks", "get-token", "--cluster-name", cluster.name, "--region", cluster.region, "--profile", profile]
     surroundings = {
-        "AWS_CONFIG_FILE": str(aws_config.config_file(paths)),
-        "AWS_SHARED_CREDENTIALS_FILE": str(aws_config.credentials_file(paths)),
+        "AWS_CONFIG_FILE": str(config_file(paths)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(credentials_file(paths)),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_STS": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -191,3 +195,90 @@ def _path(paths: Paths) -> str:
 
 def _without(paths: Paths, path: str) -> str:
     return os.pathsep.join(folder for folder in path.split(os.pathsep) if folder != str(paths.bin))
+
+
+OPERATOR_ROLE: Final = "platform-operator"
+MANAGEMENT: Final = "management"
+"""Profile of the management account's root."""
+OPERATOR: Final = "operator"
+"""Profile of the person who deploys the platform."""
+LONGEST_SESSION: Final = 64
+"""Characters of a role session name (API reference of STS, AssumeRole)."""
+
+
+@dataclass(frozen=True)
+class _Account:
+    id: str
+
+
+def config_file(paths: Paths) -> Path:
+    """AWS_CONFIG_FILE."""
+    return paths.home / ".aws" / "config"
+
+
+def credentials_file(paths: Paths) -> Path:
+    """AWS_SHARED_CREDENTIALS_FILE."""
+    return paths.home / ".aws" / "credentials"
+
+
+def region(paths: Paths) -> str:
+    """The organisation's region, as the aws_config file has it."""
+    parser = configparser.ConfigParser()
+    parser.read(config_file(paths))
+    return parser.get("profile management", "region", fallback="eu-central-1")
+
+
+def _write_aws_files(paths: Paths, organization: Organization, run_id: str) -> None:
+    """Write both files if they are not right already."""
+    files = {config_file(paths): aws_config(organization, run_id), credentials_file(paths): aws_credentials()}
+    for file, text in files.items():
+        if not file.is_file() or file.read_text() != text:
+            state.replace(file, text)
+
+
+def aws_config(organization: Organization, run_id: str) -> str:
+    """Text of the aws_config file."""
+    # Here, because the names come with the settings' types: `sandbox env` only reads what was written, and must be fast.
+    from components.documents import profiles  # noqa: PLC0415
+
+    region_keys = {"region": organization.region, "sts_regional_endpoints": "regional"}
+    home = organization.accounts[organization.home]
+    accounts = {name: _Account(account) for name, account in organization.accounts.items()}
+    callers = {
+        f"profile {MANAGEMENT}": region_keys,
+        f"profile {OPERATOR}": {
+            "role_arn": f"arn:{organization.partition}:iam::{home}:role/{OPERATOR_ROLE}",
+            "source_profile": MANAGEMENT,
+            "role_session_name": session_name(OPERATOR, run_id),
+            **region_keys,
+        },
+    }
+    return "\n".join(
+        (
+            profiles.aws_config_text(callers),
+            profiles.platform_profiles(
+                organization,
+                accounts,
+                role="deployer",
+                source_profile=OPERATOR,
+                session=session_name(profiles.SESSION, run_id),
+            ),
+            profiles.foundation_profiles(
+                organization,
+                accounts,
+                source_profile=MANAGEMENT,
+                session=session_name(profiles.FOUNDATION_SESSION, run_id),
+            ),
+        )
+    )
+
+
+def session_name(purpose: str, run_id: str) -> str:
+    """A role session name; a purpose that is too long is cut, never the run id, which tells sandboxes apart."""
+    ending = f"-{run_id}"
+    return purpose[: LONGEST_SESSION - len(ending)] + ending
+
+
+def aws_credentials() -> str:
+    """Text of the credentials file: the management account's root, whose key id is the account id in the sandbox."""
+    return f"[{MANAGEMENT}]\naws_access_key_id = {organizations.MANAGEMENT_ACCOUNT}\naws_secret_access_key = sandbox\n"

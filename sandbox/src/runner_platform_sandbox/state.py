@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
 
 KEPT_EVENTS = 50
+SUPERVISOR = "supervisor"
+"""Name of the supervisor's own process."""
 
 
 class _Model(BaseModel):

@@ -13,7 +13,7 @@ import pytest
 from runner_platform_sandbox.aws.client import AwsAdmin, AwsAdminError
 from runner_platform_sandbox.aws.process import AwsServer, AwsServerError
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from sandbox.tests.support.aws_network import cluster_request
 from tests.support.aws_cases import (
     CICD,

@@ -17,7 +17,7 @@ import yaml
 from config import load, names
 from runner_platform import class_files
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from sandbox.tests.support.chart_cases import CASES, Case, packaged
 
 pytestmark = pytest.mark.sandbox

@@ -15,7 +15,7 @@ from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.cluster import Cluster
 from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner_platform_sandbox.kubernetes.cluster import Cluster
 from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.providers.kubernetes.provider import Kubernetes
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Tools
 from sandbox.tests.support.live_cluster import running_cluster
 from sandbox.tests.support.provider_driver import Driver
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools import bootstrap, environments
+from runner_platform_sandbox.tools import bootstrap, python
 from runner_platform_sandbox.tools.errors import ToolsError
 from runner_platform_sandbox.tools.versions import Version
 
@@ -97,13 +97,13 @@ def test_an_environment_of_a_moved_clone_is_made_anew(clone: Clone, tmp_path: Pa
 
 def test_a_uv_that_is_too_old_is_not_used(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     clone.uv(version="0.9.2")
-    assert environments.find_uv(clone.paths, str(clone.folder)) is None
-    own = environments.uv_folder(clone.paths) / "bin" / "uv"
+    assert python.find_uv(clone.paths, str(clone.folder)) is None
+    own = python.uv_folder(clone.paths) / "bin" / "uv"
     own.parent.mkdir(parents=True)
     own.touch()
-    assert environments.find_uv(clone.paths, str(clone.folder)) == own
-    monkeypatch.setattr(environments, "UV_MINIMUM", Version(0, 9, 2))
-    assert environments.find_uv(clone.paths, str(clone.folder)) == clone.folder / "uv"
+    assert python.find_uv(clone.paths, str(clone.folder)) == own
+    monkeypatch.setattr(python, "UV_MINIMUM", Version(0, 9, 2))
+    assert python.find_uv(clone.paths, str(clone.folder)) == clone.folder / "uv"
 
 
 @pytest.mark.parametrize("module", ["ensurepip", "venv"])
@@ -129,15 +129,15 @@ def test_an_unwritable_cache_ends_setup_without_a_traceback(
 
 def test_uv_trusts_what_the_machine_trusts(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
-    monkeypatch.setattr(environments, "machine_authorities", lambda: None)
-    assert "UV_SYSTEM_CERTS" not in environments.uv_environment(clone.paths), "then uv's own list is the better one"
-    monkeypatch.setattr(environments, "machine_authorities", lambda: "/etc/authorities.pem")
-    assert environments.uv_environment(clone.paths)["UV_SYSTEM_CERTS"] == "1"
+    monkeypatch.setattr(python, "machine_authorities", lambda: None)
+    assert "UV_SYSTEM_CERTS" not in python.uv_environment(clone.paths), "then uv's own list is the better one"
+    monkeypatch.setattr(python, "machine_authorities", lambda: "/etc/authorities.pem")
+    assert python.uv_environment(clone.paths)["UV_SYSTEM_CERTS"] == "1"
 
 
 def test_uv_keeps_its_files_in_the_cache_and_fetches_no_python(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_CACHE_DIR", raising=False)
-    variables = environments.uv_environment(clone.paths)
+    variables = python.uv_environment(clone.paths)
     assert variables["UV_PYTHON_DOWNLOADS"] == "never"
     assert Path(variables["UV_CACHE_DIR"]).is_relative_to(clone.paths.cache)
 

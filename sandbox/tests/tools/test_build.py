@@ -12,7 +12,7 @@ from rich.console import Console
 
 from config import load
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools import cache, catalogue, ensure, environments, go_toolchain, kinds
+from runner_platform_sandbox.tools import cache, catalogue, ensure, go, python
 from runner_platform_sandbox.tools.cache import require_space, staged, tool_folder
 from runner_platform_sandbox.tools.errors import ToolsError, cache_error
 from sandbox.tests.support.tools_bench import Bench, make
@@ -29,7 +29,7 @@ def quiet() -> Console:
 
 def copied(clone: Path) -> Path:
     """Another clone, as far as tools are made of it; returns its folder of sources."""
-    shutil.copytree(kinds.SOURCES, clone / "sandbox" / "tools")
+    shutil.copytree(catalogue.SOURCES, clone / "sandbox" / "tools")
     shutil.copytree(load.ROOT / "image" / "probes", clone / "image" / "probes")
     return clone / "sandbox" / "tools"
 
@@ -75,15 +75,15 @@ def test_an_old_go_is_replaced_by_one_from_the_package_index(bench: Bench, monke
     bench.go("exit 1", version="1.25.0")
     installed = []
 
-    def install(_paths: Paths, tool: kinds.PythonTool, folder: Path, **_options: object) -> None:
+    def install(_paths: Paths, tool: catalogue.PythonTool, folder: Path, **_options: object) -> None:
         installed.append(tool.name)
         program = folder / "lib" / "python3.11" / "site-packages" / "go" / "bin" / "go"
         program.parent.mkdir(parents=True)
         bench.go()
         (bench.folder / "go").rename(program)
 
-    monkeypatch.setattr(environments, "install", install)
-    monkeypatch.setattr(environments, "find_uv", lambda _paths, _search: Path("/bin/true"))
+    monkeypatch.setattr(python, "install", install)
+    monkeypatch.setattr(python, "find_uv", lambda _paths, _search: Path("/bin/true"))
     assert ensure.ensure(bench.paths, ["etcd"], quiet()).etcd.exists()
     assert installed == ["go"]
 
@@ -92,7 +92,7 @@ def test_a_go_that_does_not_run_is_named(bench: Bench) -> None:
     broken = bench.folder / "go"
     broken.write_text("#!/bin/sh\necho no such machine >&2; exit 4\n", encoding="utf-8")
     with pytest.raises(ToolsError, match="does not run: no such machine"):
-        go_toolchain.toolchain(bench.paths, broken)
+        go.toolchain(bench.paths, broken)
 
 
 def test_the_engine_gets_its_language_host_and_scripts_into_its_own_folder(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner_platform_sandbox.tools import catalogue, clean, ensure, go_toolchain
+from runner_platform_sandbox.tools import cache, catalogue, ensure, go
 from runner_platform_sandbox.tools.cache import is_complete, locked, staged, tool_folder
 from runner_platform_sandbox.tools.errors import ToolsError
 from sandbox.tests.support.tools_bench import HANGS, Bench, alive, make, wait_for
@@ -113,7 +113,7 @@ def test_clean_removes_what_was_built_and_keeps_the_sandbox(bench: Bench) -> Non
     ensure.ensure(bench.paths, ["etcd"], quiet())
     bench.paths.root.mkdir()
     said: list[str] = []
-    clean.clean(bench.paths, said.append)
+    cache.clean(bench.paths, said.append)
     assert not bench.paths.tools.exists()
     assert not (bench.paths.cache / "go").exists()
     assert bench.paths.root.exists()
@@ -124,12 +124,12 @@ def test_the_compilers_files_go_when_every_tool_is_there_and_nobody_builds(bench
     ensure.ensure(bench.paths, ["etcd"], quiet())
     compiled = bench.paths.cache / "go"
     assert compiled.exists(), "the next tool needs them"
-    with go_toolchain.in_use(bench.paths):
-        go_toolchain.remove_build_files(bench.paths)
+    with go.in_use(bench.paths):
+        go.remove_build_files(bench.paths)
         assert compiled.exists(), "another clone is building"
         with pytest.raises(ToolsError, match="is being built by process"):
-            clean.clean(bench.paths, print)
-    go_toolchain.remove_build_files(bench.paths)
+            cache.clean(bench.paths, print)
+    go.remove_build_files(bench.paths)
     assert not compiled.exists()
 
 
@@ -138,7 +138,7 @@ def test_clean_refuses_while_somebody_builds(bench: Bench) -> None:
     builder = bench.start("helm")
     bench.building()
     with pytest.raises(ToolsError, match=f"helm is being built by process {builder.pid}"):
-        clean.clean(bench.paths, print)
+        cache.clean(bench.paths, print)
     builder.terminate()
     builder.communicate(timeout=30)
 
@@ -151,6 +151,6 @@ def test_clean_refuses_while_a_sandbox_runs_and_not_after_its_end(bench: Bench) 
     wait_for(lambda: b"supervisor" in Path(f"/proc/{supervisor.pid}/cmdline").read_bytes())
     bench.paths.state_file.write_text(f'{{"supervisor": {{"pid": {supervisor.pid}}}}}', encoding="utf-8")
     with pytest.raises(ToolsError, match=f"process {supervisor.pid}.*make down"):
-        clean.clean(bench.paths, print)
+        cache.clean(bench.paths, print)
     supervisor.communicate()
-    clean.clean(bench.paths, print)
+    cache.clean(bench.paths, print)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools import catalogue, go_toolchain, kinds, versions
+from runner_platform_sandbox.tools import catalogue, go, versions
 from runner_platform_sandbox.tools.cache import expected_files, tool_folder
-from runner_platform_sandbox.tools.discovery import Origin, discover, search_path
+from runner_platform_sandbox.tools.discovery import Origin, Tools, discover, nearest_version, search_path
 from runner_platform_sandbox.tools.errors import ToolsError
-from runner_platform_sandbox.tools.result import Tools, nearest_version
 from runner_platform_sandbox.tools.versions import Version
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def test_the_pinned_versions_come_from_the_modules() -> None:
 
 def test_a_module_that_go_mod_lacks_is_named() -> None:
     with pytest.raises(ToolsError, match=r"sandbox/tools/helm/go.mod does not require k8s.io/nothing"):
-        kinds.module_version("helm", "k8s.io/nothing")
+        catalogue.module_version("helm", "k8s.io/nothing")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +219,7 @@ def test_the_nearest_served_version_is_chosen(pinned: str, served: tuple[str, ..
 @pytest.mark.parametrize(("says", "used"), [("go1.26.8", True), ("go1.27.0", True), ("go1.25.9", False), ("", False)])
 def test_go_on_path_is_used_when_every_module_allows_it(folder: Path, says: str, *, used: bool) -> None:
     fake(folder, "go", f"go version {says} linux/amd64")
-    assert (go_toolchain.on_path(str(folder)) is not None) is used
+    assert (go.on_path(str(folder)) is not None) is used
 
 
 def test_everything_that_is_missing_is_named_at_once_with_a_remedy(paths: Paths, folder: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from runner_platform_sandbox import engine
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.discovery import Found, Origin
-from runner_platform_sandbox.tools.result import Tools
+from runner_platform_sandbox.tools.discovery import Found, Origin, Tools
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner_platform_sandbox.tools import cache, catalogue, ensure, environments
+from runner_platform_sandbox.tools import cache, catalogue, ensure, python
 from runner_platform_sandbox.tools.errors import ToolsError
 from sandbox.tests.support.tools_bench import Bench, make
 
@@ -69,8 +69,8 @@ def test_an_old_node_is_replaced_by_one_from_the_package_index(bench: Bench, mon
         program.write_text(old.read_text())
         program.chmod(0o755)
 
-    monkeypatch.setattr(environments, "install", install)
-    monkeypatch.setattr(environments, "find_uv", lambda _paths, _search: Path("/bin/true"))
+    monkeypatch.setattr(python, "install", install)
+    monkeypatch.setattr(python, "find_uv", lambda _paths, _search: Path("/bin/true"))
     launcher = (ensured(bench) / "bin" / NAME).read_text()
     assert installed == ["node"]
     assert str(bench.paths.cache) in launcher

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.errors import SandboxError
-from runner_platform_sandbox.server_process import ServerProcess
+from runner_platform_sandbox.processes import ServerProcess
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from runner_platform_sandbox.server_process import ServerProcess
+from runner_platform_sandbox.processes import ServerProcess
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner_platform_sandbox.kubernetes.keys import Keys
-    from runner_platform_sandbox.tools.result import Tools
+    from runner_platform_sandbox.tools.discovery import Tools
 
 DEFAULT_AUDIENCE = "https://kubernetes.default.svc"
 

@@ -11,11 +11,10 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.catalogue import BY_NAME, EVERY_TOOL
-from runner_platform_sandbox.tools.clean import clean
+from runner_platform_sandbox.tools.cache import clean
+from runner_platform_sandbox.tools.catalogue import BY_NAME, EVERY_TOOL, GoTool
 from runner_platform_sandbox.tools.discovery import discover
 from runner_platform_sandbox.tools.errors import ToolsError
-from runner_platform_sandbox.tools.kinds import GoTool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

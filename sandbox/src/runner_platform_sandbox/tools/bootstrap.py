@@ -14,8 +14,8 @@ from pathlib import Path
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.cache import digest, locked, require_space
 from runner_platform_sandbox.tools.discovery import search_path
-from runner_platform_sandbox.tools.environments import find_uv, install_uv, uv_environment
 from runner_platform_sandbox.tools.errors import ToolsError
+from runner_platform_sandbox.tools.python import find_uv, install_uv, uv_environment
 
 ROOT = Path(__file__).resolve().parents[4]
 """The project."""

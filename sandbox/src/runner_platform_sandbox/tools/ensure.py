@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from runner_platform_sandbox.tools import environments, go_build, go_toolchain, node_build
+from runner_platform_sandbox.tools import go, node, python
 from runner_platform_sandbox.tools.cache import is_complete, locked, require_space, staged, tool_folder
-from runner_platform_sandbox.tools.catalogue import BY_NAME, GO, NODE, TOOLS
-from runner_platform_sandbox.tools.discovery import discover, search_path
+from runner_platform_sandbox.tools.catalogue import BY_NAME, GO, NODE, TOOLS, GoTool, NodeTool, PythonTool
+from runner_platform_sandbox.tools.discovery import Tools, discover, search_path
 from runner_platform_sandbox.tools.errors import ToolsError
-from runner_platform_sandbox.tools.kinds import GoTool, NodeTool, PythonTool
 from runner_platform_sandbox.tools.progress import Steps
-from runner_platform_sandbox.tools.result import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from runner_platform_sandbox.paths import Paths
-    from runner_platform_sandbox.tools.kinds import Tool
+    from runner_platform_sandbox.tools.catalogue import Tool
 
 
 def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | None = None) -> Tools:
@@ -51,7 +49,7 @@ def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | 
             broken = ", ".join(tool.name for tool in wanted if tool.name not in found)
             raise ToolsError(f"{broken} was made but cannot be used; run `make distclean` and try again")
     if set(TOOLS) <= set(wanted):
-        go_toolchain.remove_build_files(paths)
+        go.remove_build_files(paths)
     return Tools(paths=paths, found=found)
 
 
@@ -89,11 +87,11 @@ class _Maker:
 
     def go(self) -> Path | None:
         """Return the Go to build with; None when it must be installed first."""
-        return go_toolchain.on_path(self.search) or go_toolchain.installed(self.paths)
+        return go.on_path(self.search) or go.installed(self.paths)
 
-    def node(self) -> node_build.Node | None:
+    def node(self) -> node.Node | None:
         """Return the Node.js to install with; None when it must be installed itself first."""
-        return node_build.on_path(self.search) or node_build.installed(self.paths)
+        return node.on_path(self.search) or node.installed(self.paths)
 
     def make(self, tool: Tool, steps: Steps) -> None:
         """Make one tool, unless somebody else did while we waited for its lock."""
@@ -115,20 +113,20 @@ class _Maker:
                     self._build(tool, staging, tick)
 
     def _install(self, tool: PythonTool, staging: Path, steps: Steps, tick: Callable[[float], None]) -> None:
-        uv = environments.find_uv(self.paths, self.search) or environments.install_uv(self.paths, say=steps.say)
-        environments.install(self.paths, tool, staging, uv=uv, tick=tick)
+        uv = python.find_uv(self.paths, self.search) or python.install_uv(self.paths, say=steps.say)
+        python.install(self.paths, tool, staging, uv=uv, tick=tick)
 
     def _install_packages(self, tool: NodeTool, staging: Path, folder: Path, tick: Callable[[float], None]) -> None:
-        node = self.node()
-        if node is None:
+        program = self.node()
+        if program is None:
             raise ToolsError("no Node.js was found after it had been installed; run `make distclean`")
-        node_build.install(self.paths, tool, staging, final=folder, node=node, tick=tick)
+        node.install(self.paths, tool, staging, final=folder, node=program, tick=tick)
 
     def _build(self, tool: GoTool, staging: Path, tick: Callable[[float], None]) -> None:
-        go = self.go()
-        if go is None:
+        program = self.go()
+        if program is None:
             raise ToolsError("no Go that is new enough was found after it had been installed; run `make distclean`")
-        with go_toolchain.in_use(self.paths):
+        with go.in_use(self.paths):
             # Prepared for each tool: between two builds another clone may have removed the compiler's files.
-            toolchain = go_toolchain.toolchain(self.paths, go)
-            go_build.build(self.paths, tool, staging, toolchain=toolchain, tick=tick)
+            toolchain = go.toolchain(self.paths, program)
+            go.build(self.paths, tool, staging, toolchain=toolchain, tick=tick)

@@ -1,0 +1,1 @@
+"""The long-lived process of a sandbox: it starts the servers and clusters, keeps them alive and stops them."""

@@ -1,0 +1,1 @@
+"""`make up`: start the sandbox, deploy the stacks, prove the access."""
