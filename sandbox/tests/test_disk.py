@@ -57,7 +57,7 @@ def started(paths: Paths) -> subprocess.CompletedProcess[str]:
     }
     program = (
         "import sys; from runner_platform_sandbox import lifecycle; from runner_platform_sandbox.up import __main__ as up; "
-        "up.prepared = lambda paths, *_: lifecycle.start(paths); sys.exit(up.main([]))"
+        "lifecycle.prepare = lambda paths, *_: lifecycle.start(paths); sys.exit(up.main([]))"
     )
     arguments = [sys.executable, "-c", program]
     return subprocess.run(arguments, cwd=PROJECT, env=surroundings, capture_output=True, text=True, check=False)

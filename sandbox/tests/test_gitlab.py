@@ -1,4 +1,4 @@
-"""The fake GitLab: its refusals in GitLab's words, roles, tokens shown once, state kept, ID tokens."""
+"""The GitLab stand-in: its refusals in GitLab's words, roles, tokens shown once, state kept, ID tokens."""
 
 from __future__ import annotations
 

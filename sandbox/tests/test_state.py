@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner_platform_sandbox import ports, state
+from runner_platform_sandbox import disk, ports, state
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.processes import ProcessId
@@ -48,14 +48,14 @@ def test_a_damaged_file_is_an_error_with_a_remedy(paths: Paths) -> None:
 
 
 def test_a_refused_write_leaves_the_old_file(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.replace(paths.state_file, "old")
+    disk.replace(paths.state_file, "old")
 
     def full(_source: str, _target: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(SandboxError, match="No space left on device"):
-        state.replace(paths.state_file, "new")
+        disk.replace(paths.state_file, "new")
     assert paths.state_file.read_text() == "old"
     assert [entry.name for entry in paths.root.iterdir()] == ["state.json"]
 

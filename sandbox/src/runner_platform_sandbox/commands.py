@@ -1,7 +1,7 @@
-"""`runner-platform sandbox`: start, stop, status, env, reset.
+"""The commands `runner-platform sandbox start|stop|status|env|reset`, installed by the entry point `runner_platform.commands`.
 
-Owns arguments, output and exit codes. Installed by the entry point `runner_platform.commands`. Standard output carries what was asked for (export lines, the table, JSON), everything
-else goes to standard error, so that `eval "$(runner-platform sandbox env)"` is safe.
+Standard output carries the result (export lines, the table, JSON), standard error everything else, so that
+`eval "$(runner-platform sandbox env)"` is safe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import typer
 
 from runner_platform_sandbox import environment, lifecycle, lock, status, terminal
 from runner_platform_sandbox.errors import INTERRUPTED, SandboxError
-from runner_platform_sandbox.lifecycle import prepared
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.terminal import sayer, show_error
 
@@ -23,41 +22,41 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-app = typer.Typer(name="sandbox", help="The cloud on this machine.", no_args_is_help=True)
+app = typer.Typer(name="sandbox", help="A cloud on this machine: AWS, GitLab and Kubernetes.", no_args_is_help=True)
 
 
 @app.command()
 def start() -> None:
-    """Start the sandbox, or find it running; what it kept is used."""
+    """Start the sandbox with its kept state, unless it runs."""
     with _reported() as console, lock.held(Paths.from_environment()):
-        current = prepared(Paths.from_environment(), console)
+        current = lifecycle.prepare(Paths.from_environment(), console)
         say = sayer(console)
         say(f"the sandbox runs: {len(current.processes) + 1} processes, AWS on 127.0.0.1:{current.ports.aws}")
-        say('use it with: eval "$(runner-platform sandbox env)"')
+        say('use it: eval "$(runner-platform sandbox env)"')
 
 
 @app.command()
 def stop() -> None:
-    """End every process that the sandbox started; what it keeps on disk stays."""
+    """End every process of the sandbox. Its files stay."""
     paths = Paths.from_environment()
     with _reported() as console, lock.held(paths):
         say = sayer(console)
         ended = lifecycle.stop(paths, say)
-        say(f"{ended} processes ended; `runner-platform sandbox start` goes on" if ended else "nothing ran")
+        say(f"{ended} processes ended; start again: `runner-platform sandbox start`" if ended else "nothing ran")
 
 
 @app.command("status")
 def show_status(
     *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
 ) -> None:
-    """Show every process, port and its memory, and every cluster. Exit code 1 when something is not fine."""
+    """Show processes with ports and memory, and clusters with nodes and pods. Exit code 1 when something is not fine."""
     with _reported():
-        found = status.report(Paths.from_environment())
+        report = status.read(Paths.from_environment())
         if as_json:
-            typer.echo(json.dumps(found.document(), indent=2))
+            typer.echo(json.dumps(report.document(), indent=2))
         else:
-            terminal.console().print(status.render(found))
-        if not found.fine:
+            terminal.console().print(status.render(report), crop=False)
+        if not report.fine:
             raise typer.Exit(1)
 
 
@@ -70,11 +69,11 @@ def env() -> None:
 
 @app.command()
 def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Stop and start clean: AWS, clusters and the states of all stacks are removed. Built tools stay."""
+    """Stop and start clean: remove AWS, clusters and the states of all stacks. Built tools stay."""
     paths = Paths.from_environment()
     with _reported() as console, lock.held(paths):
         say = sayer(console)
-        say(f"everything in {paths.root} goes, the states of the stacks deployed into it too")
+        say(f"this removes everything in {paths.root}, with the states of the stacks")
         if not yes:
             typer.confirm("Remove it?", abort=True, err=True)
         lifecycle.reset(paths, say)
@@ -83,7 +82,7 @@ def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
 
 @contextlib.contextmanager
 def _reported() -> Iterator[Console]:
-    """Turn errors into a sentence on standard error and the right exit code."""
+    """Turn an error into a sentence on standard error and an exit code."""
     console = terminal.console(stderr=True)
     try:
         yield console

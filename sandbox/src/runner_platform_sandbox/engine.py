@@ -1,8 +1,7 @@
-"""The engine's home in the sandbox: a plugin folder with the stand-in providers, and the file backend.
+"""The engine's home in the sandbox: the plugin folder with the stand-in providers, and the file backend.
 
-The real engine finds a provider as an executable `plugins/resource-<name>-v<version>/pulumi-resource-<name>` of its
-home, the version being that of the program's own SDK. Here that is a launcher of three lines. Leaves out running the
-engine (`runner_platform_sandbox.up.deployments`) and what the providers do (`runner_platform_sandbox.providers`).
+The real engine looks for a provider as the executable `plugins/resource-<name>-v<version>/pulumi-resource-<name>`, with
+the version of the program's own SDK. The sandbox puts a launcher of three lines there.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import shutil
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from runner_platform_sandbox import state
+from runner_platform_sandbox import disk
 from runner_platform_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -22,19 +21,19 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.tools.discovery import Tools
 
 STAND_INS: Final = ("aws", "gitlab", "kubernetes")
-"""Providers that the sandbox plays; each is a package `runner_platform_sandbox.providers.<name>` and has an SDK `pulumi-<name>`."""
+"""Stand-in providers: each has a package `runner_platform_sandbox.providers.<name>` and an SDK `pulumi-<name>`."""
 
 
 def prepare(paths: Paths, tools: Tools, venv: Path) -> list[Path]:
-    """Make the engine's home what this environment needs; what is right already is left alone.
+    """Install the launchers and make the backend's folder; a launcher that is right already is left alone.
 
     Args:
-        paths: Which sandbox.
+        paths: The sandbox.
         tools: The engine and its companions.
         venv: The project's environment: the launchers run its Python.
 
     Returns:
-        The folders to put on PATH before the person's own: engine, language host and the other tools.
+        The folders to put before the person's PATH: engine, language host and the other tools.
 
     Raises:
         SandboxError: A Python SDK is missing, or the home cannot be written.
@@ -56,8 +55,8 @@ def prepare(paths: Paths, tools: Tools, venv: Path) -> list[Path]:
 def launcher(name: str, venv: Path) -> str:
     """Return the script that the engine starts as the provider's plugin.
 
-    Python is isolated (`-I`): the engine starts plugins in the program's folder, whose own modules and PYTHON variables
-    must not reach the provider.
+    Python is isolated (`-I`): the engine starts plugins in the program's folder. Neither the program's modules nor
+    PYTHON variables may reach the provider.
     """
     python = shlex.quote(str(venv / "bin" / "python"))
     return f'#!/bin/sh\n# Stand-in for the {name} provider.\nexec {python} -I -m runner_platform_sandbox.providers.{name} "$@"\n'
@@ -65,15 +64,15 @@ def launcher(name: str, venv: Path) -> str:
 
 def _install(plugins: Path, name: str, venv: Path) -> None:
     folder = plugins / f"resource-{name}-v{_sdk_version(name)}"
-    # Launchers of an SDK that was replaced: the engine would take the newest when a program names no version.
-    for other in plugins.glob(f"resource-{name}-v*"):
-        if other != folder:
-            shutil.rmtree(other)
+    # Remove the launchers of a replaced SDK: the engine would take the newest when a program names no version.
+    for installed in plugins.glob(f"resource-{name}-v*"):
+        if installed != folder:
+            shutil.rmtree(installed)
     folder.mkdir(exist_ok=True)
     file = folder / f"pulumi-resource-{name}"
     text = launcher(name, venv)
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        state.replace(file, text, mode=0o755)
+        disk.replace(file, text, mode=0o755)
 
 
 def _sdk_version(name: str) -> str:

@@ -1,12 +1,17 @@
-"""What a shell needs to use the sandbox with plain `pulumi`, `aws` and `kubectl`.
+"""The environment of a shell that uses the sandbox with plain `pulumi`, `aws`, `kubectl` and `helm`.
 
-Owns the variables that `sandbox env` prints, the AWS config and credentials files, the `aws` shim and the kubeconfig.
-All of it lives below the sandbox's root: the person's own AWS and Kubernetes files are neither read nor written. The
-keys, the passphrase and the GitLab token here are public and worth nothing outside this machine.
+`sandbox env` prints the variables. The AWS config and credentials files, the `aws` shim and the kubeconfig lie below
+the sandbox's root; the person's own AWS and Kubernetes files are neither read nor written. The keys, the passphrase and
+the GitLab token are public and worth nothing outside this machine.
 
-Two variables are for who plays a job beside the clusters (docs/operate/prove.md): `RUNNER_PLATFORM_JOB_ENDPOINT` is the listener of AWS that
-takes no root keys, and `RUNNER_PLATFORM_SIGNING_KEYS` a folder with `<last part of the issuer>/keys/service-account.key` for each
-cluster.
+The AWS profiles `management` (root of the management account) and `operator` belong to the sandbox. The platform's own,
+`platform-<account>` and `foundation-<account>`, come from `components.documents.profiles`, as `runner-platform profiles`
+prints them. Session names end with the sandbox's run id: the AWS CLI caches sessions by role, and a session of an
+earlier sandbox must not be used in this one.
+
+Two variables are for a job outside the clusters (docs/operate/prove.md). `RUNNER_PLATFORM_JOB_ENDPOINT` is the jobs' listener
+of AWS, which takes no root keys. `RUNNER_PLATFORM_SIGNING_KEYS` is a folder with
+`<last part of the issuer>/keys/service-account.key` for each cluster.
 """
 
 from __future__ import annotations
@@ -21,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from runner_platform_sandbox import disk, state
 from runner_platform_sandbox import organization as organizations
-from runner_platform_sandbox import state
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import PUBLIC_PASSPHRASE
 from runner_platform_sandbox.tools.discovery import Tools
@@ -35,26 +40,33 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
     from runner_platform_sandbox.state import ClusterState, State
 
-
 _FOREIGN: Final = ("AWS_", "PULUMI_", "GITLAB_", "CI_", "KUBE", "HELM_", "PYTHON", "VIRTUAL_ENV", "UV_")
-GITLAB_TOKEN: Final = "glpat-sandbox-public"  # noqa: S105 - public: only the fake GitLab on loopback takes it
+"""Prefixes of variables that belong to a real cloud, a backend, a cluster, or another Python."""
+GITLAB_TOKEN: Final = "glpat-sandbox-public"  # noqa: S105 - public: only the sandbox's GitLab on loopback takes it
+OPERATOR_ROLE: Final = "platform-operator"
+MANAGEMENT: Final = "management"
+"""Profile of the management account's root."""
+OPERATOR: Final = "operator"
+"""Profile of the person who deploys the platform."""
+LONGEST_SESSION: Final = 64
+"""Characters of a role session name (API reference of STS, AssumeRole)."""
 
 
 def variables(paths: Paths) -> dict[str, str]:
-    """The environment of a running sandbox.
+    """Return the environment variables of a running sandbox.
 
     Args:
-        paths: Which sandbox.
+        paths: The sandbox.
 
     Returns:
-        Variable names and values; PATH holds the caller's own PATH behind the sandbox's folders.
+        Values by name. In PATH the sandbox's folders come before the caller's own.
 
     Raises:
         SandboxError: The sandbox does not run, or a tool is missing.
     """
     current = state.read(paths)
     if current is None or not current.running:
-        raise SandboxError("the sandbox is not running", "start it with `runner-platform sandbox start` (or `make up`)")
+        raise SandboxError("the sandbox is not running", "start it: `runner-platform sandbox start`, or `make up`")
     helm = paths.home / "helm"
     return {
         "PATH": _path(paths),
@@ -78,112 +90,36 @@ def variables(paths: Paths) -> dict[str, str]:
     }
 
 
-def _aws_variables(paths: Paths, current: State) -> dict[str, str]:
-    endpoint = f"http://127.0.0.1:{current.ports.aws}"
-    default_region = region(paths)
-    return {
-        "AWS_CONFIG_FILE": str(config_file(paths)),
-        "AWS_SHARED_CREDENTIALS_FILE": str(credentials_file(paths)),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_STS": endpoint,
-        "AWS_ENDPOINT_URL_S3": endpoint,
-        "AWS_ENDPOINT_URL_IAM": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_DEFAULT_REGION": default_region,
-        "AWS_REGION": default_region,
-    }
-
-
 def inherited() -> dict[str, str]:
-    """The caller's environment without what belongs to a real cloud, a backend, a cluster, or another Python."""
+    """Return the caller's environment without variables of a real cloud, a backend, a cluster, or another Python."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
 def shell(values: Mapping[str, str]) -> str:
-    """Lines for `eval` in any POSIX shell; also takes back what would lead away from the sandbox."""
+    """Return lines for `eval` in any POSIX shell. They also unset the variables that lead to a real cloud."""
     unset = "unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN PULUMI_ACCESS_TOKEN\n"
     return unset + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def install(paths: Paths, current: State, organization: Organization) -> None:
-    """Write the AWS files, the shim and the kubeconfig; files that are right already are left alone."""
-    _write_aws_files(paths, organization, current.run_id)
-    shim = paths.bin / "aws"
+    """Write the AWS files, the `aws` shim and the kubeconfig; a file that is right already is left alone."""
+    _write(aws_config_file(paths), aws_config(organization, current.run_id))
+    _write(aws_credentials_file(paths), aws_credentials())
     real = shutil.which("aws", path=_without(paths, os.environ.get("PATH", os.defpath)))
     program = real or str(Path(sys.prefix) / "bin" / "aws")
     # The CLI caches assumed roles below HOME, by role and not by endpoint: they must not meet those of a real cloud.
-    text = f'#!/bin/sh\nHOME={shlex.quote(str(paths.home))} exec {shlex.quote(program)} "$@"\n'
-    if not shim.is_file() or shim.read_text() != text:
-        state.replace(shim, text, mode=0o700)
+    shim = f'#!/bin/sh\nHOME={shlex.quote(str(paths.home))} exec {shlex.quote(program)} "$@"\n'
+    _write(paths.bin / "aws", shim, mode=0o700)
     write_kubeconfig(paths, current, organization)
 
 
-def kubeconfig_file(paths: Paths) -> Path:
-    """The kubeconfig of `kubectl` in the sandbox."""
-    return paths.home / ".kube" / "config"
-
-
-def write_kubeconfig(paths: Paths, current: State, organization: Organization) -> None:
-    """Write a context for each cluster that is up; the context chosen by the person stays chosen."""
-    file = kubeconfig_file(paths)
-    active = [cluster for cluster in current.clusters if cluster.status == "ACTIVE"]
-    names = [cluster.name for cluster in active]
-    chosen = _chosen(file)
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "preferences": {},
-        "clusters": [_cluster_entry(cluster) for cluster in active],
-        "users": [_user_entry(paths, current, cluster, organization) for cluster in active],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
-        "current-context": chosen if chosen in names else (names[0] if names else ""),
-    }
-    text = json.dumps(document, indent=1) + "\n"  # JSON is YAML
+def _write(file: Path, text: str, *, mode: int = 0o600) -> None:
     if not file.is_file() or file.read_text() != text:
-        state.replace(file, text)
-
-
-def _cluster_entry(cluster: ClusterState) -> dict[str, Any]:
-    reach = {"server": cluster.endpoint, "certificate-authority-data": cluster.certificate_authority}
-    return {"name": cluster.name, "cluster": reach}
-
-
-def _user_entry(paths: Paths, current: State, cluster: ClusterState, organization: Organization) -> dict[str, Any]:
-    profile = f"platform-{organization.name_of(cluster.account)}"
-    endpoint = f"http://127.0.0.1:{current.ports.aws}"
-    arguments = ["eks", "get-token", "--cluster-name", cluster.name, "--region", cluster.region, "--profile", profile]
-    surroundings = {
-        "AWS_CONFIG_FILE": str(config_file(paths)),
-        "AWS_SHARED_CREDENTIALS_FILE": str(credentials_file(paths)),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_STS": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    command = {
-        "apiVersion": "client.authentication.k8s.io/v1beta1",
-        "command": str(paths.bin / "aws"),
-        "args": [*arguments, "--output", "json"],
-        "env": [{"name": name, "value": value} for name, value in surroundings.items()],
-        "interactiveMode": "Never",
-    }
-    return {"name": cluster.name, "user": {"exec": command}}
-
-
-def _chosen(file: Path) -> str:
-    """The current context of an existing kubeconfig; `kubectl config use-context` rewrites it as YAML."""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        key, _, value = line.strip().rstrip(",").partition(":")
-        if key.strip('"') == "current-context":
-            return value.strip().strip('"')
-    return ""
+        disk.replace(file, text, mode=mode)
 
 
 def _path(paths: Paths) -> str:
-    """The sandbox's folders, the virtual environment, the tools, then what the caller has; each once."""
+    """Return PATH: the sandbox's folders, the virtual environment, the tools, then the caller's folders."""
     try:
         folders = [str(folder) for folder in Tools.find(paths).path_folders()]
     except ToolsError as error:
@@ -197,48 +133,22 @@ def _without(paths: Paths, path: str) -> str:
     return os.pathsep.join(folder for folder in path.split(os.pathsep) if folder != str(paths.bin))
 
 
-OPERATOR_ROLE: Final = "platform-operator"
-MANAGEMENT: Final = "management"
-"""Profile of the management account's root."""
-OPERATOR: Final = "operator"
-"""Profile of the person who deploys the platform."""
-LONGEST_SESSION: Final = 64
-"""Characters of a role session name (API reference of STS, AssumeRole)."""
+# AWS
 
 
-@dataclass(frozen=True)
-class _Account:
-    id: str
-
-
-def config_file(paths: Paths) -> Path:
-    """AWS_CONFIG_FILE."""
+def aws_config_file(paths: Paths) -> Path:
+    """Return the path for AWS_CONFIG_FILE."""
     return paths.home / ".aws" / "config"
 
 
-def credentials_file(paths: Paths) -> Path:
-    """AWS_SHARED_CREDENTIALS_FILE."""
+def aws_credentials_file(paths: Paths) -> Path:
+    """Return the path for AWS_SHARED_CREDENTIALS_FILE."""
     return paths.home / ".aws" / "credentials"
 
 
-def region(paths: Paths) -> str:
-    """The organisation's region, as the aws_config file has it."""
-    parser = configparser.ConfigParser()
-    parser.read(config_file(paths))
-    return parser.get("profile management", "region", fallback="eu-central-1")
-
-
-def _write_aws_files(paths: Paths, organization: Organization, run_id: str) -> None:
-    """Write both files if they are not right already."""
-    files = {config_file(paths): aws_config(organization, run_id), credentials_file(paths): aws_credentials()}
-    for file, text in files.items():
-        if not file.is_file() or file.read_text() != text:
-            state.replace(file, text)
-
-
 def aws_config(organization: Organization, run_id: str) -> str:
-    """Text of the aws_config file."""
-    # Here, because the names come with the settings' types: `sandbox env` only reads what was written, and must be fast.
+    """Return the text of the AWS config file."""
+    # Imported here because it brings the settings' types along: `sandbox env` only reads the written file, and is fast.
     from components.documents import profiles  # noqa: PLC0415
 
     region_keys = {"region": organization.region, "sts_regional_endpoints": "regional"}
@@ -273,12 +183,105 @@ def aws_config(organization: Organization, run_id: str) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Account:
+    id: str
+
+
 def session_name(purpose: str, run_id: str) -> str:
-    """A role session name; a purpose that is too long is cut, never the run id, which tells sandboxes apart."""
+    """Return a role session name. A long purpose is cut; the run id, by which sandboxes differ, never is."""
     ending = f"-{run_id}"
     return purpose[: LONGEST_SESSION - len(ending)] + ending
 
 
 def aws_credentials() -> str:
-    """Text of the credentials file: the management account's root, whose key id is the account id in the sandbox."""
+    """Return the text of the credentials file: the management account's root. In the sandbox its key id is the account id."""
     return f"[{MANAGEMENT}]\naws_access_key_id = {organizations.MANAGEMENT_ACCOUNT}\naws_secret_access_key = sandbox\n"
+
+
+def _aws_variables(paths: Paths, current: State) -> dict[str, str]:
+    endpoint = f"http://127.0.0.1:{current.ports.aws}"
+    region = _region(paths)
+    return {
+        "AWS_CONFIG_FILE": str(aws_config_file(paths)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(aws_credentials_file(paths)),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_STS": endpoint,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ENDPOINT_URL_IAM": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+    }
+
+
+def _region(paths: Paths) -> str:
+    """Return the organisation's region, as the config file has it."""
+    parser = configparser.ConfigParser()
+    parser.read(aws_config_file(paths))
+    return parser.get("profile management", "region", fallback="eu-central-1")
+
+
+# kubectl
+
+
+def kubeconfig_file(paths: Paths) -> Path:
+    """Return the path of the kubeconfig."""
+    return paths.home / ".kube" / "config"
+
+
+def write_kubeconfig(paths: Paths, current: State, organization: Organization) -> None:
+    """Write a context for each active cluster. The person's current context stays if its cluster does."""
+    file = kubeconfig_file(paths)
+    active = [cluster for cluster in current.clusters if cluster.status == "ACTIVE"]
+    names = [cluster.name for cluster in active]
+    context = _current_context(file)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "clusters": [_cluster_entry(cluster) for cluster in active],
+        "users": [_user_entry(paths, current, cluster, organization) for cluster in active],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
+        "current-context": context if context in names else (names[0] if names else ""),
+    }
+    _write(file, json.dumps(document, indent=1) + "\n")  # JSON is YAML
+
+
+def _cluster_entry(cluster: ClusterState) -> dict[str, Any]:
+    connection = {"server": cluster.endpoint, "certificate-authority-data": cluster.certificate_authority}
+    return {"name": cluster.name, "cluster": connection}
+
+
+def _user_entry(paths: Paths, current: State, cluster: ClusterState, organization: Organization) -> dict[str, Any]:
+    profile = f"platform-{organization.name_of(cluster.account)}"
+    endpoint = f"http://127.0.0.1:{current.ports.aws}"
+    arguments = ["eks", "get-token", "--cluster-name", cluster.name, "--region", cluster.region, "--profile", profile]
+    variables = {
+        "AWS_CONFIG_FILE": str(aws_config_file(paths)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(aws_credentials_file(paths)),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_STS": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    command = {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",
+        "command": str(paths.bin / "aws"),
+        "args": [*arguments, "--output", "json"],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "interactiveMode": "Never",
+    }
+    return {"name": cluster.name, "user": {"exec": command}}
+
+
+def _current_context(file: Path) -> str:
+    """Return the current context of a kubeconfig in JSON or YAML: `kubectl config use-context` rewrites it as YAML."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        key, _, value = line.strip().rstrip(",").partition(":")
+        if key.strip('"') == "current-context":
+            return value.strip().strip('"')
+    return ""

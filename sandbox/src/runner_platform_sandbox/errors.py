@@ -1,7 +1,6 @@
-"""The one error that the sandbox shows to a person.
+"""The error that the sandbox's commands show to a person: what happened, what to do, which exit code.
 
-Owns the shape: what happened, what to do about it, the exit code of the command. Leaves out how it is printed:
-commands do that, so that nothing here needs a console and no traceback reaches a person.
+The commands print it (`terminal.show_error`), so that no traceback reaches a person.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ class SandboxError(Exception):
 
     Args:
         message: What happened, with the names and values that matter.
-        remedy: The next step; empty where the message already says it.
-        exit_code: Of the command that shows it: 1 failed, 3 interrupted with state saved, 4 locked by a live run.
+        remedy: The next step; empty if the message already has it.
+        exit_code: 1 failed, 3 interrupted with the state saved, 4 another command holds the sandbox.
     """
 
     def __init__(self, message: str, remedy: str = "", *, exit_code: int = FAILED) -> None:

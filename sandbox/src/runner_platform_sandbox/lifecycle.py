@@ -1,7 +1,8 @@
-"""Start, stop and reset of a sandbox as a whole.
+"""Start, stop and reset of a whole sandbox.
 
-Owns the detached start of the supervisor, waiting for it, ending what an earlier one left behind, and emptying the
-root. Leaves out the lock, which the commands take (`runner_platform_sandbox.lock`), and everything that the supervisor does itself.
+`prepare` is the way from nothing to a sandbox that can be deployed to: tools, processes, engine home, environment.
+`start` starts the supervisor as a detached process and waits for it; `stop` also ends processes of a killed
+supervisor. The callers hold the lock (`runner_platform_sandbox.lock`).
 """
 
 from __future__ import annotations
@@ -33,27 +34,60 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
     from runner_platform_sandbox.state import State
 
-
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "RUNNER_PLATFORM_CHART_REPOSITORY")
-"""What the sandbox's own processes inherit; nothing of the person's AWS, Kubernetes or home settings."""
+"""Variables that the sandbox's processes inherit; no AWS, Kubernetes or home settings of the person."""
 
 
-def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> state.State:
-    """Start the sandbox, or find it running.
+def prepare(
+    paths: Paths,
+    console: Console,
+    phase: Callable[[str], AbstractContextManager[object]] = lambda _: contextlib.nullcontext(),
+) -> State:
+    """Make the sandbox ready for deployments; a step that is done already changes nothing.
 
     Args:
-        paths: Which sandbox.
-        progress: Takes a phrase for each step.
+        paths: The sandbox.
+        console: Where progress is shown.
+        phase: Is entered around each step with its name, to measure it.
 
     Returns:
-        The state once AWS answers and each cluster that it knows is up, or has failed.
+        The state of the running sandbox.
 
     Raises:
-        SandboxError: A port is taken, the disk is full, a part does not start; names it.
+        SandboxError: A tool cannot be built, or the sandbox does not start.
+    """
+    members = organization.read()  # first: an unreadable file costs no waiting yet
+    try:
+        with phase("tools"):
+            tools = ensure(paths, console=console)
+        with phase("sandbox"):
+            current = start(paths, sayer(console))
+            # The stack files may name more accounts or people than when the sandbox was started.
+            AwsAdmin(f"http://127.0.0.1:{current.ports.aws}").organization(members.request())
+        with phase("engine"):
+            engine.prepare(paths, tools, Path(sys.prefix))
+            environment.install(paths, current, members)
+    except ToolsError as error:
+        raise SandboxError(str(error)) from error
+    return current
+
+
+def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> State:
+    """Start the sandbox unless it runs.
+
+    Args:
+        paths: The sandbox.
+        progress: Takes a sentence for each step.
+
+    Returns:
+        The state once AWS answers and each of its clusters is up or failed.
+
+    Raises:
+        SandboxError: A port is taken, the disk is full, or a part does not start; names it.
     """
     current = state.read(paths)
     if current is not None and current.running and not current.given_up:
@@ -63,7 +97,7 @@ def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> sta
     disk.require_space(paths, disk.NEW if fresh else disk.KEPT)
     if current is not None:
         if current.running:
-            progress("the sandbox had given up on a part of itself and is started again")
+            progress("a part of the sandbox had failed for good: starting the whole again")
         stop(paths, progress)
         current = state.read(paths)
     if current is None:
@@ -77,13 +111,13 @@ def start(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> sta
 
 
 def stop(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> int:
-    """End every process that the sandbox started, and only those; what it keeps on disk stays.
+    """End every process of the sandbox and no other; the files on disk stay.
 
     Returns:
-        How many processes were ended; 0 when nothing ran.
+        The number of ended processes.
 
     Raises:
-        SandboxError: Something could not be ended; names it.
+        SandboxError: A process could not be ended; names it.
     """
     ended = _end_all(paths, progress)
     final = state.read(paths)
@@ -91,6 +125,22 @@ def stop(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> int:
         final.supervisor, final.processes, final.clusters, final.ready = None, [], [], False
         state.write(paths, final)
     return ended
+
+
+def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Stop the sandbox and empty its root: AWS, clusters and stack states go; built tools stay.
+
+    Raises:
+        SandboxError: A process cannot be ended, or a file cannot be removed.
+    """
+    _end_all(paths, progress)  # writes nothing, so that it works where the disk is full
+    for entry in sorted(paths.root.iterdir()) if paths.root.is_dir() else []:
+        if entry == paths.lock_file:
+            continue  # held right now
+        try:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        except OSError as error:
+            raise SandboxError(f"cannot remove {entry}: {error.strerror}", "remove it yourself") from error
 
 
 def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
@@ -106,26 +156,27 @@ def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
     return ended + _end_leftovers(paths, current, progress)
 
 
-def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Stop and empty the root: AWS, clusters and stack states go; built tools stay.
-
-    Raises:
-        SandboxError: Something cannot be stopped or removed.
-    """
-    _end_all(paths, progress)  # writes nothing, so that it works where the disk is full
-    for entry in sorted(paths.root.iterdir()) if paths.root.is_dir() else []:
-        if entry == paths.lock_file:
-            continue  # held right now
-        try:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        except OSError as error:
-            raise SandboxError(f"cannot remove {entry}: {error.strerror}", "remove it yourself") from error
+def _end_leftovers(paths: Paths, current: State, progress: Callable[[str], None]) -> int:
+    """End the processes of a killed supervisor: recorded ones, last started first, then the others of its session."""
+    recorded = [process for process in reversed(current.processes) if process.identity.alive]
+    for process in recorded:
+        progress(f"ending {process.name} (process {process.pid}), left by an earlier run")
+        processes.end(process.identity, patience=PATIENCE_SECONDS)
+    unrecorded = []
+    if current.supervisor is not None:
+        unrecorded = processes.in_session(current.supervisor.pid, paths.root)
+    for process_id in unrecorded:
+        processes.end(process_id, patience=PATIENCE_SECONDS)
+    survivors = [process.name for process in current.processes if process.identity.alive]
+    if survivors:
+        raise SandboxError(f"could not end {', '.join(survivors)}", "check that you may signal these processes")
+    return len(recorded) + len(unrecorded)
 
 
 def child_environment(paths: Paths) -> dict[str, str]:
-    """Environment of what the sandbox starts: own HOME, nothing that could reach a real cloud."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return kept | {
+    """Return the environment of the sandbox's processes: their own HOME, and no way to a real cloud."""
+    inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return inherited | {
         "HOME": str(paths.home),
         "RUNNER_PLATFORM_CACHE": str(paths.cache),
         "RUNNER_PLATFORM_SANDBOX": str(paths.root),
@@ -144,42 +195,25 @@ def _spawn(paths: Paths) -> ProcessId:
             env=child_environment(paths),
             start_new_session=True,
         )
-    known = ProcessId.of(process.pid)
-    if known is None:
+    identity = ProcessId.of(process.pid)
+    if identity is None:
         raise SandboxError("the supervisor ended at once", f"see {_log(paths)}")
-    return known
+    return identity
 
 
-def _wait_ready(paths: Paths, log: Path, supervisor: ProcessId | None = None) -> state.State:
+def _wait_ready(paths: Paths, log: Path, supervisor: ProcessId | None = None) -> State:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         current = state.read(paths)
         if current is not None and current.failure:
-            raise SandboxError(f"the sandbox did not start: {current.failure}", f"its log is {log}")
-        if current is not None and current.ready and all(one.status != "CREATING" for one in current.clusters):
+            raise SandboxError(f"the sandbox did not start: {current.failure}", f"see {log}")
+        if current is not None and current.ready and all(cluster.status != "CREATING" for cluster in current.clusters):
             return current
-        known = supervisor or (current.supervisor.identity if current and current.supervisor else None)
-        if known is not None and not known.alive:
+        identity = supervisor or (current.supervisor.identity if current and current.supervisor else None)
+        if identity is not None and not identity.alive:
             raise SandboxError(f"the supervisor ended before the sandbox was ready: {_last_line(log)}", f"see {log}")
         time.sleep(_POLL_SECONDS)
     raise SandboxError(f"the sandbox was not ready after {START_SECONDS:.0f} s: {_last_line(log)}", f"see {log}")
-
-
-def _end_leftovers(paths: Paths, current: state.State, progress: Callable[[str], None]) -> int:
-    """End what a killed supervisor left: recorded processes last started first, then the rest of its session."""
-    recorded = [process for process in reversed(current.processes) if process.identity.alive]
-    for process in recorded:
-        progress(f"ending {process.name} (process {process.pid}), which an earlier run left behind")
-        processes.end(process.identity, patience=PATIENCE_SECONDS)
-    unrecorded = []
-    if current.supervisor is not None:
-        unrecorded = processes.in_session(current.supervisor.pid, paths.root)
-    for process_id in unrecorded:
-        processes.end(process_id, patience=PATIENCE_SECONDS)
-    left = [process.name for process in current.processes if process.identity.alive]
-    if left:
-        raise SandboxError(f"could not end {', '.join(left)}", "see whether you may signal those processes")
-    return len(recorded) + len(unrecorded)
 
 
 def _make_folders(paths: Paths) -> None:
@@ -200,37 +234,3 @@ def _last_line(log: Path) -> str:
     except OSError:
         return "it wrote no log"
     return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
-
-
-def prepared(
-    paths: Paths,
-    console: Console,
-    phase: Callable[[str], AbstractContextManager[object]] = lambda _: contextlib.nullcontext(),
-) -> State:
-    """Make everything ready, changing only what is not.
-
-    Args:
-        paths: Which sandbox.
-        console: Where progress is shown.
-        phase: Is entered around each step with its name, to measure it.
-
-    Returns:
-        The state of the running sandbox.
-
-    Raises:
-        SandboxError: A tool cannot be had, or the sandbox does not start.
-    """
-    members = organization.read()  # first: an unreadable file costs a person nothing yet
-    try:
-        with phase("tools"):
-            tools = ensure(paths, console=console)
-        with phase("sandbox"):
-            current = start(paths, sayer(console))
-            # The stack files may name more accounts or people than when it was started.
-            AwsAdmin(f"http://127.0.0.1:{current.ports.aws}").organization(members.request())
-        with phase("engine"):
-            engine.prepare(paths, tools, Path(sys.prefix))
-            environment.install(paths, current, members)
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
-    return current

@@ -1,7 +1,7 @@
-"""One command at a time may change a sandbox.
+"""The lock of a sandbox: one command at a time may change it.
 
-Owns the lock file. The kernel's advisory lock (`flock`) decides, so a killed holder never leaves it locked; the text
-in the file only tells who holds it. Readers (`status`, `env`) do not take it.
+The kernel's advisory lock (`flock`) decides, so a killed command never leaves the sandbox locked. The text in the file
+only names the holder. `status` and `env` read without the lock.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def held(paths: Paths, command: str | None = None) -> Iterator[None]:
-    """Hold the sandbox's lock, or say at once who does.
+    """Hold the sandbox's lock, or refuse at once and name the holder.
 
     Args:
-        paths: Which sandbox.
-        command: What to tell others; by default this process's command line.
+        paths: The sandbox.
+        command: The holder's name for other commands; by default the command line of this process.
 
     Raises:
-        SandboxError: Somebody else holds it (exit code 4), the folder cannot be written, or its disk fills up meanwhile.
+        SandboxError: Another command holds the lock (exit code 4), the folder cannot be written, or its disk fills up.
     """
     try:
         paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -49,7 +49,7 @@ def held(paths: Paths, command: str | None = None) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SandboxError(_holder(handle), "wait for it, or interrupt it", exit_code=LOCKED) from error
-        _tell(handle, {"pid": os.getpid(), "command": command or _command(), "since": time.time()})
+        _write_holder(handle, {"pid": os.getpid(), "command": command or _command(), "since": time.time()})
         try:
             with disk.explained(paths):
                 yield
@@ -59,22 +59,24 @@ def held(paths: Paths, command: str | None = None) -> Iterator[None]:
         os.close(handle)  # releases the lock
 
 
-def _tell(handle: int, holder: dict[str, object]) -> None:
+def _write_holder(handle: int, holder: dict[str, object]) -> None:
     os.ftruncate(handle, 0)
     with contextlib.suppress(OSError):  # a full disk must not stop `reset`, which frees it
         os.pwrite(handle, json.dumps(holder).encode(), 0)
 
 
 def _holder(handle: int) -> str:
-    """Who holds it, in a sentence; the text may be missing for an instant after the lock was taken."""
+    """Name the holder. The text may be missing for an instant after the lock was taken."""
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
         since = time.strftime("%H:%M:%S", time.localtime(holder["since"]))
         return f"the sandbox is held by process {holder['pid']} ({holder['command']}) since {since}"
     except (ValueError, KeyError, TypeError):
-        return "the sandbox is held by another command that has just begun"
+        return "the sandbox is held by another command, which has just begun"
 
 
 def _command() -> str:
-    name = Path(sys.argv[0]).name
-    return "make up" if name == "up.py" else shlex.join([name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    if program.parts[-2:] == ("up", "__main__.py"):
+        return "make up"
+    return shlex.join([program.name, *sys.argv[1:]])

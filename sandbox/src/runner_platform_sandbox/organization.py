@@ -1,8 +1,7 @@
-"""The organisation that the sandbox plays: accounts, region, partition.
+"""The AWS organisation of the sandbox: accounts, region, partition, and the roles of people.
 
-Read from the committed stack file of `foundation`, so that the sandbox has exactly the accounts that the programs
-deploy to and nothing is written down twice. Leaves out validation of the whole file: `config` does that when the
-program runs.
+The stack file of `foundation` is the source, so the sandbox has exactly the accounts that the programs deploy to. The
+programs validate the whole file when they run.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ PROJECT: Final = Path(__file__).resolve().parents[3]
 MANAGEMENT_ACCOUNT: Final = "999999999999"
 """Account id of the organisation's management account; exists in the sandbox only."""
 GITLAB_ISSUER: Final = "https://gitlab.com"
-"""Issuer of the fake GitLab's ID tokens: the one that the stack files trust."""
+"""Issuer of the sandbox's GitLab ID tokens: the one that the stack files trust."""
 _ROLE_ARN: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>\d{12}):role/.+")
 _PREFIX: Final = "runner-platform-foundation:"
 
@@ -39,15 +38,15 @@ class Organization:
     accounts: dict[str, str]
     """Account ids by name."""
     people: tuple[str, ...] = ()
-    """ARNs of roles of people that the stack files name: they exist before the platform does."""
+    """ARNs of people's roles in the stack files: they exist before the platform does."""
 
     @property
     def home(self) -> str:
-        """Name of the account that holds the operator's role: `admin`, else the first."""
+        """Name of the account with the operator's role: `admin`, else the first."""
         return "admin" if "admin" in self.accounts else next(iter(self.accounts))
 
     def request(self) -> dict[str, Any]:
-        """What the AWS server is told (`PUT /_sandbox/organization`)."""
+        """Body of the request that declares the organisation to the AWS server."""
         return {
             "id": self.id,
             "region": self.region,
@@ -58,8 +57,8 @@ class Organization:
         }
 
     def name_of(self, account: str) -> str:
-        """Name of an account id; the id itself when it is not a member."""
-        return next((name for name, known in self.accounts.items() if known == account), account)
+        """Name of a member account; any other account id unchanged."""
+        return next((name for name, member in self.accounts.items() if member == account), account)
 
 
 def read(project: Path = PROJECT) -> Organization:
@@ -77,7 +76,7 @@ def read(project: Path = PROJECT) -> Organization:
         identifier = account.get("id") if isinstance(account, dict) else None
         if not isinstance(identifier, str):
             raise SandboxError(
-                f"{path}: accounts.{name}.id must be a quoted string of 12 digits", f"got {identifier!r}"
+                f"{path}: accounts.{name}.id must be a quoted string of 12 digits", f"the file has {identifier!r}"
             )
         identifiers[str(name)] = identifier
     missing = [key for key in ("id", "region") if not isinstance(organization.get(key), str)]
@@ -93,36 +92,36 @@ def read(project: Path = PROJECT) -> Organization:
 
 
 def _people(project: Path, config: Mapping[str, Any], members: set[str]) -> tuple[str, ...]:
-    """Roles that may deploy, and roles that administer a cluster.
+    """Return the roles of operators and of cluster administrators.
 
-    What is not the ARN of a member's role is left to the program, which says what is wrong with it.
+    An ARN of another account is left out here: the program reports it.
     """
     platform = config.get(_PREFIX + "platform")
-    named = [platform.get("operators") if isinstance(platform, dict) else None]
+    lists = [platform.get("operators") if isinstance(platform, dict) else None]
     for path in sorted(project.glob("Pulumi.*.yaml")):
         cluster = _config(path).get("runner-platform:cluster")
-        named.append(cluster.get("administrators") if isinstance(cluster, dict) else None)
-    found = [str(arn) for arns in named if isinstance(arns, list) for arn in arns]
+        lists.append(cluster.get("administrators") if isinstance(cluster, dict) else None)
+    roles = [str(arn) for arns in lists if isinstance(arns, list) for arn in arns]
     return tuple(
-        arn for arn in dict.fromkeys(found) if (match := _ROLE_ARN.fullmatch(arn)) and match["account"] in members
+        arn for arn in dict.fromkeys(roles) if (match := _ROLE_ARN.fullmatch(arn)) and match["account"] in members
     )
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    """The `config` of a stack file; empty when there is none."""
+    """Return the `config` of a stack file; an empty mapping if it has none."""
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
-        raise SandboxError(f"cannot read {path}: {reason}", "the sandbox takes its accounts from there") from error
+        raise SandboxError(f"cannot read {path}: {reason}", "the sandbox takes its accounts from this file") from error
     config = document.get("config") if isinstance(document, dict) else None
     return config if isinstance(config, dict) else {}
 
 
 def _mapping(path: Path, config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = config.get(_PREFIX + key)
-    if not isinstance(found, dict) or not found:
+    value = config.get(_PREFIX + key)
+    if not isinstance(value, dict) or not value:
         raise SandboxError(
             f"{path}: {_PREFIX}{key} is missing or not a mapping", "see the other stack files for its shape"
         )
-    return found
+    return value

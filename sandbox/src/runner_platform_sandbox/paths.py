@@ -1,7 +1,7 @@
-"""Where the sandbox keeps things.
+"""Folders of the sandbox, all outside the repository.
 
-Two folders, both outside the repository: the cache (tools that were built once, shared by every clone) and the root of one
-sandbox (its AWS, its clusters, its engine home, its stack states). Nothing else in the project composes these paths.
+The cache holds tools that were built once, for every clone. The root holds one sandbox: its AWS, its clusters, its
+engine home, its stack states. Standard library only: the bootstrap runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """The cache and one sandbox."""
+    """The cache and the root of one sandbox."""
 
     cache: Path
-    """Holds what may be shared and rebuilt; `make distclean` removes it."""
+    """Can be shared and rebuilt; `make distclean` removes it."""
     root: Path
-    """Holds one sandbox; `sandbox reset` empties it."""
+    """One sandbox; `sandbox reset` empties it."""
 
     @classmethod
     def from_environment(cls) -> Paths:
@@ -35,7 +35,7 @@ class Paths:
 
     @property
     def home(self) -> Path:
-        """HOME of everything that the sandbox starts."""
+        """HOME of the sandbox's processes."""
         return self.root / "home"
 
     @property
@@ -80,4 +80,4 @@ class Paths:
 
 
 PUBLIC_PASSPHRASE = "runner-platform-sandbox"  # noqa: S105  # see below
-"""Public on purpose: the committed encryption salts of the stack files belong to it, and what it encrypts guards nothing."""
+"""Public on purpose: the encryption salts in the committed stack files belong to it, and the values are not secret."""

@@ -1,7 +1,4 @@
-"""Loopback ports: chosen free once, then kept.
-
-Owns the choice and the sentence about a port that somebody else took. Leaves out listening.
-"""
+"""Loopback ports of the sandbox: chosen free once, then kept."""
 
 from __future__ import annotations
 
@@ -16,26 +13,26 @@ from runner_platform_sandbox.state import Ports
 
 HOST = "127.0.0.1"
 RANGE = range(20_000, 32_000)
-"""Below the kernel's range for outgoing connections: one of those could hold a kept port at a restart."""
+"""Below the kernel's range for outgoing connections: such a connection could hold a kept port at a restart."""
 
 
 def choose() -> Ports:
-    """Three different free ports of this moment."""
+    """Choose three ports that are free now."""
     free = (port for port in random.SystemRandom().sample(RANGE, len(RANGE)) if is_free(port))
     return Ports(aws=next(free), aws_jobs=next(free), gitlab=next(free))
 
 
 def require_free(ports: Ports) -> None:
-    """Refuse to start on ports that somebody listens on; they are written into stack states and cannot just be changed.
+    """Refuse to start on a port that another process has. Stack states hold the ports, so they cannot just change.
 
     Raises:
-        SandboxError: Names the first such port and, where the system tells it, the process that has it.
+        SandboxError: Names the first such port and, if the system tells it, the process that has it.
     """
     for use, port in ports.model_dump().items():
         if not is_free(port):
             raise SandboxError(
-                f"port {port}, which this sandbox uses for {use}, is taken by {holder(port)}",
-                "end that process, or `runner-platform sandbox reset` to start clean on other ports",
+                f"this sandbox uses port {port} for {use}, and {holder(port)} has it",
+                "end that process, or start clean on other ports: `runner-platform sandbox reset`",
             )
 
 
@@ -51,10 +48,10 @@ def is_free(port: int) -> bool:
 
 
 def holder(port: int) -> str:
-    """The process that listens on a port, as far as the system tells: `process 12 (name)`."""
+    """Return the process that listens on a port, such as `process 12 (nginx)`, as far as the system tells."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp4"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
             if listens and connection.pid:
                 return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return "a process that the system does not let us see"
+    return "a process of another user"

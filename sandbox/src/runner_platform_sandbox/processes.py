@@ -1,8 +1,7 @@
-"""Processes as the sandbox knows them: never by name, always by id and start time.
+"""Processes of the sandbox: identity, orderly end, memory, and servers as child processes.
 
-Owns the identity of a process and its orderly end. Leaves out starting them: each part knows its own command line.
-A process id alone proves nothing after a reboot or a long night, since the kernel hands ids out again; with the start
-time it names one process for ever.
+A process is known by its id and start time, never by its name: the kernel hands ids out again, so an id alone proves
+nothing after a reboot or a long night.
 """
 
 from __future__ import annotations
@@ -25,14 +24,16 @@ if TYPE_CHECKING:
 
     from runner_platform_sandbox.paths import Paths
 
-
-START_TOLERANCE = 0.05
-"""Seconds; start times are computed from clock ticks and survive a round trip through JSON, but not to the last bit."""
+START_TOLERANCE: Final = 0.05
+"""Seconds. Start times come from clock ticks and lose a little of their precision in JSON."""
+_LOG_LINES: Final = 8
+_POLL_SECONDS: Final = 0.05
+_INHERITED: Final = ("PATH", "LANG", "TMPDIR", "RUNNER_PLATFORM_SANDBOX")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessId:
-    """One process, for ever."""
+    """One process: its id and its start time."""
 
     pid: int
     started: float
@@ -40,7 +41,7 @@ class ProcessId:
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
-        """The identity of the process that has this id now, None when there is none."""
+        """Return the identity of the process with this id, or None if no process has it."""
         try:
             return cls(pid=pid, started=psutil.Process(pid).create_time())
         except psutil.Error:
@@ -48,11 +49,11 @@ class ProcessId:
 
     @classmethod
     def mine(cls) -> ProcessId:
-        """The identity of this process."""
+        """Return the identity of this process."""
         return cls(pid=os.getpid(), started=psutil.Process().create_time())
 
     def find(self) -> psutil.Process | None:
-        """The live process, None when it has ended, is a zombie, or its id belongs to another one by now."""
+        """Return the live process, or None if it ended, is a zombie, or another process has the id by now."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < START_TOLERANCE
@@ -67,44 +68,43 @@ class ProcessId:
 
 
 def family(process: ProcessId) -> list[ProcessId]:
-    """A live process and everything below it, parents first; empty when it has ended."""
-    found = process.find()
-    if found is None:
+    """Return a live process and its descendants, parents first; an empty list if it ended."""
+    parent = process.find()
+    if parent is None:
         return []
-    members = [found]
+    members = [parent]
     with contextlib.suppress(psutil.Error):
-        members += found.children(recursive=True)
-    return [known for member in members if (known := ProcessId.of(member.pid)) is not None]
+        members += parent.children(recursive=True)
+    return [identity for member in members if (identity := ProcessId.of(member.pid)) is not None]
 
 
 def end(process: ProcessId, *, patience: float, tree: bool = True) -> bool:
-    """End one process: SIGTERM, `patience` seconds, then SIGKILL; with `tree` also what it leaves behind.
+    """End a process: SIGTERM, a wait, then SIGKILL.
 
     Args:
-        process: Who; a process with the same id and another start time is left alone.
+        process: The process. Another process with the same id and a different start time is left alone.
         patience: Seconds between the two signals.
-        tree: Whether children that outlive their parent are ended too.
+        tree: Whether to kill descendants that outlive the process, too.
 
     Returns:
-        Whether there was something to end.
+        Whether the process was running.
     """
     members = family(process) if tree else [process]
-    found = process.find()
-    if found is None:
+    if not process.alive:
         return False
     _signal(process, signal.SIGTERM)
     _wait([process], patience)
-    left = [member for member in members if member.alive]
-    for member in left:
+    survivors = [member for member in members if member.alive]
+    for member in survivors:
         _signal(member, signal.SIGKILL)
-    _wait(left, patience)
+    _wait(survivors, patience)
     return True
 
 
 def in_session(session: int, root: Path) -> list[ProcessId]:
-    """Processes of a session that were started for the sandbox at `root`.
+    """Return the processes of a session that belong to the sandbox at `root`.
 
-    The session's id alone could have been handed out again, so each member must also carry the sandbox's root in the
+    The session's id alone could have been handed out again. A member must also have the sandbox's root in the
     environment that it was started with.
     """
     members = []
@@ -116,67 +116,62 @@ def in_session(session: int, root: Path) -> list[ProcessId]:
 
 
 def memory(processes: Iterable[ProcessId]) -> int:
-    """Resident bytes of the given processes together; ended ones count as nothing."""
+    """Return the resident bytes of the live processes, added up."""
     return _total(processes, lambda process: int(process.memory_info().rss))
 
 
 def shared_memory(processes: Iterable[ProcessId]) -> int:
-    """Bytes in memory of the given processes together, each shared page counted once (proportional set size)."""
+    """Return the bytes that the live processes have in memory; a shared page counts once (proportional set size)."""
     return _total(processes, lambda process: int(process.memory_full_info().pss))
 
 
 def _total(processes: Iterable[ProcessId], measure: Callable[[psutil.Process], int]) -> int:
     total = 0
-    for known in processes:
-        process = known.find()
+    for identity in processes:
+        process = identity.find()
         if process is not None:
             with contextlib.suppress(psutil.Error):
                 total += measure(process)
     return total
 
 
-def _signal(process: ProcessId, number: signal.Signals) -> None:
-    found = process.find()
-    if found is not None:
+def _signal(identity: ProcessId, number: signal.Signals) -> None:
+    process = identity.find()
+    if process is not None:
         with contextlib.suppress(psutil.Error):
-            found.send_signal(number)
+            process.send_signal(number)
 
 
-def _wait(processes: list[ProcessId], patience: float) -> None:
-    live = [found for known in processes if (found := known.find()) is not None]
+def _wait(identities: list[ProcessId], patience: float) -> None:
+    live = [process for identity in identities if (process := identity.find()) is not None]
     psutil.wait_procs(live, timeout=patience)
 
 
-_SHOWN_LINES: Final = 8
-_POLL_SECONDS: Final = 0.05
-_INHERITED: Final = ("PATH", "LANG", "TMPDIR", "RUNNER_PLATFORM_SANDBOX")
-
-
 class ServerProcess:
-    """One server; a subclass says how it is started and when it answers."""
+    """A server of the sandbox as a child process. A subclass adds the command line and the readiness check."""
 
     name: ClassVar[str]
-    """In sentences, such as `the AWS server`."""
+    """As it appears in a sentence, such as `the AWS server`."""
     log_name: ClassVar[str]
     """File in `paths.logs`."""
     ready_seconds: ClassVar[float]
-    """How long it may take to answer."""
+    """Longest wait for the first answer."""
     stop_seconds: ClassVar[float]
-    """How long it may take to end by itself."""
+    """Longest wait for an orderly end."""
     error: ClassVar[type[SandboxError]] = SandboxError
-    """What is raised when it does not start."""
+    """Raised if the server does not start."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """Process id, None when the server was not started by this object."""
+        """Process id, or None if this object started no server."""
         return None if self._process is None else self._process.pid
 
     @property
     def ended(self) -> int | None:
-        """Exit status, minus the number of the signal that ended it; None while it runs or was never started."""
+        """Exit status (minus the signal's number after a signal), or None while the server runs."""
         return None if self._process is None else self._process.poll()
 
     def alive(self) -> bool:
@@ -184,7 +179,7 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Ask the server to end, and kill it when it does not; its state is on disk either way."""
+        """Ask the server to end, and kill it if it does not. Its state is on disk either way."""
         process = self._process
         if process is None:
             return
@@ -204,23 +199,23 @@ class ServerProcess:
         variables: Mapping[str, str],
         answers: Callable[[], bool],
     ) -> None:
-        """Start the server where it does not run, and return when it answers.
+        """Start the server unless it runs, and return once it answers.
 
         Args:
-            paths: The sandbox; the server's HOME and log are there, and nothing of the person's is passed on.
+            paths: The sandbox. It holds the server's HOME and log; the person's settings are not passed on.
             command: Program and arguments.
             folder: Working directory; made if absent.
-            variables: What the server's environment holds besides.
-            answers: Whether this very server answers: a stranger on its port is not it.
+            variables: Further environment variables.
+            answers: Whether this very server answers, not another one on its port.
 
         Raises:
-            SandboxError: It ended, or did not answer in time; with the end of its log.
+            SandboxError: The server ended or did not answer in time; the message has the end of its log.
         """
         if self.alive():
             return
-        for needed in (folder, paths.logs, paths.home):
-            needed.mkdir(parents=True, exist_ok=True)
-        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        for directory in (folder, paths.logs, paths.home):
+            directory.mkdir(parents=True, exist_ok=True)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         log = paths.logs / self.log_name
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -228,7 +223,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**kept, "HOME": str(paths.home), "PYTHONUNBUFFERED": "1", **variables},
+                env={**inherited, "HOME": str(paths.home), "PYTHONUNBUFFERED": "1", **variables},
                 cwd=folder,
             )
         self._wait(log, answers)
@@ -237,13 +232,14 @@ class ServerProcess:
         deadline = time.monotonic() + self.ready_seconds
         while time.monotonic() < deadline:
             if not self.alive():
-                raise self.error(f"{self.name} ended at once; its log {log} ends with:\n{_end_of(log)}")
+                raise self.error(f"{self.name} ended at once\n{_log_end(log)}")
             if answers():
                 return
             time.sleep(_POLL_SECONDS)
         self.stop()
-        raise self.error(f"{self.name} gave no answer within {self.ready_seconds:.0f} s; see {log}:\n{_end_of(log)}")
+        raise self.error(f"{self.name} did not answer within {self.ready_seconds:.0f} s\n{_log_end(log)}")
 
 
-def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:])
+def _log_end(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    return "\n".join([f"the end of {log}:", *lines])

@@ -1,25 +1,20 @@
-"""What the running sandbox writes down: `state.json`.
+"""The state file of a sandbox, `state.json`: ports, processes, clusters, events.
 
-Owns the shape of that file and its atomic writing. Leaves out the stack states (the engine's) and the state of AWS and
-of the clusters (their own folders). The supervisor is the only writer while it runs; everybody else reads.
+While the supervisor runs it is the only writer; commands read. Stack states belong to the engine, and AWS and the
+clusters keep their states in folders of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runner_platform_sandbox.disk import REMEDY
+from runner_platform_sandbox import disk
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.processes import ProcessId
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runner_platform_sandbox.paths import Paths
 
 KEPT_EVENTS = 50
@@ -28,23 +23,23 @@ SUPERVISOR = "supervisor"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore")  # a newer sandbox may have written it
+    model_config = ConfigDict(extra="ignore")  # a newer sandbox may have written the file
 
 
 class Process(_Model):
     """One process of the sandbox."""
 
     name: str
-    """For people, unique: `aws`, `runner-platform etcd`."""
+    """Unique and readable: `aws`, `runner-platform etcd`."""
     pid: int
     started: float
-    """Seconds since the epoch; with the pid it names one process for ever."""
+    """Seconds since the epoch; see `ProcessId`."""
     ports: dict[str, int] = Field(default_factory=dict)
-    """Loopback ports it listens on, by use."""
+    """Loopback ports, by use."""
 
     @property
     def identity(self) -> ProcessId:
-        """The process, to be looked for or ended."""
+        """The process, to find it or end it."""
         return ProcessId(pid=self.pid, started=self.started)
 
 
@@ -52,9 +47,9 @@ class Ports(_Model):
     """Loopback ports that stay the same for the sandbox's life."""
 
     aws: int
-    """Deployer listener of the AWS server."""
+    """Deployer's listener of the AWS server."""
     aws_jobs: int
-    """Job listener of the AWS server."""
+    """Jobs' listener of the AWS server."""
     gitlab: int
 
 
@@ -66,7 +61,7 @@ class ClusterState(_Model):
     name: str
     issuer_id: str
     status: str
-    """CREATING, ACTIVE or FAILED, as told to the AWS server."""
+    """CREATING, ACTIVE or FAILED, as the AWS server was told."""
     pinned: str = ""
     """Minor version that EKS was asked for."""
     served: str = ""
@@ -77,11 +72,11 @@ class ClusterState(_Model):
     kubeconfig: str = ""
     """Path of the administrator's kubeconfig."""
     message: str = ""
-    """Why it is not ACTIVE; empty otherwise."""
+    """Why the cluster is not ACTIVE; empty otherwise."""
 
 
 class Event(_Model):
-    """Something that a person should know afterwards, a healing above all."""
+    """Something a person should read afterwards, such as a restart."""
 
     time: float
     """Seconds since the epoch."""
@@ -105,24 +100,24 @@ class State(_Model):
 
     @property
     def running(self) -> bool:
-        """Whether the supervisor that wrote this is alive."""
+        """Whether the supervisor that wrote the file is alive."""
         return self.supervisor is not None and self.supervisor.identity.alive
 
     @property
     def given_up(self) -> bool:
-        """Whether the supervisor has stopped trying to keep something alive; only a new start tries again."""
+        """Whether the supervisor stopped restarting a part; only a new start tries again."""
         return bool(self.failure) or any(cluster.status == "FAILED" for cluster in self.clusters)
 
     def note(self, time: float, text: str) -> None:
-        """Add an event; old ones fall off."""
+        """Add an event; the oldest events fall off."""
         self.events = [*self.events, Event(time=time, text=text)][-KEPT_EVENTS:]
 
 
 def read(paths: Paths) -> State | None:
-    """The state on disk, None when this sandbox never ran.
+    """Read the state; None if this sandbox never ran.
 
     Raises:
-        SandboxError: The file is there and cannot be understood.
+        SandboxError: The file cannot be understood.
     """
     try:
         return State.model_validate_json(paths.state_file.read_bytes())
@@ -131,32 +126,10 @@ def read(paths: Paths) -> State | None:
     except (OSError, ValidationError) as error:
         raise SandboxError(
             f"cannot read the sandbox's state {paths.state_file}: {type(error).__name__}",
-            "`runner-platform sandbox reset` starts clean",
+            "start clean: `runner-platform sandbox reset`",
         ) from error
 
 
 def write(paths: Paths, state: State) -> None:
-    """Replace the state on disk; a reader sees the old file or the new one, never half of one."""
-    replace(paths.state_file, state.model_dump_json(indent=1))
-
-
-def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a file so that it is whole or absent, also after a crash or on a full disk.
-
-    Raises:
-        SandboxError: The disk refuses.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.chmod(name, mode)  # noqa: PTH101 - the name comes from mkstemp as a string
-            os.replace(name, path)  # noqa: PTH105 - same
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)  # noqa: PTH108 - same
-            raise
-    except OSError as error:
-        raise SandboxError(f"cannot write {path}: {error.strerror}", REMEDY) from error
+    """Replace the state on disk."""
+    disk.replace(paths.state_file, state.model_dump_json(indent=1))

@@ -1,8 +1,4 @@
-"""What runs: every process of the sandbox with port, memory and age, and every cluster with nodes and pods.
-
-Owns the reading and the table. Leaves out mending what is wrong: the supervisor does that and its events are shown
-here.
-"""
+"""The status of a sandbox: processes with ports, memory and age; clusters with nodes and pods; recent events."""
 
 from __future__ import annotations
 
@@ -38,7 +34,7 @@ class ProcessLine:
     pid: int
     ports: dict[str, int]
     memory: int
-    """Resident bytes, of the process alone."""
+    """Resident bytes, without children."""
     since: float
     """Seconds since the epoch."""
 
@@ -55,9 +51,9 @@ class ClusterLine:
     served: str
     """Version of the API server; empty while it does not answer."""
     nodes: int | None
-    """None when the API server does not answer."""
+    """None if the API server does not answer."""
     pods: dict[str, int] | None
-    """Number of pods by phase."""
+    """Number of pods by phase; None if the API server does not answer."""
     kubeconfig: str
     message: str
 
@@ -77,27 +73,27 @@ class Report:
 
     @property
     def memory(self) -> int:
-        """Resident bytes of all processes together."""
+        """Resident bytes of all processes."""
         return sum(process.memory for process in self.processes)
 
     @property
     def recent(self) -> list[dict[str, Any]]:
-        """Events since the supervisor started; all when it is gone, since they may tell why."""
-        began = next((process.since for process in self.processes if process.name == "supervisor"), 0.0)
+        """Events since the supervisor started; all events if it is gone, since they may tell why."""
+        began = next((process.since for process in self.processes if process.name == state.SUPERVISOR), 0.0)
         return [event for event in self.events if event["time"] >= began]
 
     @property
     def fine(self) -> bool:
-        """Whether it runs and nothing was given up."""
+        """Whether the sandbox runs without a part that failed for good."""
         return self.running and not self.failure and all(cluster.status != "FAILED" for cluster in self.clusters)
 
     def document(self) -> dict[str, Any]:
-        """The same as JSON: bytes, and seconds since the epoch."""
+        """The report as JSON values: bytes, and seconds since the epoch."""
         return {**asdict(self), "memory": self.memory, "fine": self.fine}
 
 
-def report(paths: Paths) -> Report:
-    """Look at everything now.
+def read(paths: Paths) -> Report:
+    """Read the state file and ask the processes and clusters.
 
     Raises:
         SandboxError: The state file cannot be understood.
@@ -105,40 +101,43 @@ def report(paths: Paths) -> Report:
     current = state.read(paths)
     if current is None:
         return Report(root=str(paths.root), running=False, failure="")
-    known = [*([current.supervisor] if current.supervisor else []), *current.processes]
+    recorded = [*([current.supervisor] if current.supervisor else []), *current.processes]
     return Report(
         root=str(paths.root),
         running=current.running and current.ready,
         failure=current.failure,
         run_id=current.run_id,
-        processes=[_process(process) for process in known if process.identity.alive],
+        processes=[_process(process) for process in recorded if process.identity.alive],
         clusters=[_cluster(cluster) for cluster in current.clusters] if current.running else [],
         events=[event.model_dump() for event in current.events],
     )
 
 
-def render(found: Report) -> RenderableType:
-    """The report for a terminal."""
-    if not found.processes:
-        reason = f": {found.failure}" if found.failure else ""
-        return Text(f"no sandbox runs in {found.root}{reason}")
-    parts: list[RenderableType] = [_process_table(found)]
-    if found.clusters:
-        parts.append(_cluster_table(found))
+def render(report: Report) -> RenderableType:
+    """Lay the report out for a terminal of 80 columns or more. The path of the root stays on one line."""
+    if not report.processes:
+        reason = f": {report.failure}" if report.failure else ""
+        return Text(f"no sandbox runs in {report.root}{reason}", no_wrap=True, overflow="ignore")
+    parts: list[RenderableType] = [
+        Text(f"Sandbox {report.run_id} in {report.root}", no_wrap=True, overflow="ignore", style="italic"),
+        _process_table(report),
+    ]
+    if report.clusters:
+        parts.append(_cluster_table(report))
     parts.extend(
-        Text(f"{cluster.name}: {cluster.message}", style="yellow") for cluster in found.clusters if cluster.message
+        Text(f"{cluster.name}: {cluster.message}", style="yellow") for cluster in report.clusters if cluster.message
     )
     parts.extend(
         Text(f"{time.strftime('%H:%M:%S', time.localtime(event['time']))} {event['text']}", style="dim")
-        for event in found.recent[-SHOWN_EVENTS:]
+        for event in report.recent[-SHOWN_EVENTS:]
     )
-    if found.failure:
-        parts.append(Text(found.failure, style="bold red"))
+    if report.failure:
+        parts.append(Text(report.failure, style="bold red"))
     return Group(*parts)
 
 
 def mebibytes(size: int) -> str:
-    """A size for people."""
+    """Return a size for people."""
     return f"{size / MEBIBYTE:.0f} MiB"
 
 
@@ -162,7 +161,7 @@ def _cluster(cluster: ClusterState) -> ClusterLine:
                 phases = (str(pod["status"].get("phase", "Unknown")) for pod in client.list("v1", "Pod"))
                 pods = dict(sorted(collections.Counter(phases).items()))
         except (ApiError, UnreachableError, OSError):
-            nodes = pods = None  # it is being started again; the supervisor's events say so
+            nodes = pods = None  # the API server is being started again; the supervisor's events say so
     return ClusterLine(
         name=cluster.name,
         account=cluster.account,
@@ -176,21 +175,15 @@ def _cluster(cluster: ClusterState) -> ClusterLine:
     )
 
 
-def _process_table(found: Report) -> Table:
-    table = Table(
-        box=box.SIMPLE,
-        title=f"Sandbox {found.run_id} in {found.root}",
-        title_justify="left",
-        show_footer=True,
-        pad_edge=False,
-    )
-    table.add_column("process", footer="together", no_wrap=True)
+def _process_table(report: Report) -> Table:
+    table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False)
+    table.add_column("process", footer="together", no_wrap=True, overflow="fold")
     table.add_column("pid", justify="right", no_wrap=True)
     table.add_column("ports")
-    table.add_column("memory", justify="right", footer=mebibytes(found.memory), no_wrap=True)
+    table.add_column("memory", justify="right", footer=mebibytes(report.memory), no_wrap=True)
     table.add_column("since", no_wrap=True)
     group = ""
-    for process in found.processes:
+    for process in report.processes:
         cluster, _, name = process.name.rpartition(" ")
         if cluster and cluster != group:
             table.add_row(cluster)
@@ -206,24 +199,24 @@ def _process_table(found: Report) -> Table:
 
 
 def _ports(ports: dict[str, int]) -> str:
-    """Port numbers, with their uses where there are several."""
+    """Return one port number, or several with their uses."""
     if len(ports) == 1:
         return str(next(iter(ports.values())))
     return ", ".join(f"{use} {port}" for use, port in ports.items())
 
 
 def _since(started: float) -> str:
-    """The time of today, else the day."""
+    """Return the time if the process started today, else the day."""
     moment, today = time.localtime(started), time.localtime()
-    same = (moment.tm_year, moment.tm_yday) == (today.tm_year, today.tm_yday)
-    return time.strftime("%H:%M:%S" if same else "%d %b", moment)
+    same_day = (moment.tm_year, moment.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same_day else "%d %b", moment)
 
 
-def _cluster_table(found: Report) -> Table:
+def _cluster_table(report: Report) -> Table:
     table = Table(box=box.SIMPLE, title="Clusters", title_justify="left", pad_edge=False)
     for heading in ("cluster", "account", "status", "pinned", "served", "nodes", "pods"):
-        table.add_column(heading)
-    for cluster in found.clusters:
+        table.add_column(heading, overflow="fold")
+    for cluster in report.clusters:
         pods = "?" if cluster.pods is None else ", ".join(f"{count} {phase}" for phase, count in cluster.pods.items())
         nodes = "?" if cluster.nodes is None else str(cluster.nodes)
         table.add_row(

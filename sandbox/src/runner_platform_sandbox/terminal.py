@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 WIDE: Final = 1000
-"""Columns of what is no terminal."""
+"""Columns of a log or a pipe."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where the sandbox writes; a log or a pipe has no width, so nothing is broken to fit one, unless COLUMNS says it.
+    """Return the console to write on. A log or a pipe breaks no line, unless COLUMNS names a width.
 
     Args:
         stderr: Standard error instead of standard output.
     """
-    made = Console(stderr=stderr)
-    if not made.file.isatty() and "COLUMNS" not in os.environ:
-        made.width = WIDE
-    return made
+    output = Console(stderr=stderr)
+    if not output.file.isatty() and "COLUMNS" not in os.environ:
+        output.width = WIDE
+    return output
 
 
 def sayer(console: Console, indent: str = "") -> Callable[[str], None]:
-    """What prints sentences as they are: never wrapped, so that a log can be searched, and without markup."""
+    """Return a function that prints a sentence without wrapping, so that a log can be searched."""
 
     def say(text: str) -> None:
         console.print(f"{indent}{text}", markup=False, highlight=False, soft_wrap=True)
@@ -40,7 +40,7 @@ def sayer(console: Console, indent: str = "") -> Callable[[str], None]:
 
 
 def show_error(console: Console, error: SandboxError) -> None:
-    """Print what happened and what to do."""
+    """Print an error and its remedy."""
     console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
     if error.remedy:
         sayer(console)(error.remedy)

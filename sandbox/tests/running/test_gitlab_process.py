@@ -1,4 +1,4 @@
-"""The fake GitLab as a process: started, killed, started again on what it kept."""
+"""The GitLab stand-in as a process: started, killed, started again with its kept state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox's AWS, seen from the project: `process` runs the server, `client` speaks to its control routes.
+"""The sandbox's AWS server, seen from the project: `process` runs it, `client` calls its control routes.
 
-The server itself (`server/sandbox_aws`) runs in MiniStack's environment and is not importable from here.
+The server itself (`sandbox/aws_server`) runs in MiniStack's environment and cannot be imported here.
 """

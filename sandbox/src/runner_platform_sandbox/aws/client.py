@@ -1,7 +1,4 @@
-"""Speaks to the control routes of the AWS server.
-
-For the supervisor (organisation, issuers) and the Kubernetes part (clusters). AWS's own APIs are botocore's business.
-"""
+"""Client of the AWS server's control routes: organisation, issuers and clusters. AWS's own APIs are called with botocore."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _SECONDS = 10.0
 
 
 class AwsAdminError(SandboxError):
-    """The AWS server refused a control request, or is not there."""
+    """The AWS server refused a control request, or does not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class EksCluster:
     version: str
     """Kubernetes minor version, such as 1.35."""
     status: str
-    """CREATING until `AwsAdmin.report` says otherwise, then ACTIVE or FAILED."""
+    """CREATING until `AwsAdmin.report` sets ACTIVE or FAILED."""
     issuer: str
     """Issuer of service-account tokens; its last part is the cluster's unique id."""
     service_cidr: str
@@ -47,7 +44,7 @@ class EksCluster:
 
     @property
     def id(self) -> str:
-        """The cluster's unique id: another cluster of the same name has another."""
+        """The cluster's unique id; a later cluster of the same name has another."""
         return self.issuer.rpartition("/")[2]
 
 
@@ -60,53 +57,53 @@ class AwsAdmin:
         self._session.trust_env = False  # no proxy stands between here and loopback
 
     def ready(self, pid: int | None = None) -> bool:
-        """Whether the server answers and, where a process id is given, is that process: a port may have a stranger."""
+        """Whether the server answers. With `pid`, it must be that process: another program may have the port."""
         try:
             answer = self._session.get(f"{self._base}/_sandbox/health", timeout=_SECONDS)
-            said = answer.json() if answer.status_code == HTTPStatus.OK else {}
+            health = answer.json() if answer.status_code == HTTPStatus.OK else {}
         except (requests.RequestException, ValueError):
             return False
-        return said.get("ready") is True and pid in {None, said.get("pid")}
+        return health.get("ready") is True and pid in {None, health.get("pid")}
 
     def organization(self, declared: Mapping[str, Any]) -> None:
-        """Declare the organisation: who is a member, and the roles that every account has. Idempotent.
+        """Declare the organisation: its member accounts and the roles in every account. Idempotent.
 
         Args:
             declared: `id` (such as o-example1234), `region`, `partition` (only `aws` exists in the sandbox),
                 `management` (id of the management account), `accounts` (names to 12-digit ids), `people` (optional:
-                ARNs of roles that stack files name, made so that the management account may assume them).
+                ARNs of roles in the stack files; they are made so that the management account may assume them).
         """
         self._call("PUT", "/_sandbox/organization", declared)
 
     def issuer(self, issuer: str, jwks: Mapping[str, Any]) -> None:
-        """Declare the keys that web-identity tokens of an issuer are checked against."""
+        """Declare the keys that verify an issuer's web-identity tokens."""
         self._call("PUT", "/_sandbox/issuers", {"issuer": issuer, "jwks": dict(jwks)})
 
     def clusters(self) -> list[EksCluster]:
         """Return every cluster of every account."""
         names = [field.name for field in fields(EksCluster)]
-        found = self._call("GET", "/_sandbox/clusters")
-        return [EksCluster(**{name: one[name] for name in names}) for one in found]
+        records = self._call("GET", "/_sandbox/clusters")
+        return [EksCluster(**{name: record[name] for name in names}) for record in records]
 
-    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
-        """Say how a cluster's control plane is.
+    def report(self, cluster: EksCluster, condition: Mapping[str, Any]) -> None:
+        """Report the condition of a cluster's control plane.
 
         Args:
-            cluster: which one.
-            said: `status` (ACTIVE, CREATING or FAILED) and, where they are known, `endpoint` (URL of the API server),
-                `certificate_authority` (the PEM that signs it, base64), `jwks` (keys of service-account tokens).
+            cluster: The cluster.
+            condition: `status` (ACTIVE, CREATING or FAILED) and optionally `endpoint` (URL of the API server),
+                `certificate_authority` (PEM in base64), `jwks` (keys of service-account tokens).
 
         Raises:
-            AwsAdminError: also when the cluster is gone.
+            AwsAdminError: The cluster is gone, or the server does not answer.
         """
-        self._call("PUT", _route(cluster), said)
+        self._call("PUT", _route(cluster), condition)
 
     def rbac(self, cluster: EksCluster, namespaces: Iterable[str]) -> list[dict[str, Any]]:
-        """Return the RBAC manifests that give the cluster's access policies their rights in these namespaces."""
+        """Return the RBAC manifests of the cluster's access policies for these namespaces."""
         return list(self._call("GET", f"{_route(cluster)}/rbac?namespaces={','.join(namespaces)}"))
 
     def save(self) -> None:
-        """Write the whole state to disk now; changes through AWS's APIs are written without this."""
+        """Write the whole state to disk now. Changes through AWS's APIs are written at once without it."""
         self._call("POST", "/_sandbox/save")
 
     def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -114,7 +111,7 @@ class AwsAdmin:
             answer = self._session.request(method, self._base + route, json=body, timeout=_SECONDS)
         except requests.RequestException as error:
             raise AwsAdminError(
-                f"No AWS server at {self._base}: {error}", "Start the sandbox: `runner-platform sandbox start`"
+                f"no AWS server answers at {self._base}: {error}", "start the sandbox: `runner-platform sandbox start`"
             ) from error
         if answer.status_code != HTTPStatus.OK:
             raise AwsAdminError(f"{method} {route}: {answer.status_code} {answer.text}")

@@ -1,7 +1,4 @@
-"""The AWS server as a child process.
-
-Owns its command line and when it is ready. Which ports it gets, and what its accounts are, is the supervisor's business.
-"""
+"""The AWS server as a child process: its command line and its readiness."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _SERVER = Path(__file__).parents[3] / "aws_server"
 
 
 class AwsServerError(SandboxError):
-    """The AWS server did not start; the message names its log file and shows its end."""
+    """The AWS server did not start; the message has the end of its log."""
 
 
 class AwsServer(ServerProcess):
@@ -35,14 +32,14 @@ class AwsServer(ServerProcess):
         """Start the server and wait until it answers.
 
         Args:
-            paths: the sandbox; state goes to `paths.aws`, the log to `paths.logs`.
-            python: interpreter of MiniStack's environment.
-            aws_port: port of the deployer's listener.
-            jobs_port: port of the jobs' listener.
-            region: region of requests that name none.
+            paths: The sandbox; state goes to `paths.aws`, the log to `paths.logs`.
+            python: Interpreter of MiniStack's environment.
+            aws_port: Port of the deployer's listener.
+            jobs_port: Port of the jobs' listener.
+            region: Default region of requests.
 
         Raises:
-            AwsServerError: when it ends, or does not answer within 30 s.
+            AwsServerError: The server ended, or did not answer within 30 s.
         """
         command = [str(python), "-m", "sandbox_aws", "--state", str(paths.aws), "--region", region]
         command += ["--port", str(aws_port), "--jobs-port", str(jobs_port)]

@@ -1,4 +1,4 @@
-"""The process of the fake GitLab: `python -m runner_platform_sandbox.gitlab --port N --state DIR`."""
+"""The process of the GitLab stand-in: `python -m runner_platform_sandbox.gitlab --port N --state DIR`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner_platform_sandbox.gitlab.server import GitLab, serve
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; every change is on disk before it is answered."""
+    """Serve until SIGTERM or SIGINT. Every change is on disk before its answer is sent."""
     parser = argparse.ArgumentParser(prog="python -m runner_platform_sandbox.gitlab", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--state", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""GitLab's refusals, in its words.
+"""GitLab's refusals, in GitLab's words.
 
 The API answers `{"message": ...}` to refused requests and `{"error": ...}` to malformed ones.
 https://docs.gitlab.com/api/rest/troubleshooting/
@@ -20,30 +20,30 @@ class RefusedError(Exception):
 
 
 def unauthorized() -> RefusedError:
-    """401: no token, or one that nobody has."""
+    """401: the token is missing or unknown."""
     return RefusedError(HTTPStatus.UNAUTHORIZED, {"message": "401 Unauthorized"})
 
 
-def forbidden(why: str = "") -> RefusedError:
-    """403: the role is too small, or the runner does not allow it."""
-    return RefusedError(HTTPStatus.FORBIDDEN, {"message": f"403 Forbidden{f' - {why}' if why else ''}"})
+def forbidden(reason: str = "") -> RefusedError:
+    """403: the caller's role is too small, or the runner refuses."""
+    return RefusedError(HTTPStatus.FORBIDDEN, {"message": f"403 Forbidden{f' - {reason}' if reason else ''}"})
 
 
-def not_found(what: str = "") -> RefusedError:
-    """404: there is no such thing, or the caller may not know."""
-    return RefusedError(HTTPStatus.NOT_FOUND, {"message": f"404 {what} Not Found" if what else "404 Not found"})
+def not_found(kind: str = "") -> RefusedError:
+    """404: the object does not exist, or the caller may not see it."""
+    return RefusedError(HTTPStatus.NOT_FOUND, {"message": f"404 {kind} Not Found" if kind else "404 Not found"})
 
 
-def bad_request(why: str) -> RefusedError:
+def bad_request(reason: str) -> RefusedError:
     """400: a rule of the model is broken."""
-    return RefusedError(HTTPStatus.BAD_REQUEST, {"message": f"400 Bad request - {why}"})
+    return RefusedError(HTTPStatus.BAD_REQUEST, {"message": f"400 Bad request - {reason}"})
 
 
-def malformed(why: str) -> RefusedError:
+def malformed(reason: str) -> RefusedError:
     """400: a parameter is missing or has a wrong type or value."""
-    return RefusedError(HTTPStatus.BAD_REQUEST, {"error": why})
+    return RefusedError(HTTPStatus.BAD_REQUEST, {"error": reason})
 
 
 def invalid(fields: dict[str, list[str]]) -> RefusedError:
-    """400: as GitLab reports broken rules of an update, by field."""
+    """400: broken rules of an update, by field, as GitLab reports them."""
     return RefusedError(HTTPStatus.BAD_REQUEST, {"message": fields})

@@ -1,7 +1,6 @@
 """GitLab as an OpenID Connect issuer: its key, its discovery documents, its ID tokens for jobs.
 
-Owns the key (made once, kept beside the state) and signing. Leaves out pipelines: whoever asks says which claims a job
-would have. https://docs.gitlab.com/ci/secrets/id_token_authentication/
+The key is made once and kept beside the state. There are no pipelines: the caller gives the claims of the job. https://docs.gitlab.com/ci/secrets/id_token_authentication/
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Issuer:
     """Signs ID tokens.
 
     Args:
-        folder: Holds `oidc.pem`; the key is made there when it is first needed.
-        url: The issuer that tokens and documents name.
+        folder: Folder of `oidc.pem`; the key is made at its first use.
+        url: URL of the issuer in tokens and documents.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -75,16 +74,16 @@ class Issuer:
 
         Args:
             claims: Must have `aud` and `sub`, such as `project_path:group/project:ref_type:branch:ref:main`;
-                `expires_in` sets its life in seconds; every other claim goes into the token as it is, and may replace
-                `iss`, `iat`, `nbf` and `exp`.
+                `expires_in` sets the lifetime in seconds. Every other claim goes into the token unchanged and may
+                replace `iss`, `iat`, `nbf` and `exp`.
         """
         missing = [name for name in _REQUIRED if not claims.get(name)]
         if missing:
             raise errors.malformed(", ".join(f"{name} is missing" for name in missing))
-        given = {key: value for key, value in claims.items() if key != "expires_in"}
+        extra = {key: value for key, value in claims.items() if key != "expires_in"}
         now = int(time.time())
         life = {"iat": now, "nbf": now - 5, "exp": now + int(claims.get("expires_in", _DEFAULT_SECONDS))}
-        payload = {"iss": self.url, "jti": str(uuid.uuid4()), **life, **given}
+        payload = {"iss": self.url, "jti": str(uuid.uuid4()), **life, **extra}
         header = {"alg": "RS256", "typ": "JWT", "kid": self._public["kid"]}
         text = f"{_encoded(json.dumps(header).encode())}.{_encoded(json.dumps(payload).encode())}"
         return f"{text}.{_encoded(self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"

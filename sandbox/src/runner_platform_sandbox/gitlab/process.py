@@ -1,7 +1,4 @@
-"""The fake GitLab as a child process.
-
-Owns its command line and when it is ready. Which port it gets is the supervisor's business.
-"""
+"""The GitLab stand-in as a child process: its command line and its readiness."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ _SOURCES = Path(__file__).parents[2]
 
 
 class GitlabServer(ServerProcess):
-    """The GitLab of one sandbox."""
+    """The GitLab stand-in of one sandbox."""
 
-    name = "the fake GitLab"
+    name = "the GitLab stand-in"
     log_name = "gitlab.log"
     ready_seconds = 15.0
     stop_seconds = 5.0
@@ -36,11 +33,11 @@ class GitlabServer(ServerProcess):
 
         Args:
             paths: The sandbox; state goes to its folder `gitlab`, the log to `paths.logs`.
-            port: On loopback.
+            port: Port on loopback.
             issuer: OpenID Connect issuer that ID tokens name.
 
         Raises:
-            SandboxError: It ended, or did not answer in time; with the end of its log.
+            SandboxError: The server ended or did not answer in time; the message has the end of its log.
         """
         command = [sys.executable, "-m", "runner_platform_sandbox.gitlab", "--port", str(port)]
         command += ["--state", str(paths.root / "gitlab"), "--issuer", issuer]
@@ -48,7 +45,7 @@ class GitlabServer(ServerProcess):
         self._launch(paths, command, _SOURCES, {"PYTHONPATH": str(_SOURCES)}, self._answers)
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public keys of its ID tokens, for the AWS server's `PUT /_sandbox/issuers`."""
+        """Return the public keys of GitLab's ID tokens, for the AWS server."""
         answer = requests.get(f"{self._url}/oauth/discovery/keys", timeout=5)
         answer.raise_for_status()
         keys: dict[str, Any] = answer.json()
@@ -58,5 +55,5 @@ class GitlabServer(ServerProcess):
         try:
             health = requests.get(f"{self._url}/_sandbox/health", timeout=1).json()
         except (requests.RequestException, ValueError):
-            return False  # it does not listen yet, or somebody else does
+            return False  # the server does not listen yet, or another program has the port
         return bool(health == {"ready": True, "pid": self.pid})

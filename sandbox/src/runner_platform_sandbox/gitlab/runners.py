@@ -1,7 +1,7 @@
-"""The rules of runners: who may create, see, change, share and delete which, and what a runner must look like.
+"""GitLab's rules of runners: who may create, see, change, share and delete them, and their valid fields.
 
-Owns each endpoint as a function from caller and parameters to an answer; raises `errors.RefusedError` with GitLab's words.
-Leaves out HTTP and storage. The rules are those of https://docs.gitlab.com/api/runners/ and
+Each endpoint is a function from caller and parameters to an answer; it raises `errors.RefusedError` with GitLab's words.
+The rules are those of https://docs.gitlab.com/api/runners/ and
 https://docs.gitlab.com/api/users/#create-a-runner-linked-to-a-user; jobs, statistics and instance runners are left out.
 """
 
@@ -34,7 +34,7 @@ _FIELDS: Final[dict[str, Any]] = {
     "tag_list": [],
     "maximum_timeout": None,
 }
-"""What can be set, with GitLab's defaults."""
+"""Settable fields with GitLab's defaults."""
 _BOOLEANS: Final = ("paused", "locked", "run_untagged")
 _SHOWN_IN_LISTS: Final = (
     "id",
@@ -50,44 +50,46 @@ _SHOWN_IN_LISTS: Final = (
 
 
 def create(store: Store, caller: Body, parameters: Parameters) -> Body:
-    """Create a runner; its token is in the answer and never shown again."""
-    kind = parameters.get("runner_type")
-    if kind not in _TYPES:
-        raise errors.malformed("runner_type does not have a valid value" if kind else "runner_type is missing")
-    scope = _scope(store, caller, str(kind), parameters)
+    """Create a runner. The answer has the token; no later answer does."""
+    runner_type = parameters.get("runner_type")
+    if runner_type not in _TYPES:
+        raise errors.malformed("runner_type does not have a valid value" if runner_type else "runner_type is missing")
+    scope = _scope(store, caller, str(runner_type), parameters)
     fields = {**_FIELDS, **_typed(parameters)}
     broken = _broken(fields)
     if broken:
-        sentences = [f"{field.replace('_', ' ').capitalize()} {why}" for field, whys in broken.items() for why in whys]
+        sentences = [
+            f"{field.replace('_', ' ').capitalize()} {rule}" for field, rules in broken.items() for rule in rules
+        ]
         raise errors.bad_request(" and ".join(sentences))
-    runner = store.add_runner({**fields, "runner_type": kind, "managers": {}, "resets": 0, **scope})
+    runner = store.add_runner({**fields, "runner_type": runner_type, "managers": {}, "resets": 0, **scope})
     return {"id": runner["id"], "token": runner["token"], "token_expires_at": None}
 
 
-def _scope(store: Store, caller: Body, kind: str, parameters: Parameters) -> Body:
-    """Return where the runner lives, if the caller may put one there."""
-    if kind == "instance_type":
+def _scope(store: Store, caller: Body, runner_type: str, parameters: Parameters) -> Body:
+    """Return the runner's group and projects, if the caller may create a runner there."""
+    if runner_type == "instance_type":
         if not caller.get("admin"):
             raise errors.forbidden("Insufficient permissions")
         return {"group_id": None, "project_ids": []}
-    key = "group_id" if kind == "group_type" else "project_id"
-    given = parameters.get(key)
-    if given is None:
+    key = "group_id" if runner_type == "group_type" else "project_id"
+    identifier = parameters.get(key)
+    if identifier is None:
         raise errors.malformed(f"{key} is missing")
-    found = store.group(str(given)) if kind == "group_type" else store.project(str(given))
-    if found is None:
+    owner = store.group(str(identifier)) if runner_type == "group_type" else store.project(str(identifier))
+    if owner is None:
         raise errors.bad_request("Missing/invalid scope")
-    if kind == "group_type":
-        if store.role(caller, group=found["id"]) < Role.OWNER:
+    if runner_type == "group_type":
+        if store.role(caller, group=owner["id"]) < Role.OWNER:
             raise errors.forbidden("Insufficient permissions")
-        return {"group_id": found["id"], "project_ids": []}
-    if store.role(caller, project=found["id"]) < Role.MAINTAINER:
+        return {"group_id": owner["id"], "project_ids": []}
+    if store.role(caller, project=owner["id"]) < Role.MAINTAINER:
         raise errors.forbidden("Insufficient permissions")
-    return {"group_id": None, "project_ids": [found["id"]]}
+    return {"group_id": None, "project_ids": [owner["id"]]}
 
 
 def _typed(parameters: Mapping[str, Any]) -> Body:
-    """Return the settable fields of a request in their types; forms send everything as text."""
+    """Return the settable fields of a request in their types; a form sends every value as text."""
     fields: Body = {}
     for name, value in parameters.items():
         if name in _BOOLEANS:
@@ -132,7 +134,7 @@ def find(store: Store, identifier: str) -> Body:
 
 
 def role(store: Store, caller: Body, runner: Body) -> Role:
-    """Return the greatest role that a caller has over a runner: that of its group or of one of its projects."""
+    """Return the caller's greatest role over a runner, in the runner's group or in one of its projects."""
     if runner["group_id"] is not None:
         return store.role(caller, group=runner["group_id"])
     roles = [store.role(caller, project=project) for project in runner["project_ids"]]
@@ -140,7 +142,7 @@ def role(store: Store, caller: Body, runner: Body) -> Role:
 
 
 def _require(store: Store, caller: Body, runner: Body) -> None:
-    """Refuse whoever may not administer the runner: Owner of its group, Maintainer of one of its projects."""
+    """Refuse a caller below Owner of the runner's group and below Maintainer of its projects."""
     least = Role.OWNER if runner["group_id"] is not None else Role.MAINTAINER
     if role(store, caller, runner) < least:
         raise errors.forbidden("No access granted")
@@ -170,7 +172,7 @@ def update(store: Store, caller: Body, identifier: str, parameters: Parameters) 
 
 
 def delete(store: Store, caller: Body, identifier: str) -> None:
-    """Delete a runner; one that several projects share must be taken from them first."""
+    """Delete a runner. GitLab refuses while several projects share it."""
     runner = find(store, identifier)
     if len(runner["project_ids"]) > 1:
         raise errors.forbidden("Runner associated with more than one project")
@@ -180,7 +182,7 @@ def delete(store: Store, caller: Body, identifier: str) -> None:
 
 
 def reset_token(store: Store, caller: Body, identifier: str) -> Body:
-    """Give a runner a new token; the old one ends at once."""
+    """Give a runner a new token. The old token ends at once."""
     runner = find(store, identifier)
     _require(store, caller, runner)
     runner["resets"] += 1
@@ -220,24 +222,24 @@ def of_group(store: Store, caller: Body, group_id: str) -> list[Body]:
 
 
 def of_project(store: Store, caller: Body, project_id: str) -> list[Body]:
-    """List the runners that a project may use: its own and those of its group."""
+    """List the runners of a project and of its group."""
     project = store.project(project_id)
     if project is None or store.role(caller, project=project["id"]) == Role.NONE:
         raise errors.not_found("Project")
     if store.role(caller, project=project["id"]) < Role.MAINTAINER:
         raise errors.forbidden()
-    mine = [
+    usable = [
         runner
         for runner in store.runners.values()
         if project["id"] in runner["project_ids"] or str(runner["group_id"]) == project["group"]
     ]
-    return [summary(runner) for runner in mine]
+    return [summary(runner) for runner in usable]
 
 
 def summary(runner: Body) -> Body:
-    """Return a runner as lists show it."""
+    """Return the fields of a runner in lists."""
     status = "online" if runner["managers"] else "never_contacted"
-    shown = {
+    fields = {
         **runner,
         "active": not runner["paused"],
         "is_shared": runner["runner_type"] == "instance_type",
@@ -245,25 +247,25 @@ def summary(runner: Body) -> Body:
         "online": bool(runner["managers"]),
         "status": status,
     }
-    return {key: shown[key] for key in _SHOWN_IN_LISTS}
+    return {key: fields[key] for key in _SHOWN_IN_LISTS}
 
 
 def details(store: Store, runner: Body) -> Body:
-    """Return a runner as its own page shows it; the token is not on it."""
+    """Return all fields of a runner except the token."""
     group = store.group(str(runner["group_id"])) if runner["group_id"] is not None else None
-    projects = [found for found in (store.project(str(identifier)) for identifier in runner["project_ids"]) if found]
+    projects = [project for identifier in runner["project_ids"] if (project := store.project(str(identifier)))]
     return {
         **summary(runner),
         **{key: runner[key] for key in _FIELDS},
         "contacted_at": None,
         "created_at": _CREATED_AT,
         "groups": [{"id": group["id"], "name": group["path"], "web_url": ""}] if group else [],
-        "projects": [{"id": item["id"], "path_with_namespace": item["path"]} for item in projects],
+        "projects": [{"id": project["id"], "path_with_namespace": project["path"]} for project in projects],
     }
 
 
 def managers(store: Store, caller: Body, identifier: str) -> list[Body]:
-    """List the processes that use a runner's token."""
+    """List the managers of a runner: the processes with its token."""
     runner = find(store, identifier)
     if role(store, caller, runner) < Role.MAINTAINER:
         raise errors.forbidden("No access granted")
@@ -271,7 +273,7 @@ def managers(store: Store, caller: Body, identifier: str) -> list[Body]:
 
 
 def verify(store: Store, parameters: Parameters) -> Body:
-    """Accept a runner's token, as a manager does at its start, and remember the manager."""
+    """Accept a runner's token at a manager's start, and remember the manager."""
     runner = store.runner_of_token(str(parameters.get("token", "")))
     if runner is None:
         raise errors.forbidden()
@@ -283,7 +285,7 @@ def verify(store: Store, parameters: Parameters) -> Body:
 
 
 def unregister_manager(store: Store, parameters: Parameters) -> None:
-    """Forget a manager, as its end does."""
+    """Forget a manager at its end."""
     runner = store.runner_of_token(str(parameters.get("token", "")))
     if runner is None:
         raise errors.forbidden()

@@ -1,7 +1,7 @@
-"""The fake GitLab over HTTP: which request is which endpoint, who asks, how answers look.
+"""The GitLab stand-in over HTTP: routes, authentication, parameters (query, form or JSON) and answers.
 
-Owns routing, authentication and parameters (query, form or JSON). Leaves out the rules (`runners`), the issuer
-(`identity`) and the state (`store`). Requests are answered one at a time, so nothing below needs a lock.
+The rules are in `runners`, the issuer in `identity`, the state in `store`. The server answers one request at a time, so
+these modules need no lock.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Request:
     Args:
         method: HTTP method.
         target: Path and query.
-        token: The access token that came with it, if any.
-        parameters: Of the body.
+        token: The access token, if the request has one.
+        parameters: Parameters of the body.
     """
 
     def __init__(self, method: str, target: str, token: str | None, parameters: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class GitLab:
 
     Args:
         folder: State; made if absent.
-        issuer: URL of the OpenID Connect issuer that ID tokens name.
+        issuer: URL of the OpenID Connect issuer in ID tokens.
     """
 
     def __init__(self, folder: Path, issuer: str) -> None:
@@ -90,9 +90,9 @@ class GitLab:
         with self._lock:
             try:
                 for method, pattern, handler in self._routes:
-                    found = pattern.match(request.path)
-                    if found and method == request.method:
-                        return handler(request, *[unquote(part) for part in found.groups()])
+                    match = pattern.match(request.path)
+                    if match and method == request.method:
+                        return handler(request, *[unquote(part) for part in match.groups()])
             except errors.RefusedError as error:
                 return error.status, error.body
         return HTTPStatus.NOT_FOUND, {"error": "404 Not Found"}
@@ -126,11 +126,10 @@ class GitLab:
         return HTTPStatus.CREATED, runners.assign(self.store, self._caller(request), identifier, request.parameters)
 
     def _jobs(self, request: Request, identifier: str) -> Answer:
-        found = runners.show(
-            self.store, self._caller(request), identifier
-        )  # nothing runs here: they are those of the seed
+        runner = runners.show(self.store, self._caller(request), identifier)
         status = request.parameters.get("status")
-        return _ok([job for job in self.store.jobs_of(str(found["id"])) if status in {None, job["status"]}])
+        # No job runs here: the jobs come from the seed.
+        return _ok([job for job in self.store.jobs_of(str(runner["id"])) if status in {None, job["status"]}])
 
     def _verify(self, request: Request) -> Answer:
         return _ok(runners.verify(self.store, request.parameters))
@@ -193,10 +192,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not body:
             return {}
         if "json" in (self.headers.get("Content-Type") or ""):
-            found = json.loads(body)
-            if not isinstance(found, dict):
+            document = json.loads(body)
+            if not isinstance(document, dict):
                 raise ValueError("the body is no object")
-            return found
+            return document
         return dict(parse_qsl(body.decode(), keep_blank_values=True))
 
     def _send(self, status: HTTPStatus, body: Any) -> None:

@@ -1,8 +1,6 @@
-"""What the fake GitLab knows: groups, projects, access tokens, runners; one JSON file.
+"""The state of the GitLab stand-in, one JSON file: groups, projects, access tokens, runners, and the roles of callers.
 
-Owns the shape of that file and roles: who may do what where, inherited from group to project. Leaves out HTTP (`server`)
-and the rules of runners (`runners`). Ids and runner tokens follow from a counter and a seed, so a kept state gives the
-same answers after a restart.
+Ids and runner tokens follow from a counter and a seed, so a kept state gives the same answers after a restart.
 https://docs.gitlab.com/user/permissions/
 """
 
@@ -15,8 +13,8 @@ import secrets
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from runner_platform_sandbox.disk import replace
 from runner_platform_sandbox.environment import GITLAB_TOKEN
-from runner_platform_sandbox.state import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +24,7 @@ Body = dict[str, Any]
 
 
 class Role(IntEnum):
-    """GitLab's roles, with its own numbers."""
+    """GitLab's roles, with GitLab's numbers."""
 
     NONE = 0
     DEVELOPER = 30
@@ -37,7 +35,7 @@ class Role(IntEnum):
 def default_seed() -> Body:
     """Return the groups, projects and tokens of a new sandbox.
 
-    The ids are those of the committed stack files; the first token is the one that `runner-platform sandbox env` prints.
+    The ids are those of the committed stack files. `runner-platform sandbox env` prints the first token.
     """
     return {
         "groups": {"1234": {"path": "senncloud"}, "4321": {"path": "another-company"}},
@@ -55,10 +53,10 @@ def default_seed() -> Body:
 
 
 class Store:
-    """The state of one fake GitLab. Not locked: the server handles one request at a time.
+    """The state of one GitLab stand-in. Not locked: the server handles one request at a time.
 
     Args:
-        folder: Holds `gitlab.json`; made if absent.
+        folder: Folder of `gitlab.json`; made if absent.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,11 +69,11 @@ class Store:
             self.save()
 
     def save(self) -> None:
-        """Write everything down."""
+        """Write the state to disk."""
         replace(self._file, json.dumps(self._state, indent=1, sort_keys=True))
 
     def merge_seed(self, seed: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add or replace groups, projects, tokens, and jobs by the id of the runner that runs them."""
+        """Add or replace groups, projects, tokens, and jobs by the id of their runner."""
         for section in ("groups", "projects", "tokens", "jobs"):
             self._state.setdefault(section, {}).update(seed.get(section) or {})
         self.save()
@@ -87,13 +85,13 @@ class Store:
         return runners
 
     def jobs_of(self, runner: str) -> list[Body]:
-        """Jobs that a runner runs or has run, newest first."""
+        """Return the jobs of a runner, newest first."""
         return list((self._state.get("jobs") or {}).get(runner, []))
 
     def caller(self, token: str | None) -> Body | None:
-        """Return whose access token this is, None for nobody's."""
-        found = self._state["tokens"].get(token or "")
-        return None if found is None else dict(found)
+        """Return the owner of an access token, or None for an unknown token."""
+        owner = self._state["tokens"].get(token or "")
+        return None if owner is None else dict(owner)
 
     def group(self, identifier: str) -> Body | None:
         """Return a group by id or path, with its id."""
@@ -110,17 +108,17 @@ class Store:
         return None
 
     def role(self, caller: Mapping[str, Any], *, group: int | None = None, project: int | None = None) -> Role:
-        """Return a caller's role in a group or a project; a group's role holds in its projects."""
+        """Return a caller's role in a group or a project. A role in a group also counts in the group's projects."""
         if caller.get("admin"):
             return Role.OWNER
-        found = Role.NONE
+        role = Role.NONE
         if project is not None:
-            found = Role[(caller.get("projects") or {}).get(str(project), "NONE")]
+            role = Role[(caller.get("projects") or {}).get(str(project), "NONE")]
             group = int(self._state["projects"][str(project)]["group"])
-        return max(found, Role[(caller.get("groups") or {}).get(str(group), "NONE")])
+        return max(role, Role[(caller.get("groups") or {}).get(str(group), "NONE")])
 
     def add_runner(self, fields: Body) -> Body:
-        """Give a new runner its id and token, keep it and return it."""
+        """Keep a new runner with an id and a token, and return it."""
         number = int(self._state["next"])
         self._state["next"] = number + 1
         runner = {**fields, "id": number, "token": self.new_token(number)}
@@ -129,10 +127,10 @@ class Store:
         return runner
 
     def new_token(self, number: int, generation: int = 0) -> str:
-        """Return the authentication token of a runner; `generation` counts resets."""
+        """Return the authentication token of a runner after `generation` resets."""
         digest = hashlib.sha256(f"{self._state['seed']}/{number}/{generation}".encode()).digest()
         return "glrt-" + base64.urlsafe_b64encode(digest)[:20].decode()
 
     def runner_of_token(self, token: str) -> Body | None:
-        """Return the runner that an authentication token belongs to."""
+        """Return the runner with this authentication token."""
         return next((runner for runner in self.runners.values() if runner["token"] == token), None)

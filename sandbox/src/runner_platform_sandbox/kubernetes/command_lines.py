@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
+from runner_platform_sandbox.disk import replace
 from runner_platform_sandbox.errors import SandboxError
-from runner_platform_sandbox.state import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

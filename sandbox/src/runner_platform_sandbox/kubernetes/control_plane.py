@@ -27,7 +27,7 @@ from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSp
 from runner_platform_sandbox.kubernetes.keys import Keys
 from runner_platform_sandbox.ports import HOST, holder, is_free
 from runner_platform_sandbox.processes import ProcessId, end, memory
-from runner_platform_sandbox.state import replace
+from runner_platform_sandbox.disk import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

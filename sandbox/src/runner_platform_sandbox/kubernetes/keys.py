@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from runner_platform_sandbox.state import replace
+from runner_platform_sandbox.disk import replace
 
 if TYPE_CHECKING:
     from pathlib import Path

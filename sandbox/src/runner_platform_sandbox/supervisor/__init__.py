@@ -1,1 +1,1 @@
-"""The long-lived process of a sandbox: it starts the servers and clusters, keeps them alive and stops them."""
+"""The supervisor: the long-lived process of a sandbox that starts servers and clusters, restarts and stops them."""

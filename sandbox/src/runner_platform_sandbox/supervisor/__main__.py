@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run the sandbox that the environment names; its ports and run id are in `state.json` already."""
+    """Run the sandbox of RUNNER_PLATFORM_SANDBOX. Its `state.json` has the ports and the run id already."""
     paths = Paths.from_environment()
     current = state.read(paths)
     if current is None:
-        print(f"{paths.state_file} is missing: `runner-platform sandbox start` writes it", file=sys.stderr)  # noqa: T201
+        print(f"{paths.state_file} is missing; start the sandbox: `runner-platform sandbox start`", file=sys.stderr)  # noqa: T201
         return 2
     try:
         assembly = assemble(paths, current)

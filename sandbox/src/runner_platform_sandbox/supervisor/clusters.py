@@ -1,8 +1,8 @@
-"""One control plane for each EKS cluster that the AWS server knows.
+"""One control plane for each EKS cluster of the AWS server.
 
-Owns the comparison of wanted and running, the start of several side by side, healing, and what is told about each.
-Leaves out how a control plane works (`runner_platform_sandbox.kubernetes`) and the loop's rhythm (`runner_platform_sandbox.supervisor`). A cluster is
-known by its issuer: a cluster that was deleted and made again under the same name is another one.
+The supervisor calls `step` again and again. Each call compares the AWS server's clusters with the running control
+planes and starts, heals or removes the difference in threads. A cluster is known by its issuer: a cluster that was
+deleted and made again under the same name is another one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.supervisor.parts import Cloud, ControlPlane
 
 SIDE_BY_SIDE = 2
-"""Control planes that start at once; more only take each other's processor time."""
+"""Control planes that start at once; more would only share the same processor time."""
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class _Managed:
     reported: bool = False
     message: str = ""
     access_version: str | None = None
-    known: list[Process] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
     restarts: Restarts = field(default_factory=Restarts)
 
     @property
@@ -52,7 +52,7 @@ class Reconciler:
     """Keeps control planes in step with the AWS server's clusters.
 
     Args:
-        cloud: Where clusters are asked for and reported to.
+        cloud: The source of clusters, and the receiver of reports about them.
         make: Makes the control plane of a cluster record, without starting it.
         note: Takes sentences for people.
     """
@@ -67,13 +67,13 @@ class Reconciler:
         self._stopping = threading.Event()
 
     def step(self) -> None:
-        """Compare once and begin what is needed; returns at once, the work itself goes on in threads."""
-        wanted = {record.id: record for record in self._cloud.clusters()}
+        """Compare once and begin the work; returns at once, the work goes on in threads."""
+        records = {record.id: record for record in self._cloud.clusters()}
         for key in [key for key, managed in self._leaving.items() if not managed.busy]:
             del self._leaving[key]
-        for key in [key for key in self._managed if key not in wanted]:
+        for key in [key for key in self._managed if key not in records]:
             self._remove(key)
-        for key, record in wanted.items():
+        for key, record in records.items():
             if key not in self._leaving:
                 self._keep(key, record)
 
@@ -117,7 +117,7 @@ class Reconciler:
             managed.work = self._pool.submit(self._report, managed)
 
     def _bring_up(self, managed: _Managed) -> None:
-        """Start what does not run; an error is shown, and tried again by the next step as long as the budget allows."""
+        """Start the dead processes. An error is noted; later steps try again while the budget allows."""
         if self._stopping.is_set():
             return
         try:
@@ -132,19 +132,19 @@ class Reconciler:
         self._report(managed)
 
     def _report(self, managed: _Managed) -> None:
-        said: dict[str, Any] = {"status": managed.status}
+        condition: dict[str, Any] = {"status": managed.status}
         if managed.status == "ACTIVE":
             plane = managed.plane
-            said |= {
+            condition |= {
                 "endpoint": plane.endpoint,
                 "certificate_authority": plane.certificate_authority,
                 "jwks": plane.jwks(),
             }
-        self._cloud.report(managed.record, said)
+        self._cloud.report(managed.record, condition)
         managed.reported = True
 
     def failures(self) -> list[str]:
-        """Errors of finished work that nothing else shows; asked for after each step."""
+        """Return the errors of finished work since the last call."""
         texts = []
         for managed in [*self._managed.values(), *self._leaving.values()]:
             if managed.work is not None and managed.work.done():
@@ -155,19 +155,19 @@ class Reconciler:
         return texts
 
     def processes(self) -> list[Process]:
-        """Live processes of all control planes."""
-        everyone = [*self._managed.values(), *self._leaving.values()]
-        for managed in everyone:
-            if not managed.busy:  # else its table changes under our eyes
-                managed.known = list(managed.plane.processes())
-        return [process for managed in everyone for process in managed.known]
+        """Return the live processes of all control planes."""
+        planes = [*self._managed.values(), *self._leaving.values()]
+        for managed in planes:
+            if not managed.busy:  # a busy plane changes its list at this moment
+                managed.processes = list(managed.plane.processes())
+        return [process for managed in planes for process in managed.processes]
 
     def states(self) -> list[ClusterState]:
-        """What is known about each cluster."""
-        return [_describe(key, managed) for key, managed in sorted(self._managed.items())]
+        """Return the state of each cluster."""
+        return [_state(key, managed) for key, managed in sorted(self._managed.items())]
 
     def stop(self) -> None:
-        """Stop all control planes side by side and keep what they have on disk."""
+        """Stop all control planes side by side and keep their files."""
         self._stopping.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
@@ -175,7 +175,7 @@ class Reconciler:
                 pool.submit(managed.plane.stop)
 
 
-def _describe(key: str, managed: _Managed) -> ClusterState:
+def _state(key: str, managed: _Managed) -> ClusterState:
     active = managed.status == "ACTIVE"
     return ClusterState(
         account=managed.record.account,

@@ -1,7 +1,7 @@
-"""What the supervisor needs of the parts that it runs.
+"""The parts of a sandbox: AWS server, GitLab server, Kubernetes control planes.
 
-Owns the contracts between the supervisor and the AWS server, the GitLab fake and the Kubernetes control planes, so that
-each can be replaced in a test. Leaves out what the parts do.
+The protocols are the contract with the supervisor, so that a test can replace each part. `assemble` chooses the
+programs and ports of the real ones.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 
 class Part(Protocol):
-    """Something with processes that can be started, watched and stopped."""
+    """A part with processes that can be started, watched and stopped."""
 
     def start(self) -> None:
-        """Start what does not run, and return when it answers; kept state is used."""
+        """Start the processes that do not run, with their kept state, and return once they answer."""
 
     def stop(self) -> None:
-        """Stop everything in order; nothing happens when nothing runs."""
+        """Stop all processes in order."""
 
     def processes(self) -> Sequence[Process]:
-        """Live processes, in the order in which they were started."""
+        """Return the live processes, in the order of their start."""
 
     def dead(self) -> Sequence[str]:
-        """What should run and does not: a phrase for each, such as `kube-apiserver (killed by signal 9)`."""
+        """Return a phrase for each process that should run and does not: `kube-apiserver (killed by signal 9)`."""
 
 
 class ControlPlane(Part, Protocol):
@@ -58,51 +58,51 @@ class ControlPlane(Part, Protocol):
 
     @property
     def certificate_authority(self) -> str:
-        """PEM of what signs the API server's certificate, in base64."""
+        """PEM of the authority that signs the API server's certificate, in base64."""
 
     def jwks(self) -> dict[str, Any]:
-        """Public keys of the cluster's service-account tokens."""
+        """Return the public keys of the cluster's service-account tokens."""
 
     def version(self) -> str:
-        """Version of the API server that answers, without a leading `v`."""
+        """Return the version of the API server that answers, without a leading `v`."""
 
     def kubeconfig(self) -> str:
-        """Path of the administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig."""
 
     def access_changed(self) -> None:
-        """Tell it that access entries changed, so that its RBAC objects are made anew."""
+        """Make the RBAC objects anew after a change of access entries."""
 
     def remove(self) -> None:
-        """Stop it and remove what it kept on disk."""
+        """Stop the control plane and remove its files."""
 
 
 class Cloud(Protocol):
-    """The AWS server's internal routes for clusters."""
+    """The AWS server's control routes for clusters."""
 
     def clusters(self) -> Sequence[EksCluster]:
-        """Every cluster of every account."""
+        """Return every cluster of every account."""
 
-    def report(self, cluster: EksCluster, said: Mapping[str, Any]) -> None:
-        """Say how a cluster's control plane is: `status` and, where known, where it answers and its keys."""
+    def report(self, cluster: EksCluster, condition: Mapping[str, Any]) -> None:
+        """Report a cluster's condition: `status` and, if it is up, its endpoint and keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """What the supervisor runs."""
+    """The parts that a supervisor runs."""
 
     organization: Organization
     servers: Mapping[str, Part]
-    """Parts that always run, by name, in the order in which they start; AWS first."""
+    """Parts that always run, by name, in the order of their start; AWS first."""
     cloud: Cloud
-    """Where clusters are asked for and reported to."""
+    """The source of clusters, and the receiver of reports about them."""
     control_plane: Callable[[EksCluster], ControlPlane]
     """Makes the control plane of a cluster without starting it."""
     introduce: Callable[[], None]
-    """Tells the AWS server what it must know of the others; called after each start of one of them."""
+    """Tells the AWS server about the organisation and GitLab's keys; called after each start of a server."""
 
 
 def assemble(paths: Paths, current: State) -> Assembly:
-    """Put a sandbox together from what is installed.
+    """Put a sandbox together from the installed tools.
 
     Raises:
         SandboxError: A tool or the organisation's file is missing.
@@ -137,14 +137,20 @@ def assemble(paths: Paths, current: State) -> Assembly:
     )
 
 
+def _aws_part(paths: Paths, python: Path, current: State, region: str) -> ServerPart:
+    server, ports = AwsServer(), current.ports
+    start = partial(server.start, paths, python, ports.aws, ports.aws_jobs, region)
+    return ServerPart("aws", server, start, {"deployer": ports.aws, "jobs": ports.aws_jobs})
+
+
 class ServerPart:
     """A server as a part of the sandbox.
 
     Args:
-        name: In the list of processes.
+        name: Its name in the list of processes.
         server: The server.
-        start: Starts it with its kept state and returns when it answers.
-        ports: What it listens on, by purpose.
+        start: Starts it with its kept state and returns once it answers.
+        ports: Its ports, by use.
     """
 
     def __init__(self, name: str, server: ServerProcess, start: Callable[[], None], ports: dict[str, int]) -> None:
@@ -152,32 +158,30 @@ class ServerPart:
         self._server = server
         self._start = start
         self._ports = ports
-        self._wanted = False
+        self._should_run = False
 
     def start(self) -> None:
         """Start the server with its kept state and wait until it answers."""
-        self._wanted = True
+        self._should_run = True
         self._start()
 
     def stop(self) -> None:
         """Stop the server."""
-        self._wanted = False
+        self._should_run = False
         self._server.stop()
 
     def processes(self) -> list[Process]:
-        """The server's process, nothing while it does not run."""
-        known = ProcessId.of(self._server.pid) if self._server.pid and self._server.alive() else None
-        return [Process(name=self._name, pid=known.pid, started=known.started, ports=self._ports)] if known else []
+        """Return the server's process, or an empty list while it does not run."""
+        identity = ProcessId.of(self._server.pid) if self._server.pid and self._server.alive() else None
+        if identity is None:
+            return []
+        return [Process(name=self._name, pid=identity.pid, started=identity.started, ports=self._ports)]
 
     def dead(self) -> list[str]:
-        """Name the server when it should run and does not."""
-        return [_ending(self._server.name, self._server.ended)] if self._wanted and not self._server.alive() else []
-
-
-def _aws_part(paths: Paths, python: Path, current: State, region: str) -> ServerPart:
-    server, ports = AwsServer(), current.ports
-    start = partial(server.start, paths, python, ports.aws, ports.aws_jobs, region)
-    return ServerPart("aws", server, start, {"deployer": ports.aws, "jobs": ports.aws_jobs})
+        """Return the server's name and end if it should run and does not."""
+        if not self._should_run or self._server.alive():
+            return []
+        return [_with_end(self._server.name, self._server.ended)]
 
 
 class KubernetesPart:
@@ -185,8 +189,8 @@ class KubernetesPart:
 
     Args:
         clusters: Folder of all clusters.
-        admin: Gives the RBAC objects of the cluster's access entries.
-        base: URL of the AWS server, which also answers the API server's questions about tokens.
+        admin: Source of the RBAC objects for the cluster's access entries.
+        base: URL of the AWS server, which also reviews tokens for the API server.
         binaries: The programs.
         record: The EKS cluster.
     """
@@ -212,31 +216,31 @@ class KubernetesPart:
 
     @property
     def certificate_authority(self) -> str:
-        """PEM of what signs the API server's certificate, in base64."""
+        """PEM of the authority that signs the API server's certificate, in base64."""
         return self._cluster.certificate_authority
 
     def jwks(self) -> dict[str, Any]:
-        """Public keys of the cluster's service-account tokens."""
+        """Return the public keys of the cluster's service-account tokens."""
         return self._cluster.jwks
 
     def version(self) -> str:
-        """Version of the API server that answers."""
+        """Return the version of the API server that answers."""
         return self._cluster.served_version
 
     def kubeconfig(self) -> str:
-        """Path of the administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig."""
         return str(self._cluster.admin_kubeconfig)
 
     def start(self) -> None:
-        """Start what does not run."""
+        """Start the processes that do not run."""
         self._cluster.start()
 
     def stop(self) -> None:
-        """Stop everything, clients of the API server first."""
+        """Stop all processes, clients of the API server first."""
         self._cluster.stop()
 
     def remove(self) -> None:
-        """Stop it and remove its folder."""
+        """Stop the cluster and remove its folder."""
         self._cluster.remove()
 
     def access_changed(self) -> None:
@@ -244,19 +248,19 @@ class KubernetesPart:
         self._cluster.access_changed()
 
     def dead(self) -> list[str]:
-        """Name the processes that should run and do not."""
+        """Return the processes that should run and do not."""
         return self._cluster.control_plane.dead()
 
     def processes(self) -> list[Process]:
-        """Live processes, named after the cluster."""
+        """Return the live processes, named after the cluster."""
         return [
-            Process(name=f"{self._name} {one.name}", pid=one.pid, started=one.started, ports=one.ports)
-            for one in self._cluster.processes()
+            Process(name=f"{self._name} {process.name}", pid=process.pid, started=process.started, ports=process.ports)
+            for process in self._cluster.processes()
         ]
 
 
-def _ending(name: str, status: int | None) -> str:
-    """Name what ended, and how."""
+def _with_end(name: str, status: int | None) -> str:
+    """Return a name and how the process ended."""
     if status is None:
         return name
     return f"{name} (signal {-status})" if status < 0 else f"{name} (exit code {status})"

@@ -1,7 +1,6 @@
-"""How often something that died is started again.
+"""The budget of restarts: longer waits after each death, and the end after five within a minute.
 
-Owns the budget: waits longer after each death, gives up after five within a minute. A process that cannot live is a
-fault to be shown, not to be retried for ever.
+A process that cannot live is a fault to show, not one to retry for ever.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Restarts:
     """Stays true until the sandbox is started again."""
 
     def due(self, now: float) -> bool:
-        """Whether a restart may happen now; counts it when it may."""
+        """Whether a restart may happen now; a permitted restart is counted."""
         while self._times and now - self._times[0] > WINDOW_SECONDS:
             self._times.popleft()
         if self.given_up or now < self._next:

@@ -1,8 +1,6 @@
-"""The one long-lived process of a sandbox: starts everything else, keeps it alive, stops it.
+"""The supervisor: starts servers and clusters in order, restarts them, writes `state.json`, and stops them in reverse.
 
-Owns the order of starting and stopping, the loop, healing of the servers, and `state.json` while it runs. Leaves out
-what a part does (`runner_platform_sandbox.aws`, `runner_platform_sandbox.gitlab`, `runner_platform_sandbox.kubernetes`), the clusters (`runner_platform_sandbox.supervisor.clusters`) and its
-own detached start (`runner_platform_sandbox.lifecycle`). Started as `python -m runner_platform_sandbox.supervisor`; ends on SIGTERM or SIGINT.
+The servers (AWS, GitLab) are looked after here, the clusters by `runner_platform_sandbox.supervisor.clusters`.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ STEP_SECONDS: Final = 0.5
 
 @dataclass(kw_only=True)
 class _Server:
-    """AWS or GitLab: one part that should always run."""
+    """AWS or GitLab: a part that should always run."""
 
     name: str
     part: Part
@@ -38,11 +36,11 @@ class _Server:
 
 
 class Supervisor:
-    """Runs one sandbox until it is told to stop.
+    """Runs one sandbox until it is asked to stop.
 
     Args:
-        paths: Which sandbox.
-        parts: Its servers and the way to make a control plane.
+        paths: The sandbox.
+        parts: Its servers, and the maker of control planes.
         current: The state to go on with: run id and ports.
     """
 
@@ -66,7 +64,7 @@ class Supervisor:
         self._stop = threading.Event()
 
     def run(self) -> int:
-        """Start, watch until stopped, stop. Returns the exit code."""
+        """Start, watch until asked to stop, stop. Returns the exit code."""
         self._save()
         try:
             self._start()
@@ -75,8 +73,8 @@ class Supervisor:
         except SandboxError as error:
             self._fail(str(error))
             return 1
-        except Exception as error:  # noqa: BLE001 - the last resort: a person must be told that nothing watches any more
-            traceback.print_exc()  # into the supervisor's log, which is for those who mend the sandbox itself
+        except Exception as error:  # noqa: BLE001 - the last resort: a person must read that nothing is watched any more
+            traceback.print_exc()  # into the supervisor's log, for developers of the sandbox
             self._fail(f"the supervisor failed: {type(error).__name__}: {error}")
             return 1
         finally:
@@ -84,7 +82,7 @@ class Supervisor:
         return 0
 
     def note(self, text: str) -> None:
-        """Tell the log and `sandbox status`."""
+        """Write a sentence to the log and to `sandbox status`."""
         print(time.strftime("%H:%M:%S"), text, flush=True)  # noqa: T201 - standard output is the log
         with self._lock:
             self._state.note(time.time(), text)
@@ -100,7 +98,7 @@ class Supervisor:
             server.part.start()
             self._parts.introduce()
             self._save()
-        self._step()  # clusters that AWS kept are known from now on, so that a caller can wait for them
+        self._step()  # the state now lists the clusters that AWS kept, so that a caller can wait for them
         with self._lock:
             self._state.ready = True
         self._save()
@@ -111,8 +109,8 @@ class Supervisor:
             try:
                 self._clusters.step()
             except (OSError, SandboxError, AwsAdminError) as error:
-                # It may be dying right now; the next step sees whether it is dead.
-                print(time.strftime("%H:%M:%S"), "clusters cannot be asked for:", error, flush=True)  # noqa: T201
+                # AWS may be dying right now; the next step sees whether it is dead.
+                print(time.strftime("%H:%M:%S"), "cannot list the clusters:", error, flush=True)  # noqa: T201
         for text in self._clusters.failures():
             self.note(text)
         self._save()
@@ -148,13 +146,13 @@ class Supervisor:
         self._save()
 
     def _shut_down(self) -> None:
-        """Clusters first (they ask AWS about tokens), AWS last."""
+        """Stop the clusters first, since they ask AWS about tokens, and AWS last."""
         with contextlib.suppress(Exception):
             self._clusters.stop()
         for server in reversed(self._servers):
             try:
                 server.part.stop()
-            except Exception:  # noqa: BLE001 - the others must still be stopped; `sandbox stop` ends what is left
+            except Exception:  # noqa: BLE001 - the other servers must still be stopped; `sandbox stop` ends this one
                 traceback.print_exc()
         with self._lock:
             self._state.supervisor, self._state.processes, self._state.clusters = None, [], []
@@ -162,7 +160,7 @@ class Supervisor:
         self._save()
 
     def _save(self) -> None:
-        """Write the state if it changed, and the kubeconfig with it."""
+        """Write the state and the kubeconfig if the state changed."""
         with self._lock:
             if self._state.supervisor is not None:
                 self._state.processes = [

@@ -1,1 +1,1 @@
-"""`make up`: start the sandbox, deploy the stacks, prove the access."""
+"""`make up`: start the sandbox, deploy the three stacks, prove the access, print a summary."""

@@ -1,8 +1,8 @@
-"""Runs deployments for `make up`: each is a process of `runner-platform up`, the driver that people and pipelines use too.
+"""Deployments of `make up`: the three stacks in their order, each by a process of `runner-platform up`.
 
-Owns those processes: a session of their own, SIGINT forwarded, their identity on disk so that what a killed run left behind can be ended,
-and reading the events that they write. Leaves out what is deployed (`runner_platform_sandbox.up.deployments`); locks, repairs and signals of the engine are the
-driver's (`docs/operate/driver.md`).
+People and pipelines use the same driver (docs/operate/driver.md); it makes a missing stack, waits for locks and mends the
+state after a killed run. A driver gets a session of its own, and its identity is written to disk, so that a later run
+can end the processes of a killed one. SIGINT is passed on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from runner_platform_sandbox import processes, state
+from runner_platform_sandbox import disk, processes, state
 from runner_platform_sandbox.errors import INTERRUPTED, LOCKED, SandboxError
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.processes import ProcessId
@@ -31,21 +31,58 @@ if TYPE_CHECKING:
 
     from runner_platform_sandbox.paths import Paths
 
-
 POLL_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 30.0
-"""How long a driver without its `make up` gets to finish what it has begun."""
+"""How long a driver whose `make up` was killed gets to finish the operations it has begun."""
 TURN: Final = "60s"
-"""How long a deployment waits for another one that holds its stack."""
+"""How long a deployment waits for another that holds its stack."""
+SETTLE_SECONDS: Final = 1.0
+"""The supervisor looks twice a second, so it may not have noted a death of this instant yet."""
 DRIVER: Final = (sys.executable, "-m", "runner_platform")
-FOUND: Final = "found: "
-"""Begins what the driver says of an earlier run's remains."""
+LEFTOVER_PREFIX: Final = "found: "
+"""Begins a note of the driver about the remains of a killed run."""
+_CODES: Final = {"interrupted": INTERRUPTED, "locked": LOCKED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack and the folder of its project."""
+
+    name: str
+    folder: Path
+
+
+def stages(project: Path = PROJECT) -> list[list[Stack]]:
+    """Return all stacks in the order of their dependencies; those of one stage are deployed side by side."""
+    return [
+        [Stack(name="foundation", folder=project / "foundation")],
+        [Stack(name="dev", folder=project), Stack(name="prod", folder=project)],
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """One stack after a successful `up`."""
+
+    stack: str
+    resources: int
+    """Resources in the stack's state, including the engine's own (stack, providers)."""
+    changes: dict[str, int]
+    """Number of changed resources by operation."""
+    seconds: float
+    accounts: list[str]
+    """Ids of the AWS accounts with resources of the stack."""
+
+    @property
+    def changes_text(self) -> str:
+        """The changes in words, such as `3 create, 1 update`."""
+        return ", ".join(f"{count} {operation}" for operation, count in self.changes.items()) or "no changes"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How the driver is called: with one environment, in one folder."""
+    """How to call the driver."""
 
     paths: Paths
     environment: Mapping[str, str]
@@ -58,29 +95,29 @@ class Engine:
 
 @dataclass
 class Events:
-    """What a driver's events say so far."""
+    """The events of a driver so far."""
 
     message: str = ""
-    """What is being done, in one line."""
+    """The present activity, in one line."""
     changed: int = 0
-    """Finished operations that changed something."""
-    found: list[str] = field(default_factory=list)
-    """What an earlier run had left."""
+    """Finished operations that changed a resource."""
+    leftovers: list[str] = field(default_factory=list)
+    """Remains of a killed run."""
     result: dict[str, Any] = field(default_factory=dict)
-    """How it ended; empty while it runs, and where it was killed."""
+    """The end; empty while the driver runs, and after it was killed."""
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take one event into account; unknown ones are nothing."""
+        """Add one event; an unknown event is ignored."""
         if event["event"] == "progress":
             self.message, self.changed = event["message"], event["changed"]
-        elif event["event"] == "note" and event["message"].startswith(FOUND):
-            self.found.append(event["message"].removeprefix(FOUND))
+        elif event["event"] == "note" and event["message"].startswith(LEFTOVER_PREFIX):
+            self.leftovers.append(event["message"].removeprefix(LEFTOVER_PREFIX))
         elif event["event"] == "result":
             self.result = event
 
 
 class Follower:
-    """Reads the driver's document, an array with one event a line, as it grows.
+    """Reads the driver's growing JSON document, an array with one event a line.
 
     Args:
         file: The document; it may not exist yet.
@@ -89,10 +126,10 @@ class Follower:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._offset = 0
-        self._rest = b""
+        self._unfinished = b""
 
     def read(self, events: Events) -> None:
-        """Take in what was written since the last call; a line that is not whole yet waits for the next."""
+        """Add the events since the last call; an unfinished line waits for the next call."""
         try:
             with self._file.open("rb") as document:
                 document.seek(self._offset)
@@ -100,7 +137,7 @@ class Follower:
         except FileNotFoundError:
             return
         self._offset += len(new)
-        *lines, self._rest = (self._rest + new).split(b"\n")
+        *lines, self._unfinished = (self._unfinished + new).split(b"\n")
         for line in lines:
             if line.strip(b"[,]"):
                 events.add(json.loads(line.lstrip(b"[,")))
@@ -110,14 +147,14 @@ class Run:
     """One deployment.
 
     Args:
-        engine: How the driver is called.
+        engine: How to call the driver.
         stack: The stack's name; also names the files `pulumi-<stack>.events` and `.txt`.
     """
 
     def __init__(self, engine: Engine, stack: str) -> None:
         document = engine.paths.logs / f"pulumi-{stack}.events"
         self.text = document.with_suffix(".txt")
-        """What the driver says to people."""
+        """The driver's output for people."""
         self.events = Events()
         self._follower = Follower(document)
         with document.open("wb") as output, self.text.open("wb") as text:
@@ -130,13 +167,48 @@ class Run:
                 stderr=text,
                 start_new_session=True,
             )
-        _remember(engine.paths, stack, self.process.pid)
+        _record(engine.paths, stack, self.process.pid)
 
     def poll(self) -> bool:
-        """Take in what has happened; returns whether it still runs."""
+        """Read new events; returns whether the driver still runs."""
         running = self.process.poll() is None
         self._follower.read(self.events)
         return running
+
+
+def deploy(
+    engine: Engine, stage: Sequence[Stack], watch: Callable[[str, Events], None], say: Callable[[str], None]
+) -> list[Deployed]:
+    """Deploy stacks side by side.
+
+    Args:
+        engine: How to call the driver.
+        stage: Stacks that do not need each other; made if they do not exist.
+        watch: Is called several times a second with a stack's name and its events so far.
+        say: Takes sentences for a person, such as the remains of a killed run.
+
+    Raises:
+        SandboxError: A deployment failed (1), was interrupted with its state saved (3), or a live run holds a stack (4).
+            Every driver has ended then.
+    """
+    began = time.time()
+    runs = {stack.name: Run(engine, stack.name) for stack in stage}
+    follow(runs, watch)
+    end_leftovers(engine.paths)
+    for name, run in runs.items():
+        for text in run.events.leftovers:
+            say(f"{name}: {text}")
+    failed = {name: run for name, run in runs.items() if run.process.returncode}
+    for code in (INTERRUPTED, LOCKED):
+        stopped = [name for name, run in failed.items() if _CODES.get(run.events.result.get("result", "")) == code]
+        if stopped:
+            raise SandboxError(
+                "\n".join(runs[name].events.result["message"] for name in stopped),
+                "`make up` goes on from there",
+                exit_code=code,
+            )
+    _require_none(engine, [_failure(name, run) for name, run in failed.items()], began)
+    return [_deployed(name, run) for name, run in runs.items()]
 
 
 def follow(runs: Mapping[str, Run], watch: Callable[[str, Events], None]) -> None:
@@ -144,7 +216,7 @@ def follow(runs: Mapping[str, Run], watch: Callable[[str, Events], None]) -> Non
 
     Args:
         runs: By stack.
-        watch: Is called several times a second with a stack's name and what is known of it.
+        watch: Is called several times a second with a stack's name and its events so far.
     """
     with _interrupts([run.process for run in runs.values()]):
         while True:
@@ -154,43 +226,6 @@ def follow(runs: Mapping[str, Run], watch: Callable[[str, Events], None]) -> Non
             if not any(running):
                 return
             time.sleep(POLL_SECONDS)
-
-
-def end_leftovers(paths: Paths) -> list[int]:
-    """End what is left of earlier runs: drivers live on when their `make up` is killed.
-
-    Returns:
-        Ids of the processes that were ended.
-    """
-    ended: list[int] = []
-    for record in sorted(_records(paths).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            recorded = json.loads(record.read_text())
-            ended += _end(paths, ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"])))
-        record.unlink(missing_ok=True)
-    return ended
-
-
-def _end(paths: Paths, leader: ProcessId) -> list[int]:
-    left = processes.in_session(leader.pid, paths.root)
-    driver = leader.find()
-    if driver is not None:  # only `make up` was killed: the engine can still write down what it is making
-        driver.send_signal(signal.SIGINT)
-        psutil.wait_procs([driver], timeout=LAST_WORDS_SECONDS)
-        processes.end(leader, patience=PATIENCE_SECONDS)
-    for process in left:
-        processes.end(process, patience=PATIENCE_SECONDS)
-    return [process.pid for process in left]
-
-
-def _remember(paths: Paths, name: str, pid: int) -> None:
-    known = ProcessId.of(pid)
-    if known is not None:
-        state.replace(_records(paths) / f"{name}.json", json.dumps({"pid": known.pid, "started": known.started}))
-
-
-def _records(paths: Paths) -> Path:
-    return paths.root / "engines"
 
 
 @contextlib.contextmanager
@@ -213,76 +248,6 @@ def _interrupts(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[threadin
             signal.signal(number, handler)
 
 
-SETTLE_SECONDS: Final = 1.0
-"""The supervisor looks twice a second, so a death of this instant may not be written yet."""
-_CODES: Final = {"interrupted": INTERRUPTED, "locked": LOCKED}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stack:
-    """A stack and the folder of its project."""
-
-    name: str
-    folder: Path
-
-
-def stages(project: Path = PROJECT) -> list[list[Stack]]:
-    """All stacks in the order in which they need each other; those of one stage are deployed side by side."""
-    return [
-        [Stack(name="foundation", folder=project / "foundation")],
-        [Stack(name="dev", folder=project), Stack(name="prod", folder=project)],
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployed:
-    """One stack after a successful `up`."""
-
-    stack: str
-    resources: int
-    """Resources in the stack's state, the engine's own (stack, providers) included."""
-    changes: dict[str, int]
-    """Number of resources by operation, without those that stayed as they were."""
-    seconds: float
-    accounts: list[str]
-    """Ids of the AWS accounts that it has resources in."""
-
-
-def deploy(
-    engine: Engine, stage: Sequence[Stack], watch: Callable[[str, Events], None], say: Callable[[str], None]
-) -> list[Deployed]:
-    """Bring stacks to what their programs say, side by side.
-
-    Args:
-        engine: How the driver is called.
-        stage: Stacks that do not need each other; made when they do not exist.
-        watch: Is called several times a second with a stack's name and what is known of it.
-        say: Takes sentences that a person should read, such as what a killed run had left.
-
-    Raises:
-        SandboxError: A deployment failed (1), was interrupted with its state saved (3), or somebody else's live run holds a stack
-            (4). All have ended then.
-    """
-    began = time.time()
-    runs = {stack.name: Run(engine, stack.name) for stack in stage}
-    follow(runs, watch)
-    end_leftovers(engine.paths)
-    for name, run in runs.items():
-        for text in run.events.found:
-            say(f"{name}: {text}")
-    failed = {name: run for name, run in runs.items() if run.process.returncode}
-    for code in (INTERRUPTED, LOCKED):
-        stopped = [name for name, run in failed.items() if _CODES.get(run.events.result.get("result", "")) == code]
-        if stopped:
-            raise SandboxError(
-                "\n".join(runs[name].events.result["message"] for name in stopped),
-                "`make up` goes on from there",
-                exit_code=code,
-            )
-    _require_none(engine, [_failure(name, run) for name, run in failed.items()], began)
-    return [_deployed(name, run) for name, run in runs.items()]
-
-
 def _deployed(stack: str, run: Run) -> Deployed:
     result = run.events.result
     return Deployed(
@@ -295,34 +260,39 @@ def _deployed(stack: str, run: Run) -> Deployed:
 
 
 def _failure(stack: str, run: Run) -> str:
-    """What went wrong with one stack."""
+    """Return the reason of one stack's failure, and where to read more."""
     result, code = run.events.result, run.process.returncode
     if result:
-        said = str(result["message"])
+        reason = str(result["message"])
     else:
-        ended = f"was ended by signal {-code}" if code < 0 else "ended without a word"
-        said = f"deploying {stack} failed: the driver {ended}\n  {_last_lines(run.text)}"
-    return f"{said}\n  all that was said: {run.text}"
+        how = f"was ended by signal {-code}" if code < 0 else "ended without a result"
+        reason = f"deploying {stack} failed: the driver {how}\n  {_last_lines(run.text)}"
+    return f"{reason}\n  whole output: {run.text}"
 
 
 def _require_none(engine: Engine, failures: list[str], since: float) -> None:
     if not failures:
         return
     time.sleep(SETTLE_SECONDS)
-    noted = happened(engine.paths, since)
-    if noted:
-        failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in noted)])]
-    raise SandboxError("\n".join(failures), "`make up` goes on from what was made")
+    notes = supervisor_notes(engine.paths, since)
+    if notes:
+        failures = [*failures, "\n".join(["meanwhile in the sandbox:", *(f"  {text}" for text in notes)])]
+    raise SandboxError("\n".join(failures), "`make up` goes on from there")
 
 
-def happened(paths: Paths, since: float) -> list[str]:
-    """What the supervisor noted since then (seconds since the epoch): a server that died is a likely cause of failures."""
+def supervisor_notes(paths: Paths, since: float) -> list[str]:
+    """Return the supervisor's notes of the time since then: a server that died is a likely cause of a failure.
+
+    Args:
+        paths: The sandbox.
+        since: Seconds since the epoch.
+    """
     current = state.read(paths)
     if current is None:
         return []
     texts = [event.text for event in current.events if event.time >= since]
     if not current.running:
-        texts.append("the supervisor is gone, and nothing of the sandbox is watched any more")
+        texts.append("the supervisor is gone: nothing restarts the servers any more")
     return [*texts, *([current.failure] if current.failure and current.failure not in texts else [])]
 
 
@@ -330,4 +300,44 @@ def _last_lines(file: Path, count: int = 15) -> str:
     try:
         return "\n  ".join(file.read_text(errors="replace").strip().splitlines()[-count:])
     except OSError:
-        return "it said nothing"
+        return "it wrote no output"
+
+
+def end_leftovers(paths: Paths) -> list[int]:
+    """End the drivers of earlier runs, which live on when their `make up` is killed.
+
+    Returns:
+        Ids of the ended processes.
+    """
+    ended: list[int] = []
+    for record in sorted(_records(paths).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            recorded = json.loads(record.read_text())
+            ended += _end(paths, ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"])))
+        record.unlink(missing_ok=True)
+    return ended
+
+
+def _end(paths: Paths, leader: ProcessId) -> list[int]:
+    members = processes.in_session(leader.pid, paths.root)
+    driver = leader.find()
+    if (
+        driver is not None
+    ):  # only `make up` was killed: the engine can still write the resources it is making to the state
+        driver.send_signal(signal.SIGINT)
+        psutil.wait_procs([driver], timeout=LAST_WORDS_SECONDS)
+        processes.end(leader, patience=PATIENCE_SECONDS)
+    for process in members:
+        processes.end(process, patience=PATIENCE_SECONDS)
+    return [process.pid for process in members]
+
+
+def _record(paths: Paths, name: str, pid: int) -> None:
+    identity = ProcessId.of(pid)
+    if identity is not None:
+        record = {"pid": identity.pid, "started": identity.started}
+        disk.replace(_records(paths) / f"{name}.json", json.dumps(record))
+
+
+def _records(paths: Paths) -> Path:
+    return paths.root / "engines"

@@ -1,4 +1,4 @@
-"""How `make up` shows a deployment: one live line on a terminal, a line now and then elsewhere."""
+"""Progress of deployments: one live line each on a terminal, a line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ PLAIN_EVERY_SECONDS: Final = 10.0
 
 @contextlib.contextmanager
 def following(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Events], None]]:
-    """Show deployments side by side; yields what to call with a name and what is known of it, as often as one likes."""
+    """Show deployments side by side.
+
+    Yields:
+        A function to call with a stack's name and its events so far, as often as you like.
+    """
     show = _live if console.is_terminal else _plain
     with show(console, names) as watch:
         yield watch
@@ -40,13 +44,13 @@ def _live(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Eve
 @contextlib.contextmanager
 def _plain(console: Console, names: Sequence[str]) -> Iterator[Callable[[str, Events], None]]:
     began = time.monotonic()
-    told = dict.fromkeys(names, began)
+    last_line = dict.fromkeys(names, began)
     say = sayer(console, "  ")
 
     def watch(name: str, events: Events) -> None:
         now = time.monotonic()
-        if now - told[name] >= PLAIN_EVERY_SECONDS:
-            told[name] = now
+        if now - last_line[name] >= PLAIN_EVERY_SECONDS:
+            last_line[name] = now
             say(f"{name} ({now - began:.0f} s): {events.message or 'starting'}")
 
     yield watch

@@ -1,7 +1,6 @@
 """The proof at the end of `make up`: `runner-platform prove` for each deployed stack, side by side.
 
-Owns the processes and what they printed. Leaves out what is tried (`runner_platform.prove`, docs/operate/prove.md): the sandbox runs the command
-that a person would.
+The sandbox runs the command that a person would run (docs/operate/prove.md) and prints its output.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proved:
+class Proof:
     """One stack's proof."""
 
     stack: str
     text: str
-    """The matrix, with the terminal's colours where there is one."""
+    """The matrix, with the terminal's colours."""
     fine: bool
     """Whether every cell is as the settings say."""
 
 
-def prove(stacks: Sequence[str], environment: Mapping[str, str], console: Console) -> list[Proved]:
-    """Prove stacks.
+def prove(stacks: Sequence[str], environment: Mapping[str, str], console: Console) -> list[Proof]:
+    """Prove the access of stacks.
 
     Args:
         stacks: Their names.
-        environment: Of a person after `sandbox env`.
+        environment: The environment of a person after `sandbox env`.
         console: Where the matrix will be shown; decides its width and colours.
 
     Raises:
-        SandboxError: One could not be tried at all.
+        SandboxError: The access of a stack could not be tried at all.
     """
     width = {"COLUMNS": str(console.width)}
     colours = {"FORCE_COLOR": "1"} if console.is_terminal else {"NO_COLOR": "1"}
     with _processes(stacks, {**environment, **width, **colours}) as running:
-        return [_ended(stack, process) for stack, process in running.items()]
+        return [_result(stack, process) for stack, process in running.items()]
 
 
 @contextlib.contextmanager
@@ -70,7 +69,7 @@ def _processes(stacks: Sequence[str], environment: Mapping[str, str]) -> Iterato
         yield running
     finally:
         for process in running.values():
-            process.terminate()  # does nothing to one that has ended
+            process.terminate()  # does nothing to an ended process
         for process in running.values():
             _close(process)
 
@@ -81,27 +80,29 @@ def _close(process: subprocess.Popen[str]) -> None:
             process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-    with process:  # closes its pipes, and waits for the rest of it
+    with process:  # closes its pipes and waits for its end
         pass
 
 
-def _ended(stack: str, process: subprocess.Popen[str]) -> Proved:
-    text, said = process.communicate()
+def _result(stack: str, process: subprocess.Popen[str]) -> Proof:
+    text, errors = process.communicate()
     if process.returncode not in {0, NOT_FINE} or not text:
-        last = said.strip() or f"it ended with exit code {process.returncode}"
-        raise SandboxError(f"access of {stack} could not be tried:\n{last}", f"`runner-platform prove --stack {stack}`")
-    return Proved(stack=stack, text=text.rstrip("\n"), fine=process.returncode == 0)
+        reason = errors.strip() or f"it ended with exit code {process.returncode}"
+        raise SandboxError(
+            f"access of {stack} could not be tried:\n{reason}", f"try again: `runner-platform prove --stack {stack}`"
+        )
+    return Proof(stack=stack, text=text.rstrip("\n"), fine=process.returncode == 0)
 
 
-def require_fine(proofs: Sequence[Proved]) -> None:
-    """Turn a proof that is red into the end of `make up`.
+def require_fine(proofs: Sequence[Proof]) -> None:
+    """Fail `make up` if a proof failed.
 
     Raises:
         SandboxError: Names the stacks.
     """
-    red = [proof.stack for proof in proofs if not proof.fine]
-    if red:
+    failed = [proof.stack for proof in proofs if not proof.fine]
+    if failed:
         raise SandboxError(
-            f"access is not as the settings of {' and '.join(red)} say: the lines that begin with WRONG name each cell",
-            f"`runner-platform prove --stack {red[0]}` tries again; docs/operate/prove.md says what each means",
+            f"access is not as the settings of {' and '.join(failed)} say; see the lines that begin with WRONG",
+            f"try again: `runner-platform prove --stack {failed[0]}`; docs/operate/prove.md explains each line",
         )
