@@ -61,7 +61,7 @@ def build(paths: Paths, *names: str) -> None:
         ("v1.32.4-dispatcher", Version(1, 32, 4)),
         ("v4.1", Version(4, 1, 0)),
         ("kwok version v0.8.0 go1.26.8 (linux/amd64)", Version(0, 8, 0)),
-        ("command not found", None),
+        ("command not present", None),
         ("", None),
     ],
 )
@@ -104,11 +104,11 @@ def test_a_tool_on_path_is_used_when_it_is_new_enough(
     paths: Paths, folder: Path, name: str, says: str, *, used: bool
 ) -> None:
     program = fake(folder, name, says)
-    found = discover(paths)
-    assert (name in found) is used
+    present = discover(paths)
+    assert (name in present) is used
     if used:
-        assert found[name].program == program
-        assert found[name].origin is Origin.PATH
+        assert present[name].program == program
+        assert present[name].origin is Origin.PATH
 
 
 def test_a_tool_that_fails_to_tell_its_version_is_not_used(paths: Paths, folder: Path) -> None:
@@ -143,7 +143,7 @@ def test_pulumi_from_path_brings_its_own_language_host(paths: Paths, folder: Pat
     for name in LANGUAGE:
         fake(folder, name)
     fake(folder, "pulumi", "v3.272.0")
-    tools = Tools(paths=paths, found=discover(paths))
+    tools = Tools(paths=paths, present=discover(paths))
     assert tools.pulumi == folder / "pulumi"
     assert tools.pulumi_language_python == folder, "engine and language host of different releases do not fit"
 
@@ -155,7 +155,7 @@ def test_pulumi_behind_a_link_finds_its_companions_beside_the_file(paths: Paths,
         fake(real, name)
     fake(real, "pulumi", "v3.272.0")
     (folder / "pulumi").symlink_to(real / "pulumi")
-    tools = Tools(paths=paths, found=discover(paths))
+    tools = Tools(paths=paths, present=discover(paths))
     assert tools.pulumi_language_python == real
     assert tools.path_folders() == [real], "the engine looks for its language host on PATH"
 
@@ -163,15 +163,15 @@ def test_pulumi_behind_a_link_finds_its_companions_beside_the_file(paths: Paths,
 def test_pulumi_without_its_python_host_is_not_used(paths: Paths, folder: Path) -> None:
     build(paths, "pulumi")
     fake(folder, "pulumi", "v3.272.0")
-    found = discover(paths)
-    assert found["pulumi"].origin is Origin.CACHE
-    assert Tools(paths=paths, found=found).pulumi_language_python.is_relative_to(paths.tools)
+    present = discover(paths)
+    assert present["pulumi"].origin is Origin.CACHE
+    assert Tools(paths=paths, present=present).pulumi_language_python.is_relative_to(paths.tools)
 
 
 def origins(paths: Paths) -> str:
     """One letter for each part of the control plane: from PATH, from the cache, or missing."""
-    found = discover(paths)
-    return "".join(found[name].origin.name[0] if name in found else "-" for name in PLANE)
+    present = discover(paths)
+    return "".join(present[name].origin.name[0] if name in present else "-" for name in PLANE)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_control_plane_is_of_one_minor_version(
 def test_the_minor_version_that_can_be_served_is_that_of_the_api_server(paths: Paths, folder: Path) -> None:
     for name in PLANE:
         fake(folder, name, "Kubernetes v1.36.2")
-    assert Tools(paths=paths, found=discover(paths)).kubernetes_versions() == ("1.36",)
+    assert Tools(paths=paths, present=discover(paths)).kubernetes_versions() == ("1.36",)
 
 
 @pytest.mark.parametrize(

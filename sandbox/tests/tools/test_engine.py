@@ -12,7 +12,7 @@ import pytest
 from runner_platform_sandbox import engine
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import Paths
-from runner_platform_sandbox.tools.discovery import Found, Origin, Tools
+from runner_platform_sandbox.tools.discovery import Origin, PresentTool, Tools
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def paths(tmp_path: Path) -> Paths:
 @pytest.fixture
 def tools(paths: Paths) -> Tools:
     program = paths.tools / "pulumi-0" / "bin" / "pulumi"
-    found = Found(name="pulumi", program=program, version=None, origin=Origin.CACHE)
-    return Tools(paths=paths, found={found.name: found})
+    pulumi = PresentTool(name="pulumi", program=program, version=None, origin=Origin.CACHE)
+    return Tools(paths=paths, present={pulumi.name: pulumi})
 
 
 def plugin(paths: Paths, name: str) -> Path:

@@ -1,9 +1,8 @@
-"""The programs that the sandbox runs: found on PATH when new enough, else built once into the cache.
+"""The programs that the sandbox runs: found on PATH if new enough, else built once into the cache.
 
-Owns where each program comes from and nothing of what it does. Imports of this package stay within the standard library
-until a person asks for a display, because `make up` calls it before the project's environment exists.
-
-Start at `runner_platform_sandbox.tools.discovery.Tools` (what is there) and `runner_platform_sandbox.tools.ensure.ensure` (build what is not).
+Read `discovery.Tools` for the tools that are present, `ensure.ensure` for building the missing ones, and `catalogue` for
+the list. Imports stay within the standard library, except for the progress display: `make` runs `bootstrap` before the
+project's environment exists.
 """
 
 from runner_platform_sandbox.tools.discovery import Tools

@@ -1,7 +1,7 @@
-"""Makes the project's own environment, `.venv`, what uv.lock says; the first step of every recipe of the Makefile.
+"""The first step of every recipe of the Makefile: install the packages of uv.lock into `.venv`.
 
-Runs with the machine's Python and nothing but its standard library. When nothing changed it returns without starting
-another program, so that `make check` needs no network.
+Runs with the machine's Python and its standard library only. Without a change it returns at once and starts no other
+program, so that `make check` needs no network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MEGABYTES = 1000
 
 
 def main() -> int:
-    """Prepare the environment of this clone; return the exit code."""
+    """Prepare the environment of this clone and return the exit code."""
     try:
         prepare(ROOT, Paths.from_environment())
     except ToolsError as error:
@@ -38,14 +38,14 @@ def main() -> int:
 
 
 def prepare(root: Path, paths: Paths) -> None:
-    """Make `<root>/.venv` what `<root>/uv.lock` says.
+    """Install the packages of `<root>/uv.lock` into `<root>/.venv`.
 
     Args:
         root: The project's folder.
-        paths: Where the cache is.
+        paths: Has the cache.
 
     Raises:
-        ToolsError: uv cannot be had, or it failed.
+        ToolsError: uv cannot be installed, or it failed.
     """
     environment = root / ".venv"
     if _is_current(root, environment):
@@ -53,7 +53,7 @@ def prepare(root: Path, paths: Paths) -> None:
     search = search_path(paths)
     require_space(paths, _MEGABYTES)
     name = f"environment-{digest([str(root).encode()])}"
-    with locked(paths, name, lambda holder: _say(f"{environment} is being made by process {holder}; waiting")):
+    with locked(paths, name, lambda holder: _say(f"process {holder} is making {environment}; waiting")):
         if _is_current(root, environment):
             return
         uv = find_uv(paths, search) or install_uv(paths, say=_say)
@@ -72,12 +72,12 @@ def _is_current(root: Path, environment: Path) -> bool:
 
 
 def _fingerprint(root: Path) -> str:
-    """Hash what decides the environment; its place is part of it, because scripts carry the path of their Python."""
+    """Hash the inputs of the environment, its path included: its scripts contain the path of their Python."""
     return digest([str(root).encode(), *((root / name).read_bytes() for name in _INPUTS)])
 
 
 def _sync(root: Path, environment: Path, uv: Path, paths: Paths) -> None:
-    """Let uv make the environment, once more from nothing when the one that is there cannot be mended."""
+    """Let uv make the environment, from nothing if the present one was moved or copied."""
     command = [str(uv), "sync", "--quiet", "--frozen", "--project", str(root), "--python", sys.executable]
     if (environment / _STAMP).exists() and not _was_made_here(environment):
         shutil.rmtree(environment)
@@ -90,7 +90,7 @@ def _sync(root: Path, environment: Path, uv: Path, paths: Paths) -> None:
 
 
 def _was_made_here(environment: Path) -> bool:
-    """Tell whether the environment's scripts point into itself; not so after the folder was moved or copied."""
+    """Whether the environment's scripts point into it; false after the folder was moved or copied."""
     script = environment / "bin" / "runner-platform"
     return script.exists() and str(environment).encode() in script.read_bytes()[:4096]
 

@@ -1,7 +1,7 @@
-"""The cache folder: names of tool folders, locks, staging, free space.
+"""The cache folder: names of tool folders, locks, staging, free space, and the removal of all of it.
 
 A tool folder appears whole or not at all: it is made under another name and renamed. One lock per tool keeps two
-builders apart; a staging folder seen while holding the lock belongs to a builder that is gone.
+builders apart. The holder of a lock may remove staging folders of the tool: their builder is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 BUILD_ARGUMENTS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
-"""Arguments of every `go build`; part of the key. The binaries are stripped, so debug information would only cost: an
+"""Arguments of every `go build`; part of the key. The binaries are stripped: debug information would only cost an
 eighth of the time and a fifth of the compiler's cache.
 """
 _KEY_LENGTH = 12
@@ -39,7 +39,7 @@ _MEGABYTE = 1024 * 1024
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """Hash parts in order; no two different lists of parts give the same input to the hash."""
+    """Hash parts in order. Each part is preceded by its length, so different lists never hash the same bytes."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(len(part).to_bytes(8, "big"))
@@ -48,9 +48,9 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def tool_folder(paths: Paths, tool: Tool) -> Path:
-    """Return where a tool lives in the cache: its name and a hash of everything that decides its content.
+    """Return a tool's folder in the cache: its name and a hash of its sources and pins.
 
-    The Go version is left out on purpose: a newer patch release would throw away minutes of building for no difference
+    The Go version is not part of the hash: a newer patch release would throw away minutes of building for no difference
     in behaviour.
     """
     parts = [platform.machine().encode()]
@@ -66,7 +66,7 @@ def tool_folder(paths: Paths, tool: Tool) -> Path:
 
 
 def expected_files(tool: Tool, folder: Path) -> list[Path]:
-    """List what must exist in a complete tool folder."""
+    """List the files of a complete tool folder."""
     if isinstance(tool, PythonTool):
         return [next(iter(folder.glob(tool.executable)), folder / tool.executable)]
     if isinstance(tool, NodeTool):
@@ -76,7 +76,7 @@ def expected_files(tool: Tool, folder: Path) -> list[Path]:
 
 
 def is_complete(tool: Tool, folder: Path) -> bool:
-    """Tell whether a tool folder can be used; false too for an environment whose Python was removed."""
+    """Whether a tool folder can be used; false for an environment with a removed Python, too."""
     return all(file.exists() for file in expected_files(tool, folder))
 
 
@@ -84,7 +84,7 @@ def make(folder: Path) -> Path:
     """Create a folder of the cache.
 
     Raises:
-        ToolsError: It cannot be created.
+        ToolsError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,9 +98,9 @@ def locked(paths: Paths, name: str, on_wait: Callable[[str], None]) -> Iterator[
     """Hold the lock of one tool.
 
     Args:
-        paths: Where the cache is.
+        paths: Has the cache.
         name: Name of the tool.
-        on_wait: Called once, with the holder's process id as text, when somebody else holds it.
+        on_wait: Called once, with the holder's process id as text, if another process holds the lock.
 
     Raises:
         ToolsError: The lock file cannot be written.
@@ -117,7 +117,7 @@ def locked(paths: Paths, name: str, on_wait: Callable[[str], None]) -> Iterator[
 
 
 def _acquire(file: Path, on_wait: Callable[[str], None]) -> IO[str]:
-    told = waited = False
+    announced = waited = False
     while True:
         try:
             handle = file.open("a+", encoding="utf-8")
@@ -128,16 +128,16 @@ def _acquire(file: Path, on_wait: Callable[[str], None]) -> IO[str]:
         with handle:
             handle.seek(0)
             holder = handle.read().strip()
-        # A holder writes its number just after it got the lock, so an empty file means nothing the first time.
-        if not told and (holder or waited):
+        # A holder writes its number just after it got the lock: an empty file is normal the first time.
+        if not announced and (holder or waited):
             on_wait(holder or "unknown")
-            told = True
+            announced = True
         waited = True
         time.sleep(_WAIT_SECONDS)
 
 
 def _takes(handle: IO[str], file: Path) -> bool:
-    """Try to lock an open file; one that `make distclean` removed meanwhile locks nothing."""
+    """Try to lock an open file. Refuse a file that `make distclean` removed meanwhile: its lock protects nothing."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.fstat(handle.fileno()).st_ino == file.stat().st_ino
@@ -147,15 +147,15 @@ def _takes(handle: IO[str], file: Path) -> bool:
 
 @contextmanager
 def staged(paths: Paths, name: str, target: Path) -> Iterator[Path]:
-    """Make a tool folder whole or not at all; the caller holds the tool's lock.
+    """Make a tool folder whole or not at all. The caller holds the tool's lock.
 
     Args:
-        paths: Where the cache is.
+        paths: Has the cache.
         name: Name of the tool.
-        target: The folder that is to appear.
+        target: The final folder.
 
     Yields:
-        An empty folder on the same disk. It becomes the tool folder when the block ends well and is removed otherwise.
+        An empty folder on the same disk. It becomes the final folder if the block ends well and is removed otherwise.
 
     Raises:
         ToolsError: The cache cannot be written.
@@ -173,8 +173,8 @@ def staged(paths: Paths, name: str, target: Path) -> Iterator[Path]:
                 target.rename(Path(tempfile.mkdtemp(prefix=prefix, dir=paths.tools)) / "broken")
             folder.rename(target)
         finally:
-            for rest in paths.tools.glob(f"{prefix}*"):
-                shutil.rmtree(rest, ignore_errors=True)
+            for leftover in paths.tools.glob(f"{prefix}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
     except OSError as error:
         raise cache_error(paths.tools, error) from error
 
@@ -191,8 +191,8 @@ def require_space(paths: Paths, megabytes: int) -> None:
     """Check the cache's disk before anything is downloaded.
 
     Args:
-        paths: Where the cache is.
-        megabytes: What the work will take.
+        paths: Has the cache.
+        megabytes: Size of the downloads and builds.
 
     Raises:
         ToolsError: The cache cannot be written, or its disk has less room.
@@ -207,7 +207,7 @@ def require_space(paths: Paths, megabytes: int) -> None:
         raise cache_error(paths.cache, error) from error
     if free < megabytes + _SPARE_MEGABYTES:
         raise ToolsError(
-            f"the disk of the cache folder {paths.cache} has {free / 1024:.1f} GiB free, and building what is missing "
+            f"the disk of the cache folder {paths.cache} has {free / 1024:.1f} GiB free, and building the missing tools "
             f"takes up to {(megabytes + _SPARE_MEGABYTES) / 1024:.1f} GiB; free some space, or set "
             "RUNNER_PLATFORM_CACHE to a folder on another disk"
         )
@@ -217,17 +217,17 @@ def clean(paths: Paths, say: Callable[[str], None]) -> None:
     """Remove everything in the cache that can be built or downloaded again.
 
     Args:
-        paths: Where the cache is.
-        say: Gets one line a folder.
+        paths: Has the cache.
+        say: Takes one line a folder.
 
     Raises:
-        ToolsError: A sandbox runs from these tools, somebody builds one right now, or a file cannot be removed.
+        ToolsError: A sandbox uses the tools, a build runs right now, or a file cannot be removed.
     """
     running = _supervisor(paths.state_file)
     if running is not None:
-        raise ToolsError(f"a sandbox is running (supervisor: process {running}); end it first: make down")
+        raise ToolsError(f"a sandbox is running (supervisor: process {running}); end it first: `make down`")
     with ExitStack() as held:
-        # The compiler's own lock last: it names nobody, its holder's other lock does.
+        # The compiler's own lock last: it has no name in it, and its holder also holds a tool's lock.
         for file in sorted(
             (paths.tools / "locks").glob("*.lock"), key=lambda file: (file.stem == "go-files", file.stem)
         ):
@@ -242,7 +242,7 @@ def clean(paths: Paths, say: Callable[[str], None]) -> None:
 
 def _refuse(name: str) -> Callable[[str], None]:
     def refuse(holder: str) -> None:
-        raise ToolsError(f"{name} is being built by process {holder}; wait for it or end it first")
+        raise ToolsError(f"process {holder} is building {name}; wait for it or end it first")
 
     return refuse
 
@@ -255,7 +255,7 @@ def _remove(folder: Path) -> None:
 
 
 def _supervisor(state_file: Path) -> int | None:
-    """Return the process id of a supervisor that lives; the number alone could belong to anybody by now."""
+    """Return the process id of a live supervisor. The command line is compared: another process may have the id by now."""
     try:
         number = int(json.loads(state_file.read_text(encoding="utf-8"))["supervisor"]["pid"])
         command = Path(f"/proc/{number}/cmdline").read_bytes()

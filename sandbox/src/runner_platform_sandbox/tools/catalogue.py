@@ -1,6 +1,8 @@
-"""The kinds of tools that the sandbox can be given, and where their pins are.
+"""Every tool of the sandbox: its source, its version, and the version that is good enough on PATH.
 
-Which tools there are stands in `catalogue`. Versions are read from each source folder's `go.mod`, `uv.lock` or `package-lock.json`.
+Versions are not written here: each comes from the tool's own `go.mod`, `uv.lock` or `package-lock.json`, the only pins.
+To raise one: `go get -tool <package>@<version>` in its folder; Kubernetes names the same version in its replacements.
+Times and sizes are of one machine with two cores; they serve the progress display and the check for space.
 """
 
 from __future__ import annotations
@@ -14,27 +16,27 @@ from runner_platform_sandbox.tools.errors import ToolsError
 from runner_platform_sandbox.tools.versions import Version, parse
 
 SOURCES = Path(__file__).resolve().parents[3] / "tools"
-"""The folder with one Go module or Python project per source."""
+"""One Go module or Python project per folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathRule:
-    """When a program on PATH is used."""
+    """Condition for using a program on PATH."""
 
     ask: tuple[str, ...]
-    """Arguments that make it print its version."""
+    """Arguments that print the program's version."""
     minimum: Version
-    """Older ones are ignored."""
+    """Older programs are ignored."""
     beside: tuple[str, ...] = ()
-    """Other programs that must lie in the same folder, else it is ignored."""
+    """Programs that must be in the same folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleFiles:
-    """Plain files that a Go module carries and a tool needs."""
+    """Plain files of a Go module that a tool needs."""
 
     source: str
-    """Folder below SOURCES whose go.mod selects the module's version."""
+    """Folder below SOURCES; its go.mod selects the module's version."""
     module: str
     """Module path."""
     files: tuple[str, ...]
@@ -45,7 +47,7 @@ class ModuleFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class GoProgram:
-    """A program that belongs into the folder of another, from a module of its own."""
+    """A program from a Go module, to be put into a tool's folder."""
 
     name: str
     """Name of the executable."""
@@ -54,7 +56,7 @@ class GoProgram:
     package: str
     """The main package."""
     linker_flags: str = "-s -w"
-    """Symbols are stripped: half the size."""
+    """Strips symbols: half the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,49 +64,49 @@ class GoTool:
     """A tool made from a Go module."""
 
     name: str
-    """Also the name of its executable, where it has one."""
+    """Also the name of the executable, if there is one."""
     source: str
     """Folder below SOURCES with go.mod and go.sum."""
     module: str
-    """The module whose version is the tool's version."""
+    """This module's version is the tool's version."""
     package: str | None
-    """The main package; None for a tool that is files only."""
+    """The main package; None for a tool of plain files only."""
     variables: tuple[str, ...] = ()
     """`-X` assignments of the linker; `{version}`, `{major}` and `{minor}` are filled in."""
     companions: tuple[GoProgram, ...] = ()
-    """Programs that it looks for in its own folder."""
+    """Programs that the tool expects in its own folder."""
     files: tuple[ModuleFiles, ...] = ()
-    """Plain files that belong beside it."""
+    """Plain files in the tool's folder."""
     own: tuple[str, ...] = ()
-    """Source files of the project itself, in the source folder; none where all of it is other people's."""
+    """Source files of this project, in the source folder."""
     on_path: PathRule | None = None
-    """When the one on PATH is used; None: never by itself."""
+    """Condition for using the program on PATH; None: never."""
     seconds: int
     """Usual time to build on two cores."""
     megabytes: int
-    """Disk that its build takes at most, caches included."""
+    """Largest disk usage of the build, caches included."""
 
     @property
     def version(self) -> Version:
-        """The version that go.mod selects."""
+        """The version from go.mod."""
         return module_version(self.source, self.module)
 
     @property
     def linker_flags(self) -> str:
-        """Strip symbols, and set the version that a release build would carry."""
+        """Flags that strip symbols and set the version as a release build does."""
         version = self.version
         fill = {"version": version, "major": version.major, "minor": version.minor}
         return " ".join([GoProgram.linker_flags, *(f"-X {variable.format(**fill)}" for variable in self.variables)])
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every source folder that decides what this tool is."""
-        others = [program.source for program in self.companions] + [entry.source for entry in self.files]
-        return tuple(dict.fromkeys([self.source, *others]))
+        """Every source folder of the tool."""
+        more = [program.source for program in self.companions] + [entry.source for entry in self.files]
+        return tuple(dict.fromkeys([self.source, *more]))
 
     @property
     def programs(self) -> tuple[GoProgram, ...]:
-        """Everything that is compiled for it."""
+        """Every compiled program of the tool."""
         if self.package is None:
             return self.companions
         own = GoProgram(name=self.name, source=self.source, package=self.package, linker_flags=self.linker_flags)
@@ -113,18 +115,18 @@ class GoTool:
 
 @dataclass(frozen=True, kw_only=True)
 class PythonTool:
-    """A tool in a Python environment of its own, because its pins do not fit the project's."""
+    """A tool in a Python environment of its own: its pins do not fit the project's."""
 
     name: str
     """Name of the environment."""
     source: str
     """Folder below SOURCES with pyproject.toml and uv.lock."""
     executable: str
-    """What must be there afterwards, relative to the environment; `*` as in a shell."""
+    """Executable after the installation, relative to the environment; `*` as in a shell."""
     seconds: int
     """Usual time to install."""
     megabytes: int
-    """Disk that it takes."""
+    """Disk usage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +138,15 @@ class NodeTool:
     source: str
     """Folder below SOURCES with package.json and package-lock.json."""
     script: str
-    """What runs, in the source folder."""
+    """The script to run, in the source folder."""
     seconds: int
     """Usual time to install."""
     megabytes: int
-    """Disk that it takes."""
+    """Disk usage."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files of the source folder that make it."""
+        """Source files of the tool."""
         return ("package.json", "package-lock.json", self.script)
 
 
@@ -156,7 +158,7 @@ def module_version(source: str, module: str) -> Version:
     """Read the version of a module from a source folder's go.mod.
 
     Raises:
-        ToolsError: The file does not select that module.
+        ToolsError: The file does not require the module.
     """
     text = (SOURCES / source / "go.mod").read_text(encoding="utf-8")
     match = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+v(\S+)", text, re.MULTILINE)
@@ -219,7 +221,7 @@ PULUMI = GoTool(
         beside=("pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python"),
     ),
     companions=(
-        # In the engine's own folder: from elsewhere on PATH it takes it too, but warns in every single run.
+        # In the engine's own folder: the engine finds it elsewhere on PATH, too, but then warns in every run.
         GoProgram(
             name="pulumi-language-python",
             source="pulumi-python",
@@ -227,7 +229,7 @@ PULUMI = GoTool(
         ),
     ),
     files=(
-        # The host is of an older release than the engine; what it and the engine start must be of the engine's own.
+        # The language host is older than the engine; the scripts that both start must be of the engine's release.
         ModuleFiles(
             source="pulumi",
             module="github.com/pulumi/pulumi/sdk/v3",
@@ -302,9 +304,9 @@ KARPENTER_CRDS = GoTool(
 )
 MINISTACK = PythonTool(name="ministack", source="ministack", executable="bin/python", seconds=10, megabytes=400)
 GO = PythonTool(name="go", source="go", executable="lib/python*/site-packages/go/bin/go", seconds=15, megabytes=600)
-"""The Go toolchain, for machines that have none; not among TOOLS, since only a build asks for it."""
+"""The Go toolchain, for machines without one; only a build needs it, so it is not in TOOLS."""
 
-# Small ones first: a person who waits sees that it works before the long one begins.
+# Small ones first: you see that it works before the long ones begin.
 TOOLS: tuple[Tool, ...] = (
     MINISTACK,
     ETCD,
@@ -318,7 +320,7 @@ TOOLS: tuple[Tool, ...] = (
     KWOK_STAGES,
     KARPENTER_CRDS,
 )
-"""What every sandbox runs."""
+"""The tools that every sandbox runs."""
 
 TOFU = GoTool(
     name="tofu",
@@ -340,7 +342,8 @@ TERRAFORM_PROVIDER = GoTool(
     seconds=100,
     megabytes=900,
 )
-"""The project's own stand-in: the real one comes from a registry that tests cannot count on, and they ask it only who a job is."""
+"""The project's own stand-in. The real provider comes from a registry that tests cannot count on, and the tests only ask
+it for the caller's identity."""
 PROBE_GO = GoTool(
     name="probe-go",
     source="../../image/probes/go",
@@ -360,9 +363,9 @@ NODE = PythonTool(
     seconds=15,
     megabytes=400,
 )
-"""Node.js, for machines that have none; not among the tools, since only an installation asks for it."""
+"""Node.js, for machines without one; only an installation needs it, so it is not in TOOLS."""
 TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TERRAFORM_PROVIDER, TOFU)
-"""What only tests and `prove --all` use, as the jobs of application teams do: `make tools` builds them, `make up` waits for none."""
+"""Tools of tests and of `prove --all` only: `make tools` builds them, `make up` does not wait for them."""
 EVERY_TOOL = (*TOOLS, *TEST_TOOLS)
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in EVERY_TOOL}
 
@@ -370,10 +373,10 @@ BY_NAME: dict[str, Tool] = {tool.name: tool for tool in EVERY_TOOL}
 @cache
 def go_minimum() -> Version:
     """Return the oldest Go that builds every module: the largest `go` directive."""
-    found = []
+    directives = []
     for tool in EVERY_TOOL:
         if isinstance(tool, GoTool):
             text = (SOURCES / tool.source / "go.mod").read_text(encoding="utf-8")
             match = re.search(r"^go\s+(\S+)", text, re.MULTILINE)
-            found.append((match and parse(match[1])) or Version(1, 26))
-    return max(found)
+            directives.append((match and parse(match[1])) or Version(1, 26))
+    return max(directives)

@@ -1,4 +1,9 @@
-"""Runs one long command: output to a log file, a tick while it runs, nothing left of it afterwards."""
+"""Runs one long command: output to a log file, ticks while it runs, and no process left behind.
+
+The command is started through this very file, `python -I command.py <parent> <program> ...`. The child asks Linux for a
+signal at its parent's death and then becomes the program: otherwise a build would go on for minutes after its `make up`
+was killed. A hook between fork and exec would be unsafe in a process with threads. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 5
 _TAIL_BYTES = 64 * 1024
+_SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 def run(
@@ -30,18 +37,18 @@ def run(
 ) -> int:
     """Run a command to its end.
 
-    It gets a process group of its own. When the caller is interrupted, the group is ended; when the caller is killed,
-    the command ends by itself.
+    The command gets a process group of its own. When the caller is interrupted, the group is ended; when the caller is
+    killed, the command ends by itself.
 
     Args:
         command: Program and arguments.
-        log: File that its output is appended to.
-        cwd: Its working directory.
-        environment: Its whole environment.
+        log: File to append the output to.
+        cwd: Working directory.
+        environment: Complete environment.
         tick: Called about five times a second with the seconds since the start.
 
     Returns:
-        Its exit code; negative for a signal.
+        The exit code; negative for a signal.
     """
     started = time.monotonic()
     with log.open("ab") as output:
@@ -73,7 +80,7 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the group; after a normal end that is nothing."""
+    """End the group unless the command has ended."""
     if process.poll() is not None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -87,14 +94,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-_SET_PARENT_DEATH_SIGNAL = 1
-
-
-def main(parent: int, command: list[str]) -> None:
-    """Arrange the signal and become the command.
+def become(parent: int, command: list[str]) -> None:
+    """Ask for SIGTERM at the parent's death, and become the command.
 
     Args:
-        parent: Process id of the starter; when it is no longer our parent, it ended before we could arrange anything.
+        parent: Process id of the starter. If it is not our parent any more, it ended before the request.
         command: Program and arguments.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
@@ -103,4 +107,4 @@ def main(parent: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    become(int(sys.argv[1]), sys.argv[2:])

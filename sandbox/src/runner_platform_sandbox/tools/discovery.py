@@ -1,7 +1,7 @@
-"""Which tool is used: the one on PATH when it is good enough, else the one in the cache, else none.
+"""Which tool is used: the program on PATH if it is good enough, else the one in the cache.
 
-The cache's own folders are not searched as PATH, although `sandbox env` puts them there: else a tool of an older lock
-file would count as the person's own.
+PATH is searched without the cache's own folders, although `sandbox env` puts them there: a tool of an older lock file
+would otherwise count as the person's own.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 
 class Origin(Enum):
-    """Where a tool comes from."""
+    """The origin of a tool."""
 
     PATH = "PATH"
     CACHE = "cache"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PresentTool:
     """A tool that can be used."""
 
     name: str
     """Name in the catalogue."""
     program: Path
-    """Its executable; for a tool of plain files, the folder that holds them."""
+    """The executable, or the folder of a tool of plain files."""
     version: Version | None
-    """Its version; None for a Python environment, whose lock file says it."""
+    """The version; None for a Python environment, which has a lock file instead."""
     origin: Origin
-    """Where it comes from."""
+    """The origin."""
 
 
 def search_path(paths: Paths) -> str:
@@ -56,38 +56,34 @@ def search_path(paths: Paths) -> str:
     return os.pathsep.join(entry for entry in entries if entry and not (entry + os.sep).startswith(own))
 
 
-def discover(paths: Paths, tools: Iterable[Tool] = TOOLS) -> dict[str, Found]:
-    """Find the tools that are there, without building any.
+def discover(paths: Paths, tools: Iterable[Tool] = TOOLS) -> dict[str, PresentTool]:
+    """Find the present tools, without building any.
 
     Args:
-        paths: Where the cache is.
-        tools: Which ones.
+        paths: Has the cache.
+        tools: The tools to look for.
 
     Returns:
-        What was found, by name; what is not there is left out.
+        The present tools, by name.
     """
     tools = tuple(tools)
-    found = _on_path(paths)
-    result = {}
-    for tool in tools:
-        choice = found.get(tool.name) or _in_cache(paths, tool)
-        if choice is not None:
-            result[tool.name] = choice
-    return result
+    usable = _on_path(paths)
+    choices = {tool.name: usable.get(tool.name) or _in_cache(paths, tool) for tool in tools}
+    return {name: choice for name, choice in choices.items() if choice is not None}
 
 
-def _on_path(paths: Paths) -> dict[str, Found]:
-    """Choose among what PATH offers, tools that must fit each other together."""
+def _on_path(paths: Paths) -> dict[str, PresentTool]:
+    """Choose tools from PATH; the control plane's parts must fit each other."""
     search = search_path(paths)
     candidates = [tool for tool in EVERY_TOOL if isinstance(tool, GoTool) and tool.on_path is not None]
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = pool.map(lambda tool: _probe(tool, search), candidates)
-    found = {answer.name: answer for answer in answers if answer is not None}
-    return _fitting_control_plane(found)
+    usable = {answer.name: answer for answer in answers if answer is not None}
+    return _fitting_control_plane(usable)
 
 
-def _probe(tool: GoTool, search: str) -> Found | None:
-    """Look one tool up; None when it is absent, silent, too old or lacks its companions."""
+def _probe(tool: GoTool, search: str) -> PresentTool | None:
+    """Look one tool up; None if it is absent, silent, too old or without its companions."""
     rule = tool.on_path
     place = shutil.which(tool.name, path=search)
     if rule is None or place is None:
@@ -98,50 +94,50 @@ def _probe(tool: GoTool, search: str) -> Found | None:
     version = versions.ask(program, rule.ask)
     if version is None or version < rule.minimum:
         return None
-    return Found(name=tool.name, program=program, version=version, origin=Origin.PATH)
+    return PresentTool(name=tool.name, program=program, version=version, origin=Origin.PATH)
 
 
 def _with_companions(program: Path, beside: tuple[str, ...]) -> Path | None:
-    """Return the program where its companions are: beside the link on PATH, or beside the file that it points to."""
+    """Return the program's path in the folder of its companions, with or without following its link."""
     for place in (program, program.resolve()):
         if all(os.access(place.with_name(name), os.X_OK) for name in beside):
             return place
     return None
 
 
-def _fitting_control_plane(found: dict[str, Found]) -> dict[str, Found]:
-    """Keep API server, controller manager and scheduler of one minor version, taking as much from PATH as fits."""
+def _fitting_control_plane(usable: dict[str, PresentTool]) -> dict[str, PresentTool]:
+    """Keep API server, controller manager and scheduler of one minor version; the others come from the cache."""
     partners = (CONTROLLER_MANAGER.name, SCHEDULER.name)
     built = API_SERVER.version.series
 
     def series(name: str) -> str | None:
-        entry = found.get(name)
+        entry = usable.get(name)
         return entry.version.series if entry and entry.version else None
 
-    wanted = series(API_SERVER.name) or built
-    if wanted != built and any(series(name) != wanted for name in partners):
-        wanted = built
-    misfits = {name for name in (API_SERVER.name, *partners) if series(name) != wanted}
-    return {name: entry for name, entry in found.items() if name not in misfits}
+    target = series(API_SERVER.name) or built
+    if target != built and any(series(name) != target for name in partners):
+        target = built
+    misfits = {name for name in (API_SERVER.name, *partners) if series(name) != target}
+    return {name: entry for name, entry in usable.items() if name not in misfits}
 
 
-def _in_cache(paths: Paths, tool: Tool) -> Found | None:
+def _in_cache(paths: Paths, tool: Tool) -> PresentTool | None:
     folder = tool_folder(paths, tool)
     if not is_complete(tool, folder):
         return None
     if isinstance(tool, GoTool):
         program = folder / "bin" / tool.name if tool.package is not None else folder / "share"
-        return Found(name=tool.name, program=program, version=tool.version, origin=Origin.CACHE)
-    return Found(name=tool.name, program=expected_files(tool, folder)[0], version=None, origin=Origin.CACHE)
+        return PresentTool(name=tool.name, program=program, version=tool.version, origin=Origin.CACHE)
+    return PresentTool(name=tool.name, program=expected_files(tool, folder)[0], version=None, origin=Origin.CACHE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What was found; each property raises ToolsError when its tool is not there."""
+    """The present tools, by name, as absolute paths; a property raises ToolsError if its tool is missing."""
 
     paths: Paths
-    """The cache that was searched."""
-    found: Mapping[str, Found]
+    """The searched cache."""
+    present: Mapping[str, PresentTool]
     """By name in the catalogue."""
 
     @classmethod
@@ -149,13 +145,15 @@ class Tools:
         """Find every tool, building none.
 
         Raises:
-            ToolsError: Some that a sandbox runs are missing; the message names them.
+            ToolsError: A tool of every sandbox is missing; the message names it.
         """
-        found = discover(paths, catalogue.EVERY_TOOL)
-        missing = [tool.name for tool in catalogue.TOOLS if tool.name not in found]
+        present = discover(paths, catalogue.EVERY_TOOL)
+        missing = [tool.name for tool in catalogue.TOOLS if tool.name not in present]
         if missing:
-            raise ToolsError(f"missing tools: {', '.join(missing)}; run `make up`, or `make tools` to build them only")
-        return cls(paths=paths, found=found)
+            raise ToolsError(
+                f"missing tools: {', '.join(missing)}; run `make up`, or build the tools only: `make tools`"
+            )
+        return cls(paths=paths, present=present)
 
     @property
     def pulumi(self) -> Path:
@@ -164,7 +162,7 @@ class Tools:
 
     @property
     def pulumi_language_python(self) -> Path:
-        """Folder of the Python language host and of what it and the engine start: exec, analyzer, dynamic provider."""
+        """Folder of the Python language host and its companions: exec, analyzer, dynamic provider."""
         return self._program(catalogue.PULUMI).parent
 
     @property
@@ -199,12 +197,12 @@ class Tools:
 
     @property
     def kwok(self) -> Path:
-        """What plays the kubelets."""
+        """The program that plays the kubelets."""
         return self._program(catalogue.KWOK)
 
     @property
     def kwok_stages(self) -> tuple[Path, ...]:
-        """The files for kwok's `--config`: nodes become ready and stay so, pods run, complete and go."""
+        """Files for kwok's `--config`: nodes become ready and stay so, pods run, complete and go."""
         return tuple(sorted(self._program(catalogue.KWOK_STAGES).glob("*.yaml")))
 
     @property
@@ -214,40 +212,39 @@ class Tools:
 
     @property
     def tofu(self) -> Path:
-        """OpenTofu; only tests need it."""
+        """OpenTofu, for tests."""
         return self._program(catalogue.TOFU)
 
     @property
     def terraform_provider(self) -> Path:
-        """The stand-in for OpenTofu's AWS provider; only tests need it."""
+        """The stand-in for OpenTofu's AWS provider, for tests."""
         return self._program(catalogue.TERRAFORM_PROVIDER)
 
     @property
     def uv(self) -> Path:
-        """The uv that made the project's environment."""
+        """The uv of the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
         if program is None:
             raise ToolsError("missing tool: uv; run `make setup`")
         return program
 
     def kubernetes_versions(self) -> tuple[str, ...]:
-        """Return the minor versions of Kubernetes that can be served, oldest first, for example `("1.35",)`."""
-        entry = self.found.get(catalogue.API_SERVER.name)
+        """Return the minor versions of Kubernetes that the sandbox can serve, oldest first, for example `("1.35",)`."""
+        entry = self.present.get(catalogue.API_SERVER.name)
         return (entry.version.series,) if entry is not None and entry.version is not None else ()
 
     def path_folders(self) -> list[Path]:
         """List the folders to put before the person's PATH.
 
-        Folders that are on PATH already are left out: moved to the front, such a folder would also change which other
-        programs are found.
+        A folder that is on PATH already is left out: at the front it would hide programs of other folders.
         """
-        known = search_path(self.paths).split(os.pathsep)
+        on_path = search_path(self.paths).split(os.pathsep)
         hidden = {catalogue.MINISTACK.name, catalogue.KWOK_STAGES.name}
-        folders = (entry.program.parent for entry in self.found.values() if entry.name not in hidden)
-        return [folder for folder in dict.fromkeys(folders) if str(folder) not in known]
+        folders = (entry.program.parent for entry in self.present.values() if entry.name not in hidden)
+        return [folder for folder in dict.fromkeys(folders) if str(folder) not in on_path]
 
     def _program(self, tool: Tool) -> Path:
-        entry = self.found.get(tool.name)
+        entry = self.present.get(tool.name)
         if entry is None:
             raise ToolsError(f"missing tool: {tool.name}; run `make tools`")
         return entry.program
@@ -257,15 +254,15 @@ def nearest_version(pinned: str, served: tuple[str, ...]) -> str:
     """Choose the served minor version nearest to a pinned one; of two equally near ones, the newer.
 
     Args:
-        pinned: What the stack asks for, for example `1.34`.
+        pinned: The stack's version, for example `1.34`.
         served: From `Tools.kubernetes_versions`; not empty.
 
     Returns:
-        One of `served`. The caller says so when it is another than `pinned`.
+        One of `served`. If it differs from `pinned`, the caller tells the person.
     """
 
     def distance(candidate: str) -> tuple[int, int]:
-        wanted, offered = (int(text.split(".")[1]) for text in (pinned, candidate))
-        return abs(wanted - offered), -offered
+        asked, offered = (int(text.split(".")[1]) for text in (pinned, candidate))
+        return abs(asked - offered), -offered
 
     return min(served, key=distance)

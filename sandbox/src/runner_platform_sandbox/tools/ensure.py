@@ -1,4 +1,4 @@
-"""Makes every tool available: what PATH and the cache do not have is built or installed, one after the other.
+"""Builds or installs the missing tools, one after the other.
 
 One at a time on purpose: the Go compiler fills all cores with one tool, and two at once compete for memory.
 """
@@ -29,33 +29,33 @@ def ensure(paths: Paths, names: Iterable[str] | None = None, console: Console | 
     """Make tools available.
 
     Args:
-        paths: Where the cache is.
-        names: Which ones, by their names in the catalogue; None for all that a sandbox runs.
-        console: Where progress is shown; None for standard error.
+        paths: Has the cache.
+        names: Names in the catalogue; None for all tools of a sandbox.
+        console: Where progress is shown; standard error by default.
 
     Returns:
-        The tools that were asked for.
+        The tools.
 
     Raises:
-        ToolsError: One cannot be had. What was built before stays; the same call goes on from there.
+        ToolsError: A tool cannot be built. Complete tools stay; the same call goes on from there.
     """
-    wanted = TOOLS if names is None else tuple(_by_name(name) for name in names)
-    found = discover(paths, wanted)
-    missing = [tool for tool in wanted if tool.name not in found]
+    chosen = TOOLS if names is None else tuple(_by_name(name) for name in names)
+    present = discover(paths, chosen)
+    missing = [tool for tool in chosen if tool.name not in present]
     if missing:
         _make_all(paths, missing, console or Console(stderr=True))
-        found = discover(paths, wanted)
-        if len(found) < len(wanted):
-            broken = ", ".join(tool.name for tool in wanted if tool.name not in found)
-            raise ToolsError(f"{broken} was made but cannot be used; run `make distclean` and try again")
-    if set(TOOLS) <= set(wanted):
+        present = discover(paths, chosen)
+        if len(present) < len(chosen):
+            broken = ", ".join(tool.name for tool in chosen if tool.name not in present)
+            raise ToolsError(f"{broken} was built but cannot be used; run `make distclean` and try again")
+    if set(TOOLS) <= set(chosen):
         go.remove_build_files(paths)
-    return Tools(paths=paths, found=found)
+    return Tools(paths=paths, present=present)
 
 
 def _by_name(name: str) -> Tool:
     if name not in BY_NAME:
-        raise ToolsError(f"unknown tool {name!r}; known are {', '.join(BY_NAME)}")
+        raise ToolsError(f"unknown tool {name!r}; choose from {', '.join(BY_NAME)}")
     return BY_NAME[name]
 
 
@@ -69,9 +69,9 @@ def _make_all(paths: Paths, missing: list[Tool], console: Console) -> None:
     require_space(paths, sum(tool.megabytes for tool in order))
     steps = Steps(console, len(order))
     seconds = sum(tool.seconds for tool in order)
-    if seconds >= 60:  # noqa: PLR2004  # a minute: below that the steps speak for themselves
+    if seconds >= 60:  # noqa: PLR2004  # a minute: shorter steps need no announcement
         steps.say(
-            f"{len(order)} tools are missing; getting them takes about {round(seconds / 60)} min on two cores, once: "
+            f"{len(order)} tools are missing; building them takes about {round(seconds / 60)} min on two cores, once: "
             f"they stay in {paths.tools}"
         )
     for tool in order:
@@ -86,20 +86,20 @@ class _Maker:
     search: str
 
     def go(self) -> Path | None:
-        """Return the Go to build with; None when it must be installed first."""
+        """Return the Go to build with; None if Go must be installed first."""
         return go.on_path(self.search) or go.installed(self.paths)
 
     def node(self) -> node.Node | None:
-        """Return the Node.js to install with; None when it must be installed itself first."""
+        """Return the Node.js to install with; None if Node.js must be installed first."""
         return node.on_path(self.search) or node.installed(self.paths)
 
     def make(self, tool: Tool, steps: Steps) -> None:
-        """Make one tool, unless somebody else did while we waited for its lock."""
+        """Make one tool, unless another process did so while we waited for its lock."""
         folder = tool_folder(self.paths, tool)
         verb = "building" if isinstance(tool, GoTool) and tool.package else "installing"
 
         def waiting(holder: str) -> None:
-            steps.say(f"{tool.name} is being made by process {holder}; waiting for it")
+            steps.say(f"process {holder} is making {tool.name}; waiting")
 
         with steps.step(verb, tool.name, tool.seconds) as tick, locked(self.paths, tool.name, waiting):
             if is_complete(tool, folder):
@@ -119,14 +119,14 @@ class _Maker:
     def _install_packages(self, tool: NodeTool, staging: Path, folder: Path, tick: Callable[[float], None]) -> None:
         program = self.node()
         if program is None:
-            raise ToolsError("no Node.js was found after it had been installed; run `make distclean`")
+            raise ToolsError("Node.js was installed but is not found; run `make distclean`")
         node.install(self.paths, tool, staging, final=folder, node=program, tick=tick)
 
     def _build(self, tool: GoTool, staging: Path, tick: Callable[[float], None]) -> None:
         program = self.go()
         if program is None:
-            raise ToolsError("no Go that is new enough was found after it had been installed; run `make distclean`")
+            raise ToolsError("Go was installed but is not found; run `make distclean`")
         with go.in_use(self.paths):
-            # Prepared for each tool: between two builds another clone may have removed the compiler's files.
+            # Prepared for each tool: between two builds another clone may remove the compiler's files.
             toolchain = go.toolchain(self.paths, program)
             go.build(self.paths, tool, staging, toolchain=toolchain, tick=tick)

@@ -1,4 +1,4 @@
-"""The one error of this package, and the words for a cache folder that cannot be written."""
+"""The error of this package, and the explanation of a cache folder that cannot be written."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class ToolsError(Exception):
-    """A tool cannot be had; the message says which, why and what a person can do about it."""
+    """A tool is missing or cannot be built; the message names it, the reason and the remedy."""
 
 
 def cache_error(folder: Path, error: OSError) -> ToolsError:
     """Explain a failed write below the cache folder.
 
     Args:
-        folder: The folder that was to be made or written.
-        error: What the operating system said.
+        folder: The folder that could not be made or written.
+        error: The error of the operating system.
     """
     remedy = "set RUNNER_PLATFORM_CACHE to a folder that you may write to"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

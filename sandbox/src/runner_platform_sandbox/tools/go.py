@@ -1,8 +1,7 @@
-"""Go: which one builds the tools, and the environment it builds in.
+"""Go tools: the Go to build with, its environment, and the build of one tool into a folder.
 
-Everything that Go writes stays below `<cache>/go`. What the person configured about where modules come from (proxy,
-private modules, checksum database, credentials) is honoured; what would change the result (GOFLAGS, GOOS, workspaces)
-is not.
+Go writes below `<cache>/go` only. The person's settings about the source of modules (proxy, private modules, checksum
+database, credentials) are honoured; settings that would change the result (GOFLAGS, GOOS, workspaces) are not.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ _DROPPED = ("GOROOT", "GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT")
 
 
 def on_path(search: str) -> Path | None:
-    """Return the Go on PATH when it is new enough for every module."""
-    found = shutil.which("go", path=search)
-    if found is None:
+    """Return the Go on PATH if it is new enough for every module."""
+    program = shutil.which("go", path=search)
+    if program is None:
         return None
-    version = versions.ask(Path(found), ["version"], {**os.environ, "GOTOOLCHAIN": "local"})
-    return Path(found) if version is not None and version >= go_minimum() else None
+    version = versions.ask(Path(program), ["version"], {**os.environ, "GOTOOLCHAIN": "local"})
+    return Path(program) if version is not None and version >= go_minimum() else None
 
 
 def installed(paths: Paths) -> Path | None:
-    """Return the Go that an earlier run installed from PyPI, if it is there."""
+    """Return the Go that an earlier run installed from PyPI, or None."""
     folder = tool_folder(paths, GO)
     return expected_files(GO, folder)[0] if is_complete(GO, folder) else None
 
@@ -59,14 +58,14 @@ class Toolchain:
     go: Path
     """The program."""
     environment: Mapping[str, str]
-    """Its whole environment."""
+    """Complete environment."""
 
 
 def toolchain(paths: Paths, go: Path) -> Toolchain:
     """Prepare the folders and the environment of a `go` program.
 
     Args:
-        paths: Where the cache is.
+        paths: Has the cache.
         go: The program.
 
     Raises:
@@ -96,17 +95,17 @@ def toolchain(paths: Paths, go: Path) -> Toolchain:
 
 @contextmanager
 def in_use(paths: Paths) -> Iterator[None]:
-    """Hold `<cache>/go` against removal while something is built with it."""
+    """Protect `<cache>/go` from removal during a build."""
     with (make(paths.tools / "locks") / _LOCK).open("a", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 
 
 def remove_build_files(paths: Paths) -> None:
-    """Remove what only a build needs: downloaded modules and compiled packages, several GiB.
+    """Remove downloaded modules and compiled packages, several GiB that only a build needs.
 
-    Called when every tool is there. Keeping the modules would save a download only for the one source whose go.sum
-    changes next, at the price of about half of that room. Nothing is removed while another clone builds.
+    Called when every tool is present. Keeping the modules would save one download at the next change of a go.sum, at
+    the price of about half of that room. While another clone builds, its files stay.
     """
     folder = paths.cache / "go"
     if not folder.exists():
@@ -117,7 +116,7 @@ def remove_build_files(paths: Paths) -> None:
 
 
 def _personal(go: Path) -> dict[str, str]:
-    """Read the person's settings with their HOME, where `go env -w` keeps them, before we change it."""
+    """Read the person's settings with the person's HOME, where `go env -w` keeps them."""
     answer = subprocess.run(
         [str(go), "env", "-json", *_PERSONAL],
         capture_output=True,
@@ -128,7 +127,7 @@ def _personal(go: Path) -> dict[str, str]:
     )
     if answer.returncode != 0:
         raise ToolsError(
-            f"{go} does not run: {answer.stderr.strip()}; repair it, or take it off PATH to have Go installed"
+            f"{go} does not run: {answer.stderr.strip()}; repair it, or take it off PATH: then Go is installed"
         )
     values: dict[str, str] = json.loads(answer.stdout)
     return {name: value for name, value in values.items() if value}
@@ -145,10 +144,10 @@ def build(
     """Build a tool.
 
     Args:
-        paths: Where the cache is; the log goes there.
-        tool: What to build.
-        folder: Empty folder that gets `bin/` and `share/`.
-        toolchain: What builds it.
+        paths: Has the cache; the log goes there.
+        tool: The tool.
+        folder: Empty folder for `bin/` and `share/`.
+        toolchain: The Go to build with.
         tick: Called while the build runs, with the seconds since its start.
 
     Raises:
@@ -174,7 +173,7 @@ def build(
 
 
 def _copy(entry: ModuleFiles, folder: Path, toolchain: Toolchain) -> None:
-    """Copy plain files out of a module; Go checks the module against go.sum as it downloads it."""
+    """Copy plain files out of a module. Go checks the download against go.sum."""
     answer = subprocess.run(
         [str(toolchain.go), "mod", "download", "-json", entry.module],
         cwd=SOURCES / entry.source,
@@ -196,7 +195,7 @@ def _copy(entry: ModuleFiles, folder: Path, toolchain: Toolchain) -> None:
 
 def _failure(name: str, log: Path, code: int) -> ToolsError:
     lines = tail(log)
-    remedy = "run the same command again: what was compiled so far is kept"
+    remedy = "run the same command again: compiled packages are kept"
     if "no space left on device" in lines:
         remedy = "free some space, or set RUNNER_PLATFORM_CACHE to a folder on another disk"
     elif "signal: killed" in lines:

@@ -1,7 +1,7 @@
 """Installs a program of the project that runs on Node.js, with its locked packages.
 
-No package's own scripts are run, and what the person configured about registries is honoured. The program is started by a small shell
-script with the path of the Node.js that installed it, so that it runs in an empty environment too.
+Scripts of packages do not run, and the person's registry settings are honoured. A small shell script starts the program
+with the path of the Node.js that installed it, so that it also runs in an empty environment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.tools.catalogue import NodeTool
 
 MINIMUM = Version(20, 0)
-"""The oldest that the AWS SDK for JavaScript runs on."""
+"""The oldest version that the AWS SDK for JavaScript supports."""
 _NPM = Path("lib") / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
@@ -37,11 +37,11 @@ class Node:
 
     program: Path
     npm: Path
-    """npm's script, which `program` runs."""
+    """npm's script; `program` runs it."""
 
 
 def on_path(search: str) -> Node | None:
-    """Return the Node.js on PATH when it is new enough and has an npm."""
+    """Return the Node.js on PATH if it is new enough and has an npm."""
     program, npm = (shutil.which(name, path=search) for name in ("node", "npm"))
     if program is None or npm is None:
         return None
@@ -52,7 +52,7 @@ def on_path(search: str) -> Node | None:
 
 
 def installed(paths: Paths) -> Node | None:
-    """Return the Node.js that an earlier run installed from PyPI, if it is there."""
+    """Return the Node.js that an earlier run installed from PyPI, or None."""
     folder = tool_folder(paths, NODE)
     if not is_complete(NODE, folder):
         return None
@@ -66,12 +66,12 @@ def install(
     """Install a program into a folder that will be renamed afterwards.
 
     Args:
-        paths: Where the cache is; the log goes there.
-        tool: What to install.
+        paths: Has the cache; the log goes there.
+        tool: The tool.
         folder: An empty folder.
-        final: Where the folder will be.
-        node: What installs and runs it.
-        tick: Called while it runs, with the seconds since the start of the step.
+        final: Path of the folder after the rename.
+        node: The Node.js to install and run with.
+        tick: Called during the installation, with the seconds since the start of the step.
 
     Raises:
         ToolsError: npm failed; the message ends with its last lines.
@@ -80,7 +80,7 @@ def install(
         shutil.copyfile(SOURCES / tool.source / name, folder / name)
     log = make(paths.tools / "logs") / f"{tool.name}.log"
     log.write_bytes(b"")
-    kept = folder / ".npm"
+    cache = folder / ".npm"
     command = [
         str(node.program),
         str(node.npm),
@@ -89,10 +89,10 @@ def install(
         "--no-audit",
         "--no-fund",
         "--cache",
-        str(kept),
+        str(cache),
     ]
     code = run(command, log=log, cwd=folder, environment=os.environ, tick=tick)
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(cache, ignore_errors=True)
     if code != 0:
         raise ToolsError(
             f"installing {tool.name} failed with exit code {code}; if the package registry was out of reach, run the same "

@@ -1,4 +1,4 @@
-"""Shows how a long step goes: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a long step: a live line on a terminal, a line every thirty seconds in a log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALMOST = 0.98
 
 
 class Steps:
-    """A numbered series of steps, each with its usual duration.
+    """A numbered series of steps with usual durations.
 
     Args:
         console: Where to write.
@@ -31,20 +31,20 @@ class Steps:
         self._number = 0
 
     def say(self, text: str) -> None:
-        """Write one line that stays."""
+        """Write one permanent line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, verb: str, name: str, usual_seconds: int) -> Iterator[Callable[[float], None]]:
-        """Show one step from its beginning to its end.
+        """Show one step until it ends.
 
         Args:
             verb: `building` or `installing`.
-            name: Of what.
+            name: The tool.
             usual_seconds: Duration on two cores.
 
         Yields:
-            A function to call with the seconds since the start, as often as one likes.
+            A function to call with the seconds since the start, as often as you like.
         """
         self._number += 1
         title = f"{verb} {name} ({self._number} of {self._total}, usually {usual_seconds} s)"
@@ -65,12 +65,12 @@ class Steps:
     @contextmanager
     def _plain(self, title: str, _usual_seconds: int) -> Iterator[Callable[[float], None]]:
         self.say(f"{title} ...")
-        told = 0.0
+        last_line = 0.0
 
         def tick(seconds: float) -> None:
-            nonlocal told
-            if seconds - told >= _PLAIN_EVERY_SECONDS:
-                told = seconds
+            nonlocal last_line
+            if seconds - last_line >= _PLAIN_EVERY_SECONDS:
+                last_line = seconds
                 self.say(f"  {title}: {seconds:.0f} s")
 
         yield tick

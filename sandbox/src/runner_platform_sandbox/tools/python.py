@@ -1,4 +1,4 @@
-"""Python environments of the tools: uv itself, and each tool whose pins do not fit the project's environment."""
+"""Python environments of tools: uv itself, and the tools with pins that do not fit the project's environment."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
 
 UV_MINIMUM = Version(0, 9, 17)
-"""The first that reads a relative `exclude-newer`, as pyproject.toml has it."""
+"""The first version that reads a relative `exclude-newer`, as in pyproject.toml."""
 _UV_PINS = SOURCES / "uv.txt"
 UV_TOOL = PythonTool(name="uv", source=".", executable="bin/uv", seconds=10, megabytes=150)
 
 
 def uv_folder(paths: Paths) -> Path:
-    """Return where our own uv lives in the cache."""
+    """Return the folder of our own uv in the cache."""
     return paths.tools / f"uv-{digest([_UV_PINS.read_bytes(), repr(sys.version_info[:2]).encode()])}"
 
 
 def find_uv(paths: Paths, search: str) -> Path | None:
-    """Return the uv on PATH when it is new enough, else the one that an earlier run installed, else None."""
-    found = shutil.which("uv", path=search)
-    if found is not None:
-        version = versions.ask(Path(found), ["--version"])
+    """Return the uv on PATH if it is new enough, else the uv in the cache, else None."""
+    program = shutil.which("uv", path=search)
+    if program is not None:
+        version = versions.ask(Path(program), ["--version"])
         if version is not None and version >= UV_MINIMUM:
-            return Path(found)
+            return Path(program)
     own = uv_folder(paths) / "bin" / "uv"
     return own if own.exists() else None
 
@@ -51,7 +51,7 @@ def install_uv(paths: Paths, *, say: Callable[[str], None]) -> Path:
     """
     _require_venv()
     folder = uv_folder(paths)
-    with locked(paths, "uv", lambda holder: say(f"uv is being installed by process {holder}; waiting")):
+    with locked(paths, "uv", lambda holder: say(f"process {holder} is installing uv; waiting")):
         if (folder / "bin" / "uv").exists():
             return folder / "bin" / "uv"
         say("installing uv (usually 10 s)")
@@ -80,21 +80,21 @@ def install_uv(paths: Paths, *, say: Callable[[str], None]) -> Path:
 
 
 def uv_environment(paths: Paths) -> dict[str, str]:
-    """Return the environment that uv runs in: its cache lies in ours, and it never fetches another Python."""
+    """Return the environment for uv: its cache is below ours, and it never downloads a Python."""
     variables = {
         name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"}
     }
     variables.setdefault("UV_CACHE_DIR", str(paths.cache / "uv"))
     if machine_authorities() is not None:
-        # Go and pip trust what the machine trusts, a company's own authority included; uv only does when told (the
-        # second name is that of releases before 0.11).
+        # Go and pip trust the machine's certificate authorities, a company's own included; uv needs to be asked (the
+        # second name is for releases before 0.11).
         variables.setdefault("UV_SYSTEM_CERTS", "1")
         variables.setdefault("UV_NATIVE_TLS", "1")
     return variables | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 
 
 def machine_authorities() -> str | None:
-    """Return the file of certificate authorities that this machine trusts; None on a machine without one."""
+    """Return the machine's file of certificate authorities, or None."""
     return ssl.get_default_verify_paths().cafile
 
 
@@ -102,11 +102,11 @@ def install(paths: Paths, tool: PythonTool, folder: Path, *, uv: Path, tick: Cal
     """Install a tool's locked environment into a folder that will be renamed afterwards.
 
     Args:
-        paths: Where the cache is; the log goes there.
-        tool: What to install.
+        paths: Has the cache; the log goes there.
+        tool: The tool.
         folder: An empty folder.
         uv: The uv program.
-        tick: Called while it runs, with the seconds since the start of the step.
+        tick: Called during the installation, with the seconds since the start of the step.
 
     Raises:
         ToolsError: uv failed; the message ends with its last lines.
@@ -150,14 +150,14 @@ def _run(
 
 
 def _require_venv() -> None:
-    """Debian splits `venv` off its Python; say which package brings it instead of showing its traceback.
+    """Name the missing Debian package where `venv` is not part of Python.
 
     Raises:
         ToolsError: The module is missing.
     """
     try:
-        import ensurepip  # noqa: F401, PLC0415  # its absence is the question
-        import venv  # noqa: F401, PLC0415  # its absence is the question
+        import ensurepip  # noqa: F401, PLC0415  # only its absence matters
+        import venv  # noqa: F401, PLC0415  # only its absence matters
     except ImportError as error:
         series = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise ToolsError(

@@ -1,4 +1,4 @@
-"""Versions of programs: how they are read from a program's own words, and how they compare."""
+"""Versions of programs: reading them from a program's output, and comparing them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ASK_SECONDS = 20
-"""A program that has not told its version by then is not used; wrappers of version managers can take seconds."""
+"""A program without an answer by then is not used; wrappers of version managers can take seconds."""
 
 _PATTERN = re.compile(r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 class Version(NamedTuple):
-    """Three numbers; whatever follows them (build, pre-release, vendor) does not decide anything here."""
+    """Three numbers; a build, pre-release or vendor suffix is ignored."""
 
     major: int
     minor: int
     patch: int = 0
 
     def __str__(self) -> str:
-        """Write it as programs do."""
+        """Return the usual notation."""
         return f"{self.major}.{self.minor}.{self.patch}"
 
     @property
@@ -34,7 +34,7 @@ class Version(NamedTuple):
 
 
 def parse(text: str) -> Version | None:
-    """Read the first version number in a text, such as `Kubernetes v1.35.4` or `go1.26.8`; None where there is none."""
+    """Read the first version number in a text such as `Kubernetes v1.35.4` or `go1.26.8`; None without a number."""
     match = _PATTERN.search(text)
     if match is None:
         return None
@@ -46,11 +46,11 @@ def ask(program: Path, arguments: Sequence[str], environment: Mapping[str, str] 
 
     Args:
         program: An executable file.
-        arguments: What makes it print its version, for example `["version", "--short"]`.
-        environment: Its whole environment; None passes on our own.
+        arguments: Arguments that print the version, for example `["version", "--short"]`.
+        environment: Complete environment; None passes on our own.
 
     Returns:
-        The version, or None when the program fails, is silent, or does not answer in time.
+        The version, or None if the program fails, prints no version, or does not answer in time.
     """
     try:
         answer = subprocess.run(
