@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from runner_platform_sandbox.paths import Paths
     from runner_platform_sandbox.tools.catalogue import GoTool, ModuleFiles
-    from runner_platform_sandbox.tools.go import Toolchain
 
 
 _PERSONAL = ("GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOINSECURE", "GOVCS", "GOAUTH")
