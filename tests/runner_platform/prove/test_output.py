@@ -17,8 +17,8 @@ from runner_platform.driver import promotion
 from runner_platform.live_runners import LiveRunner
 from runner_platform.prove import attempts, output, proof, strangers
 from runner_platform.prove.results import Result
-from runner_platform_sandbox import proof as at_the_end
 from runner_platform_sandbox.errors import SandboxError
+from runner_platform_sandbox.up import proof as at_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,7 @@ def test_a_stack_without_classes_is_wrong_use(
     assert "Traceback" not in printed.err
 
 
-def end_of_make_up(monkeypatch: pytest.MonkeyPatch, script: str) -> list[at_the_end.Proved]:
+def end_of_make_up(monkeypatch: pytest.MonkeyPatch, script: str) -> list[at_the_end.Proof]:
     monkeypatch.setattr(at_the_end, "COMMAND", (sys.executable, "-c", script))
     return at_the_end.prove(["dev", "prod"], {"A": "b"}, Console(file=io.StringIO(), width=123))
 
