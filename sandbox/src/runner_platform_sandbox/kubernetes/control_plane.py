@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runner_platform_sandbox.disk import replace
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes import command_lines
 from runner_platform_sandbox.kubernetes.client import KubeClient
@@ -27,7 +28,6 @@ from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSp
 from runner_platform_sandbox.kubernetes.keys import Keys
 from runner_platform_sandbox.ports import HOST, holder, is_free
 from runner_platform_sandbox.processes import ProcessId, end, memory
-from runner_platform_sandbox.disk import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -206,6 +206,11 @@ class Tools:
         return tuple(sorted(self._program(catalogue.KWOK_STAGES).glob("*.yaml")))
 
     @property
+    def karpenter_crds(self) -> tuple[Path, ...]:
+        """Karpenter's own definitions of NodePool and NodeClaim."""
+        return tuple(sorted(self._program(catalogue.KARPENTER_CRDS).glob("*.yaml")))
+
+    @property
     def ministack_python(self) -> Path:
         """Python of the AWS server's environment."""
         return self._program(catalogue.MINISTACK)
@@ -239,7 +244,7 @@ class Tools:
         A folder that is on PATH already is left out: at the front it would hide programs of other folders.
         """
         on_path = search_path(self.paths).split(os.pathsep)
-        hidden = {catalogue.MINISTACK.name, catalogue.KWOK_STAGES.name}
+        hidden = {catalogue.MINISTACK.name, catalogue.KWOK_STAGES.name, catalogue.KARPENTER_CRDS.name}
         folders = (entry.program.parent for entry in self.present.values() if entry.name not in hidden)
         return [folder for folder in dict.fromkeys(folders) if str(folder) not in on_path]
 
