@@ -1,7 +1,7 @@
-"""The sandbox's AWS: MiniStack behind a wrapper that answers as AWS does where MiniStack does not.
+"""The sandbox's AWS server: MiniStack behind a wrapper that answers as AWS does where MiniStack does not.
 
-Runs in MiniStack's own environment and imports nothing from the rest of the project. MiniStack keeps the records and
-speaks the protocols; the modules here own the differences that the platform depends on, one topic each. A difference is
-closed by replacing a function of MiniStack by name (`patching`), by a handler that runs before or instead of one of
-MiniStack's, or in front of the whole (`asgi`). What is still different is listed in sandbox/docs/aws.md.
+Runs in MiniStack's own environment and imports no other part of the project. MiniStack keeps the records and speaks the
+protocols; each module here owns one topic in which AWS differs and the platform depends on it. A module replaces
+functions of MiniStack by name (`patching`) or puts a handler before one of MiniStack's; `listeners` stands in front of the
+whole. docs/sandbox-aws.md lists the remaining differences.
 """

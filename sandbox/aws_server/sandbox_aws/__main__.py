@@ -1,7 +1,7 @@
 """Starts the server: `python -m sandbox_aws --state DIR --port N --jobs-port M [--region R]`.
 
-Sets MiniStack's environment before anything of it is imported (it reads its settings at import), replaces what has to be
-replaced, and serves both listeners on 127.0.0.1 until SIGTERM.
+Sets MiniStack's environment before the first import of MiniStack (it reads its settings at import), installs the
+replacements, and serves both listeners on 127.0.0.1 until SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path
 def main() -> None:
     """Parse the arguments and serve."""
     parser = argparse.ArgumentParser(prog="sandbox_aws", description="The AWS APIs of the sandbox, on 127.0.0.1.")
-    parser.add_argument("--state", type=Path, required=True, help="folder that keeps the state")
+    parser.add_argument("--state", type=Path, required=True, help="folder of the state")
     parser.add_argument(
         "--port", type=int, required=True, help="listener of the deployer: root keys and control routes"
     )
-    parser.add_argument("--jobs-port", type=int, required=True, help="listener of jobs: neither of them")
-    parser.add_argument("--region", default="eu-central-1", help="region of requests that name none")
+    parser.add_argument(
+        "--jobs-port", type=int, required=True, help="listener of jobs: without root keys and control routes"
+    )
+    parser.add_argument("--region", default="eu-central-1", help="default region of requests")
     arguments = parser.parse_args()
     os.umask(0o077)  # the state holds session keys and objects in the clear
     _prepare(arguments)
@@ -33,7 +35,7 @@ def main() -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    """Set what MiniStack reads from the environment, and take away what must not reach it."""
+    """Set MiniStack's environment variables, and remove the caller's AWS variables."""
     state: Path = arguments.state
     state.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "LOCALSTACK_", "MINISTACK_"))]:

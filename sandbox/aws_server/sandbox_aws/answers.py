@@ -1,4 +1,4 @@
-"""Answers in the formats of the AWS protocols, as MiniStack's handlers return them: status, headers, body."""
+"""Answers in the formats of the AWS protocols: status, headers, body, as MiniStack's handlers return them."""
 
 from __future__ import annotations
 

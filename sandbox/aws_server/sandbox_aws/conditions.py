@@ -1,8 +1,8 @@
 """Condition keys and resource names of IAM policies, where MiniStack differs from AWS.
 
-`aws:PrincipalArn` of a session is the role's ARN with its path; a list-valued claim matches a plain operator if any
-member does; calls with a web identity carry no principal keys; IAM's own resources carry their path, the boundary and
-the policy. Not here: policy variables, tag conditions on EC2 (sandbox/docs/aws.md).
+`aws:PrincipalArn` of a session is the role's ARN with its path. A list-valued claim matches a plain operator if any
+member does. Calls with a web identity have no principal keys. IAM's own resources have their path, and requests to IAM
+the boundary and the policy. Not modelled: policy variables, tag conditions on EC2 (docs/sandbox-aws.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ministack.services import iam
 
 from sandbox_aws import kms
 from sandbox_aws.patching import replace
-from sandbox_aws.resources import Asked, judged_on
+from sandbox_aws.resources import Request, evaluate_on
 
 _PRINCIPAL_KEYS = ("aws:principalarn", "aws:principalaccount", "aws:principalorgid", "aws:principaltype", "aws:userid")
 _WITH_BOUNDARY_OF_ROLE = {
@@ -31,12 +31,12 @@ def install() -> None:
     """Replace the evaluation of condition keys and the resource names of IAM."""
     replace("core.iam_evaluator", "_resolve_condition_key", _principal_keys)
     replace("core.iam_evaluator", "_evaluate_single_condition", _lists)
-    judged_on("iam", _iam_resource)
+    evaluate_on("iam", _iam_resource)
     replace("core.iam_actions", "request_tag_context", _iam_keys)
 
 
 def role_of_session(arn: str) -> dict[str, Any] | None:
-    """Return the stored role behind an assumed-role ARN, None for any other principal or a deleted role."""
+    """Return the stored role of an assumed-role ARN; None for another principal or a deleted role."""
     if ":assumed-role/" not in arn:
         return None
     account, name = arn.split(":")[4], arn.split("/")[1]
@@ -48,9 +48,9 @@ def _principal_keys(original: Any) -> Any:
     def resolve(key: str, context: iam_evaluator.EvalContext) -> Any:
         lower = key.lower()
         if context.principal_type == "WebIdentityUser" and lower in _PRINCIPAL_KEYS:
-            return None  # the call is not signed: there is no principal yet
+            return None  # the call is not signed: it has no principal yet
         if lower == "aws:securetransport":
-            return "true"  # loopback stands for TLS: a policy that asks for it must let the platform work
+            return "true"  # loopback stands for TLS: a policy that demands TLS must let the platform work
         if lower == "kms:resourcealiases":
             return kms.aliases(context.resource_arn) or None
         if lower == "aws:principalarn":
@@ -72,21 +72,21 @@ def _lists(original: Any) -> Any:
     return evaluate
 
 
-def _iam_resource(asked: Asked, _own: str) -> str | None:
-    """Return the ARN that IAM checks, path included; None where MiniStack's own answer is right."""
-    parameters, account = asked.parameters, asked.account
+def _iam_resource(request: Request, _ministack: str) -> str | None:
+    """Return the ARN of an IAM request with its path, or None if MiniStack's answer is right."""
+    parameters, account = request.parameters, request.account
     action, role, provider = (iam._p(parameters, name) for name in ("Action", "RoleName", "OpenIDConnectProviderArn"))
-    made = _iam_made(action, parameters)
-    if made is not None:
-        return f"arn:aws:iam::{account}:{made}"
+    resource = _new_iam_resource(action, parameters)
+    if resource is not None:
+        return f"arn:aws:iam::{account}:{resource}"
     if provider:
         return str(provider)
     stored = iam._roles.get(role) if role else None
     return stored["Arn"] if stored else None
 
 
-def _iam_made(action: str, parameters: dict[str, Any]) -> str | None:
-    """Return the name, path included, of what an operation is about to make."""
+def _new_iam_resource(action: str, parameters: dict[str, Any]) -> str | None:
+    """Return the resource that a create operation makes, with its path."""
     path = iam._p(parameters, "Path") or "/"
     named = {
         "CreateRole": ("role", path, "RoleName"),
@@ -94,8 +94,8 @@ def _iam_made(action: str, parameters: dict[str, Any]) -> str | None:
         "CreateInstanceProfile": ("instance-profile", path, "InstanceProfileName"),
     }
     if action in named:
-        kind, where, field = named[action]
-        return f"{kind}{where}{iam._p(parameters, field)}"
+        kind, prefix, field = named[action]
+        return f"{kind}{prefix}{iam._p(parameters, field)}"
     if action == "CreateOpenIDConnectProvider":
         return f"oidc-provider/{iam._p(parameters, 'Url').removeprefix('https://')}"
     if action == "CreateServiceLinkedRole":

@@ -1,7 +1,6 @@
-"""The network: NAT gateways, endpoints, and what EC2 refuses.
+"""EC2's checks of ranges, routes, rules and dependencies, which MiniStack does not make.
 
-`ec2_nat` and `ec2_endpoints` own the two kinds of gateway; this module owns the checks of ranges, routes, rules and
-dependencies. MiniStack checks none of them and forgets most of a gateway. Not modelled: traffic.
+NAT gateways and endpoints are in `ec2_gateways`. Not modelled: traffic.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def _subnet_refused(parameters: dict[str, Any]) -> Answer | None:
 
 
 def _counting_addresses(original: Any) -> Any:
-    """Say how many addresses a new subnet has: its size less the five that AWS keeps."""
+    """Add the number of free addresses of a new subnet: its size less the five addresses of AWS."""
 
     def create(parameters: dict[str, Any]) -> Answer:
         before = set(ec2._subnets)
@@ -119,14 +118,16 @@ def _counting_addresses(original: Any) -> Any:
 
 def _subnet_in_use(parameters: dict[str, Any]) -> Answer | None:
     subnet = ec2._p(parameters, "SubnetId")
-    if any(one["SubnetId"] == subnet for one in ec2._network_interfaces.values()):
+    if any(interface["SubnetId"] == subnet for interface in ec2._network_interfaces.values()):
         return _error("DependencyViolation", f"The subnet '{subnet}' has dependencies and cannot be deleted.")
     return None
 
 
 def _group_in_use(parameters: dict[str, Any]) -> Answer | None:
     group = ec2._p(parameters, "GroupId")
-    attached = any(one["GroupId"] == group for each in ec2._network_interfaces.values() for one in each["Groups"])
+    attached = any(
+        member["GroupId"] == group for interface in ec2._network_interfaces.values() for member in interface["Groups"]
+    )
     named = any(
         pair.get("GroupId") == group
         for identifier, stored in ec2._security_groups.items()
@@ -170,10 +171,10 @@ def _table_missing(parameters: dict[str, Any]) -> Answer | None:
 
 
 def _gateway_in_use(parameters: dict[str, Any]) -> Answer | None:
-    """An internet gateway stays while addresses of its VPC are mapped."""
+    """Refuse to detach an internet gateway while NAT gateways of its VPC have public addresses."""
     gateway = ec2._internet_gateways.get(ec2._p(parameters, "InternetGatewayId")) or {"Attachments": []}
-    networks = {one["VpcId"] for one in gateway["Attachments"]}
-    if any(one["VpcId"] in networks and one["State"] == "available" for one in ec2._nat_gateways.values()):
+    networks = {attachment["VpcId"] for attachment in gateway["Attachments"]}
+    if any(nat["VpcId"] in networks and nat["State"] == "available" for nat in ec2._nat_gateways.values()):
         network = next(iter(networks))
         message = f"Network {network} has some mapped public address(es). Please unmap those public address(es) before detaching the gateway."
         return _error("DependencyViolation", message)
@@ -194,7 +195,7 @@ def _no_duplicate_rule(operation: str) -> Any:
         def authorize(parameters: dict[str, Any]) -> Answer:
             group = ec2._security_groups.get(ec2._p(parameters, "GroupId"))
             if group is not None:
-                present = {one for rule in group[field] for one in _peers(rule)}
+                present = {peer for rule in group[field] for peer in _peers(rule)}
                 for rule in ec2._parse_ip_permissions(parameters, "IpPermissions"):
                     if present & set(_peers(rule)):
                         return _error("InvalidPermission.Duplicate", "the specified rule already exists")
@@ -207,7 +208,7 @@ def _no_duplicate_rule(operation: str) -> Any:
 
 
 def _peers(rule: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return a rule as one value for each peer, comparable between rules."""
+    """Return one comparable value for each peer of a rule."""
     ports = (str(rule.get("IpProtocol")), str(rule.get("FromPort")), str(rule.get("ToPort")))
     return [
         (*ports, peer[key])

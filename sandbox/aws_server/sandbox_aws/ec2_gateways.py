@@ -1,7 +1,8 @@
-"""NAT gateways with their addresses and network interface.
+"""NAT gateways and VPC endpoints with the fields that MiniStack forgets.
 
-MiniStack answers an empty address set. In AWS a public gateway takes an Elastic IP and a private address of its subnet,
-keeps both until it is deleted, and stays listed as deleted for a while.
+A public NAT gateway takes an Elastic IP and a private address of its subnet, keeps both until it is deleted, and stays
+listed as deleted for a while. A gateway endpoint puts a route to the service's prefix list into each of its tables; an
+interface endpoint has network interfaces, security groups, private DNS and a policy. Names resolve nowhere.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _ADDRESSES = "SandboxAddress"
-"""Field of a stored gateway: its address set of one."""
+"""Field of a stored gateway: its only address set."""
 
 
 def install(table: MutableMapping[str, Any]) -> None:
@@ -41,15 +42,15 @@ def install(table: MutableMapping[str, Any]) -> None:
 
 
 def private_address(subnet: dict[str, Any]) -> str:
-    """Return an address of the subnet that no interface has; the first four and the last are AWS's own."""
-    taken = {one["PrivateIpAddress"] for one in ec2._network_interfaces.values()}
+    """Return a free address of the subnet; the first four and the last belong to AWS."""
+    used = {interface["PrivateIpAddress"] for interface in ec2._network_interfaces.values()}
     network = ipaddress.IPv4Network(subnet["CidrBlock"])
     usable = itertools.islice(network, 4, network.num_addresses - 1)
-    return next(str(host) for host in usable if str(host) not in taken)
+    return next(str(host) for host in usable if str(host) not in used)
 
 
 def interface(subnet: dict[str, Any], kind: str, description: str, groups: list[str]) -> dict[str, Any]:
-    """Make the network interface of a gateway or an endpoint, and return its record."""
+    """Make the network interface of a gateway or an endpoint and return the record."""
     identifier = f"eni-{secrets.token_hex(9)[:17]}"
     record = {
         "NetworkInterfaceId": identifier,
@@ -63,7 +64,7 @@ def interface(subnet: dict[str, Any], kind: str, description: str, groups: list[
         "InterfaceType": kind,
         "SourceDestCheck": False,
         "MacAddress": ":".join(f"{byte:02x}" for byte in b"\x02" + secrets.token_bytes(5)),
-        "Groups": [{"GroupId": one, "GroupName": ec2._security_groups[one]["GroupName"]} for one in groups],
+        "Groups": [{"GroupId": group, "GroupName": ec2._security_groups[group]["GroupName"]} for group in groups],
         "Attachment": None,
     }
     ec2._network_interfaces[identifier] = record
@@ -97,8 +98,8 @@ def _create_nat(original: Any) -> Any:
 def _connect_nat(gateway: dict[str, Any], subnet: dict[str, Any], address: dict[str, Any] | None) -> None:
     """Give a new gateway its interface and addresses."""
     identifier = gateway["NatGatewayId"]
-    made = interface(subnet, "nat_gateway", f"Interface for NAT Gateway {identifier}", [])
-    gateway[_ADDRESSES] = {"NetworkInterfaceId": made["NetworkInterfaceId"], "PrivateIp": made["PrivateIpAddress"]}
+    new = interface(subnet, "nat_gateway", f"Interface for NAT Gateway {identifier}", [])
+    gateway[_ADDRESSES] = {"NetworkInterfaceId": new["NetworkInterfaceId"], "PrivateIp": new["PrivateIpAddress"]}
     if address is not None:
         association = f"eipassoc-{secrets.token_hex(9)[:17]}"
         gateway[_ADDRESSES] |= {
@@ -108,15 +109,14 @@ def _connect_nat(gateway: dict[str, Any], subnet: dict[str, Any], address: dict[
         }
         address |= {
             "AssociationId": association,
-            "NetworkInterfaceId": made["NetworkInterfaceId"],
-            "PrivateIpAddress": made["PrivateIpAddress"],
+            "NetworkInterfaceId": new["NetworkInterfaceId"],
+            "PrivateIpAddress": new["PrivateIpAddress"],
         }
 
 
 def _describe_nats(original: Any) -> Any:
     def describe(parameters: dict[str, Any]) -> Answer:
-        wanted = ec2._parse_member_list(parameters, "NatGatewayId")
-        for identifier in wanted:
+        for identifier in ec2._parse_member_list(parameters, "NatGatewayId"):
             if identifier not in ec2._nat_gateways:
                 return _error("NatGatewayNotFound", f"The Nat Gateway {identifier} was not found")
         return _put_addresses(original(parameters), list(ec2._nat_gateways.values()))
@@ -136,11 +136,11 @@ def _put_addresses(answer: Answer, gateways: list[dict[str, Any]]) -> Answer:
 
 
 def _address_set(gateway: dict[str, Any]) -> str:
-    shown = gateway.get(_ADDRESSES)
-    if not shown:
+    addresses = gateway.get(_ADDRESSES)
+    if not addresses:
         return "<natGatewayAddressSet></natGatewayAddressSet>"
     fields = "".join(
-        f"<{name[0].lower()}{name[1:]}>{value}</{name[0].lower()}{name[1:]}>" for name, value in shown.items()
+        f"<{name[0].lower()}{name[1:]}>{value}</{name[0].lower()}{name[1:]}>" for name, value in addresses.items()
     )
     return (
         f"<natGatewayAddressSet><item>{fields}<isPrimary>true</isPrimary><status>succeeded</status></item>"
@@ -152,9 +152,9 @@ def _delete_nat(original: Any) -> Any:
     def delete(parameters: dict[str, Any]) -> Answer:
         gateway = ec2._nat_gateways.get(ec2._p(parameters, "NatGatewayId"))
         if gateway is not None and gateway["State"] != "deleted":
-            shown = gateway.get(_ADDRESSES, {})
-            ec2._network_interfaces.pop(shown.get("NetworkInterfaceId", ""), None)
-            address = ec2._addresses.get(shown.get("AllocationId", ""))
+            addresses = gateway.get(_ADDRESSES, {})
+            ec2._network_interfaces.pop(addresses.get("NetworkInterfaceId", ""), None)
+            address = ec2._addresses.get(addresses.get("AllocationId", ""))
             if address is not None:
                 address |= dict.fromkeys(("AssociationId", "NetworkInterfaceId", "PrivateIpAddress"))
         answer: Answer = original(parameters)
@@ -214,9 +214,9 @@ def _endpoint_refused(parameters: dict[str, Any]) -> Answer | None:
         ("SubnetId", ec2._subnets, "InvalidSubnetId"),
         ("SecurityGroupId", ec2._security_groups, "InvalidSecurityGroupId"),
     ):
-        for one in ec2._parse_member_list(parameters, field):
-            if one not in store or store[one]["VpcId"] != vpc:
-                return _error(f"{kind}.NotFound", f"'{one}' does not exist in {vpc}")
+        for identifier in ec2._parse_member_list(parameters, field):
+            if identifier not in store or store[identifier]["VpcId"] != vpc:
+                return _error(f"{kind}.NotFound", f"'{identifier}' does not exist in {vpc}")
     if is_gateway and any(
         stored["VpcId"] == vpc
         and stored["ServiceName"] == service
@@ -229,7 +229,7 @@ def _endpoint_refused(parameters: dict[str, Any]) -> Answer | None:
 
 
 def _groups(parameters: dict[str, Any], endpoint: dict[str, Any]) -> list[str]:
-    """Return the security groups of an interface endpoint; the VPC's default where none is named."""
+    """Return the security groups of an interface endpoint, by default the VPC's."""
     if endpoint["VpcEndpointType"] != "Interface":
         return []
     named: list[str] = ec2._parse_member_list(parameters, "SecurityGroupId")
@@ -251,37 +251,37 @@ def _connect_endpoint(endpoint: dict[str, Any]) -> None:
                 }
             )
     interfaces = endpoint.setdefault("NetworkInterfaces", {})
-    for subnet in [one for one in interfaces if one not in endpoint["SubnetIds"]]:
+    for subnet in [name for name in interfaces if name not in endpoint["SubnetIds"]]:
         ec2._network_interfaces.pop(interfaces.pop(subnet), None)
     for subnet in endpoint["SubnetIds"]:
         if endpoint["VpcEndpointType"] == "Interface" and subnet not in interfaces:
-            made = interface(
+            new = interface(
                 ec2._subnets[subnet], "vpc_endpoint", f"VPC Endpoint Interface {identifier}", endpoint["Groups"]
             )
-            interfaces[subnet] = made["NetworkInterfaceId"]
+            interfaces[subnet] = new["NetworkInterfaceId"]
 
 
 def _prefix_list(service: str) -> str:
-    for one in ec2._get_aws_managed_prefix_lists():
-        if one["PrefixListName"] == service:
-            return str(one["PrefixListId"])
+    for prefix_list in ec2._get_aws_managed_prefix_lists():
+        if prefix_list["PrefixListName"] == service:
+            return str(prefix_list["PrefixListId"])
     raise LookupError(f"no prefix list for {service}")
 
 
 def _describe_endpoints(parameters: dict[str, Any]) -> Answer:
-    wanted = ec2._parse_member_list(parameters, "VpcEndpointId")
-    for one in wanted:
-        if one not in ec2._vpc_endpoints:
-            return _error("InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint Id '{one}' does not exist")
+    identifiers = ec2._parse_member_list(parameters, "VpcEndpointId")
+    for identifier in identifiers:
+        if identifier not in ec2._vpc_endpoints:
+            return _error("InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint Id '{identifier}' does not exist")
     filters = ec2._parse_filters(parameters)
-    shown = [
+    items = [
         ec2._vpce_fields_xml(endpoint)
         for endpoint in ec2._vpc_endpoints.values()
-        if (not wanted or endpoint["VpcEndpointId"] in wanted)
+        if (not identifiers or endpoint["VpcEndpointId"] in identifiers)
         and ec2._resource_matches_tag_filters(endpoint["VpcEndpointId"], filters)
         and all(endpoint[field] in filters[name] for name, field in _FILTERS.items() if name in filters)
     ]
-    return ec2._xml(200, "DescribeVpcEndpointsResponse", f"<vpcEndpointSet>{''.join(shown)}</vpcEndpointSet>")  # type: ignore[no-any-return]
+    return ec2._xml(200, "DescribeVpcEndpointsResponse", f"<vpcEndpointSet>{''.join(items)}</vpcEndpointSet>")  # type: ignore[no-any-return]
 
 
 def _modify_endpoint(original: Any) -> Any:
@@ -296,11 +296,12 @@ def _modify_endpoint(original: Any) -> Any:
             endpoint["PrivateDnsEnabled"] = private_dns.lower() == "true"
         added = ec2._parse_member_list(parameters, "AddSecurityGroupId")
         removed = ec2._parse_member_list(parameters, "RemoveSecurityGroupId")
-        endpoint["Groups"] = [one for one in dict.fromkeys([*endpoint["Groups"], *added]) if one not in removed]
+        endpoint["Groups"] = [group for group in dict.fromkeys([*endpoint["Groups"], *added]) if group not in removed]
         _connect_endpoint(endpoint)
-        for made in endpoint["NetworkInterfaces"].values():
-            ec2._network_interfaces[made]["Groups"] = [
-                {"GroupId": one, "GroupName": ec2._security_groups[one]["GroupName"]} for one in endpoint["Groups"]
+        for identifier in endpoint["NetworkInterfaces"].values():
+            ec2._network_interfaces[identifier]["Groups"] = [
+                {"GroupId": group, "GroupName": ec2._security_groups[group]["GroupName"]}
+                for group in endpoint["Groups"]
             ]
         return answer
 
@@ -324,11 +325,11 @@ def _endpoint_fields(original: Any) -> Any:
     def fields(endpoint: dict[str, Any], tag: str = "item") -> str:
         text: str = original(endpoint, tag)
         groups = "".join(
-            f"<item><groupId>{one}</groupId><groupName>{ec2._security_groups[one]['GroupName']}</groupName></item>"
-            for one in endpoint.get("Groups", [])
-            if one in ec2._security_groups
+            f"<item><groupId>{group}</groupId><groupName>{ec2._security_groups[group]['GroupName']}</groupName></item>"
+            for group in endpoint.get("Groups", [])
+            if group in ec2._security_groups
         )
-        interfaces = "".join(f"<item>{one}</item>" for one in endpoint.get("NetworkInterfaces", {}).values())
+        interfaces = "".join(f"<item>{name}</item>" for name in endpoint.get("NetworkInterfaces", {}).values())
         names = ""
         if endpoint["VpcEndpointType"] == "Interface":
             service = endpoint["ServiceName"].rpartition(".")[2]

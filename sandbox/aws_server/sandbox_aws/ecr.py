@@ -1,8 +1,8 @@
 """The registry protocol of ECR, behind a login.
 
-MiniStack serves /v2/ to everybody and gives every caller the same password. Here the password belongs to the caller who
-asked for it, and each request needs what ECR asks of that caller: the identity policies and, across accounts, the
-repository's own. Host names choose the account, as in AWS.
+MiniStack serves /v2/ to everybody and gives every caller the same password. Here a password belongs to its caller, and
+each request needs that caller's identity policies and, across accounts, the repository's own policy. The host name
+selects the account, as in AWS.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _logged_in(original: Any) -> Any:
 
 
 def _principal(authorization: str) -> iam_evaluator.PrincipalInfo | None:
-    """Return who logged in with this password, None when nobody did or no longer."""
+    """Return the principal of a password, or None for an invalid or expired password."""
     kind, _, value = authorization.partition(" ")
     try:
         password = base64.b64decode(value, validate=True).decode().partition(":")[2] if kind == "Basic" else value
@@ -105,12 +105,12 @@ def _principal(authorization: str) -> iam_evaluator.PrincipalInfo | None:
         return None
     if claims["exp"] < time.time():
         return None
-    found = iam_evaluator.resolve_principal(claims["key"], claims["account"])
-    return None if isinstance(found, iam_evaluator.AuthError) else found
+    principal = iam_evaluator.resolve_principal(claims["key"], claims["account"])
+    return None if isinstance(principal, iam_evaluator.AuthError) else principal
 
 
 def _allowed(principal: iam_evaluator.PrincipalInfo, action: str, repository: str) -> bool:
-    """Whether the caller may do this in the account and region that the host named."""
+    """Whether policies allow the action in the account and region of the host name."""
     if principal.policies is None and principal.account == get_account_id():
         return True
     arn = f"arn:aws:ecr:{get_region()}:{get_account_id()}:repository/{repository}"
@@ -128,10 +128,10 @@ def _allowed(principal: iam_evaluator.PrincipalInfo, action: str, repository: st
     ]
     identity = iam_evaluator.evaluate(context, principal.policies or everything, *principal.limits)
     policy = ecr._repo_policies.get(repository) or ""
-    decided = iam_evaluator.combine_resource_policy(
+    result = iam_evaluator.combine_resource_policy(
         identity, context, policy, get_account_id(), limits=tuple(principal.limits)
     )
-    return bool(decided.decision == "Allow")
+    return bool(result.decision == "Allow")
 
 
 def _refused(status: int, code: str, message: str) -> Answer:

@@ -1,7 +1,11 @@
-"""Access entries and access policies: which principals, types and policies EKS takes.
+"""Access to a cluster: access entries, access policies, and the tokens of `aws eks get-token`.
 
-MiniStack takes anything for a principal, knows no entries of type EC2 (Auto Mode's nodes), and ties policies to STANDARD
-entries only. What a policy allows inside of the cluster is MiniStack's own table, applied by the Kubernetes part.
+MiniStack accepts any principal, has no entries of type EC2 (Auto Mode's nodes), and ties policies to STANDARD entries
+only. A policy's rights inside the cluster come from MiniStack's own table; the Kubernetes part applies them.
+
+A token is a signed URL of STS. With an endpoint variable in the caller's environment the URL names this server, and
+MiniStack's authenticator refuses it. Here our own address stands for the regional STS; the signature, which covers the real
+host, is still checked.
 """
 
 from __future__ import annotations
@@ -62,8 +66,8 @@ def list_policies() -> Answer:
 
 def _create(original: Any) -> Any:
     def create(cluster: str, request: dict[str, Any]) -> Answer:
-        found = eks._clusters.get(cluster)
-        if found is not None and found["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
+        record = eks._clusters.get(cluster)
+        if record is not None and record["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
             return json_error(
                 400,
                 "InvalidRequestException",
@@ -71,7 +75,7 @@ def _create(original: Any) -> Any:
                 "[API, API_AND_CONFIG_MAP] to perform this operation.",
             )
         principal, kind = request.get("principalArn", ""), request.get("type", "STANDARD")
-        if found is not None and not _exists(principal):
+        if record is not None and not _exists(principal):
             return _invalid("The specified principalArn is invalid: invalid principal.")
         groups = request.get("kubernetesGroups", [])
         if any(group.startswith(("system:", "eks:", "aws:", "amazon:", "iam:")) for group in groups):
@@ -85,7 +89,7 @@ def _create(original: Any) -> Any:
 
 
 def _defaults(principal: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the user name and groups that EKS fills in."""
+    """Return EKS's default user name and groups."""
     if kind == "EC2":
         return {"username": "system:node:{{EC2PrivateDNSName}}", "kubernetesGroups": ["system:nodes"]}
     if kind in {"EC2_LINUX", "EC2_WINDOWS"}:
@@ -95,10 +99,10 @@ def _defaults(principal: str, kind: str, request: dict[str, Any]) -> dict[str, A
         }
     if request.get("username"):
         return {}
-    found = _PRINCIPAL.fullmatch(principal)
-    if found is None or found[2] == "user":
+    match = _PRINCIPAL.fullmatch(principal)
+    if match is None or match[2] == "user":
         return {"username": principal}
-    return {"username": f"arn:aws:sts::{found[1]}:assumed-role/{found[3]}/{_SESSION}"}
+    return {"username": f"arn:aws:sts::{match[1]}:assumed-role/{match[3]}/{_SESSION}"}
 
 
 def _associate(original: Any) -> Any:
@@ -110,7 +114,7 @@ def _associate(original: Any) -> Any:
         if entry is None or entry["type"] not in _WITH_POLICIES:
             refused: Answer = original(cluster, principal, request)
             return refused
-        kind, entry["type"] = entry["type"], "STANDARD"  # MiniStack asks for that one
+        kind, entry["type"] = entry["type"], "STANDARD"  # MiniStack demands this type
         try:
             answer: Answer = original(cluster, principal, request)
         finally:
@@ -121,12 +125,12 @@ def _associate(original: Any) -> Any:
 
 
 def _named(original: Any) -> Any:
-    """Put the session's name into the user name, as the authenticator does."""
+    """Put the session's name into the user name, as EKS's authenticator does."""
 
     def find(cluster: str, account: str, region: str, principal: str) -> dict[str, Any] | None:
         entry = original(cluster, account, region, principal)
         if entry is None or entry["type"] != "STANDARD":
-            return None  # a node's entry opens the API to nodes, not to whoever holds its role
+            return None  # a node's entry lets nodes in, not other holders of its role
         session = principal.rpartition("/")[2].replace("@", "-")
         return {**entry, "username": entry["username"].replace(_SESSION, session)}
 
@@ -135,10 +139,10 @@ def _named(original: Any) -> Any:
 
 def _exists(principal: str) -> bool:
     """Whether IAM has exactly this role or user."""
-    found = _PRINCIPAL.fullmatch(principal)
-    if found is None:
+    match = _PRINCIPAL.fullmatch(principal)
+    if match is None:
         return False
-    account, kind, name = found.groups()
+    account, kind, name = match.groups()
     stored = (iam._roles if kind == "role" else iam._users).get_scoped(account, None, name)
     return stored is not None and stored["Arn"] == principal
 
@@ -152,10 +156,10 @@ _LARGEST = 16384
 
 @dataclass(frozen=True)
 class _Url:
-    """What the authenticator reads of a URL."""
+    """The parts of a URL that the authenticator reads."""
 
     netloc: str
-    """The host that was signed."""
+    """The signed host."""
     hostname: str
     """The host that the authenticator expects."""
     scheme: str = "https"

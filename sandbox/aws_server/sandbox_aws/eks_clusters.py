@@ -1,7 +1,11 @@
-"""Which Kubernetes versions EKS offers, and how long it supports them.
+"""A cluster's record: created with the caller's fields, ACTIVE once the control plane answers, protected.
 
-Dates: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html; those of 1.36 follow its rule (14 months
-of standard support, 12 more of extended) from an assumed release and are not AWS's own.
+MiniStack starts a container and drops half of the request. Here the record waits in CREATING until the supervisor reports
+a control plane (`report`), and keeps every field. Not modelled: node groups' instances, add-ons that run, the minutes that
+AWS takes.
+
+Dates of Kubernetes versions: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html. Those of 1.36
+are not AWS's: they follow its rule (14 months of standard support, 12 more of extended) from an assumed release.
 """
 
 from __future__ import annotations
@@ -54,13 +58,13 @@ _VERSIONS = (
 
 
 def default_version() -> str:
-    """Return the version of a cluster that names none."""
+    """Return the default version of a new cluster."""
     return _DEFAULT
 
 
 def offered(version: str) -> bool:
     """Whether a cluster of this version can be made today."""
-    return any(one.number == version and one.status(_today()) != "UNSUPPORTED" for one in _VERSIONS)
+    return any(entry.number == version and entry.status(_today()) != "UNSUPPORTED" for entry in _VERSIONS)
 
 
 def minor(version: str) -> int:
@@ -70,33 +74,35 @@ def minor(version: str) -> int:
 
 def describe_versions(query: dict[str, Any]) -> Answer:
     """DescribeClusterVersions: https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeClusterVersions.html."""
-    wanted = query.get("clusterVersions", [])
+    numbers = query.get("clusterVersions", [])
     status = (query.get("versionStatus") or query.get("status") or [""])[0].upper().replace("-", "_")
     only_default = (query.get("defaultOnly") or ["false"])[0] == "true"
     everything = (query.get("includeAll") or ["false"])[0] == "true"
-    shown = []
-    for one in _VERSIONS:
-        now = one.status(_today())
-        if (wanted and one.number not in wanted) or (status and now != status):
+    documents = []
+    for version in _VERSIONS:
+        now = version.status(_today())
+        if (numbers and version.number not in numbers) or (status and now != status):
             continue
-        if (only_default and one.number != _DEFAULT) or (now == "UNSUPPORTED" and not (everything or wanted or status)):
+        if only_default and version.number != _DEFAULT:
             continue
-        shown.append(_shown(one, now))
-    return as_json({"clusterVersions": shown})
+        if now == "UNSUPPORTED" and not (everything or numbers or status):
+            continue
+        documents.append(_version_document(version, now))
+    return as_json({"clusterVersions": documents})
 
 
-def _shown(one: _Version, status: str) -> dict[str, Any]:
+def _version_document(version: _Version, status: str) -> dict[str, Any]:
     return {
-        "clusterVersion": one.number,
+        "clusterVersion": version.number,
         "clusterType": "eks",
         "defaultPlatformVersion": "eks.1",
-        "defaultVersion": one.number == _DEFAULT,
-        "releaseDate": _epoch(one.released),
-        "endOfStandardSupportDate": _epoch(one.standard_until),
-        "endOfExtendedSupportDate": _epoch(one.extended_until),
+        "defaultVersion": version.number == _DEFAULT,
+        "releaseDate": _epoch(version.released),
+        "endOfStandardSupportDate": _epoch(version.standard_until),
+        "endOfExtendedSupportDate": _epoch(version.extended_until),
         "status": status.lower(),
         "versionStatus": status,
-        "kubernetesPatchVersion": f"{one.number}.0",
+        "kubernetesPatchVersion": f"{version.number}.0",
     }
 
 
@@ -147,7 +153,7 @@ def create(request: dict[str, Any], creator: str, access_key: str) -> Answer:
 
 
 def _problems(request: dict[str, Any]) -> Iterator[str]:
-    """Yield why EKS refuses the request, the first reason first."""
+    """Yield EKS's reasons to refuse the request, in its order."""
     role = request.get("roleArn", "")
     stored = iam._roles.get(role.rpartition("/")[2])
     if stored is None or stored["Arn"] != role:
@@ -157,12 +163,12 @@ def _problems(request: dict[str, Any]) -> Iterator[str]:
         yield f"unsupported Kubernetes version {version}"
     network = request.get("resourcesVpcConfig", {})
     identifiers = network.get("subnetIds", [])
-    for missing in [one for one in identifiers if one not in ec2._subnets]:
+    for missing in [subnet for subnet in identifiers if subnet not in ec2._subnets]:
         yield f"The subnet ID '{missing}' does not exist"
-    subnets = [ec2._subnets[one] for one in identifiers if one in ec2._subnets]
-    if len({one["AvailabilityZone"] for one in subnets}) < 2:  # noqa: PLR2004 - AWS's rule
+    subnets = [ec2._subnets[subnet] for subnet in identifiers if subnet in ec2._subnets]
+    if len({subnet["AvailabilityZone"] for subnet in subnets}) < 2:  # noqa: PLR2004 - AWS's rule
         yield "Subnets specified must be in at least two different AZs"
-    if len({one["VpcId"] for one in subnets}) > 1:
+    if len({subnet["VpcId"] for subnet in subnets}) > 1:
         yield "Subnets specified must belong to the same VPC"
     if not (network.get("endpointPublicAccess", True) or network.get("endpointPrivateAccess", False)):
         yield "Private and public endpoint access cannot both be disabled"
@@ -173,9 +179,9 @@ def _problems(request: dict[str, Any]) -> Iterator[str]:
 
 
 def _key_refused(request: dict[str, Any], access_key: str) -> Answer | None:
-    """Return the refusal for a key of secrets that does not exist or that the caller may not hand out, or None."""
-    for one in request.get("encryptionConfig", []):
-        arn = one.get("provider", {}).get("keyArn", "")
+    """Refuse a key of secrets if it does not exist or the caller may not grant its use; None accepts it."""
+    for config in request.get("encryptionConfig", []):
+        arn = config.get("provider", {}).get("keyArn", "")
         key = kms.find(arn, get_account_id()) if arn.startswith("arn:") else None
         if key is None or key["KeyState"] != "Enabled":
             return _invalid(f"Invalid keyArn {arn}: the key does not exist or is not enabled")
@@ -187,7 +193,7 @@ def _key_refused(request: dict[str, Any], access_key: str) -> Answer | None:
 
 
 def auto_mode(cluster: dict[str, Any]) -> bool:
-    """Whether a record or a request has Auto Mode's nodes on."""
+    """Whether a record or a request switches Auto Mode's nodes on."""
     return bool(cluster.get("computeConfig", {}).get("enabled", False))
 
 
@@ -249,21 +255,21 @@ def _network(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def logging_of(request: dict[str, Any], enabled: list[str]) -> dict[str, Any]:
-    """Return the record's log set-up after a request, as AWS shows it: the types that are on, then those that are off."""
+    """Return the record's log set-up after a request: enabled types, then disabled types, as AWS lists them."""
     on = set(enabled)
     for group in request.get("clusterLogging", []):
         (on.update if group.get("enabled") else on.difference_update)(group.get("types", []))
-    groups = [{"types": [one for one in _LOGS if (one in on) is state], "enabled": state} for state in (True, False)]
+    groups = [{"types": [log for log in _LOGS if (log in on) is state], "enabled": state} for state in (True, False)]
     return {"clusterLogging": [group for group in groups if group["types"]]}
 
 
 def _security_group(name: str, vpc: str) -> str:
-    """Make the group that EKS makes for a cluster, open within itself."""
+    """Make EKS's security group of a cluster, open within itself."""
     group = f"eks-cluster-sg-{name}-{secrets.randbelow(10**9)}"
     description = "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any managed workloads."
     ec2._ensure_defaults_initialized()
     ec2._create_security_group({"GroupName": [group], "GroupDescription": [description], "VpcId": [vpc]})
-    identifier = next(one for one, stored in ec2._security_groups.items() if stored["GroupName"] == group)
+    identifier = next(key for key, stored in ec2._security_groups.items() if stored["GroupName"] == group)
     within = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": identifier, "UserId": get_account_id()}]}
     ec2._security_groups[identifier]["IpPermissions"] = [
         {**within, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
@@ -273,7 +279,7 @@ def _security_group(name: str, vpc: str) -> str:
 
 
 def protected(original: Any) -> Any:
-    """DeleteCluster: refused under deletion protection and with node groups; takes the security group along."""
+    """DeleteCluster: refused under deletion protection and with node groups; also deletes the security group."""
 
     def delete(name: str) -> Answer:
         cluster = eks._clusters.get(name)
@@ -295,7 +301,7 @@ def protected(original: Any) -> Any:
 
 
 def listing() -> list[dict[str, Any]]:
-    """Return every cluster of every account, for those who run the control planes."""
+    """Return every cluster of every account, for the supervisor."""
     return [
         {
             "account": account,
@@ -326,31 +332,32 @@ def _access_version(account: str, region: str, name: str) -> str:
 
 
 def rbac(account: str, region: str, name: str, namespaces: list[str]) -> list[dict[str, Any]]:
-    """Return the Kubernetes objects that give the cluster's access policies their rights in these namespaces."""
+    """Return the RBAC objects of the cluster's access policies for these namespaces."""
     objects = eks._access_policy_rbac_objects(name, account, region, namespaces)
-    for one in objects:
-        one["metadata"]["labels"] = {**one["metadata"]["labels"], eks._ACCESS_POLICY_BINDING_LABEL: "true"}
+    for rbac_object in objects:
+        metadata = rbac_object["metadata"]
+        metadata["labels"] = {**metadata["labels"], eks._ACCESS_POLICY_BINDING_LABEL: "true"}
     return list(objects)
 
 
-def report(account: str, region: str, name: str, said: dict[str, Any]) -> bool:
-    """Take what the control plane's keeper says about a cluster; False when there is no such cluster.
+def report(account: str, region: str, name: str, condition: dict[str, Any]) -> bool:
+    """Write the supervisor's report about a control plane into the record; False if the cluster does not exist.
 
     Raises:
-        ValueError: for a status that is none.
+        ValueError: The status is unknown.
     """
     cluster = eks._clusters.get_scoped(account, region, name)
     if cluster is None:
         return False
-    if said["status"] not in _STATUS:
-        raise ValueError(f"status {said['status']!r} is none of {', '.join(_STATUS)}")
+    if condition["status"] not in _STATUS:
+        raise ValueError(f"status {condition['status']!r} is none of {', '.join(_STATUS)}")
     with request_scope(account, region):
-        cluster["status"] = said["status"]
-        cluster["endpoint"] = said.get("endpoint", cluster.get("endpoint", ""))
-        if "certificate_authority" in said:
-            cluster["certificateAuthority"] = {"data": said["certificate_authority"]}
-        if "jwks" in said:
-            RECORDS.issuers[cluster["identity"]["oidc"]["issuer"]] = said["jwks"]
+        cluster["status"] = condition["status"]
+        cluster["endpoint"] = condition.get("endpoint", cluster.get("endpoint", ""))
+        if "certificate_authority" in condition:
+            cluster["certificateAuthority"] = {"data": condition["certificate_authority"]}
+        if "jwks" in condition:
+            RECORDS.issuers[cluster["identity"]["oidc"]["issuer"]] = condition["jwks"]
     return True
 
 

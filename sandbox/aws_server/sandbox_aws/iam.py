@@ -1,7 +1,8 @@
-"""AWS's own managed policies that MiniStack lacks and the platform attaches.
+"""IAM: names, sizes and policy documents that it refuses, operations that MiniStack lacks, AWS managed policies.
 
-The names exist so that a misspelt one can be refused, as in AWS. The documents of the Auto Mode policies are not
-modelled: only EKS itself uses the roles that carry them, and EKS here is the wrapper. They allow nothing that exists.
+Names of roles and of policies are unique in an account whatever their path: two stacks that differ only in the path
+collide. MiniStack takes OpenID Connect providers over http, and has no operation that changes one. Trust documents are
+checked by `trust`. Quotas: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "AmazonEKSNetworkingPolicy": _NOT_MODELLED,
     "AmazonEKSVPCResourceController": _NOT_MODELLED,
     "service-role/AmazonEBSCSIDriverPolicy": _NOT_MODELLED,
-    # Of the two policies for people who look: what they allow in the services that the platform uses.
+    # The two policies for read access of people: their actions in the services that the platform uses.
     "SecurityAudit": (
         "cloudwatch:Describe*",
         "ec2:Describe*",
@@ -107,24 +108,24 @@ _SESSION_SHORTEST, _SESSION_LONGEST = 3600, 43200
 
 
 def role_refused(parameters: dict[str, Any]) -> Answer | None:
-    """Return the refusal of a CreateRole for its name, path or session length, or None."""
+    """Refuse a CreateRole for its name, path or session length; None accepts it."""
     return _name_refused("roleName", iam._p(parameters, "RoleName"), _ROLE_NAME, parameters) or session_refused(
         parameters
     )
 
 
 def session_refused(parameters: dict[str, Any]) -> Answer | None:
-    """Return the refusal of a maximum session duration outside of 1 to 12 hours, or None."""
-    given = iam._p(parameters, "MaxSessionDuration")
-    if not given or (given.isdigit() and _SESSION_SHORTEST <= int(given) <= _SESSION_LONGEST):
+    """Refuse a maximum session duration outside of 1 to 12 hours; None accepts it."""
+    duration = iam._p(parameters, "MaxSessionDuration")
+    if not duration or (duration.isdigit() and _SESSION_SHORTEST <= int(duration) <= _SESSION_LONGEST):
         return None
     return _invalid(
-        "maxSessionDuration", given, f"Member must have value between {_SESSION_SHORTEST} and {_SESSION_LONGEST}"
+        "maxSessionDuration", duration, f"Member must have value between {_SESSION_SHORTEST} and {_SESSION_LONGEST}"
     )
 
 
 def policy_refused(parameters: dict[str, Any]) -> Answer | None:
-    """Return the refusal of a CreatePolicy for its name, or None."""
+    """Refuse a CreatePolicy for its name; None accepts it."""
     name = iam._p(parameters, "PolicyName")
     refused = _name_refused("policyName", name, _POLICY_NAME, parameters)
     if refused is None and any(stored["PolicyName"].lower() == name.lower() for stored in iam._policies.values()):
@@ -134,12 +135,12 @@ def policy_refused(parameters: dict[str, Any]) -> Answer | None:
 
 
 def role_exists(name: str) -> bool:
-    """Whether the account has a role of that name; case does not tell names apart."""
+    """Whether the account has a role of this name; upper and lower case are the same."""
     return any(stored.lower() == name.lower() for stored in iam._roles)
 
 
 def over_quota(document: str, quota: int, label: str) -> Answer | None:
-    """Return the refusal of a document that is longer than its quota, or None."""
+    """Refuse a document above its quota; None accepts it."""
     if len(re.sub(r"\s", "", document)) <= quota:
         return None
     return query_error(409, "LimitExceeded", f"Cannot exceed quota for {label}: {quota}", "iam")
@@ -204,7 +205,7 @@ def _without_scheme(original: Any) -> Any:
 
 
 def _on_provider(operation: str, change: Callable[[dict[str, Any], dict[str, Any]], str]) -> Any:
-    """Return a handler that finds the provider and answers with what `change` returns."""
+    """Return a handler that finds the provider and answers with the result of `change`."""
 
     def handle(parameters: dict[str, Any]) -> Answer:
         arn = iam._p(parameters, "OpenIDConnectProviderArn")
@@ -228,15 +229,15 @@ def _add_client(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
 
 def _remove_client(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
     client = iam._p(parameters, "ClientID")
-    provider["ClientIDList"] = [one for one in provider["ClientIDList"] if one != client]
+    provider["ClientIDList"] = [client_id for client_id in provider["ClientIDList"] if client_id != client]
     return ""
 
 
 def _set_thumbprints(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
-    given = _members(parameters, "ThumbprintList")
-    if len(given) > _THUMBPRINTS:
+    thumbprints = _members(parameters, "ThumbprintList")
+    if len(thumbprints) > _THUMBPRINTS:
         raise ValueError(f"Thumbprint list must contain fewer than {_THUMBPRINTS + 1} entries.")
-    provider["ThumbprintList"] = given
+    provider["ThumbprintList"] = thumbprints
     return ""
 
 
@@ -247,8 +248,8 @@ def _tag(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
 
 
 def _untag(provider: dict[str, Any], parameters: dict[str, Any]) -> str:
-    gone = iam._extract_tag_keys(parameters)
-    provider["Tags"] = [tag for tag in provider.get("Tags", []) if tag["Key"] not in gone]
+    removed = iam._extract_tag_keys(parameters)
+    provider["Tags"] = [tag for tag in provider.get("Tags", []) if tag["Key"] not in removed]
     return ""
 
 
@@ -262,10 +263,10 @@ def _list_tags(provider: dict[str, Any], _parameters: dict[str, Any]) -> str:
 
 def _members(parameters: dict[str, Any], name: str) -> list[str]:
     """Return a list parameter of the query protocol."""
-    found: list[str] = []
-    while value := iam._p(parameters, f"{name}.member.{len(found) + 1}"):
-        found.append(value)
-    return found
+    values: list[str] = []
+    while value := iam._p(parameters, f"{name}.member.{len(values) + 1}"):
+        values.append(value)
+    return values
 
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[\w*?]+")
@@ -328,7 +329,7 @@ def _update_trust(original: Any) -> Any:
 
 def _trust_refused(document: str) -> Answer | None:
     wrong = trust.problem(document)
-    if wrong is not None and "NotPrincipal" not in document:  # MiniStack words that one itself
+    if wrong is not None and "NotPrincipal" not in document:  # MiniStack refuses it itself
         return query_error(400, "MalformedPolicyDocument", wrong, "iam")
     return over_quota(document, TRUST_SIZE, "ACLSizePerRole")
 
@@ -373,8 +374,8 @@ def _put_role_policy(original: Any) -> Any:
         name, policy = iam._p(parameters, "RoleName"), iam._p(parameters, "PolicyName")
         role = iam._roles.get(name)
         if role is not None:
-            others = [text for key, text in role["InlinePolicies"].items() if key != policy]
-            size = sum(len(re.sub(r"\s", "", text)) for text in [*others, iam._p(parameters, "PolicyDocument")])
+            documents = [text for key, text in role["InlinePolicies"].items() if key != policy]
+            size = sum(len(re.sub(r"\s", "", text)) for text in [*documents, iam._p(parameters, "PolicyDocument")])
             if size > INLINE_SIZE:
                 message = f"Maximum policy size of {INLINE_SIZE} bytes exceeded for role {name}"
                 return query_error(409, "LimitExceeded", message, "iam")
@@ -402,15 +403,15 @@ def _set_default_version(parameters: dict[str, Any]) -> Answer:
     if policy is None or version not in policy["Versions"]:
         message = f"Policy {arn} version {version} does not exist or is not attachable."
         return query_error(404, "NoSuchEntity", message, "iam")
-    for each in policy["Versions"].values():
-        each["IsDefaultVersion"] = each["VersionId"] == version
+    for stored in policy["Versions"].values():
+        stored["IsDefaultVersion"] = stored["VersionId"] == version
     policy["DefaultVersionId"] = version
     policy["UpdateDate"] = iam._now()
     return query_result("SetDefaultPolicyVersion")
 
 
 def _syntax(original: Any) -> Any:
-    """Check the form of actions and resources too, and that an identity policy names no principal."""
+    """Also check the form of actions and resources, and refuse a principal in an identity policy."""
 
     def validate(document: Any) -> str | None:
         wrong: str | None = original(document)
@@ -433,4 +434,4 @@ def _syntax(original: Any) -> Any:
 
 
 def _listed(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]

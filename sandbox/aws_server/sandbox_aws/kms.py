@@ -1,7 +1,7 @@
-"""Keys: named by alias in policies, used on a caller's behalf by other services, and not locked away.
+"""Keys: requests by alias, use by other services, and key policies that lock nobody out.
 
-In AWS a request is judged on the key, whatever alias it names; S3, Logs and EKS use a key only for a caller, or under a
-key policy, that lets them. MiniStack judges the alias and lets every service use every key. Not modelled: grants.
+AWS evaluates policies on the key, whatever alias a request names. S3, Logs and EKS use a key only if the caller or the
+key policy allows it. MiniStack evaluates on the alias and lets every service use every key. Not modelled: grants.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ministack.services import kms
 
 from sandbox_aws.answers import json_error
 from sandbox_aws.patching import handlers
-from sandbox_aws.resources import judged_on
+from sandbox_aws.resources import evaluate_on
 
 if TYPE_CHECKING:
     from sandbox_aws.answers import Answer
-    from sandbox_aws.resources import Asked
+    from sandbox_aws.resources import Request
 
 _ANYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 _TARGET = "TrentService."
@@ -29,20 +29,20 @@ def install() -> None:
     """Put the checks around MiniStack's KMS and its naming of keys."""
     table = handlers("app", "SERVICE_HANDLERS")
     table["kms"] = _no_lock_out(table["kms"])
-    judged_on("kms", _key_for_alias)
+    evaluate_on("kms", _key_for_alias)
 
 
 def find(reference: str, account: str) -> dict[str, Any] | None:
-    """Return the key that an id, alias or ARN names in this region; an ARN may be of any account."""
+    """Return the key with an id, alias or ARN in this region, or None. An ARN may be of any account."""
     if reference.startswith("arn:"):
         account = reference.split(":")[4]
     with request_scope(account, get_region()):
-        found: dict[str, Any] | None = kms._resolve_key(reference)
-        return found
+        key: dict[str, Any] | None = kms._resolve_key(reference)
+        return key
 
 
 def aliases(arn: str) -> list[str]:
-    """Return the aliases of a key, or of the key behind an alias: what `kms:ResourceAliases` says."""
+    """Return the aliases of a key, by its ARN or an alias, as `kms:ResourceAliases` has them."""
     parts = arn.split(":", 5)
     if len(parts) != 6 or parts[2] != "kms":  # noqa: PLR2004 - fields of an ARN
         return []
@@ -55,46 +55,46 @@ def aliases(arn: str) -> list[str]:
 
 
 def refused(access_key: str, action: str, key: dict[str, Any], service: str, context: dict[str, str]) -> str | None:
-    """Return why a service may not use a key for a caller of the current account, or None.
+    """Return the reason if a service may not use a key for a caller of the current account, or None.
 
     Args:
-        access_key: the caller's.
-        action: such as kms:Decrypt.
-        key: its record.
-        service: who asks, such as s3; becomes `kms:ViaService`.
-        context: encryption context by name.
+        access_key: Access key of the caller.
+        action: Such as kms:Decrypt.
+        key: Record of the key.
+        service: The service, such as s3; becomes `kms:ViaService`.
+        context: Encryption context by name.
     """
     principal = iam_evaluator.resolve_principal(access_key, get_account_id())
     if isinstance(principal, iam_evaluator.AuthError):
         return str(principal.message)
-    asked = _asked(
+    request = _context(
         principal.arn, principal.account, action, key, {f"encryptioncontext:{n}": v for n, v in context.items()}
     )
-    asked.principal_type, asked.principal_keys = principal.type, principal.keys
-    asked.service_context["kms:viaservice"] = f"{service}.{get_region()}.amazonaws.com"
+    request.principal_type, request.principal_keys = principal.type, principal.keys
+    request.service_context["kms:viaservice"] = f"{service}.{get_region()}.amazonaws.com"
     policies = [iam_evaluator.parse_policy_document(_ANYTHING)] if principal.policies is None else principal.policies
-    decided = iam_evaluator.combine_resource_policy(
-        iam_evaluator.evaluate(asked, policies, *principal.limits),
-        asked,
+    result = iam_evaluator.combine_resource_policy(
+        iam_evaluator.evaluate(request, policies, *principal.limits),
+        request,
         key.get("Policy", ""),
         key["Arn"].split(":")[4],
         required=True,
         limits=tuple(principal.limits),
     )
-    if decided.decision == "Allow":
+    if result.decision == "Allow":
         return None
     return f"User: {principal.arn} is not authorized to perform: {action} on resource: {key['Arn']}"
 
 
 def service_may(service: str, action: str, key: dict[str, Any], context: dict[str, str]) -> bool:
-    """Whether the key's own policy lets a service use it, such as logs.eu-central-1.amazonaws.com."""
+    """Whether the key's own policy allows a service, such as logs.eu-central-1.amazonaws.com."""
     keys = {f"encryptioncontext:{name}": value for name, value in context.items()}
-    asked = _asked(service, get_account_id(), action, key, keys)
-    decided = iam_evaluator.evaluate_resource_policy(key.get("Policy", ""), asked, service=service)
-    return bool(decided.decision == "Allow")
+    request = _context(service, get_account_id(), action, key, keys)
+    result = iam_evaluator.evaluate_resource_policy(key.get("Policy", ""), request, service=service)
+    return bool(result.decision == "Allow")
 
 
-def _asked(
+def _context(
     principal: str, account: str, action: str, key: dict[str, Any], keys: dict[str, str]
 ) -> iam_evaluator.EvalContext:
     return iam_evaluator.EvalContext(
@@ -108,14 +108,14 @@ def _asked(
     )
 
 
-def _key_for_alias(asked: Asked, own: str) -> str | None:
-    named = json.loads(asked.body or b"{}").get("AliasName", "") if own == "*" else own
-    stored = find(named, asked.account) if named else None
-    return str(stored["Arn"]) if stored is not None else None
+def _key_for_alias(request: Request, ministack: str) -> str | None:
+    reference = json.loads(request.body or b"{}").get("AliasName", "") if ministack == "*" else ministack
+    key = find(reference, request.account) if reference else None
+    return str(key["Arn"]) if key is not None else None
 
 
 def _no_lock_out(original: Any) -> Any:
-    """CreateKey and PutKeyPolicy: the policy is one, and leaves the caller a way to change it."""
+    """CreateKey and PutKeyPolicy: refuse an invalid policy, and a policy that the caller could not change again."""
 
     async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
         operation = headers.get("x-amz-target", "").removeprefix(_TARGET)
@@ -141,7 +141,7 @@ def _policy_wrong(request: dict[str, Any], caller: str) -> str | None:
     if request.get("BypassPolicyLockoutSafetyCheck"):
         return None
     key = {"Arn": f"arn:aws:kms:{get_region()}:{get_account_id()}:key/*", "Policy": request["Policy"]}
-    asked = _asked(caller, get_account_id(), "kms:PutKeyPolicy", key, {})
-    if iam_evaluator.evaluate_resource_policy(key["Policy"], asked).decision == "Allow":
+    context = _context(caller, get_account_id(), "kms:PutKeyPolicy", key, {})
+    if iam_evaluator.evaluate_resource_policy(key["Policy"], context).decision == "Allow":
         return None
     return "The new key policy will not allow you to update the key policy in the future."

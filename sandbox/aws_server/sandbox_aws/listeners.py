@@ -1,8 +1,8 @@
-"""The two listeners in front of MiniStack.
+"""The two listeners in front of MiniStack, and saving before the answer.
 
-The deployer's listener takes everything. The listener that jobs see takes no root key (MiniStack trusts any 12-digit id
-with any secret), no control route, nothing unsigned but what a token is exchanged with, and so can only be used with
-credentials that STS gave out. Answers to changes wait until the change is on disk.
+The deployer's listener takes every request. The jobs' listener takes only credentials from STS: it refuses root keys
+(MiniStack trusts any 12-digit id with any secret), control routes, and unsigned requests except the exchange of a token.
+The answer to a change waits until the change is on disk.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Application:
             await app.app(scope, receive, self._saving(scope["method"], send))
 
     def _saving(self, method: str, send: Any) -> Any:
-        """Return a `send` that writes what the request changed before the answer begins."""
+        """Return a `send` that saves the request's change before the answer begins."""
         change = Change(reads_only=method in {"GET", "HEAD", "OPTIONS"})
         CHANGE.set(change)
 
@@ -79,10 +79,10 @@ class Application:
 
 
 def _never_root_for_jobs(original: Any) -> Any:
-    """Second line: even where a key hides in a form field, nothing is root on the jobs' listener.
+    """Second line of defence: no key is root on the jobs' listener, even a key in a form field.
 
-    No key at all is MiniStack's sign for the few calls that AWS serves unsigned, but also what it reads out of a header
-    that it does not understand: that one must not count.
+    MiniStack reads an empty key for the few calls that AWS serves unsigned, but also for a header that it does not
+    understand. Only the first case may pass.
     """
 
     def is_root(access_key_id: str) -> bool:
@@ -94,7 +94,7 @@ def _never_root_for_jobs(original: Any) -> Any:
 
 
 def _job_refusal(scope: dict[str, Any]) -> Answer | None:
-    """Return why the jobs' listener does not take a request, or None."""
+    """Refuse a request on the jobs' listener; None accepts it."""
     if scope["path"].lstrip("/").startswith("_"):
         return json_error(403, "AccessDeniedException", "Control routes are not served on the listener of jobs.")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

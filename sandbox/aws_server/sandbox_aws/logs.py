@@ -1,7 +1,7 @@
-"""Log groups: encryption keys that are set and taken away later, and keys that do not exist.
+"""Log groups: setting and removing the encryption key of a group, and refusing keys that do not exist.
 
-MiniStack keeps the key of CreateLogGroup and has no operation that changes it. The key's own policy must let the Logs service
-use it for that group.
+MiniStack keeps the key of CreateLogGroup and cannot change it. In AWS the key's own policy must allow the Logs service to
+use the key for the group.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def _answer(operation: str, body: bytes) -> Answer | None:
 
 
 def _group_name(request: dict[str, Any]) -> str:
-    """Return the group that a request names, by name or by ARN."""
+    """Return the name of the request's group, from its name or ARN."""
     name: str = request.get("logGroupName") or request.get("resourceIdentifier", "").partition(":log-group:")[2]
     return name.removesuffix(":*")
 
 
 def _usable(arn: str, group: str) -> bool:
-    """Whether this is an enabled key of this account and region that lets the Logs service encrypt the group."""
-    found = _KEY.fullmatch(arn)
-    if found is None or (found["account"], found["region"]) != (get_account_id(), get_region()):
+    """Whether the key is enabled, of this account and region, and allows the Logs service to encrypt the group."""
+    match = _KEY.fullmatch(arn)
+    if match is None or (match["account"], match["region"]) != (get_account_id(), get_region()):
         return False
     key = kms.find(arn, get_account_id())
     if key is None or key["KeyState"] != "Enabled":

@@ -1,7 +1,7 @@
-"""The organisation: fixed accounts, and the roles that AWS puts into each.
+"""The organisation: its member accounts, and the roles that exist in them before the platform.
 
-MiniStack makes an organisation of its own for every account that asks and knows no members. Here the accounts of the
-configuration are members, the management account included, as `aws:PrincipalOrgID` and DescribeOrganization then say.
+MiniStack makes a separate organisation for every account that asks, without members. Here the accounts of the
+configuration and the management account are members, in `aws:PrincipalOrgID` and in DescribeOrganization.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
 def install() -> None:
-    """Replace MiniStack's idea of who belongs to which organisation."""
+    """Replace MiniStack's organisation of an account."""
     replace("core.iam_evaluator", "_principal_org_id", lambda _original: organization_of)
     replace("services.organizations", "_ensure_org", _from_records)
 
 
 def organization_of(account: str) -> str | None:
-    """Return the id of the organisation that the account is in."""
-    found = RECORDS.organization
-    return found.id if found is not None and found.has(account) else None
+    """Return the id of the account's organisation, or None."""
+    organization = RECORDS.organization
+    return organization.id if organization is not None and organization.has(account) else None
 
 
 def declare(document: dict[str, Any]) -> None:
-    """Take the organisation as it is declared, and make the roles that every account has.
+    """Store the declared organisation and make the roles of its accounts.
 
     Raises:
-        ValueError: when the partition is not `aws` (MiniStack writes that one into every ARN), or without accounts.
-        KeyError: when a field is missing.
+        ValueError: The partition is not `aws` (MiniStack writes `aws` into every ARN), or accounts are missing.
+        KeyError: A field is missing.
     """
     if document.get("partition", "aws") != "aws":
         raise ValueError(f"partition {document['partition']!r}: the sandbox only has the partition aws")
@@ -64,13 +64,13 @@ def declare(document: dict[str, Any]) -> None:
 
 
 def _operator_permissions() -> dict[str, Any]:
-    """Return what a person who operates the platform may do: become one of its roles, nothing else."""
+    """Return the permissions of an operator: to assume the platform's roles."""
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:*:iam::*:role/cicd-platform/*"}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _role(name: str, management: str, permissions: dict[str, Any] | None, path: str = "/") -> None:
-    """Make a role of the current account that the management account may assume, or put an existing one right."""
+    """Make or update a role of the current account that the management account may assume."""
     principal = {"AWS": f"arn:aws:iam::{management}:root"}
     trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
     document = json.dumps({"Version": "2012-10-17", **trust})
@@ -93,16 +93,16 @@ def _from_records(original: Any) -> Any:
 
     def ensure() -> None:
         original()
-        found = RECORDS.organization
+        organization = RECORDS.organization
         account = organizations.get_account_id()
-        if found is None or not found.has(account):
+        if organization is None or not organization.has(account):
             return
-        base = f"arn:aws:organizations::{found.management}"
+        base = f"arn:aws:organizations::{organization.management}"
         organizations._orgs["self"].update(
-            Id=found.id,
-            Arn=f"{base}:organization/{found.id}",
-            MasterAccountArn=f"{base}:account/{found.id}/{found.management}",
-            MasterAccountId=found.management,
+            Id=organization.id,
+            Arn=f"{base}:organization/{organization.id}",
+            MasterAccountArn=f"{base}:account/{organization.id}/{organization.management}",
+            MasterAccountId=organization.management,
         )
 
     return ensure

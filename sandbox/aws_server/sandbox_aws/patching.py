@@ -1,8 +1,7 @@
 """Replaces functions of MiniStack, and refuses to start when one is missing.
 
-MiniStack has no extension points, so its private names are a contract that only its version pin guards. Every
-replacement goes through here: a name that a newer MiniStack no longer has is an error at start, not a gap that nobody
-sees.
+MiniStack has no extension points, so the wrapper depends on its private names and its pinned version. Every replacement
+goes through this module: a name that a newer MiniStack lacks is an error at start, not a silent gap.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class MissingNameError(RuntimeError):
-    """MiniStack lacks a name that the wrapper replaces: its version is not the pinned one."""
+    """MiniStack lacks a name that the wrapper replaces: its version is not the pinned version."""
 
 
 def replace(module: str, name: str, make: Callable[[Any], Any]) -> None:
     """Replace `ministack.<module>.<name>` by `make(original)`.
 
     Raises:
-        MissingNameError: when MiniStack has no such name.
+        MissingNameError: MiniStack has no such name.
     """
     target = importlib.import_module(f"ministack.{module}")
     if not hasattr(target, name):
@@ -31,10 +30,10 @@ def replace(module: str, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def handlers(module: str, name: str) -> MutableMapping[str, Any]:
-    """Return MiniStack's own table of operations, to add to or to wrap.
+    """Return a table of MiniStack's operations, to extend it or to wrap operations.
 
     Raises:
-        MissingNameError: when MiniStack has no such table.
+        MissingNameError: MiniStack has no such table.
     """
     target = importlib.import_module(f"ministack.{module}")
     table = getattr(target, name, None)
@@ -49,7 +48,7 @@ def wrap(table: MutableMapping[str, Any], operation: str, make: Callable[[Any], 
     """Replace one operation of a table by `make(original)`.
 
     Raises:
-        MissingNameError: when the table lacks the operation.
+        MissingNameError: The table lacks the operation.
     """
     if operation not in table:
         raise MissingNameError(

@@ -1,4 +1,10 @@
-"""Which resource a request is judged on, where MiniStack's own answer is not AWS's: one door for the services that say so."""
+"""The resource of a request that policies are evaluated on, where MiniStack's own answer is not AWS's.
+
+`evaluate_on` sets the resource for the requests of a service. For ECS and ECR MiniStack takes `*` or the cluster for
+everything. A request that names several resources is evaluated on all resources of the type, which is stricter than
+AWS: AWS evaluates on each. Operations without resource-level permission are evaluated on `*`, as in AWS.
+Source: https://docs.aws.amazon.com/service-authorization/latest/reference/
+"""
 
 from __future__ import annotations
 
@@ -15,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request, in the order in which MiniStack hands its parts over."""
+class Request:
+    """A request, in the order of MiniStack's arguments."""
 
     service: str
     method: str
@@ -28,22 +34,22 @@ class Asked:
     account: str
 
 
-def judged_on(service: str, find: Callable[[Asked, str], str | None]) -> None:
-    """Judge a service's requests on what `find` says.
+def evaluate_on(service: str, find: Callable[[Request, str], str | None]) -> None:
+    """Evaluate policies for a service's requests on the ARN from `find`.
 
     Args:
-        service: such as `kms`.
-        find: gets the request and MiniStack's own answer; returns an ARN, or None to leave it at that answer.
+        service: Such as `kms`.
+        find: Takes the request and MiniStack's answer; returns an ARN, or None to keep that answer.
     """
 
-    def made(original: Any) -> Any:
+    def wrapper(original: Any) -> Any:
         def extract(*parts: Any) -> str:
-            asked, own = Asked(*parts), str(original(*parts))
-            return (find(asked, own) if asked.service == service else None) or own
+            request, answer = Request(*parts), str(original(*parts))
+            return (find(request, answer) if request.service == service else None) or answer
 
         return extract
 
-    replace("core.iam_actions", "extract_resource_arn", made)
+    replace("core.iam_actions", "extract_resource_arn", wrapper)
 
 
 _ECS = {
@@ -60,61 +66,62 @@ _ECS = {
     "StopServiceDeployment": ("service-deployment", "serviceDeploymentArn"),
     "DescribeServiceRevisions": ("service-revision", "serviceRevisionArns"),
 }
-"""Kind of resource that an operation is judged on, and the field that names it."""
+"""Type of an operation's resource, and the field with its name."""
 _TAGS = ("TagResource", "UntagResource", "ListTagsForResource")
 
 
 def install() -> None:
-    """Put the two services' resources before MiniStack's own answer."""
-    judged_on("ecs", _of_ecs)
-    judged_on("ecr", _of_ecr)
+    """Set the resources of requests to ECS and ECR."""
+    evaluate_on("ecs", _ecs_resource)
+    evaluate_on("ecr", _ecr_resource)
 
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body or b"{}")
+        document = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
-def _action(asked: Asked) -> str:
+def _action(request: Request) -> str:
     action = iam_actions.extract_iam_action(
-        asked.service, asked.method, asked.path, asked.headers, asked.body, asked.parameters
+        request.service, request.method, request.path, request.headers, request.body, request.parameters
     )
     return (action or "").partition(":")[2]
 
 
-def _arn(asked: Asked, named: str) -> str:
-    whole = named == "*" or named.startswith("arn:")
-    return named if whole else f"arn:aws:{asked.service}:{asked.region}:{asked.account}:{named}"
+def _arn(request: Request, resource: str) -> str:
+    if resource == "*" or resource.startswith("arn:"):
+        return resource
+    return f"arn:aws:{request.service}:{request.region}:{request.account}:{resource}"
 
 
-def _of_ecs(asked: Asked, _own: str) -> str:
-    action, request = _action(asked), _document(asked.body)
+def _ecs_resource(request: Request, _ministack: str) -> str:
+    action, document = _action(request), _document(request.body)
     if action in _TAGS:
-        return str(request.get("resourceArn", "*"))
+        return str(document.get("resourceArn", "*"))
     if action not in _ECS:
         return "*"
     kind, field = _ECS[action]
-    cluster = str(request.get("cluster") or "default").rpartition("/")[2]
-    names = request.get(field) or (["default"] if kind == "cluster" else None)
-    return _arn(asked, _whole(kind.format(cluster=cluster), names))
+    cluster = str(document.get("cluster") or "default").rpartition("/")[2]
+    names = document.get(field) or (["default"] if kind == "cluster" else None)
+    return _arn(request, _resource(kind.format(cluster=cluster), names))
 
 
-def _of_ecr(asked: Asked, _own: str) -> str | None:
-    """Return the repository of a request that names some in a list; MiniStack finds a single one itself."""
-    action, request = _action(asked), _document(asked.body)
+def _ecr_resource(request: Request, _ministack: str) -> str | None:
+    """Return the resource of a request with a list of repositories; MiniStack finds a single repository itself."""
+    action, document = _action(request), _document(request.body)
     if action in _TAGS:
-        return str(request.get("resourceArn", "*"))
+        return str(document.get("resourceArn", "*"))
     if action != "DescribeRepositories":
         return None
-    return _arn(asked, _whole("repository", request.get("repositoryNames")))
+    return _arn(request, _resource("repository", document.get("repositoryNames")))
 
 
-def _whole(kind: str, names: Any) -> str:
-    """Return `kind/name` of the only name, its ARN where it is one, and `kind/*` for none or several."""
-    only = names[0] if isinstance(names, list) and len(names) == 1 else names
-    if not isinstance(only, str):
+def _resource(kind: str, names: Any) -> str:
+    """Return `kind/name` for a single name, the ARN for a single ARN, otherwise `kind/*`."""
+    name = names[0] if isinstance(names, list) and len(names) == 1 else names
+    if not isinstance(name, str):
         return f"{kind}/*"
-    return only if only.startswith("arn:") else f"{kind}/{only}"
+    return name if name.startswith("arn:") else f"{kind}/{name}"

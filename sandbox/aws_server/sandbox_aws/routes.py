@@ -24,7 +24,7 @@ _CLUSTER = re.compile(
 
 
 def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Answer:
-    """Answer one control request; errors say what is wrong with it."""
+    """Answer one control request; an invalid request gets its error as text."""
     try:
         document = json.loads(body or b"{}")
         answer = _route(method, path, parse_qs(query), document)
@@ -48,20 +48,20 @@ def _route(method: str, path: str, query: dict[str, list[str]], document: dict[s
     if (method, path) in fixed:
         answer = fixed[method, path]()
         return as_json({} if answer is None else answer)
-    found = _CLUSTER.fullmatch(path)
-    if found is None:
+    match = _CLUSTER.fullmatch(path)
+    if match is None:
         return None
-    where = (found["account"], found["region"], found["name"])
-    if found["rbac"] and method == "GET":
+    cluster = (match["account"], match["region"], match["name"])
+    if match["rbac"] and method == "GET":
         namespaces = [name for part in query.get("namespaces", []) for name in part.split(",") if name]
-        return as_json(eks_clusters.rbac(*where, namespaces))
-    if not found["rbac"] and method == "PUT":
-        return _reported(where, document)
+        return as_json(eks_clusters.rbac(*cluster, namespaces))
+    if not match["rbac"] and method == "PUT":
+        return _reported(cluster, document)
     return None
 
 
-def _reported(where: tuple[str, str, str], document: dict[str, Any]) -> Answer:
-    if eks_clusters.report(*where, document):
+def _reported(cluster: tuple[str, str, str], document: dict[str, Any]) -> Answer:
+    if eks_clusters.report(*cluster, document):
         return as_json({})
-    account, region, name = where
+    account, region, name = cluster
     return json_error(404, "ResourceNotFoundException", f"No cluster {name} in {account} {region}")

@@ -1,8 +1,10 @@
-"""What S3 tells a caller who may not know: missing objects, and buckets of other accounts.
+"""S3: answers that hide absent objects, buckets of other accounts, and encryption with a key.
 
-A missing object is 404 only for those who may list the bucket, else 403 (GetObject, HeadObject in the S3 API reference);
-the list permission is asked for with the object's key as `s3:prefix`. A bucket policy that names a role of another
-account admits that role. ACLs are MiniStack's.
+A missing object is 404 only for callers who may list the bucket, else 403 (GetObject, HeadObject in the S3 API
+reference); the list permission is evaluated with the object's key as `s3:prefix`. A bucket policy that names a role of
+another account admits that role. With SSE-KMS, S3 calls KMS in the caller's name: GenerateDataKey to write, Decrypt to
+read, both for a multipart upload; MiniStack stores the key's name only. ACLs are MiniStack's. Source:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
 """
 
 from __future__ import annotations
@@ -35,20 +37,26 @@ def install() -> None:
 
 def _hiding_absence(original: Any) -> Any:
     async def handle(
-        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], *rest: Any, **more: Any
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        *arguments: Any,
+        **options: Any,
     ) -> Answer:
-        caller, internal = get_account_id(), more.get("internal", False)
+        caller, internal = get_account_id(), options.get("internal", False)
         refused = None if internal else _write_refused(method, path, headers, query)
         if refused is not None:
             return refused
-        answer: Answer = await original(method, path, headers, body, query, *rest, **more)
+        answer: Answer = await original(method, path, headers, body, query, *arguments, **options)
         bucket, _, key = path.lstrip("/").partition("/")
         signed = {name for name in query if name.lower().startswith("x-amz-")}
         reads_object = method in {"GET", "HEAD"} and key and not (query.keys() - _READS - signed)
         owner = s3._bucket_owner_account(bucket)
         if owner is None or not reads_object or internal:
             return answer
-        set_request_account_id(caller)  # a foreign bucket's request runs as its owner by now
+        set_request_account_id(caller)  # by now a request to a foreign bucket runs as the bucket's owner
         if answer[0] == _NOT_FOUND and not _may_list(caller, owner, bucket, key, headers, query):
             return s3_error(403, "AccessDenied", "Access Denied")
         if answer[0] in _FOUND and method == "GET":
@@ -59,7 +67,7 @@ def _hiding_absence(original: Any) -> Any:
 
 
 def _may_list(caller: str, owner: str, bucket: str, key: str, headers: dict[str, str], query: dict[str, Any]) -> bool:
-    """Whether the caller may learn that a key is absent."""
+    """Whether the caller may learn that an object is absent."""
     access_key = router.extract_access_key_id(headers, query)
     if not access_key:
         return False
@@ -78,7 +86,7 @@ def _may_list(caller: str, owner: str, bucket: str, key: str, headers: dict[str,
 
 
 def _foreign(original: Any) -> Any:
-    """Judge a foreign bucket's policy with the caller as who they are, not as the root of their account."""
+    """Evaluate a foreign bucket's policy for the caller itself, not for the root of the caller's account."""
 
     def allows(
         owner: str,
@@ -103,7 +111,7 @@ def _foreign(original: Any) -> Any:
 
 
 def _decision(policy: str, bucket: str, key: str, method: str, query: dict[str, Any], headers: dict[str, str]) -> str:
-    """Return what the policy says about this request of the current caller: Allow, Deny or ImplicitDeny."""
+    """Return the policy's decision for this request of the current caller: Allow, Deny or ImplicitDeny."""
     path = f"/{bucket}/{key}" if key else f"/{bucket}"
     action = f"s3:{_s3_action(method, path, query) or ('GetObject' if method in {'GET', 'HEAD'} else 'PutObject')}"
     principal = iam_evaluator.resolve_principal(router.extract_access_key_id(headers, query) or "", get_account_id())
@@ -128,11 +136,11 @@ _WRITES = {"x-id", "partNumber", "uploadId"}
 
 
 def _write_refused(method: str, path: str, headers: dict[str, str], query: dict[str, Any]) -> Answer | None:
-    """Return the refusal of a request that would write under a key, or None."""
+    """Refuse a write if the caller may not use the object's key; None accepts it."""
     bucket, _, name = path.lstrip("/").partition("/")
     owner = s3._bucket_owner_account(bucket) if name else None
     begins_upload = method == "POST" and "uploads" in query
-    signed = {one for one in query if one.lower().startswith("x-amz-")}
+    signed = {parameter for parameter in query if parameter.lower().startswith("x-amz-")}
     writes = method == "PUT" and not (query.keys() - _WRITES - signed)
     if owner is None or not (writes or begins_upload):
         return None
@@ -145,7 +153,7 @@ def _write_refused(method: str, path: str, headers: dict[str, str], query: dict[
 def _read_refused(
     answer: Answer, owner: str, path: str, headers: dict[str, str], query: dict[str, Any]
 ) -> Answer | None:
-    """Return the refusal that takes the place of an object's content, or None."""
+    """Refuse a read if the caller may not use the object's key; None accepts it."""
     chosen = {name.lower(): value for name, value in answer[1].items()}
     return _key_refused(chosen, owner, f"arn:aws:s3:::{path.lstrip('/')}", ("kms:Decrypt",), headers, query)
 

@@ -1,6 +1,8 @@
-"""What the wrapper itself has to remember: the organisation, the keys of token issuers.
+"""The state on disk: MiniStack's services, and the wrapper's own records (organisation, issuers' keys).
 
-Kept beside MiniStack's own files, written by `persist` at the same moments. Everything else lives in MiniStack's records.
+MiniStack writes its state on a clean stop only. Here the services that a request may have changed are written before the
+answer is sent, so that the answer still holds after SIGKILL: an engine's state would otherwise name resources that are
+gone. Files are replaced atomically; MiniStack writes S3 objects itself. Not covered: a crash of the machine (no fsync).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ministack import app
@@ -48,16 +50,13 @@ class Records:
 
     def dump(self) -> dict[str, Any]:
         """Return the state as JSON values."""
-        found = self.organization
         return {
-            "organization": None
-            if found is None
-            else {"id": found.id, "region": found.region, "management": found.management, "accounts": found.accounts},
+            "organization": None if self.organization is None else asdict(self.organization),
             "issuers": self.issuers,
         }
 
     def load(self, path: Path) -> None:
-        """Read the state that an earlier process wrote; a missing file is a new sandbox."""
+        """Read the state of an earlier process; without a file the sandbox is new."""
         if not path.exists():
             return
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -75,11 +74,15 @@ _log = logging.getLogger("sandbox")
 
 
 def install() -> None:
-    """Let sessions be part of the state, which MiniStack leaves out."""
+    """Make sessions a part of the state; MiniStack leaves them out."""
 
     def get_state() -> dict[str, Any]:
         now = time.time()
-        return {"sessions": {key: one for key, one in sts._sessions.items() if one.get("Expiration", now) >= now}}
+        return {
+            "sessions": {
+                key: session for key, session in sts._sessions.items() if session.get("Expiration", now) >= now
+            }
+        }
 
     def load(data: dict[str, Any]) -> None:
         sts._sessions.update(data.get("sessions", {}))
@@ -97,20 +100,20 @@ class Saver:
         self._unsettled = False
 
     def save(self, service: str | None) -> None:
-        """Write what a request to `service` may have changed; None means everything."""
+        """Write the state of a service, or of all services for None."""
         states = app._build_persistence_save_dict()
         self._unsettled = True
         for key in [service] if service is not None and service in states else list(states):
             self._write_service(key, states[key])
 
     def save_all(self) -> None:
-        """Write everything, the wrapper's own records included."""
+        """Write all services and the wrapper's own records."""
         self._write(RECORDS_FILE, json.dumps(RECORDS.dump()))
         self.save(None)
         self._unsettled = False
 
     async def settle(self) -> None:
-        """Write, a second after the last change, what changed behind a request's back; runs until cancelled."""
+        """Write changes of background work a second after the last request; runs until cancelled."""
         while True:
             await asyncio.sleep(_IDLE)
             if self._unsettled:
@@ -133,7 +136,7 @@ class Saver:
             self._write(f"{key}.json", json.dumps(wrapped, default=persistence._json_default))
 
     def _write(self, name: str, text: str) -> None:
-        """Replace a file, unless it already says so."""
+        """Replace a file unless it has this text already."""
         content = text.encode()
         digest = hashlib.blake2b(content).digest()
         if self._written.get(name) == digest:

@@ -1,7 +1,9 @@
-"""Verifies web-identity tokens as STS does: issuer, provider, signature, times, audience.
+"""STS: AssumeRole and AssumeRoleWithWebIdentity with AWS's checks and limits, and the verification of tokens.
 
-The keys of an issuer are those that the sandbox was told (a cluster's API server, GitLab); nothing is fetched. Source of
-the error codes: AssumeRoleWithWebIdentity in the STS API reference.
+Checked are a call's own fields (session name, durations), the limits of a session (the role's maximum, one hour in a
+chain), and a token's issuer, provider, signature, times and audience; `trust` decides about admission. The keys of an
+issuer come from the supervisor (a cluster's API server, GitLab); nothing is fetched. Source of the error codes:
+AssumeRoleWithWebIdentity in the STS API reference. Not modelled: source identity, transitive tags (docs/sandbox-aws.md).
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class WebIdentity:
-    """What a verified token says."""
+    """A verified token."""
 
     provider: str
     """ARN of the provider in the role's account."""
@@ -57,7 +59,7 @@ class WebIdentity:
     claims: dict[str, Any]
 
     def keys(self) -> dict[str, Any]:
-        """Return the condition keys that a trust policy can use."""
+        """Return the condition keys for trust policies."""
         return {
             f"{self.host}:{name}".lower(): self.claims[name] for name in ("aud", "sub", "amr") if name in self.claims
         }
@@ -67,7 +69,7 @@ def verify(token: str, account: str) -> WebIdentity:
     """Verify a token for a role of `account`.
 
     Raises:
-        TokenError: with AWS's code.
+        TokenError: The token is refused; with AWS's code.
     """
     try:
         header = jwt.get_unverified_header(token)
@@ -132,17 +134,17 @@ def _check_times(claims: dict[str, Any]) -> None:
         if not isinstance(claims.get(name), int | float):
             raise TokenError(_INVALID, f"Missing a required claim: {name}")
     if claims["exp"] <= now:
-        shown = [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for at in (now, claims["exp"])]
+        times = [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for at in (now, claims["exp"])]
         raise TokenError(
             "ExpiredTokenException",
-            f"Token expired: current date/time {shown[0]} must be before the expiration date/time {shown[1]}",
+            f"Token expired: current date/time {times[0]} must be before the expiration date/time {times[1]}",
         )
-    if max(claims["iat"], claims.get("nbf", 0)) > now + 1:  # a clock's second, no more
+    if max(claims["iat"], claims.get("nbf", 0)) > now + 1:  # one second of clock difference
         raise TokenError(_INVALID, "Token not yet valid")
 
 
 def _audience(claims: dict[str, Any], client_ids: list[str]) -> str:
-    """Return the audience that the provider knows; an authorised party, where the token names one, stands for it."""
+    """Return the audience that the provider accepts; `azp` takes precedence over `aud`."""
     named = claims.get("azp") or claims.get("aud") or []
     for audience in [named] if isinstance(named, str) else named:
         if audience in client_ids:
@@ -157,7 +159,7 @@ _REQUEST: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("sandb
 
 
 class _LimitError(Exception):
-    """A session that MiniStack was about to open is longer than AWS allows."""
+    """A session would be longer than AWS allows."""
 
 
 def install() -> None:
@@ -192,7 +194,7 @@ def _checking(original: Any) -> Any:
 
 
 def _parameters(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a call in either protocol, each as a list of one."""
+    """Return the fields of a call in either protocol, as lists with one value."""
     parameters = dict(app._routing_params(method, path, headers, body, query))
     target = headers.get("x-amz-target", "")
     if target:
@@ -243,7 +245,7 @@ def _limited(original: Any) -> Any:
 
 
 def _web_identity_denied(role_arn: str, parameters: dict[str, Any], use_json: bool) -> Answer | None:
-    """Verify the token and ask the role's trust policy; None admits the caller."""
+    """Verify the token and evaluate the role's trust policy; None admits the caller."""
     account = role_arn.split(":")[4]
     try:
         identity = verify(iam._p(parameters, "WebIdentityToken"), account)
@@ -275,17 +277,17 @@ def _web_identity_denied(role_arn: str, parameters: dict[str, Any], use_json: bo
 def _with_identity(answer: Answer, identity: WebIdentity) -> Answer:
     """Put the token's own subject, audience and provider into the answer."""
     status, headers, body = answer
-    said = {
+    fields = {
         "SubjectFromWebIdentityToken": identity.subject,
         "Audience": identity.audience,
         "Provider": identity.provider,
     }
     if body.lstrip().startswith(b"{"):
-        return status, headers, json.dumps(json.loads(body) | said).encode()
+        return status, headers, json.dumps(json.loads(body) | fields).encode()
     text = body.decode()
-    for name, value in said.items():
-        before, opening, rest = text.partition(f"<{name}>")
-        _old, closing, after = rest.partition(f"</{name}>")
+    for name, value in fields.items():
+        before, opening, remainder = text.partition(f"<{name}>")
+        _old, closing, after = remainder.partition(f"</{name}>")
         text = before + opening + escape(value) + closing + after
     return status, headers, text.encode()
 

@@ -1,8 +1,8 @@
-"""Trust policies of roles: whether a document may be stored, and whether it admits a caller.
+"""Trust policies of roles: checks of a document, and the admission of a caller.
 
 MiniStack stores any text, looks a role up by the last part of its ARN, and lets every root into a role that trusts a
-service. Here a document is checked as IAM checks it, the whole ARN counts, and a role that is named as principal is
-remembered by its unique id: made again under the same name it is a stranger, as in AWS.
+service. Here a document is checked as IAM checks it, and the whole ARN counts. A role that a document names is remembered
+by its unique id: made again under the same name it is not admitted, as in AWS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ministack.core import iam_evaluator
 
 TRUSTED_IDS = "_trusted_ids"
-"""Field of a stored role: ARN of each role or user that its trust names, to its unique id when that was written."""
+"""Field of a stored role: unique ids, at the time of writing, by ARN of the roles and users in its trust."""
 _ACCOUNT = re.compile(r"(?:arn:aws[a-z-]*:iam::)?(\d{12})(?::root)?")
 _ENTITY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):(role|user)/(?:.*/)?([\w+=,.@-]+)")
 _KINDS = {"AWS", "Service", "Federated", "CanonicalUser"}
@@ -35,7 +35,7 @@ def install() -> None:
 
 
 def problem(document: str) -> str | None:
-    """Return IAM's message when a trust document may not be stored, else None."""
+    """Return IAM's message if a trust document is invalid, or None."""
     try:
         parsed = json.loads(document)
     except ValueError:
@@ -48,7 +48,7 @@ def problem(document: str) -> str | None:
 
 
 def _problems(statement: Any) -> Iterator[str]:
-    """Yield what is wrong with a statement, the first thing first."""
+    """Yield the problems of a statement, in IAM's order."""
     if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
         yield "Syntax errors in policy."
         return
@@ -56,7 +56,7 @@ def _problems(statement: Any) -> Iterator[str]:
         yield "Has prohibited field Resource"
     if not ({"Action", "NotAction"} & statement.keys()):
         yield "Missing required field Action"
-    if any(one != "*" and not one.lower().startswith("sts:") for one in _listed(statement.get("Action"))):
+    if any(action != "*" and not action.lower().startswith("sts:") for action in _listed(statement.get("Action"))):
         yield "AssumeRole policy may only specify STS AssumeRole actions."
     yield from _principal_problems(statement.get("Principal"))
 
@@ -65,36 +65,32 @@ def _principal_problems(principal: Any) -> Iterator[str]:
     if principal is None:
         yield "Missing required field Principal"
     elif isinstance(principal, dict) and principal and not principal.keys() - _KINDS:
-        for one in _listed(principal.get("AWS")):
-            if one != "*" and not _ACCOUNT.fullmatch(one) and _entity_id(one) is None:
-                yield f'Invalid principal in policy: "AWS":"{one}"'
+        for name in _listed(principal.get("AWS")):
+            if name != "*" and not _ACCOUNT.fullmatch(name) and _entity_id(name) is None:
+                yield f'Invalid principal in policy: "AWS":"{name}"'
     elif principal != "*":
         yield "Syntax errors in policy."
 
 
 def trusted_ids(document: str) -> dict[str, str]:
-    """Return the unique ids of the roles and users that a document names."""
+    """Return the unique ids of the roles and users in a document."""
     statements = json.loads(document)["Statement"]
     statements = [statements] if isinstance(statements, dict) else statements
-    named = [
-        one
-        for each in statements
-        if isinstance(each.get("Principal"), dict)
-        for one in _listed(each["Principal"].get("AWS"))
-    ]
-    return {one: identifier for one in named if (identifier := _entity_id(one)) is not None}
+    principals = [statement.get("Principal") for statement in statements]
+    arns = [arn for principal in principals if isinstance(principal, dict) for arn in _listed(principal.get("AWS"))]
+    return {arn: identifier for arn in arns if (identifier := _entity_id(arn)) is not None}
 
 
 def principal_matches(principal: Any, caller: str) -> bool:
-    """Whether a Principal element names the caller (an ARN): everybody, its account, its role or itself."""
+    """Whether a Principal element names the caller: `*`, the account, the role, or the ARN itself."""
     if principal == "*":
         return True
     if not isinstance(principal, dict):
         return False
     role = role_of_session(caller)
-    for one in _listed(principal.get("AWS")):
-        account = _ACCOUNT.fullmatch(one)
-        if one in {"*", caller} or (role is not None and one == role["Arn"]):
+    for name in _listed(principal.get("AWS")):
+        account = _ACCOUNT.fullmatch(name)
+        if name in {"*", caller} or (role is not None and name == role["Arn"]):
             return True
         if account is not None and caller.count(":") > 4 and caller.split(":")[4] == account[1]:  # noqa: PLR2004 - fields of an ARN
             return True
@@ -109,13 +105,13 @@ def _whole_arn(original: Any) -> Any:
         role = iam._roles.get_scoped(account, None, name)
         if role is None or role["Arn"] != context.resource_arn:
             return False
-        return bool(original(_without_strangers(document, role), caller, context))
+        return bool(original(_without_deleted(document, role), caller, context))
 
     return evaluate
 
 
-def _without_strangers(document: Any, role: dict[str, Any]) -> Any:
-    """Take out each principal that was deleted, or deleted and made again: its unique id matches nobody any more."""
+def _without_deleted(document: Any, role: dict[str, Any]) -> Any:
+    """Remove deleted principals from a document, also those made again under the same name: their unique id differs."""
     gone = {arn for arn, identifier in role.get(TRUSTED_IDS, {}).items() if _entity_id(arn) != identifier}
     if not gone:
         return document
@@ -125,17 +121,17 @@ def _without_strangers(document: Any, role: dict[str, Any]) -> Any:
     for statement in statements:
         principal = statement["Principal"]
         if isinstance(principal, dict) and "AWS" in principal:
-            principal = principal | {"AWS": [one for one in _listed(principal["AWS"]) if one not in gone]}
+            principal = principal | {"AWS": [arn for arn in _listed(principal["AWS"]) if arn not in gone]}
         kept.append(statement | {"Principal": principal})
     return parsed | {"Statement": kept}
 
 
 def _entity_id(arn: str) -> str | None:
     """Return the unique id of the role or user with exactly this ARN."""
-    found = _ENTITY.fullmatch(arn)
-    if found is None:
+    match = _ENTITY.fullmatch(arn)
+    if match is None:
         return None
-    account, kind, name = found.groups()
+    account, kind, name = match.groups()
     stored = (iam._roles if kind == "role" else iam._users).get_scoped(account, None, name)
     if stored is None or stored["Arn"] != arn:
         return None
@@ -145,4 +141,4 @@ def _entity_id(arn: str) -> str | None:
 def _listed(value: Any) -> list[str]:
     if value is None:
         return []
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
