@@ -2,7 +2,7 @@
 
 `aws:PrincipalArn` of a session is the role's ARN with its path. A list-valued claim matches a plain operator if any
 member does. Calls with a web identity have no principal keys. IAM's own resources have their path, and requests to IAM
-the boundary and the policy. Not modelled: policy variables, tag conditions on EC2 (docs/sandbox-aws.md).
+the boundary and the policy. Not modelled: policy variables, tag conditions on EC2 (sandbox/docs/aws.md).
 """
 
 from __future__ import annotations

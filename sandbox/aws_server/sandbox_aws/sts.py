@@ -3,7 +3,7 @@
 Checked are a call's own fields (session name, durations), the limits of a session (the role's maximum, one hour in a
 chain), and a token's issuer, provider, signature, times and audience; `trust` decides about admission. The keys of an
 issuer come from the supervisor (a cluster's API server, GitLab); nothing is fetched. Source of the error codes:
-AssumeRoleWithWebIdentity in the STS API reference. Not modelled: source identity, transitive tags (docs/sandbox-aws.md).
+AssumeRoleWithWebIdentity in the STS API reference. Not modelled: source identity, transitive tags (sandbox/docs/aws.md).
 """
 
 from __future__ import annotations
