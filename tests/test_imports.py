@@ -153,7 +153,7 @@ def platform_imports() -> set[tuple[str, str]]:
 
 def test_the_platforms_modules_import_only_lower_layers() -> None:
     names = {path.name.removesuffix(".py") for path in (load.ROOT / "runner_platform").iterdir()}
-    assert names - {"__init__", "__pycache__", "typed"} == set(PLATFORM_LAYERS), "every module has a layer"
+    assert names - {"__init__", "__pycache__", "py.typed"} == set(PLATFORM_LAYERS), "every module has a layer"
     rank = {name: index for index, name in enumerate(PLATFORM_LAYERS)}
     upward = {(importer, name) for importer, name in platform_imports() if rank[name] > rank[importer]}
     assert not upward, "imports of runner_platform point down"
