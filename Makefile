@@ -28,7 +28,7 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/platform --ignore=sandbox/tests/running
+	$(BIN)/pytest -n auto --dist worksteal --cov --ignore=tests/platform --ignore=sandbox/tests/running
 
 test: check tools ## Everything, with a sandbox of its own: minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'sandbox or processes or thorough'
