@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from pulumi.runtime import rpc
 
 from components.account_access import AccountAccess
-from config.settings import Settings
+from config.sections import Account, Runner
 from tests.attacks.catalog.jobs import values
 from tests.attacks.catalog.trusts import BARE, PROD_PROTECTED, of_delegated
 from tests.attacks.change import GONE, besides, given, put
@@ -36,14 +36,14 @@ def unknown(_answer: Any) -> Any:
     return pulumi.Output.from_input(rpc.UNKNOWN)
 
 
-def by_level_alone(settings: Settings, runner_class: str, account: str) -> bool:
-    """Whether there is something for the class's level, not narrowed by the class."""
-    return bool(settings.accounts[account].capabilities(settings.runners[runner_class].level))
+def by_level_alone(runner: Runner, _account_name: str, account: Account) -> bool:
+    """Whether the account has something for the class's level, although the class may not list the account."""
+    return bool(account.capabilities(runner.level))
 
 
 def not_narrowed() -> Any:
-    """Classes that say which accounts they enter are not asked."""
-    return mock.patch.object(Settings, "_may_enter", by_level_alone)
+    """A class enters accounts that it does not list."""
+    return mock.patch.object(Runner, "may_enter", by_level_alone)
 
 
 def without_provider(_component: Any, _args: Any) -> None:
