@@ -225,7 +225,7 @@ def _mark(row: Row, matrix: Matrix) -> str:
 
 
 def _refused_counts(matrix: Matrix) -> list[str]:
-    return [f"{count} {description}" for description, count in refused(matrix).items()]
+    return [f"{description}: {count}" for description, count in refused(matrix).items()]
 
 
 # Markdown -------------------------------------------------------------------------------------------------------------
