@@ -126,7 +126,7 @@ def test_a_killed_supervisors_children_are_ended_before_new_ones_start(own: Sand
     assert all(child.alive for child in children), "they still run"
     done = own.command("start")
     assert done.returncode == 0, done.stderr
-    assert "left behind" in done.stderr
+    assert "left by an earlier run" in done.stderr
     assert not any(child.alive for child in children)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROGRAMS = ("buildah", "debootstrap")
+PATCHER = "patchelf"
 SUITE = "trixie"
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 """Folder of the certificate authorities that a Debian machine trusts besides the usual ones."""
@@ -78,11 +79,10 @@ class Builder:
         if self.unpacked is None:
             return variables
         root = self.unpacked
-        libraries = ":".join(str(library) for library in (root / "usr" / "lib").glob("*-linux-gnu*"))
         return {
             **variables,
             "PATH": f"{root}/usr/bin:{root}/usr/sbin:{variables['PATH']}",
-            "LD_LIBRARY_PATH": libraries,
+            "LD_LIBRARY_PATH": _libraries(root),
             "DEBOOTSTRAP_DIR": f"{root}/usr/share/debootstrap",
         }
 
@@ -217,7 +217,7 @@ def _unpack(root: Path) -> Path:
     """Unpack the builder's packages and their missing dependencies. Only apt's lists change on this machine."""
     root.mkdir(exist_ok=True)
     subprocess.run(["apt-get", "-qq", "update"], check=False, capture_output=True)
-    command = ["apt-get", "install", "--print-uris", "--yes", "--no-install-recommends", *PROGRAMS]
+    command = ["apt-get", "install", "--print-uris", "--yes", "--no-install-recommends", *PROGRAMS, PATCHER]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     files = [line.split()[1] for line in answer.stdout.splitlines() if line.startswith("'")]
     if answer.returncode != 0 or not files:
@@ -231,4 +231,17 @@ def _unpack(root: Path) -> Path:
     for package in sorted(root.glob("*.deb")):
         subprocess.run(["dpkg-deb", "--extract", str(package), str(root)], check=True, capture_output=True)
         package.unlink()
+    _set_library_path(root)
     return root
+
+
+def _set_library_path(root: Path) -> None:
+    """Write the folders of unpacked libraries into buildah itself: it starts its chroot process without LD_LIBRARY_PATH."""
+    buildah = root / "usr" / "bin" / "buildah"
+    patcher = shutil.which(PATCHER, path=f"{root}/usr/bin:{os.environ.get('PATH', os.defpath)}")
+    if buildah.exists() and patcher:
+        subprocess.run([patcher, "--force-rpath", "--set-rpath", _libraries(root), str(buildah)], check=True)
+
+
+def _libraries(root: Path) -> str:
+    return ":".join(str(library) for library in (root / "usr" / "lib").glob("*-linux-gnu*"))
