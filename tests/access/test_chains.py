@@ -1,4 +1,4 @@
-"""Chains: from role to role and by changing roles; with cycles, and thousands of them."""
+"""Chains of roles: by assuming a role and by changing one, through cycles and thousands of roles."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.thorough
 ALLOWED, DENIED, UNDECIDED = Decision.ALLOWED, Decision.DENIED, Decision.UNDECIDED
 
 
-def chain(of: AccessGraph, start: Node, target: str) -> list[str]:
-    return [each.name for each in of.reach({start: True})[Node("role", target)].nodes if each.kind == "role"]
+def chain(graph: AccessGraph, start: Node, target: str) -> list[str]:
+    return [node.name for node in graph.reach({start: True})[Node("role", target)].nodes if node.kind == "role"]
 
 
 def rights(*statements: Any) -> list[Any]:
@@ -44,7 +44,7 @@ def rights(*statements: Any) -> list[Any]:
 # Between roles --------------------------------------------------------------------------------------------------------
 
 
-def test_the_shortest_chain_is_told() -> None:
+def test_the_shortest_chain_is_reported() -> None:
     def link(name: str, after: str, *targets: str) -> Resource:
         return role(name, trusts({"AWS": arn(after)}), policies=[may_assume(*map(arn, targets))])
 
@@ -58,41 +58,41 @@ def test_the_shortest_chain_is_told() -> None:
     assert chain(world(*long_and_short), Node("role", arn("a")), arn("e")) == [arn("a"), arn("c"), arn("e")]
 
 
-def test_a_certain_chain_is_told_before_a_shorter_one_that_is_undecided() -> None:
+def test_an_allowed_chain_is_preferred_to_a_shorter_undecided_chain() -> None:
     unsure = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
-    of = world(
+    graph = world(
         role("a"),
         role("b", trusts({"AWS": arn("a")})),
         role("c", trusts({"AWS": arn("b")}), trusts({"AWS": arn("a")}, Condition=unsure)),
         role("d", trusts({"AWS": arn("a")}, Condition=unsure)),
         role("e", trusts({"AWS": arn("d")})),
     )
-    assert chain(of, Node("role", arn("a")), arn("c")) == [arn("a"), arn("b"), arn("c")]
-    assert by_role(of, arn("a"), arn("c")) is ALLOWED
-    assert by_role(of, arn("a"), arn("e")) is UNDECIDED, "what hangs on something undecided is undecided itself"
+    assert chain(graph, Node("role", arn("a")), arn("c")) == [arn("a"), arn("b"), arn("c")]
+    assert by_role(graph, arn("a"), arn("c")) is ALLOWED
+    assert by_role(graph, arn("a"), arn("e")) is UNDECIDED, "a chain is undecided if one of its steps is undecided"
 
 
 @pytest.mark.parametrize(("count", "targets"), [(5000, "narrowed"), (1000, "any"), (1000, "exact")])
-def test_thousands_of_roles_in_a_circle_are_walked_in_seconds(count: int, targets: str) -> None:
+def test_chains_through_thousands_of_roles_in_a_circle_are_found_in_seconds(count: int, targets: str) -> None:
 
-    def one(index: int) -> Resource:
+    def role_in_circle(index: int) -> Resource:
         before, after = arn(f"r{(index - 1) % count}"), arn(f"r{(index + 1) % count}")
         trust = trusts({"AWS": CICD}, Condition={"ArnEquals": {"aws:PrincipalArn": [before]}})
         trust = trust if targets == "narrowed" else trusts({"AWS": CICD} if targets == "any" else {"AWS": before})
         return role(f"r{index}", trust, policies=[may_assume("*" if targets == "any" else after)])
 
-    roles = [one(index) for index in range(count)]
+    roles = [role_in_circle(index) for index in range(count)]
     start = time.process_time()
-    found = world(*roles).reach({Node("role", arn("r0")): True})
-    assert len(found) == count
-    assert time.process_time() - start < 15, "the index keeps apart what has nothing to do with each other"
+    reach = world(*roles).reach({Node("role", arn("r0")): True})
+    assert len(reach) == count
+    assert time.process_time() - start < 15, "the index skips roles whose trusts cannot match"
 
 
 # By changing roles ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("own", "found"),
+    ("permission", "expected"),
     [
         ({"Action": "iam:UpdateAssumeRolePolicy", "Resource": arn("b")}, ALLOWED),
         ({"Action": "iam:*", "Resource": "*"}, ALLOWED),
@@ -109,29 +109,33 @@ def test_thousands_of_roles_in_a_circle_are_walked_in_seconds(count: int, target
         ({"Action": "iam:GetRole", "Resource": "*"}, DENIED),
     ],
 )
-def test_whoever_may_change_or_hand_over_a_role_may_be_it(own: dict[str, Any], found: Decision) -> None:
-    of = world(role("a", policies=rights(statement(**own))), role("b", trusts({"Service": "ec2.amazonaws.com"})))
-    assert by_role(of, arn("a"), arn("b")) is found
+def test_a_role_that_may_change_or_pass_another_role_can_become_it(
+    permission: dict[str, Any], expected: Decision
+) -> None:
+    graph = world(
+        role("a", policies=rights(statement(**permission))), role("b", trusts({"Service": "ec2.amazonaws.com"}))
+    )
+    assert by_role(graph, arn("a"), arn("b")) is expected
 
 
-def test_handing_a_role_to_an_unknown_service_is_undecided() -> None:
+def test_passing_a_role_to_an_unknown_service_is_undecided() -> None:
     passes = rights(statement(Action="iam:PassRole", Resource="*"))
-    of = world(role("a", policies=passes), role("b", trusts({"Service": "new.amazonaws.com"})))
-    assert by_role(of, arn("a"), arn("b")) is UNDECIDED
+    graph = world(role("a", policies=passes), role("b", trusts({"Service": "new.amazonaws.com"})))
+    assert by_role(graph, arn("a"), arn("b")) is UNDECIDED
 
 
 @pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:AttachRolePolicy"])
-def test_whoever_may_give_itself_rights_reaches_what_trusts_it(action: str) -> None:
+def test_a_role_that_may_extend_its_policies_reaches_every_role_that_trusts_it(action: str) -> None:
     target = role("delegated", trusts({"AWS": CICD}), account=DEV)
-    own = rights(statement(Action=action, Resource=arn("a")))
-    assert by_role(world(role("a", policies=own), target), arn("a"), arn("delegated", DEV)) is ALLOWED
-    other = rights(statement(Action=action, Resource=arn("b")))
-    assert by_role(world(role("a", policies=other), role("b"), target), arn("a"), arn("delegated", DEV)) is DENIED
-    entered = role("b", trusts({"AWS": arn("a")}))
-    assert by_role(world(role("a", policies=other), entered, target), arn("a"), arn("delegated", DEV)) is ALLOWED
+    on_itself = rights(statement(Action=action, Resource=arn("a")))
+    assert by_role(world(role("a", policies=on_itself), target), arn("a"), arn("delegated", DEV)) is ALLOWED
+    on_another = rights(statement(Action=action, Resource=arn("b")))
+    assert by_role(world(role("a", policies=on_another), role("b"), target), arn("a"), arn("delegated", DEV)) is DENIED
+    trusting = role("b", trusts({"AWS": arn("a")}))
+    assert by_role(world(role("a", policies=on_another), trusting, target), arn("a"), arn("delegated", DEV)) is ALLOWED
 
 
-def test_whoever_may_write_a_new_version_of_its_policy_may_do_anything() -> None:
+def test_a_role_that_may_rewrite_its_managed_policy_may_do_anything() -> None:
     policy = resource("aws:iam/policy:Policy", "p", CICD, name="p", policy=json.dumps(document(
         statement(Action="iam:CreatePolicyVersion", Resource=f"arn:aws:iam::{CICD}:policy/p"))))  # fmt: skip
     attached = resource(
@@ -141,25 +145,25 @@ def test_whoever_may_write_a_new_version_of_its_policy_may_do_anything() -> None
         role="a",
         policyArn=f"arn:aws:iam::{CICD}:policy/p",
     )
-    of = world(role("a"), policy, attached, role("delegated", trusts({"AWS": CICD}), account=DEV))
-    assert by_role(of, arn("a"), arn("delegated", DEV)) is ALLOWED
+    graph = world(role("a"), policy, attached, role("delegated", trusts({"AWS": CICD}), account=DEV))
+    assert by_role(graph, arn("a"), arn("delegated", DEV)) is ALLOWED
 
 
-def test_a_boundary_holds_a_role_that_is_given_rights_until_it_may_be_taken_away() -> None:
+def test_a_boundary_limits_added_permissions_until_the_boundary_can_be_removed() -> None:
     no_iam_and_sts = document(statement(NotAction=["sts:*", "iam:*"], Resource="*"))
     boundary = resource("aws:iam/policy:Policy", "b", CICD, name="b", policy=no_iam_and_sts)
     bounded = role("b", trusts({"AWS": arn("a")}), permissionsBoundary=f"arn:aws:iam::{CICD}:policy/b")
     target = role("delegated", trusts({"AWS": arn("b")}), account=DEV)
 
     def with_rights(*actions: str) -> Decision:
-        own = rights(statement(Action=list(actions), Resource=arn("b")))
-        return by_role(world(role("a", policies=own), bounded, boundary, target), arn("a"), arn("delegated", DEV))
+        granted = rights(statement(Action=list(actions), Resource=arn("b")))
+        return by_role(world(role("a", policies=granted), bounded, boundary, target), arn("a"), arn("delegated", DEV))
 
     assert with_rights("iam:PutRolePolicy") is DENIED
     assert with_rights("iam:PutRolePolicy", "iam:DeleteRolePermissionsBoundary") is ALLOWED
 
 
-def test_whoever_may_make_roles_is_somebody_in_the_account_unless_they_carry_a_boundary() -> None:
+def test_a_role_that_may_create_roles_without_a_boundary_acts_for_the_account() -> None:
     boundary = resource(
         "aws:iam/policy:Policy",
         "b",
@@ -172,9 +176,9 @@ def test_whoever_may_make_roles_is_somebody_in_the_account_unless_they_carry_a_b
     carries = {"Condition": {"StringEquals": {"iam:PermissionsBoundary": f"arn:aws:iam::{CICD}:policy/b"}}}
     bounded = role("bounded", permissionsBoundary=f"arn:aws:iam::{CICD}:policy/b")
 
-    def found(own: dict[str, Any]) -> Decision:
-        of = world(role("a", policies=rights(statement(**own))), bounded, boundary, target)
-        return by_role(of, arn("a"), arn("delegated", DEV))
+    def decision_with(permission: dict[str, Any]) -> Decision:
+        graph = world(role("a", policies=rights(statement(**permission))), bounded, boundary, target)
+        return by_role(graph, arn("a"), arn("delegated", DEV))
 
-    assert found(makes) is ALLOWED
-    assert found({**makes, **carries}) is DENIED
+    assert decision_with(makes) is ALLOWED
+    assert decision_with({**makes, **carries}) is DENIED

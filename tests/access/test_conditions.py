@@ -1,4 +1,4 @@
-"""Condition operators: given, absent and unknown keys, for every operator and its variants."""
+"""Condition operators: present, absent and unknown keys, for every operator and variant."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TRUTHS = st.sampled_from([True, False, PERHAPS])
 
 @dataclass
 class Request:
-    given: Mapping[str, Values]
+    keys: Mapping[str, Values]
 
     def values(self, key: str) -> Values:
-        return self.given.get(key)
+        return self.keys.get(key)
 
 
 def truth(operator: str, expected: Any, *values: str, unknown: bool = False) -> Truth:
@@ -86,7 +86,7 @@ def test_an_operator_compares(operator: str, expected: Any, value: str, result: 
 
 
 @pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"null"}))
-def test_an_absent_key_fails_a_positive_operator_and_narrows_nothing_else(name: str) -> None:
+def test_an_absent_key_fails_positive_operators_only(name: str) -> None:
     positive = OPERATORS[name][1]
     assert truth(name, "1") is not positive
     assert truth(f"{name}IfExists", "1") is True
@@ -94,14 +94,14 @@ def test_an_absent_key_fails_a_positive_operator_and_narrows_nothing_else(name: 
     assert truth(f"ForAnyValue:{name}", "1") is False
 
 
-def test_null_asks_for_the_key_itself() -> None:
+def test_null_tests_whether_the_key_is_present() -> None:
     assert truth("Null", "true") is True
     assert truth("Null", "false") is False
     assert isinstance(truth("Null", "perhaps"), Undecided)
     assert isinstance(truth("Null", UNKNOWN), Undecided)
 
 
-def test_set_operators_look_at_every_value() -> None:
+def test_set_operators_compare_every_value() -> None:
     assert truth("ForAllValues:StringEquals", ["a", "b"], "a", "b") is True
     assert truth("ForAllValues:StringEquals", ["a"], "a", "b") is False
     assert truth("ForAnyValue:StringEquals", ["a"], "a", "b") is True
@@ -133,7 +133,7 @@ def test_a_token_with_several_audiences_matches_by_any_of_them() -> None:
         ("ArnLike", "*"),
     ],
 )
-def test_what_is_not_understood_is_undecided(operator: str, expected: Any) -> None:
+def test_an_operator_or_value_that_cannot_be_read_is_undecided(operator: str, expected: Any) -> None:
     assert isinstance(truth(operator, expected, "a1"), Undecided)
 
 
@@ -144,30 +144,30 @@ def test_an_unknown_value_is_undecided_for_every_operator(operator: str) -> None
     assert isinstance(truth(operator, "true", unknown=True), Undecided)
 
 
-def test_one_known_match_decides_beside_an_unknown_value() -> None:
+def test_a_known_match_decides_beside_an_unknown_value() -> None:
     assert truth("StringEquals", [UNKNOWN, "a"], "a") is True
     assert isinstance(truth("StringNotEquals", [UNKNOWN, "b"], "a"), Undecided)
     assert truth("StringNotEquals", [UNKNOWN, "a"], "a") is False
 
 
-def test_operators_are_taken_apart_without_case() -> None:
+def test_operators_are_parsed_regardless_of_case() -> None:
     operator = operator_of("foranyvalue:STRINGLIKEIFEXISTS")
     assert not isinstance(operator, Undecided)
     assert (operator.quantifier, operator.if_exists, operator.positive) == ("foranyvalue", True, True)
 
 
 @given(st.lists(TRUTHS, max_size=4))
-def test_truths_are_combined_as_kleene_says(truths: list[Truth]) -> None:
-    assert decision_of(every(truths)) == decision_of(opposite(some(opposite(each) for each in truths)))
-    known = [each for each in truths if not isinstance(each, Undecided)]
-    if len(known) == len(truths):
-        assert every(truths) is all(known)
-        assert some(truths) is any(known)
-    if any(each is False for each in truths):
-        assert decision_of(every(truths)) is Decision.DENIED, "no unknown turns a no into anything else"
+def test_truths_are_combined_by_kleenes_logic(truths: list[Truth]) -> None:
+    assert decision_of(every(truths)) == decision_of(opposite(some(opposite(truth) for truth in truths)))
+    decided = [truth for truth in truths if not isinstance(truth, Undecided)]
+    if len(decided) == len(truths):
+        assert every(truths) is all(decided)
+        assert some(truths) is any(decided)
+    if any(truth is False for truth in truths):
+        assert decision_of(every(truths)) is Decision.DENIED, "an undecided truth cannot outweigh a False"
 
 
-def test_an_undecided_truth_is_no_truth_value() -> None:
+def test_an_undecided_truth_cannot_be_used_as_a_boolean() -> None:
     with pytest.raises(TypeError, match="neither true nor false"):
         bool(PERHAPS)
 
@@ -176,49 +176,49 @@ PATTERN = st.text("ab*?", max_size=5)
 
 
 @given(PATTERN, st.text("abc", max_size=6))
-def test_patterns_match_as_regular_expressions_do(pattern: str, text: str) -> None:
+def test_patterns_match_like_regular_expressions(pattern: str, text: str) -> None:
     expression = pattern.replace("*", ".*").replace("?", ".")
     assert globs.matches(pattern, text) is (re.fullmatch(expression, text) is not None)
 
 
 @given(st.lists(PATTERN, max_size=3), PATTERN)
-def test_witnesses_show_every_way_in_which_patterns_can_match_together(patterns: list[str], within: str) -> None:
-    found = globs.witnesses(patterns, within)
-    assert found is not None
-    shown = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in found}
+def test_witnesses_cover_every_possible_combination_of_matches(patterns: list[str], within: str) -> None:
+    witnesses = globs.witnesses(patterns, within)
+    assert witnesses is not None
+    covered = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in witnesses}
     texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))
     possible = {
         tuple(globs.matches(pattern, text) for pattern in patterns) for text in texts if globs.matches(within, text)
     }
-    assert possible <= shown
-    assert all(globs.matches(within, text) for text in found)
+    assert possible <= covered
+    assert all(globs.matches(within, text) for text in witnesses)
 
 
 @given(st.lists(PATTERN, min_size=1, max_size=3), st.lists(PATTERN, max_size=3), PATTERN)
-def test_a_value_that_nobody_else_has_is_tried_for_each_way_in_which_there_is_one(
-    patterns: list[str], others: list[str], within: str
+def test_possible_requests_try_an_own_value_for_each_combination_of_matches(
+    patterns: list[str], foreign_patterns: list[str], within: str
 ) -> None:
-    tried: list[str] = []
+    tried_values: list[str] = []
 
-    def asked(request: callers.Request) -> bool:
-        tried.extend(text for text in request.values("key") if isinstance(text, str))
+    def record(request: callers.Request) -> bool:
+        tried_values.extend(text for text in request.values("key") if isinstance(text, str))
         return False
 
-    free = Choice(within=within, outside=tuple(others), optional=False)
+    free = Choice(within=within, outside=tuple(foreign_patterns), optional=False)
     PossibleRequests({}, {"key": free}).any_allowed(
-        [Condition("StringLike", "key", (each,)) for each in patterns], asked
+        [Condition("StringLike", "key", (pattern,)) for pattern in patterns], record
     )
     texts = ("".join(letters) for size in range(6) for letters in itertools.product("abc", repeat=size))
-    own = [text for text in texts if globs.matches(within, text) and not matches_any(others, text)]
-    assert not any(matches_any(others, text) for text in tried)
-    ways = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in own}
-    assert ways <= {tuple(globs.matches(pattern, text) for pattern in patterns) for text in tried}
+    own_values = [text for text in texts if globs.matches(within, text) and not matches_any(foreign_patterns, text)]
+    assert not any(matches_any(foreign_patterns, text) for text in tried_values)
+    combinations = {tuple(globs.matches(pattern, text) for pattern in patterns) for text in own_values}
+    assert combinations <= {tuple(globs.matches(pattern, text) for pattern in patterns) for text in tried_values}
 
 
 def matches_any(patterns: list[str], text: str) -> bool:
     return any(globs.matches(pattern, text) for pattern in patterns)
 
 
-def test_too_many_ways_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_combinations_of_matches_are_not_enumerated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(globs, "MOST_STATES", 3)
     assert globs.witnesses(("a*b", "*a?b")) is None

@@ -1,4 +1,4 @@
-"""Trusts: who they let in, document by document; the table in which public tools went wrong."""
+"""Trust documents and the principals that each one admits: cases that public policy tools get wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STRANGER = Choice(within="system:serviceaccount:*:*", outside=(SUBJECT,), option
 SUB, AUD = f"{HOST}:sub", f"{HOST}:aud"
 PINNED = {AUD: AUDIENCE}
 
-# Who gets in: the declared service account, a stranger's, and the declared one's token for another audience.
+# Decisions for: the declared service account, a stranger, the declared service account with another audience.
 TOKENS: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
     "exact": (exact(), (ALLOWED, DENIED, DENIED)),
     "no condition": (None, (ALLOWED, ALLOWED, DENIED)),
@@ -77,15 +77,15 @@ TOKENS: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_a_trust_in_tokens_lets_in_whom_it_says(name: str) -> None:
+def test_a_trust_for_tokens_admits_exactly_the_expected_tokens(name: str) -> None:
     condition, expected = TOKENS[name]
-    of = world(issuer(), role("target", trusts_token(condition)))
-    found = (by_token(of, TARGET), by_token(of, TARGET, STRANGER), by_token(of, TARGET, audience="vault"))
-    assert found == expected
+    graph = world(issuer(), role("target", trusts_token(condition)))
+    decisions = (by_token(graph, TARGET), by_token(graph, TARGET, STRANGER), by_token(graph, TARGET, audience="vault"))
+    assert decisions == expected
 
 
-PEOPLE: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
-    # Who gets in: the role with the permission, somebody in its account, somebody in a foreign account.
+ROLES: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
+    # Decisions for: the role with the permission, another principal of its account, a principal of a foreign account.
     "exact role": (trusts({"AWS": CALLER}), (ALLOWED, DENIED, DENIED)),
     "AWS *": (trusts({"AWS": "*"}), (ALLOWED, ALLOWED, ALLOWED)),
     "Principal as text": (trusts("*"), (ALLOWED, ALLOWED, ALLOWED)),
@@ -126,7 +126,10 @@ PEOPLE: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
     ),
     "role with a wildcard": (trusts({"AWS": arn("cicd/*")}), (DENIED, DENIED, DENIED)),
     "role without its path": (trusts({"AWS": arn("runner-small")}), (DENIED, DENIED, DENIED)),
-    "its session": (trusts({"AWS": f"arn:aws:sts::{CICD}:assumed-role/runner-small/job"}), (ALLOWED, DENIED, DENIED)),
+    "session of the role": (
+        trusts({"AWS": f"arn:aws:sts::{CICD}:assumed-role/runner-small/job"}),
+        (ALLOWED, DENIED, DENIED),
+    ),
     "action sts:*": (trusts({"AWS": CALLER}, "sts:*"), (ALLOWED, DENIED, DENIED)),
     "action in another case": (trusts({"AWS": CALLER}, "STS:assumerole"), (ALLOWED, DENIED, DENIED)),
     "NotAction": (statement(Principal={"AWS": CALLER}, NotAction="iam:*"), (ALLOWED, DENIED, DENIED)),
@@ -142,9 +145,13 @@ PEOPLE: dict[str, tuple[Any, tuple[Decision, Decision, Decision]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PEOPLE)
-def test_a_trust_across_accounts_lets_in_whom_it_says(name: str) -> None:
-    trust, expected = PEOPLE[name]
-    of = world(role("cicd/runner-small", policies=[may_assume(DELEGATED)]), role("delegated", trust, account=DEV))
-    found = (by_role(of, CALLER, DELEGATED), by_account(of, CICD, DELEGATED), by_account(of, FOREIGN, DELEGATED))
-    assert found == expected
+@pytest.mark.parametrize("name", ROLES)
+def test_a_trust_for_roles_admits_exactly_the_expected_callers(name: str) -> None:
+    trust, expected = ROLES[name]
+    graph = world(role("cicd/runner-small", policies=[may_assume(DELEGATED)]), role("delegated", trust, account=DEV))
+    decisions = (
+        by_role(graph, CALLER, DELEGATED),
+        by_account(graph, CICD, DELEGATED),
+        by_account(graph, FOREIGN, DELEGATED),
+    )
+    assert decisions == expected

@@ -1,4 +1,4 @@
-"""What an open class writes and a protected one takes in, by whichever way, and how sure of it one can be."""
+"""Flows from an open class into a protected class: images, state and caches, allowed or undecided."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def may(action: str, *resources: Any, **more: Any) -> Any:
     return statement(Action=action, Resource=list(resources), **more)
 
 
-def depends_on_the_address(name: str) -> dict[str, Any]:
+def condition_on_source_ip(name: str) -> dict[str, Any]:
     return {
         "StringEquals": {**exact(f"system:serviceaccount:jobs-{name}:job")["StringEquals"], "aws:sourceip": "10.0.0.1"}
     }
@@ -101,27 +101,27 @@ def answers(*resources: Resource) -> set[tuple[str, Decision]]:
     return {(each.kind, each.decision) for each in found(*resources)}
 
 
-def test_a_role_that_writes_what_another_reads_is_a_flow() -> None:
+def test_an_open_role_that_writes_state_which_a_protected_role_reads_is_a_flow() -> None:
     (flow,) = found(WRITES, READS)
     assert (flow.kind, flow.pattern, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
     assert flow.chain[-1].endswith(":role/open")
 
 
-def test_where_the_way_to_the_reader_is_not_decided_neither_is_the_flow() -> None:
-    unsure = depends_on_the_address("shut")
-    (flow,) = found(WRITES, job_role("shut", may("s3:GetObject", STATE), **unsure))
+def test_an_undecided_chain_to_the_reader_leaves_the_flow_undecided() -> None:
+    condition = condition_on_source_ip("shut")
+    (flow,) = found(WRITES, job_role("shut", may("s3:GetObject", STATE), **condition))
     assert flow.decision is Decision.UNDECIDED
     assert "aws:sourceip" in flow.reason
 
 
-def test_where_the_way_to_the_writer_is_not_decided_neither_is_the_flow() -> None:
-    unsure = depends_on_the_address("open")
-    assert answers(job_role("open", may("s3:PutObject", STATE), **unsure), READS) == {("state", Decision.UNDECIDED)}
+def test_an_undecided_chain_to_the_writer_leaves_the_flow_undecided() -> None:
+    condition = condition_on_source_ip("open")
+    assert answers(job_role("open", may("s3:PutObject", STATE), **condition), READS) == {("state", Decision.UNDECIDED)}
 
 
-def test_one_certain_way_to_read_makes_a_flow_certain() -> None:
-    unsure = depends_on_the_address("shut")
-    other = role("other", trusts_token(unsure), policies=[document(may("s3:GetObject", STATE))])
+def test_an_allowed_chain_to_a_reader_makes_the_flow_allowed() -> None:
+    condition = condition_on_source_ip("shut")
+    other = role("other", trusts_token(condition), policies=[document(may("s3:GetObject", STATE))])
     assert answers(WRITES, READS, other) == {("state", Decision.ALLOWED)}
 
 
@@ -132,31 +132,31 @@ def test_one_certain_way_to_read_makes_a_flow_certain() -> None:
         may("s3:GetObject", STATE, Condition={"StringEquals": {"aws:sourcevpc": "vpc-1"}}),
     ],
 )
-def test_where_it_is_not_known_what_is_read_the_flow_is_undecided(reads: Any) -> None:
+def test_an_unknown_resource_or_condition_of_the_reader_is_undecided(reads: Any) -> None:
     assert answers(WRITES, job_role("shut", reads)) == {("state", Decision.UNDECIDED)}
 
 
-def test_a_reader_whose_permissions_are_not_known_may_read_everything() -> None:
+def test_a_reader_with_an_unknown_policy_may_read_everything() -> None:
     inputs = {"name": "unknown", "role": "shut", "policy": UNKNOWN}
     more = resource("aws:iam/rolePolicy:RolePolicy", "unknown", HOME, "dev", **inputs)
     assert ("state", Decision.UNDECIDED) in answers(WRITES, job_role("shut"), more)
 
 
-def test_a_reader_of_all_but_some_reads_the_rest() -> None:
+def test_a_reader_with_not_resource_reads_all_other_resources() -> None:
     rest = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::other/*"])
     assert answers(WRITES, job_role("shut", rest)) == {("state", Decision.ALLOWED)}
     closed = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::*"])
     assert answers(WRITES, job_role("shut", closed)) == set()
 
 
-def test_a_protected_class_whose_configuration_cannot_be_read_may_take_in_everything() -> None:
-    assert answers(PUSHES) == set(), "apart as it is"
+def test_an_unreadable_config_of_a_protected_class_may_consume_anything() -> None:
+    assert answers(PUSHES) == set(), "the two classes share nothing"
     unreadable = release("shut", "[[runners")
     assert {("image", Decision.UNDECIDED), ("cache", Decision.UNDECIDED)} <= answers(PUSHES, unreadable)
     assert all("cannot be read" in each.reason for each in found(PUSHES, unreadable))
 
 
-def test_an_open_class_whose_configuration_cannot_be_read_may_share_any_cache() -> None:
+def test_an_unreadable_config_of_an_open_class_may_share_any_cache() -> None:
     assert ("cache", Decision.UNDECIDED) in answers(release("open", "[[runners"))
 
 
@@ -164,7 +164,7 @@ def test_an_open_class_whose_configuration_cannot_be_read_may_share_any_cache() 
 
 
 @pytest.mark.thorough
-def test_nothing_flows_from_an_open_class_into_a_protected_one() -> None:
+def test_no_open_class_writes_anything_that_a_protected_class_consumes() -> None:
     assert flows(whole()) == []
 
 
@@ -179,7 +179,7 @@ def with_capability(policy: str, stack: str, old: str, new: str) -> AccessGraph:
 
 
 @pytest.mark.thorough
-def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stacks() -> None:
+def test_pushing_an_image_that_a_protected_class_of_another_stack_runs_is_a_flow() -> None:
     found = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
     assert {(each.writer.partition("/")[0], each.consumer, each.kind) for each in found} == {
         ("job:dev", "job:prod/deploy", "image")
@@ -190,7 +190,7 @@ def test_an_open_class_that_pushes_what_a_protected_one_runs_is_seen_across_stac
 
 
 @pytest.mark.thorough
-def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> None:
+def test_writing_the_state_of_a_protected_class_is_a_flow() -> None:
     home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
     found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
     assert {(each.kind, each.consumer, each.decision) for each in found} == {
@@ -200,7 +200,7 @@ def test_an_open_class_that_writes_the_state_of_a_protected_one_is_seen() -> Non
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("old", "new"), [('Path = "small"', 'Path = "deploy"'), ('Path = "small"', 'Path = ""')])
-def test_a_cache_that_both_levels_use_is_seen(old: str, new: str) -> None:
+def test_a_cache_that_both_trust_levels_use_is_a_flow(old: str, new: str) -> None:
     def shared(each: Resource) -> dict[str, Any] | None:
         if each.name != "small-runner-release" or each.stack != "dev":
             return None
@@ -213,7 +213,7 @@ def test_a_cache_that_both_levels_use_is_seen(old: str, new: str) -> None:
 
 
 @pytest.mark.thorough
-def test_a_protected_class_that_runs_every_image_takes_in_what_open_ones_push() -> None:
+def test_running_any_image_makes_every_image_of_an_open_class_a_flow() -> None:
     def any_image(each: Resource) -> dict[str, Any] | None:
         if each.name != "deploy-runner-release" or each.stack != "dev":
             return None

@@ -1,4 +1,4 @@
-"""Sessions that no document tells apart are asked once: the answers stay, and the work stays small."""
+"""Sessions that every policy treats alike are evaluated as a group: the same decisions, with far less work."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ if TYPE_CHECKING:
 NAMES = ("a", "b", "c", "d")
 ARNS = [arn(name) for name in NAMES]
 BOUNDARY = f"arn:aws:iam::{CICD}:policy/bound"
-POWERS = ["iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:CreateRole", "iam:PassRole", "ec2:RunInstances", "*"]
+ESCALATING_ACTIONS = [
+    "iam:PutRolePolicy",
+    "iam:UpdateAssumeRolePolicy",
+    "iam:CreateRole",
+    "iam:PassRole",
+    "ec2:RunInstances",
+    "*",
+]
 ADMINISTERS = document(statement(Action="*", Resource="*"))
 
 policies = st.fixed_dictionaries(
     {
         "Effect": st.sampled_from(["Allow", "Allow", "Deny"]),
-        "Action": st.lists(st.sampled_from(["sts:AssumeRole", *POWERS]), min_size=1, max_size=3),
+        "Action": st.lists(st.sampled_from(["sts:AssumeRole", *ESCALATING_ACTIONS]), min_size=1, max_size=3),
         "Resource": st.lists(st.sampled_from(["*", *ARNS]), min_size=1, max_size=2),
         "Condition": conditions,
     }
 )
-shared = st.lists(policies, min_size=1, max_size=2)
+shared_statements = st.lists(policies, min_size=1, max_size=2)
 roles = st.fixed_dictionaries(
     {
         "trust": st.lists(statements("Allow", "Deny"), min_size=1, max_size=2),
@@ -49,31 +56,33 @@ roles = st.fixed_dictionaries(
 
 @pytest.mark.thorough
 @FEW
-@given(shared, st.fixed_dictionaries(dict.fromkeys(NAMES, roles)))
-def test_asking_alike_sessions_together_changes_no_answer(its: list[Any], made: dict[str, dict[str, Any]]) -> None:
+@given(shared_statements, st.fixed_dictionaries(dict.fromkeys(NAMES, roles)))
+def test_grouping_sessions_that_policies_treat_alike_changes_no_decision(
+    shared_policy: list[Any], generated_roles: dict[str, dict[str, Any]]
+) -> None:
     resources = [resource("aws:iam/policy:Policy", "bound", CICD, "dev", name="bound", policy=ADMINISTERS)]
-    for name, parts in made.items():
-        more = {"permissionsBoundary": BOUNDARY} if parts["bound"] else {}
-        own = document(*(its if parts["own"] is None else parts["own"]))
-        resources.append(role(name, *parts["trust"], policies=[own], tags=parts["tag"], **more))
-    together = _answers(world(*resources))
+    for name, parts in generated_roles.items():
+        boundary = {"permissionsBoundary": BOUNDARY} if parts["bound"] else {}
+        policy = document(*(shared_policy if parts["own"] is None else parts["own"]))
+        resources.append(role(name, *parts["trust"], policies=[policy], tags=parts["tag"], **boundary))
+    together = best_ranks(world(*resources))
     with mock.patch.object(AccessGraph, "alike", return_value=None):
-        assert _answers(world(*resources)) == together
+        assert best_ranks(world(*resources)) == together
 
 
-def _answers(of: AccessGraph) -> dict[tuple[str, str], tuple[bool, int] | None]:
-    """For each start and role how good the best way is."""
-    found: dict[tuple[str, str], tuple[bool, int] | None] = {}
-    for start in (Node("account", CICD), Node("account", DEV), *(Node("role", each) for each in ARNS)):
-        reach = of.reach({start: True})
+def best_ranks(graph: AccessGraph) -> dict[tuple[str, str], tuple[bool, int] | None]:
+    """Return the rank of the best chain for each pair of a start and a role."""
+    ranks: dict[tuple[str, str], tuple[bool, int] | None] = {}
+    for start in (Node("account", CICD), Node("account", DEV), *(Node("role", role_arn) for role_arn in ARNS)):
+        reach = graph.reach({start: True})
         for target in ARNS:
-            way = of.best(reach, target)
-            found[start.name, target] = None if way is None else way.rank
-    return found
+            chain = graph.best(reach, target)
+            ranks[start.name, target] = None if chain is None else chain.rank
+    return ranks
 
 
 @pytest.mark.parametrize(
-    ("trust", "apart"),
+    ("trust", "depends"),
     [
         (trusts({"AWS": CICD}), False),
         (trusts("*"), False),
@@ -87,23 +96,23 @@ def _answers(of: AccessGraph) -> dict[tuple[str, str], tuple[bool, int] | None]:
         ({"Effect": "Deny", "NotPrincipal": {"AWS": CICD}, "Action": "*"}, True),
     ],
 )
-def test_only_a_trust_that_looks_at_arns_tells_sessions_of_an_account_apart(trust: Any, apart: bool) -> None:
-    assert depends_on_role_arn(normalise(document(trust))) is apart
+def test_only_a_trust_that_compares_arns_distinguishes_sessions_of_an_account(trust: Any, depends: bool) -> None:
+    assert depends_on_role_arn(normalise(document(trust))) is depends
 
 
 def administrators(count: int, kind: str) -> list[Resource]:
     """Roles of one account that may do everything."""
     trust = {
-        "all trust the account": lambda _: trusts({"AWS": CICD}),
-        "none trusts anybody": lambda _: trusts({"Service": "ec2.amazonaws.com"}),
-        "each trusts another one": lambda i: trusts({"AWS": arn(f"r{i - 1}")}),
-        "each has a document of its own": lambda _: trusts({"AWS": CICD}),
+        "all trust the account": lambda _index: trusts({"AWS": CICD}),
+        "all trust a service": lambda _index: trusts({"Service": "ec2.amazonaws.com"}),
+        "every role trusts the one before": lambda index: trusts({"AWS": arn(f"r{index - 1}")}),
+        "every role has its own policy": lambda _index: trusts({"AWS": CICD}),
     }[kind]
     denied = statement("Deny", Action="sqs:*", Resource="arn:aws:sqs:*:*:q{}")
 
     def policy(index: int) -> Any:
-        own = {**denied, "Resource": denied["Resource"].format(index)}
-        return ADMINISTERS if "own" not in kind else document(*ADMINISTERS["Statement"], own)
+        unique_denial = {**denied, "Resource": denied["Resource"].format(index)}
+        return ADMINISTERS if "own" not in kind else document(*ADMINISTERS["Statement"], unique_denial)
 
     return [role(f"r{index}", trust(index), policies=[policy(index)]) for index in range(count)]
 
@@ -112,21 +121,21 @@ def administrators(count: int, kind: str) -> list[Resource]:
     "kind",
     [
         "all trust the account",
-        "none trusts anybody",
-        "each trusts another one",
-        "each has a document of its own",
+        "all trust a service",
+        "every role trusts the one before",
+        "every role has its own policy",
     ],
 )
-def test_thousands_of_administrators_are_walked_in_seconds(kind: str) -> None:
+def test_chains_of_thousands_of_administrators_are_found_in_seconds(kind: str) -> None:
     count = 5000 if "own" not in kind else 1000
     start = time.process_time()
-    of = world(*administrators(count, kind))
-    with mock.patch.object(escalation, "power_over", side_effect=escalation.power_over) as asked:
-        reach = of.reach({Node("role", arn("r0")): True})
-        assert {of.best(reach, each) is not None for each in of.roles} == {True}
-        assert asked.call_count <= 2 * count, "each role is asked about by a few, not by all the others"
-        first = asked.call_count
-        cells = derived(of)
-        assert asked.call_count <= first + 2 * count, "and no more by whoever comes next"
+    graph = world(*administrators(count, kind))
+    with mock.patch.object(escalation, "power_over", side_effect=escalation.power_over) as power_over:
+        reach = graph.reach({Node("role", arn("r0")): True})
+        assert {graph.best(reach, role_arn) is not None for role_arn in graph.roles} == {True}
+        assert power_over.call_count <= 2 * count, "a role is evaluated for a few principals, not for every other role"
+        first_call_count = power_over.call_count
+        cells = derived(graph)
+        assert power_over.call_count <= first_call_count + 2 * count, "the access matrix reuses these results"
     assert len(cells) >= 5 * count
     assert time.process_time() - start < 30

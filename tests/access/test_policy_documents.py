@@ -1,4 +1,4 @@
-"""The normaliser: every legal spelling of a document is the same document, and what is none is said in words."""
+"""Normalised policy documents: every legal spelling gives the same statements, and an invalid document gives a reason."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def document(*statements: Any, **more: Any) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements), **more}
 
 
-def only(value: Any) -> Statement:
-    found = normalise(value)
-    assert not isinstance(found, Undecided), found.reason
-    (statement,) = found
+def only_statement(value: Any) -> Statement:
+    statements = normalise(value)
+    assert not isinstance(statements, Undecided), statements.reason
+    (statement,) = statements
     return statement
 
 
-def reason(value: Any) -> str:
-    found = normalise(value)
-    assert isinstance(found, Undecided), found
-    return found.reason
+def undecided_reason(value: Any) -> str:
+    result = normalise(value)
+    assert isinstance(result, Undecided), result
+    return result.reason
 
 
 @pytest.mark.parametrize(
-    "spelled",
+    "spelling",
     [
         json.dumps(document(PLAIN)),
         {"Version": "2012-10-17", "Statement": PLAIN},
@@ -44,19 +44,19 @@ def reason(value: Any) -> str:
         document({"Effect": "allow", "Action": ("sts:AssumeRole",), "Resource": ROLE}),
     ],
 )
-def test_every_legal_spelling_is_the_same_document(spelled: Any) -> None:
-    assert only(spelled) == only(document(PLAIN))
+def test_every_legal_spelling_is_the_same_document(spelling: Any) -> None:
+    assert only_statement(spelling) == only_statement(document(PLAIN))
 
 
 @pytest.mark.parametrize("principal", ["*", {"AWS": "*"}, {"AWS": ["*"]}, {"aws": "*"}])
-def test_everybody_is_everybody_in_every_spelling(principal: Any) -> None:
-    statement = only(document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}))
+def test_every_spelling_of_any_principal_is_the_same(principal: Any) -> None:
+    statement = only_statement(document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}))
     assert statement.principals == (Principal("AWS", "*"),)
 
 
-def test_principals_keep_their_kind() -> None:
+def test_principals_keep_their_type() -> None:
     principal = {"Service": "ec2.amazonaws.com", "Federated": ["a", "b"]}
-    statement = only(document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}))
+    statement = only_statement(document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}))
     assert set(statement.principals) == {
         Principal("Service", "ec2.amazonaws.com"),
         Principal("Federated", "a"),
@@ -65,18 +65,18 @@ def test_principals_keep_their_kind() -> None:
 
 
 def test_numbers_and_booleans_are_read_as_json_spells_them() -> None:
-    condition = {"Bool": {"aws:SecureTransport": False}, "NumericLessThan": {"s3:max-keys": [10.0, 2.5]}}
-    statement = only(document({**PLAIN, "Condition": condition}))
-    assert [each.values for each in statement.conditions] == [("false",), ("10", "2.5")]
+    conditions = {"Bool": {"aws:SecureTransport": False}, "NumericLessThan": {"s3:max-keys": [10.0, 2.5]}}
+    statement = only_statement(document({**PLAIN, "Condition": conditions}))
+    assert [condition.values for condition in statement.conditions] == [("false",), ("10", "2.5")]
 
 
-def test_condition_keys_have_no_case() -> None:
-    statement = only(document({**PLAIN, "Condition": {"StringEquals": {"AWS:PrincipalArn": ROLE}}}))
+def test_condition_keys_ignore_case() -> None:
+    statement = only_statement(document({**PLAIN, "Condition": {"StringEquals": {"AWS:PrincipalArn": ROLE}}}))
     assert statement.conditions[0].key == "aws:principalarn"
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "expected_reason"),
     [
         ("not JSON", "not JSON"),
         ('{"Statement": [], "Statement": []}', "twice"),
@@ -111,12 +111,12 @@ def test_condition_keys_have_no_case() -> None:
         (document({**PLAIN, "Condition": {"StringEquals": UNKNOWN}}), "not known yet"),
     ],
 )
-def test_what_is_no_document_is_said_in_words(value: Any, says: str) -> None:
-    assert says in reason(value)
+def test_an_invalid_document_is_undecided_with_a_reason(value: Any, expected_reason: str) -> None:
+    assert expected_reason in undecided_reason(value)
 
 
-def test_unknown_leaves_are_kept_as_unknown() -> None:
-    statement = only(
+def test_unknown_parts_of_a_document_stay_unknown() -> None:
+    statement = only_statement(
         document({"Effect": "Allow", "Action": [UNKNOWN], "Resource": ["[unknown]", ROLE], "Principal": UNKNOWN})
     )
     assert statement.actions == (UNKNOWN,)
@@ -137,8 +137,8 @@ def test_unknown_leaves_are_kept_as_unknown() -> None:
         ({"NotAction": ["iam:*", "STS:*"]}, "sts:AssumeRole", False),
     ],
 )
-def test_actions_have_no_case_and_wildcards(element: dict[str, Any], action: str, covered: bool) -> None:
-    assert only(document({"Effect": "Allow", "Resource": "*", **element})).covers_action(action) is covered
+def test_actions_match_with_wildcards_and_ignore_case(element: dict[str, Any], action: str, covered: bool) -> None:
+    assert only_statement(document({"Effect": "Allow", "Resource": "*", **element})).covers_action(action) is covered
 
 
 @pytest.mark.parametrize(
@@ -155,28 +155,30 @@ def test_actions_have_no_case_and_wildcards(element: dict[str, Any], action: str
         ({}, True),
     ],
 )
-def test_resources_have_case_and_wildcards(element: dict[str, Any], covered: bool) -> None:
-    assert only(document({"Effect": "Allow", "Action": "*", **element})).covers_resource(ROLE) is covered
+def test_resources_match_with_wildcards_and_respect_case(element: dict[str, Any], covered: bool) -> None:
+    assert only_statement(document({"Effect": "Allow", "Action": "*", **element})).covers_resource(ROLE) is covered
 
 
 @pytest.mark.parametrize("resource", ["arn:*", "arn:aws:iam::${aws:PrincipalAccount}:role/*", UNKNOWN])
-def test_resources_that_are_not_understood_are_undecided(resource: Any) -> None:
-    statement = only(document({"Effect": "Allow", "Action": "*", "Resource": resource}))
+def test_resources_that_cannot_be_read_are_undecided(resource: Any) -> None:
+    statement = only_statement(document({"Effect": "Allow", "Action": "*", "Resource": resource}))
     assert isinstance(statement.covers_resource(ROLE), Undecided)
 
 
-def test_a_variable_that_cannot_fit_is_no_question() -> None:
-    statement = only(document({"Effect": "Allow", "Action": "*", "Resource": "arn:aws:s3:::${aws:username}/*"}))
+def test_a_policy_variable_that_cannot_match_is_decided() -> None:
+    statement = only_statement(
+        document({"Effect": "Allow", "Action": "*", "Resource": "arn:aws:s3:::${aws:username}/*"})
+    )
     assert statement.covers_resource(ROLE) is False
 
 
 def test_unknown_actions_are_undecided() -> None:
-    statement = only(document({"Effect": "Allow", "Action": [UNKNOWN, "iam:*"], "Resource": "*"}))
+    statement = only_statement(document({"Effect": "Allow", "Action": [UNKNOWN, "iam:*"], "Resource": "*"}))
     assert isinstance(statement.covers_action("sts:AssumeRole"), Undecided)
     assert statement.covers_action("iam:PassRole") is True
 
 
-def test_values_from_the_wire_are_marked_at_any_depth() -> None:
+def test_unknown_values_from_the_engine_are_marked_at_any_depth() -> None:
     inputs = from_wire({"a": [{"b": "[unknown]"}], "c": ENGINE_UNKNOWN, "d": "known"})
     assert inputs == {"a": [{"b": UNKNOWN}], "c": UNKNOWN, "d": "known"}
     assert at(inputs, "c", "deeper") is UNKNOWN
