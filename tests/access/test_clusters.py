@@ -1,4 +1,4 @@
-"""From pods to roles: what a class's configuration lets its jobs be, and who may run pods as whom."""
+"""From job pods to roles: runner configurations, rights to run pods and access entries give service accounts."""
 
 from __future__ import annotations
 
@@ -47,18 +47,20 @@ def rights(*statements: Any) -> list[Any]:
 
 
 def release(config: str, namespace: str = "runner-small", **values: Any) -> Resource:
-    its = {"runners": {"config": config}, "serviceAccount": {"name": "manager"}, **values}
-    return resource("kubernetes:helm.sh/v3:Release", f"release-{namespace}", "", "dev", namespace=namespace, values=its)
+    chart_values = {"runners": {"config": config}, "serviceAccount": {"name": "manager"}, **values}
+    return resource(
+        "kubernetes:helm.sh/v3:Release", f"release-{namespace}", "", "dev", namespace=namespace, values=chart_values
+    )
 
 
-def config(account: str = "job", more: str = "", patch: str = TOKEN) -> str:
+def config(account: str = "job", settings: str = "", patch: str = TOKEN) -> str:
     return f"""
 [[runners]]
 [runners.kubernetes]
 namespace = "jobs-small"
 service_account = "{account}"
 automount_service_account_token = false
-{more}
+{settings}
 [[runners.kubernetes.pod_spec]]
 patch = '''{patch}'''
 """
@@ -73,26 +75,26 @@ TARGET = role("target", trusts_token(exact()))
 STRONG = role("strong", trusts_token(exact("system:serviceaccount:jobs-deploy:job")))
 
 
-def of_class(*resources: Resource, start: Node = JOBS, target: str = arn("target")) -> Decision:
+def decision_for(*resources: Resource, start: Node = JOBS, target: str = arn("target")) -> Decision:
     return reached(world(issuer(), TARGET, STRONG, *resources, facts=WITH_CLASS), start, target)
 
 
-def test_a_job_is_the_service_account_of_its_class_with_the_token_that_its_pod_carries() -> None:
-    assert of_class(release(config())) is ALLOWED
-    assert of_class(release(config("other"))) is DENIED
-    assert of_class(release(config(patch=""))) is DENIED, "without a projected token there is none to show to AWS"
-    assert of_class(release(config(patch=TOKEN.replace("sts.amazonaws.com", "vault")))) is DENIED
+def test_a_job_acts_as_the_service_account_whose_token_its_pod_carries() -> None:
+    assert decision_for(release(config())) is ALLOWED
+    assert decision_for(release(config("other"))) is DENIED
+    assert decision_for(release(config(patch=""))) is DENIED, "AWS needs a projected token"
+    assert decision_for(release(config(patch=TOKEN.replace("sts.amazonaws.com", "vault")))) is DENIED
     annotated = account("jobs-small", "job", arn("target"))
-    assert of_class(release(config(patch="")), annotated) is ALLOWED, "an annotation brings a token too"
+    assert decision_for(release(config(patch="")), annotated) is ALLOWED, "an annotation adds a token too"
 
 
-def test_every_section_of_a_configuration_counts() -> None:
+def test_every_runners_section_of_a_configuration_counts() -> None:
     both = config() + config("other").replace("jobs-small", "jobs-deploy").replace('"other"', '"job"')
-    assert of_class(release(both), target=arn("strong")) is ALLOWED
+    assert decision_for(release(both), target=arn("strong")) is ALLOWED
 
 
 @pytest.mark.parametrize(
-    ("expression", "found"),
+    ("expression", "expected"),
     [
         ("", DENIED),
         ("^jobs-deploy$", ALLOWED),
@@ -102,24 +104,29 @@ def test_every_section_of_a_configuration_counts() -> None:
         ("^a$|dep", ALLOWED),
     ],
 )
-def test_an_overwrite_of_the_namespace_is_found_anywhere_in_a_name(expression: str, found: Decision) -> None:
-    more = f'namespace_overwrite_allowed = "{expression}"'
-    assert of_class(release(config(more=more)), account("jobs-deploy", "job"), target=arn("strong")) is found
+def test_a_namespace_overwrite_matches_any_part_of_a_name(expression: str, expected: Decision) -> None:
+    settings = f'namespace_overwrite_allowed = "{expression}"'
+    assert (
+        decision_for(release(config(settings=settings)), account("jobs-deploy", "job"), target=arn("strong"))
+        is expected
+    )
     by_variable = {"envVars": [{"name": "KUBERNETES_NAMESPACE_OVERWRITE_ALLOWED", "value": expression}]}
-    assert of_class(release(config(), **by_variable), account("jobs-deploy", "job"), target=arn("strong")) is found
+    assert (
+        decision_for(release(config(), **by_variable), account("jobs-deploy", "job"), target=arn("strong")) is expected
+    )
 
 
-def test_an_overwrite_of_the_service_account_reaches_the_others_of_the_namespace() -> None:
+def test_a_service_account_overwrite_reaches_other_accounts_of_the_namespace() -> None:
     admin = role("admin", trusts_token(exact("system:serviceaccount:jobs-small:admin")))
-    closed, opened = config(), config(more='service_account_overwrite_allowed = "adm"')
-    others = (admin, account("jobs-small", "admin"))
-    assert of_class(release(closed), *others, target=arn("admin")) is DENIED
-    assert of_class(release(opened), *others, target=arn("admin")) is ALLOWED
+    closed, opened = config(), config(settings='service_account_overwrite_allowed = "adm"')
+    admin_resources = (admin, account("jobs-small", "admin"))
+    assert decision_for(release(closed), *admin_resources, target=arn("admin")) is DENIED
+    assert decision_for(release(opened), *admin_resources, target=arn("admin")) is ALLOWED
     patched = config(patch=TOKEN + "serviceAccountName: admin")
-    assert of_class(release(patched), *others, target=arn("admin")) is ALLOWED
+    assert decision_for(release(patched), *admin_resources, target=arn("admin")) is ALLOWED
     listed = '[{"op": "replace", "path": "/serviceAccountName", "value": "admin"}]'
     assert (
-        of_class(
+        decision_for(
             release(config(patch=listed)), admin, account("jobs-small", "admin", arn("admin")), target=arn("admin")
         )
         is ALLOWED
@@ -128,11 +135,19 @@ def test_an_overwrite_of_the_service_account_reaches_the_others_of_the_namespace
 
 @pytest.mark.parametrize(
     "broken",
-    ["not = [toml", 'runners = "text"', config(patch="a: [b"), config(more='service_account_overwrite_allowed = "("')],
+    [
+        "not = [toml",
+        'runners = "text"',
+        config(patch="a: [b"),
+        config(settings='service_account_overwrite_allowed = "("'),
+    ],
 )
-def test_a_configuration_that_cannot_be_read_is_undecided(broken: str) -> None:
-    assert of_class(release(broken), account("jobs-small", "job"), account("jobs-small", "x")) in (UNDECIDED, ALLOWED)
-    unreadable = of_class(
+def test_an_unreadable_configuration_is_undecided(broken: str) -> None:
+    assert decision_for(release(broken), account("jobs-small", "job"), account("jobs-small", "x")) in (
+        UNDECIDED,
+        ALLOWED,
+    )
+    unreadable = decision_for(
         release(broken), account("jobs-deploy", "job"), account("jobs-small", "job"), target=arn("target")
     )
     assert unreadable is (ALLOWED if "(" in broken else UNDECIDED)
@@ -142,14 +157,14 @@ def test_an_unknown_configuration_is_undecided() -> None:
     unknown = resource(
         "kubernetes:helm.sh/v3:Release", "r", "", "dev", namespace="runner-small", values={"runners": UNKNOWN}
     )
-    assert of_class(unknown, account("jobs-small", "job")) is UNDECIDED
+    assert decision_for(unknown, account("jobs-small", "job")) is UNDECIDED
 
 
 PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
 
 
 @pytest.mark.parametrize(
-    ("rule", "found"),
+    ("rule", "expected"),
     [
         (PODS, ALLOWED),
         ({**PODS, "resources": ["*"]}, ALLOWED),
@@ -163,7 +178,7 @@ PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
         (UNKNOWN, UNDECIDED),
     ],
 )
-def test_the_right_to_run_pods_is_the_right_to_use_every_account_of_the_namespace(rule: Any, found: Decision) -> None:
+def test_a_right_to_run_pods_gives_every_service_account_of_the_namespace(rule: Any, expected: Decision) -> None:
     bound = [
         kubernetes("Role", "makers", "jobs-small", rules=[rule]),
         kubernetes(
@@ -172,15 +187,15 @@ def test_the_right_to_run_pods_is_the_right_to_use_every_account_of_the_namespac
             subjects=[{"kind": "ServiceAccount", "name": "tool", "namespace": "tools"}],
         ),
     ]  # fmt: skip
-    tool, its = (
+    tool, accounts = (
         Node("sa", "dev/tools/tool"),
         [account("jobs-small", "job"), account("tools", "tool"), account("jobs-deploy", "job")],
     )
-    assert of_class(*bound, *its, start=tool) is found
-    assert of_class(*bound, *its, start=tool, target=arn("strong")) is DENIED, "another namespace"
+    assert decision_for(*bound, *accounts, start=tool) is expected
+    assert decision_for(*bound, *accounts, start=tool, target=arn("strong")) is DENIED, "another namespace"
 
 
-def test_a_cluster_wide_right_reaches_every_namespace_and_groups_count() -> None:
+def test_a_cluster_role_bound_to_a_group_reaches_every_namespace() -> None:
     bound = [
         kubernetes("ClusterRole", "makers", rules=[PODS]),
         kubernetes(
@@ -189,11 +204,11 @@ def test_a_cluster_wide_right_reaches_every_namespace_and_groups_count() -> None
             subjects=[{"kind": "Group", "name": "system:serviceaccounts:tools"}],
         ),
     ]  # fmt: skip
-    its = [account("jobs-deploy", "job"), account("tools", "tool")]
-    assert of_class(*bound, *its, start=Node("sa", "dev/tools/tool"), target=arn("strong")) is ALLOWED
+    accounts = [account("jobs-deploy", "job"), account("tools", "tool")]
+    assert decision_for(*bound, *accounts, start=Node("sa", "dev/tools/tool"), target=arn("strong")) is ALLOWED
 
 
-def test_a_manager_starts_its_own_classes_pods_and_no_others() -> None:
+def test_a_manager_that_runs_pods_of_another_class_reaches_its_role() -> None:
     def binding(namespace: str) -> list[Resource]:
         return [
             kubernetes("Role", "executor", namespace, rules=[PODS]),
@@ -204,15 +219,21 @@ def test_a_manager_starts_its_own_classes_pods_and_no_others() -> None:
             ),
         ]  # fmt: skip
 
-    manager, its = Node("sa", "dev/runner-small/manager"), [account("jobs-small", "job"), account("jobs-deploy", "job")]
-    assert of_class(*binding("jobs-small"), *its, release(config()), start=manager) is DENIED, (
-        "that is the class's own row"
+    manager, accounts = (
+        Node("sa", "dev/runner-small/manager"),
+        [account("jobs-small", "job"), account("jobs-deploy", "job")],
     )
-    assert of_class(*binding("jobs-deploy"), *its, release(config()), start=manager, target=arn("strong")) is ALLOWED
+    assert decision_for(*binding("jobs-small"), *accounts, release(config()), start=manager) is DENIED, (
+        "the row of the class shows this access"
+    )
+    assert (
+        decision_for(*binding("jobs-deploy"), *accounts, release(config()), start=manager, target=arn("strong"))
+        is ALLOWED
+    )
 
 
 @pytest.mark.parametrize(
-    ("policy", "scope", "found"),
+    ("policy", "scope", "expected"),
     [
         ("AmazonEKSClusterAdminPolicy", {"type": "cluster"}, ALLOWED),
         ("AmazonEKSEditPolicy", {"type": "namespace", "namespaces": ["jobs-small"]}, ALLOWED),
@@ -221,30 +242,32 @@ def test_a_manager_starts_its_own_classes_pods_and_no_others() -> None:
         ("AmazonEKSNewPolicy", {"type": "cluster"}, UNDECIDED),
     ],
 )
-def test_an_access_entry_holds_the_service_accounts_of_its_scope(policy: str, scope: Any, found: Decision) -> None:
+def test_an_access_entry_gives_the_service_accounts_of_its_scope(policy: str, scope: Any, expected: Decision) -> None:
     entry = resource(
         "aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "x", CICD,
         principalArn=arn("holder"), policyArn=f"arn:aws:eks::aws:cluster-access-policy/{policy}", accessScope=scope,
     )  # fmt: skip
-    assert of_class(entry, account("jobs-small", "job"), start=Node("role", arn("holder"))) is found
+    assert decision_for(entry, account("jobs-small", "job"), start=Node("role", arn("holder"))) is expected
 
 
-def test_whoever_may_write_access_entries_holds_the_cluster() -> None:
+def test_a_role_that_may_write_access_entries_controls_the_cluster() -> None:
     cluster = resource("aws:eks/cluster:Cluster", "c", CICD, name="platform")
     writes = statement(Action=["eks:CreateAccessEntry", "eks:AssociateAccessPolicy"], Resource="*")
-    its = [cluster, account("jobs-small", "job")]
-    assert of_class(*its, role("a", policies=rights(writes)), start=Node("role", arn("a"))) is ALLOWED
-    half = statement(Action="eks:CreateAccessEntry", Resource="*")
-    assert of_class(*its, role("a", policies=rights(half)), start=Node("role", arn("a"))) is DENIED
+    resources = [cluster, account("jobs-small", "job")]
+    assert decision_for(*resources, role("a", policies=rights(writes)), start=Node("role", arn("a"))) is ALLOWED
+    create_only = statement(Action="eks:CreateAccessEntry", Resource="*")
+    assert decision_for(*resources, role("a", policies=rights(create_only)), start=Node("role", arn("a"))) is DENIED
 
 
-def test_two_clusters_do_not_share_tokens() -> None:
-    other = issuer("oidc.eks.eu-central-1.amazonaws.com/id/OTHER", stack="prod")
-    of = world(issuer(), other, TARGET, facts=WITH_CLASS)
+def test_a_token_of_another_cluster_is_denied() -> None:
+    other_issuer = issuer("oidc.eks.eu-central-1.amazonaws.com/id/OTHER", stack="prod")
+    graph = world(issuer(), other_issuer, TARGET, facts=WITH_CLASS)
     assert (
         reached(
-            of, of.token("oidc.eks.eu-central-1.amazonaws.com/id/OTHER", SUBJECT, "sts.amazonaws.com"), arn("target")
+            graph,
+            graph.token("oidc.eks.eu-central-1.amazonaws.com/id/OTHER", SUBJECT, "sts.amazonaws.com"),
+            arn("target"),
         )
         is DENIED
     )
-    assert reached(of, of.token(HOST, SUBJECT, "sts.amazonaws.com"), arn("target")) is ALLOWED
+    assert reached(graph, graph.token(HOST, SUBJECT, "sts.amazonaws.com"), arn("target")) is ALLOWED

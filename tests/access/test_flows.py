@@ -74,8 +74,8 @@ def job_role(name: str, *statements: Any, **condition: Any) -> Resource:
     return role(name, trusts_token(trust), policies=[document(*statements)])
 
 
-def may(action: str, *resources: Any, **more: Any) -> Any:
-    return statement(Action=action, Resource=list(resources), **more)
+def may(action: str, *resources: Any, **elements: Any) -> Any:
+    return statement(Action=action, Resource=list(resources), **elements)
 
 
 def condition_on_source_ip(name: str) -> dict[str, Any]:
@@ -89,40 +89,42 @@ READS = job_role("shut", may("s3:GetObject", STATE))
 PUSHES = job_role("open", may("ecr:PutImage", f"arn:aws:ecr:eu-central-1:{HOME}:repository/open/*"))
 
 
-def found(*resources: Resource) -> list[Flow]:
+def flows_between(*resources: Resource) -> list[Flow]:
     both = (release("open"), release("shut"))
     accounts = [kubernetes("ServiceAccount", "job", f"jobs-{name}") for name in ("open", "shut")]
-    named = {each.name for each in resources}
-    base = [each for each in (issuer(), *accounts, *both) if each.name not in named]
-    return flows(world(*base, *resources, facts=CLASSES))
+    replaced = {resource.name for resource in resources}
+    defaults = [default for default in (issuer(), *accounts, *both) if default.name not in replaced]
+    return flows(world(*defaults, *resources, facts=CLASSES))
 
 
-def answers(*resources: Resource) -> set[tuple[str, Decision]]:
-    return {(each.kind, each.decision) for each in found(*resources)}
+def decisions_by_kind(*resources: Resource) -> set[tuple[str, Decision]]:
+    return {(flow.kind, flow.decision) for flow in flows_between(*resources)}
 
 
 def test_an_open_role_that_writes_state_which_a_protected_role_reads_is_a_flow() -> None:
-    (flow,) = found(WRITES, READS)
+    (flow,) = flows_between(WRITES, READS)
     assert (flow.kind, flow.pattern, flow.decision, flow.reason) == ("state", STATE, Decision.ALLOWED, "")
     assert flow.chain[-1].endswith(":role/open")
 
 
 def test_an_undecided_chain_to_the_reader_leaves_the_flow_undecided() -> None:
     condition = condition_on_source_ip("shut")
-    (flow,) = found(WRITES, job_role("shut", may("s3:GetObject", STATE), **condition))
+    (flow,) = flows_between(WRITES, job_role("shut", may("s3:GetObject", STATE), **condition))
     assert flow.decision is Decision.UNDECIDED
     assert "aws:sourceip" in flow.reason
 
 
 def test_an_undecided_chain_to_the_writer_leaves_the_flow_undecided() -> None:
     condition = condition_on_source_ip("open")
-    assert answers(job_role("open", may("s3:PutObject", STATE), **condition), READS) == {("state", Decision.UNDECIDED)}
+    assert decisions_by_kind(job_role("open", may("s3:PutObject", STATE), **condition), READS) == {
+        ("state", Decision.UNDECIDED)
+    }
 
 
 def test_an_allowed_chain_to_a_reader_makes_the_flow_allowed() -> None:
     condition = condition_on_source_ip("shut")
-    other = role("other", trusts_token(condition), policies=[document(may("s3:GetObject", STATE))])
-    assert answers(WRITES, READS, other) == {("state", Decision.ALLOWED)}
+    second_reader = role("other", trusts_token(condition), policies=[document(may("s3:GetObject", STATE))])
+    assert decisions_by_kind(WRITES, READS, second_reader) == {("state", Decision.ALLOWED)}
 
 
 @pytest.mark.parametrize(
@@ -133,31 +135,31 @@ def test_an_allowed_chain_to_a_reader_makes_the_flow_allowed() -> None:
     ],
 )
 def test_an_unknown_resource_or_condition_of_the_reader_is_undecided(reads: Any) -> None:
-    assert answers(WRITES, job_role("shut", reads)) == {("state", Decision.UNDECIDED)}
+    assert decisions_by_kind(WRITES, job_role("shut", reads)) == {("state", Decision.UNDECIDED)}
 
 
 def test_a_reader_with_an_unknown_policy_may_read_everything() -> None:
     inputs = {"name": "unknown", "role": "shut", "policy": UNKNOWN}
-    more = resource("aws:iam/rolePolicy:RolePolicy", "unknown", HOME, "dev", **inputs)
-    assert ("state", Decision.UNDECIDED) in answers(WRITES, job_role("shut"), more)
+    unknown_policy = resource("aws:iam/rolePolicy:RolePolicy", "unknown", HOME, "dev", **inputs)
+    assert ("state", Decision.UNDECIDED) in decisions_by_kind(WRITES, job_role("shut"), unknown_policy)
 
 
 def test_a_reader_with_not_resource_reads_all_other_resources() -> None:
-    rest = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::other/*"])
-    assert answers(WRITES, job_role("shut", rest)) == {("state", Decision.ALLOWED)}
-    closed = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::*"])
-    assert answers(WRITES, job_role("shut", closed)) == set()
+    all_but_other = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::other/*"])
+    assert decisions_by_kind(WRITES, job_role("shut", all_but_other)) == {("state", Decision.ALLOWED)}
+    nothing = statement(Action="s3:GetObject", NotResource=["arn:aws:s3:::*"])
+    assert decisions_by_kind(WRITES, job_role("shut", nothing)) == set()
 
 
 def test_an_unreadable_config_of_a_protected_class_may_consume_anything() -> None:
-    assert answers(PUSHES) == set(), "the two classes share nothing"
+    assert decisions_by_kind(PUSHES) == set(), "the two classes share nothing"
     unreadable = release("shut", "[[runners")
-    assert {("image", Decision.UNDECIDED), ("cache", Decision.UNDECIDED)} <= answers(PUSHES, unreadable)
-    assert all("cannot be read" in each.reason for each in found(PUSHES, unreadable))
+    assert {("image", Decision.UNDECIDED), ("cache", Decision.UNDECIDED)} <= decisions_by_kind(PUSHES, unreadable)
+    assert all("cannot be read" in flow.reason for flow in flows_between(PUSHES, unreadable))
 
 
 def test_an_unreadable_config_of_an_open_class_may_share_any_cache() -> None:
-    assert ("cache", Decision.UNDECIDED) in answers(release("open", "[[runners"))
+    assert ("cache", Decision.UNDECIDED) in decisions_by_kind(release("open", "[[runners"))
 
 
 # The real programs ----------------------------------------------------------------------------------------------------
@@ -169,31 +171,37 @@ def test_no_open_class_writes_anything_that_a_protected_class_consumes() -> None
 
 
 def with_capability(policy: str, stack: str, old: str, new: str) -> AccessGraph:
-    def inputs(each: Resource) -> dict[str, Any] | None:
-        its = each.type == "aws:iam/rolePolicy:RolePolicy" and each.inputs.get("name") == policy and each.stack == stack
-        if not its or "open" not in each.inputs["role"]:
+    def inputs(candidate: Resource) -> dict[str, Any] | None:
+        is_policy = (
+            candidate.type == "aws:iam/rolePolicy:RolePolicy"
+            and candidate.inputs.get("name") == policy
+            and candidate.stack == stack
+        )
+        if not is_policy or "open" not in candidate.inputs["role"]:
             return None
-        return {"policy": each.inputs["policy"].replace(old, new)}
+        return {"policy": candidate.inputs["policy"].replace(old, new)}
 
     return changed(inputs)
 
 
 @pytest.mark.thorough
 def test_pushing_an_image_that_a_protected_class_of_another_stack_runs_is_a_flow() -> None:
-    found = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
-    assert {(each.writer.partition("/")[0], each.consumer, each.kind) for each in found} == {
+    detected_flows = flows(with_capability("ecr-push", "dev", "repository/dev/open/", "repository/protected/"))
+    assert {(flow.writer.partition("/")[0], flow.consumer, flow.kind) for flow in detected_flows} == {
         ("job:dev", "job:prod/deploy", "image")
     }
-    assert found[0].chain[-1] == f"arn:aws:iam::{CICD}:role/cicd-dev/delegated-role-open-dev"
-    runner = flows(with_capability("ecr-push", "prod", "repository/open/*", "repository/protected/runner"))
-    assert {each.consumer for each in runner} == {"job:prod/deploy"}
+    assert detected_flows[0].chain[-1] == f"arn:aws:iam::{CICD}:role/cicd-dev/delegated-role-open-dev"
+    runner_flows = flows(with_capability("ecr-push", "prod", "repository/open/*", "repository/protected/runner"))
+    assert {flow.consumer for flow in runner_flows} == {"job:prod/deploy"}
 
 
 @pytest.mark.thorough
 def test_writing_the_state_of_a_protected_class_is_a_flow() -> None:
     home = f"o-senncloud01-state-{DEV}-eu-central-1/open/"
-    found = flows(with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/")))
-    assert {(each.kind, each.consumer, each.decision) for each in found} == {
+    detected_flows = flows(
+        with_capability("state", "prod", home, home.replace(DEV, PROD).replace("/open/", "/protected/"))
+    )
+    assert {(flow.kind, flow.consumer, flow.decision) for flow in detected_flows} == {
         ("state", "job:prod/deploy", Decision.ALLOWED)
     }
 
@@ -201,24 +209,26 @@ def test_writing_the_state_of_a_protected_class_is_a_flow() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize(("old", "new"), [('Path = "small"', 'Path = "deploy"'), ('Path = "small"', 'Path = ""')])
 def test_a_cache_that_both_trust_levels_use_is_a_flow(old: str, new: str) -> None:
-    def shared(each: Resource) -> dict[str, Any] | None:
-        if each.name != "small-runner-release" or each.stack != "dev":
+    def with_shared_cache(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.name != "small-runner-release" or candidate.stack != "dev":
             return None
-        values = json.loads(json.dumps(each.inputs["values"]))
+        values = json.loads(json.dumps(candidate.inputs["values"]))
         values["runners"]["config"] = values["runners"]["config"].replace(old, new)
         return {"values": values}
 
-    found = flows(changed(shared))
-    assert {(each.writer, each.consumer, each.kind) for each in found} == {("job:dev/small", "job:dev/deploy", "cache")}
+    detected_flows = flows(changed(with_shared_cache))
+    assert {(flow.writer, flow.consumer, flow.kind) for flow in detected_flows} == {
+        ("job:dev/small", "job:dev/deploy", "cache")
+    }
 
 
 @pytest.mark.thorough
 def test_running_any_image_makes_every_image_of_an_open_class_a_flow() -> None:
-    def any_image(each: Resource) -> dict[str, Any] | None:
-        if each.name != "deploy-runner-release" or each.stack != "dev":
+    def any_image(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.name != "deploy-runner-release" or candidate.stack != "dev":
             return None
-        values = json.loads(json.dumps(each.inputs["values"]))
+        values = json.loads(json.dumps(candidate.inputs["values"]))
         values["runners"]["config"] = values["runners"]["config"].replace("dev/protected/**", "**")
         return {"values": values}
 
-    assert {each.kind for each in flows(changed(any_image))} == {"image"}
+    assert {flow.kind for flow in flows(changed(any_image))} == {"image"}

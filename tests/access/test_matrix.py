@@ -1,4 +1,4 @@
-"""The matrix of the real programs: exactly what the settings declare, and every attack on it is seen with its chain."""
+"""The access matrix of the real programs equals the settings, and every unexpected access is reported with its chain."""
 
 from __future__ import annotations
 
@@ -30,155 +30,169 @@ def expected() -> list[Cell]:
     return declared([load.of_stack(stack) for stack in STACKS], load.of_foundation())
 
 
-def wrong(of: AccessGraph) -> list[Difference]:
-    return differences(expected(), derived(of))
+def matrix_differences(graph: AccessGraph) -> list[Difference]:
+    return differences(expected(), derived(graph))
 
 
-def unexpected(of: AccessGraph) -> set[tuple[str, str]]:
-    """Principals and names of roles that nobody declared."""
-    found = (each.cell for each in wrong(of) if each.cell.decision is Decision.ALLOWED)
-    return {(cell.principal, cell.role.rpartition("/")[2]) for cell in found}
+def unexpected(graph: AccessGraph) -> set[tuple[str, str]]:
+    """Return the `(principal, role name)` pairs of access that no setting declares."""
+    cells = (
+        difference.cell for difference in matrix_differences(graph) if difference.cell.decision is Decision.ALLOWED
+    )
+    return {(cell.principal, cell.role.rpartition("/")[2]) for cell in cells}
 
 
-def test_the_documents_say_what_the_settings_declare_and_nothing_is_undecided() -> None:
-    assert [str(each) for each in wrong(whole())] == []
+def test_the_deployed_documents_grant_exactly_the_declared_access() -> None:
+    assert [str(difference) for difference in matrix_differences(whole())] == []
 
 
-def test_every_kind_of_principal_is_asked_about() -> None:
-    asked = {name.partition(":")[0] for name in principals(whole())}
-    assert asked == {"job", "manager", "node", "root", "deployer", "reader", "sa", "gitlab", "pipeline", "arn"}
+def test_the_matrix_covers_every_kind_of_principal() -> None:
+    kinds = {name.partition(":")[0] for name in principals(whole())}
+    assert kinds == {"job", "manager", "node", "root", "deployer", "reader", "sa", "gitlab", "pipeline", "arn"}
     names = set(principals(whole()))
     assert {f"job:{stack}/{name}" for stack in STACKS for name in load.of_stack(stack).runners} <= names
     assert {"root:cicd", "root:stranger", "sa:jobs-small/default", "sa:stranger/stranger", "gitlab:stranger"} <= names
 
 
-def test_a_class_that_lists_no_account_reaches_its_own_role_only() -> None:
-    reach = [
-        each.role
-        for each in derived(whole())
-        if each.principal == "job:prod/review" and each.decision is Decision.ALLOWED
+def test_a_class_without_accounts_reaches_its_own_role_only() -> None:
+    roles = [
+        cell.role
+        for cell in derived(whole())
+        if cell.principal == "job:prod/review" and cell.decision is Decision.ALLOWED
     ]
-    assert [each.rpartition("/")[2] for each in reach] == ["runner-review"]
+    assert [role.rpartition("/")[2] for role in roles] == ["runner-review"]
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_one_stack_alone_is_as_declared_too(stack: str) -> None:
-    # As a policy pack sees it: without the foundation's resources and without the other stack.
+def test_each_stack_alone_grants_the_declared_access(stack: str) -> None:
+    # The policy pack gets these resources: no foundation, no other stack.
     settings = load.of_stack(stack)
-    of = AccessGraph.of(resources(stack), type(facts()).of([settings]))
-    assert [str(each) for each in differences(declared([settings]), derived(of))] == []
+    graph = AccessGraph.of(resources(stack), type(facts()).of([settings]))
+    assert [str(difference) for difference in differences(declared([settings]), derived(graph))] == []
 
 
-def test_the_foundation_alone_is_as_declared_too() -> None:
+def test_the_foundation_alone_grants_the_declared_access() -> None:
     settings = load.of_foundation()
-    of = AccessGraph.of(resources("foundation"), type(facts()).of([], settings))
-    assert [str(each) for each in differences(declared([], settings), derived(of))] == []
+    graph = AccessGraph.of(resources("foundation"), type(facts()).of([], settings))
+    assert [str(difference) for difference in differences(declared([], settings), derived(graph))] == []
 
 
 def with_trust(name: str, account: str, change: Callable[[dict[str, Any]], None]) -> AccessGraph:
-    is_it = role_named(name, account)
+    is_role = role_named(name, account)
 
-    def inputs(each: Resource) -> dict[str, Any] | None:
-        if not is_it(each):
+    def inputs(candidate: Resource) -> dict[str, Any] | None:
+        if not is_role(candidate):
             return None
-        trust = trust_of(each)
+        trust = trust_of(candidate)
         change(trust["Statement"][0])
         return {"assumeRolePolicy": json.dumps(trust)}
 
     return changed(inputs)
 
 
-def test_a_bare_account_in_a_trust_lets_its_administrators_in_and_roles_with_a_permission() -> None:
-    found = unexpected(with_trust("delegated-role", PROD, lambda statement: statement.pop("Condition")))
-    assert ("root:cicd", "delegated-role") in found
-    assert ("job:prod/small", "delegated-role") not in found, "its own policy does not let it"
+def test_a_trust_in_a_whole_account_admits_its_administrators() -> None:
+    unexpected_access = unexpected(with_trust("delegated-role", PROD, lambda statement: statement.pop("Condition")))
+    assert ("root:cicd", "delegated-role") in unexpected_access
+    assert ("job:prod/small", "delegated-role") not in unexpected_access, "the policy of the job role does not allow it"
 
 
-def test_a_wildcard_subject_lets_other_classes_and_strangers_in() -> None:
+def test_a_wildcard_subject_admits_other_classes_and_strangers() -> None:
     def widen(statement: dict[str, Any]) -> None:
         equals = statement["Condition"]["StringEquals"]
         subject = next(key for key in equals if key.endswith(":sub"))
         del equals[subject]
         statement["Condition"]["StringLike"] = {subject: "system:serviceaccount:jobs-*:*"}
 
-    found = unexpected(with_trust("runner-deploy", CICD, widen))
-    assert {("job:prod/small", "delegated-role"), ("sa:stranger/stranger", "delegated-role")} <= found
-    assert not [who for who, _ in found if who.startswith("job:dev/")], "the other stack has another issuer"
+    unexpected_access = unexpected(with_trust("runner-deploy", CICD, widen))
+    assert {("job:prod/small", "delegated-role"), ("sa:stranger/stranger", "delegated-role")} <= unexpected_access
+    assert not [principal for principal, _ in unexpected_access if principal.startswith("job:dev/")], (
+        "the other stack has another OIDC issuer"
+    )
 
 
-def test_a_trust_in_the_other_stacks_role_is_seen() -> None:
-    def widen(statement: dict[str, Any]) -> None:
+def test_access_from_another_stack_is_unexpected_when_both_sides_allow_it() -> None:
+    def add_principal(statement: dict[str, Any]) -> None:
         statement["Condition"]["ArnEquals"]["aws:PrincipalArn"].append(
             f"arn:aws:iam::{CICD}:role/cicd-dev/runner-small-dev"
         )
 
-    def permitted(each: Resource) -> dict[str, Any] | None:
-        if each.type != "aws:iam/rolePolicy:RolePolicy" or each.inputs["role"] != "runner-small-dev":
+    def with_permission(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.type != "aws:iam/rolePolicy:RolePolicy" or candidate.inputs["role"] != "runner-small-dev":
             return None
-        document = json.loads(each.inputs["policy"])
+        document = json.loads(candidate.inputs["policy"])
         document["Statement"][0]["Resource"].append(f"arn:aws:iam::{PROD}:role/cicd/delegated-role")
         return {"policy": json.dumps(document)}
 
-    assert ("job:dev/small", "delegated-role") not in unexpected(with_trust("delegated-role", PROD, widen))
-    assert unexpected(changed(permitted)) == set(), "one side alone opens nothing"
+    assert ("job:dev/small", "delegated-role") not in unexpected(with_trust("delegated-role", PROD, add_principal))
+    assert unexpected(changed(with_permission)) == set(), "a permission without the trust gives no access"
 
-    is_it = role_named("delegated-role", PROD)
+    is_role = role_named("delegated-role", PROD)
 
-    def both(each: Resource) -> dict[str, Any] | None:
-        if is_it(each):
-            trust = trust_of(each)
-            widen(trust["Statement"][0])
+    def with_both(candidate: Resource) -> dict[str, Any] | None:
+        if is_role(candidate):
+            trust = trust_of(candidate)
+            add_principal(trust["Statement"][0])
             return {"assumeRolePolicy": json.dumps(trust)}
-        return permitted(each)
+        return with_permission(candidate)
 
-    (found,) = [each for each in wrong(changed(both)) if each.cell.principal == "job:dev/small"]
-    assert found.cell.chain == (
+    (difference,) = [
+        difference
+        for difference in matrix_differences(changed(with_both))
+        if difference.cell.principal == "job:dev/small"
+    ]
+    assert difference.cell.chain == (
         f"arn:aws:iam::{CICD}:role/cicd-dev/runner-small-dev",
         f"arn:aws:iam::{PROD}:role/cicd/delegated-role",
     )
 
 
-def test_an_overwrite_that_a_job_may_make_is_seen() -> None:
-    def opened(each: Resource) -> dict[str, Any] | None:
-        if each.name != "small-runner-release" or each.stack != "prod":
+def test_a_namespace_that_jobs_may_overwrite_gives_unexpected_access() -> None:
+    def with_overwrite(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.name != "small-runner-release" or candidate.stack != "prod":
             return None
-        values = json.loads(json.dumps(each.inputs["values"]))
+        values = json.loads(json.dumps(candidate.inputs["values"]))
         text = values["runners"]["config"]
         values["runners"]["config"] = text.replace(
             'namespace_overwrite_allowed = ""', 'namespace_overwrite_allowed = "jobs"'
         )
         return {"values": values}
 
-    assert {("job:prod/small", "runner-deploy"), ("job:prod/small", "delegated-role")} <= unexpected(changed(opened))
+    assert {("job:prod/small", "runner-deploy"), ("job:prod/small", "delegated-role")} <= unexpected(
+        changed(with_overwrite)
+    )
 
 
-def test_the_right_to_run_pods_in_another_classes_namespace_is_seen() -> None:
-    def moved(each: Resource) -> dict[str, Any] | None:
-        if each.stack != "dev" or each.name not in ("small-runner-executor", "small-runner-executor-binding"):
+def test_running_pods_in_the_namespace_of_another_class_is_unexpected_access() -> None:
+    def in_other_namespace(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.stack != "dev" or candidate.name not in ("small-runner-executor", "small-runner-executor-binding"):
             return None
-        return {"metadata": {**each.inputs["metadata"], "namespace": namespace_jobs("deploy")}}
+        return {"metadata": {**candidate.inputs["metadata"], "namespace": namespace_jobs("deploy")}}
 
-    assert ("manager:dev/small", "delegated-role-dev") in unexpected(changed(moved))
+    assert ("manager:dev/small", "delegated-role-dev") in unexpected(changed(in_other_namespace))
 
 
-def test_a_boundary_that_goes_gives_a_deployment_role_nothing_yet_and_an_open_policy_does() -> None:
-    def open_policy(each: Resource) -> dict[str, Any] | None:
+def test_an_administrator_policy_gives_access_only_without_the_boundary() -> None:
+    def with_open_policy(candidate: Resource) -> dict[str, Any] | None:
         if (
-            each.type == "aws:iam/rolePolicy:RolePolicy"
-            and each.inputs["role"] == "delegated-role-open"
-            and each.account == DEV
+            candidate.type == "aws:iam/rolePolicy:RolePolicy"
+            and candidate.inputs["role"] == "delegated-role-open"
+            and candidate.account == DEV
         ):
             return {"policy": json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})}
         return None
 
-    def unbound(each: Resource) -> dict[str, Any] | None:
-        return {"permissionsBoundary": None} if role_named("delegated-role-open", DEV)(each) else open_policy(each)
+    def without_boundary(candidate: Resource) -> dict[str, Any] | None:
+        return (
+            {"permissionsBoundary": None}
+            if role_named("delegated-role-open", DEV)(candidate)
+            else with_open_policy(candidate)
+        )
 
-    assert unexpected(changed(open_policy)) == set(), "the boundary holds"
-    assert ("job:prod/small", "platform-deployer") in unexpected(changed(unbound)), "and without it nothing does"
+    assert unexpected(changed(with_open_policy)) == set(), "the boundary limits the role"
+    assert ("job:prod/small", "platform-deployer") in unexpected(changed(without_boundary)), "the role has no boundary"
 
 
-def test_an_issuer_that_is_not_ours_is_a_stranger_who_gets_in() -> None:
+def test_a_trust_in_a_foreign_issuer_gives_unexpected_access() -> None:
     foreign = "token.actions.example"
     provider = Resource(
         urn="urn:pulumi:prod::p::t::x",
@@ -187,12 +201,12 @@ def test_an_issuer_that_is_not_ours_is_a_stranger_who_gets_in() -> None:
         inputs={"url": f"https://{foreign}", "clientIdLists": ["sts.amazonaws.com"]},
         provider_inputs=pinned_to(CICD),
     )
-    is_it = role_named("runner-deploy", CICD)
+    is_role = role_named("runner-deploy", CICD)
 
-    def widen(each: Resource) -> dict[str, Any] | None:
-        if not is_it(each):
+    def widen(candidate: Resource) -> dict[str, Any] | None:
+        if not is_role(candidate):
             return None
-        trust = trust_of(each)
+        trust = trust_of(candidate)
         trust["Statement"][0] |= {
             "Principal": {"Federated": f"arn:aws:iam::{CICD}:oidc-provider/{foreign}"},
             "Condition": {},
@@ -200,47 +214,58 @@ def test_an_issuer_that_is_not_ours_is_a_stranger_who_gets_in() -> None:
         return {"assumeRolePolicy": json.dumps(trust)}
 
     assert (f"issuer:{foreign}", "delegated-role") in unexpected(changed(widen, provider))
-    assert (f"issuer:{foreign}", "delegated-role") not in unexpected(changed(widen)), "no provider, no way in"
-
-
-def test_a_trust_that_is_not_known_yet_is_undecided_and_differs_from_what_is_declared() -> None:
-    is_it = role_named("runner-deploy", CICD)
-    found = wrong(changed(lambda each: {"assumeRolePolicy": UNKNOWN} if is_it(each) else None))
-    assert {each.cell.decision for each in found} == {Decision.UNDECIDED}
-    assert all("not known yet" in each.cell.reason for each in found)
-    assert "job:prod/deploy" in {each.cell.principal for each in found}
-
-
-def test_a_first_preview_is_undecided_where_a_document_is_not_known_and_never_the_opposite() -> None:
-    # The issuer of a cluster that is being created is not known, and so is every document that holds it.
-    def before(each: Resource) -> dict[str, Any] | None:
-        if each.stack == "foundation":
-            return None
-        if each.type == "aws:iam/openIdConnectProvider:OpenIdConnectProvider":
-            return {"url": UNKNOWN}
-        return {"assumeRolePolicy": UNKNOWN} if "oidc.eks." in str(each.inputs.get("assumeRolePolicy")) else None
-
-    found = derived(changed(before))
-    later = {(each.principal, each.role): each.decision for each in derived(whole())}
-    assert all(
-        each.decision in (later.get((each.principal, each.role)), Decision.UNDECIDED, Decision.DENIED) for each in found
+    assert (f"issuer:{foreign}", "delegated-role") not in unexpected(changed(widen)), (
+        "the account has no provider for this issuer"
     )
-    gone = [
-        each
-        for each in found
-        if each.decision is Decision.DENIED and later.get((each.principal, each.role)) is Decision.ALLOWED
+
+
+def test_an_unknown_trust_is_an_undecided_difference() -> None:
+    is_role = role_named("runner-deploy", CICD)
+    differences_found = matrix_differences(
+        changed(lambda candidate: {"assumeRolePolicy": UNKNOWN} if is_role(candidate) else None)
+    )
+    assert {difference.cell.decision for difference in differences_found} == {Decision.UNDECIDED}
+    assert all("not known yet" in difference.cell.reason for difference in differences_found)
+    assert "job:prod/deploy" in {difference.cell.principal for difference in differences_found}
+
+
+def test_a_first_preview_never_decides_the_opposite_of_the_deployed_stack() -> None:
+    # A new cluster has no OIDC issuer yet, so every document with the issuer is unknown.
+    def without_issuer(candidate: Resource) -> dict[str, Any] | None:
+        if candidate.stack == "foundation":
+            return None
+        if candidate.type == "aws:iam/openIdConnectProvider:OpenIdConnectProvider":
+            return {"url": UNKNOWN}
+        return {"assumeRolePolicy": UNKNOWN} if "oidc.eks." in str(candidate.inputs.get("assumeRolePolicy")) else None
+
+    preview_cells = derived(changed(without_issuer))
+    deployed_decisions = {(cell.principal, cell.role): cell.decision for cell in derived(whole())}
+    assert all(
+        cell.decision in (deployed_decisions.get((cell.principal, cell.role)), Decision.UNDECIDED, Decision.DENIED)
+        for cell in preview_cells
+    )
+    wrongly_denied = [
+        cell
+        for cell in preview_cells
+        if cell.decision is Decision.DENIED and deployed_decisions.get((cell.principal, cell.role)) is Decision.ALLOWED
     ]
-    assert not gone, "what will be allowed is never said to be denied"
-    job = {
-        each.decision for each in found if each.principal == "job:prod/small" and each.role.endswith("/runner-small")
+    assert not wrongly_denied, "access that will be allowed must not be denied in the preview"
+    job_decisions = {
+        cell.decision
+        for cell in preview_cells
+        if cell.principal == "job:prod/small" and cell.role.endswith("/runner-small")
     }
-    assert job == {Decision.UNDECIDED}
+    assert job_decisions == {Decision.UNDECIDED}
 
 
-def test_access_that_is_declared_and_not_there_is_a_difference() -> None:
+def test_missing_declared_access_is_a_difference() -> None:
     closed = json.dumps({"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*"}})
-    is_it = role_named("delegated-role", PROD)
-    found = wrong(changed(lambda each: {"assumeRolePolicy": closed} if is_it(each) else None))
-    assert ("job:prod/deploy", Decision.DENIED) in {(each.cell.principal, each.cell.decision) for each in found}
+    is_role = role_named("delegated-role", PROD)
+    differences_found = matrix_differences(
+        changed(lambda candidate: {"assumeRolePolicy": closed} if is_role(candidate) else None)
+    )
+    assert ("job:prod/deploy", Decision.DENIED) in {
+        (difference.cell.principal, difference.cell.decision) for difference in differences_found
+    }
     (missing,) = differences([Cell("job:x/y", "dev", "arn:aws:iam::1:role/gone", Decision.ALLOWED)], [])
     assert "there is no such" in str(missing)

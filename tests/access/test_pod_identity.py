@@ -1,4 +1,4 @@
-"""Roles that EKS Pod Identity gives: its tags, its session policy, and what is not known of it."""
+"""Roles that EKS Pod Identity gives to service accounts: session tags, session policies and unknown inputs."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ ASSUMES_OTHER = document(statement(Action="sts:AssumeRole", Resource=OTHER))
 
 
 def association(**inputs: Any) -> Resource:
-    given = {"namespace": "jobs-small", "serviceAccount": "job", "roleArn": POD, **inputs}
-    return resource("aws:eks/podIdentityAssociation:PodIdentityAssociation", "x", CICD, "dev", **given)
+    association_inputs = {"namespace": "jobs-small", "serviceAccount": "job", "roleArn": POD, **inputs}
+    return resource("aws:eks/podIdentityAssociation:PodIdentityAssociation", "x", CICD, "dev", **association_inputs)
 
 
-def to(
+def decision_for(
     target: str, *resources: Resource, actions: Any = BOTH, policies: Any = (ADMINISTERS,), **trust: Any
 ) -> Decision:
-    """What the account reaches, where the role of its association may do these things."""
+    """Return the decision for the service account and the target, given the policies of the associated role."""
     pod = role("pod", trusts({"Service": "pods.eks.amazonaws.com"}, actions, **trust), policies=policies)
     other = role("other", trusts({"AWS": POD}))
     return reached(world(kubernetes("ServiceAccount", "job", "jobs-small"), pod, other, *resources), JOB, target)
 
 
 @pytest.mark.parametrize(
-    ("actions", "namespace", "found"),
+    ("actions", "namespace", "expected"),
     [
         (BOTH, None, ALLOWED),
         ("sts:AssumeRole", None, DENIED),
@@ -56,20 +56,22 @@ def to(
         (BOTH, "other", DENIED),
     ],
 )
-def test_pod_identity_gives_an_account_its_role(actions: Any, namespace: str | None, found: Decision) -> None:
+def test_pod_identity_gives_a_service_account_its_role(actions: Any, namespace: str | None, expected: Decision) -> None:
     condition = {"StringEquals": {"aws:RequestTag/kubernetes-namespace": namespace}}
-    assert to(POD, association(), actions=actions, **({"Condition": condition} if namespace else {})) is found
+    assert (
+        decision_for(POD, association(), actions=actions, **({"Condition": condition} if namespace else {})) is expected
+    )
 
 
-def test_without_tags_no_permission_to_tag_is_needed_and_no_tag_is_there() -> None:
+def test_an_association_without_session_tags_needs_no_permission_to_tag() -> None:
     untagged = association(disableSessionTags=True)
-    assert to(POD, untagged, actions="sts:AssumeRole") is ALLOWED
+    assert decision_for(POD, untagged, actions="sts:AssumeRole") is ALLOWED
     condition = {"StringEquals": {"aws:RequestTag/kubernetes-namespace": "jobs-small"}}
-    assert to(POD, untagged, Condition=condition) is DENIED
+    assert decision_for(POD, untagged, Condition=condition) is DENIED
 
 
 @pytest.mark.parametrize(
-    ("policy", "found"),
+    ("policy", "expected"),
     [
         (None, ALLOWED),
         (ASSUMES_OTHER, ALLOWED),
@@ -82,55 +84,55 @@ def test_without_tags_no_permission_to_tag_is_needed_and_no_tag_is_there() -> No
         ("{", UNDECIDED),
     ],
 )
-def test_the_session_policy_of_an_association_limits_what_comes_after(policy: Any, found: Decision) -> None:
+def test_the_session_policy_of_an_association_limits_further_roles(policy: Any, expected: Decision) -> None:
     limited = association(policy=policy, disableSessionTags=True)
-    assert to(POD, limited) is ALLOWED, "whatever the session may do, it is one of the role"
-    assert to(OTHER, limited) is found
+    assert decision_for(POD, limited) is ALLOWED, "a session policy does not stop the account from becoming the role"
+    assert decision_for(OTHER, limited) is expected
 
 
 def test_a_session_policy_grants_nothing() -> None:
     account_only = role("other", trusts({"AWS": CICD}))
-    of = world(
+    graph = world(
         association(policy=ASSUMES_OTHER),
         role("pod", trusts({"Service": "pods.eks.amazonaws.com"}, BOTH)),
         account_only,
     )
-    assert reached(of, JOB, OTHER) is DENIED
+    assert reached(graph, JOB, OTHER) is DENIED
 
 
-def test_a_policy_beside_a_target_role_limits_the_targets_session_only() -> None:
+def test_a_session_policy_limits_the_target_role_of_the_association_only() -> None:
     nothing = document(statement("Deny", Action="*", Resource="*"))
-    assert to(OTHER, association(policy=nothing, targetRoleArn=OTHER)) is ALLOWED
+    assert decision_for(OTHER, association(policy=nothing, targetRoleArn=OTHER)) is ALLOWED
 
 
-def test_whoever_else_becomes_the_role_is_not_limited() -> None:
+def test_a_session_policy_does_not_limit_other_principals_of_the_role() -> None:
     nothing = document(statement("Deny", Action="*", Resource="*"))
     pod = role("pod", trusts({"AWS": arn("people")}), policies=[ADMINISTERS])
-    of = world(
+    graph = world(
         association(policy=nothing), pod, role("other", trusts({"AWS": POD})), role("people", policies=[ADMINISTERS])
     )
-    assert by_role(of, arn("people"), OTHER) is ALLOWED
+    assert by_role(graph, arn("people"), OTHER) is ALLOWED
 
 
-@pytest.mark.parametrize("what", ["iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"])
-def test_a_limited_session_that_may_change_roles_rises_within_its_limit(what: str) -> None:
-    changes = document(statement(Action=[what, "sts:AssumeRole"], Resource="*"))
+@pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"])
+def test_a_limited_session_that_may_change_roles_stays_within_its_limit(action: str) -> None:
+    changes = document(statement(Action=[action, "sts:AssumeRole"], Resource="*"))
     limited = association(policy=changes, disableSessionTags=True)
-    assert to(OTHER, limited, policies=[changes]) is ALLOWED
+    assert decision_for(OTHER, limited, policies=[changes]) is ALLOWED
     reads = association(policy=document(statement(Action="iam:Get*", Resource="*")), disableSessionTags=True)
-    assert to(OTHER, reads, policies=[changes]) is DENIED
+    assert decision_for(OTHER, reads, policies=[changes]) is DENIED
 
 
 @pytest.mark.parametrize("key", ["namespace", "serviceAccount", "roleArn", "disableSessionTags"])
-def test_what_is_not_known_of_an_association_is_undecided(key: str) -> None:
-    assert to(POD, association(**{key: UNKNOWN})) is UNDECIDED
+def test_an_unknown_input_of_an_association_is_undecided(key: str) -> None:
+    assert decision_for(POD, association(**{key: UNKNOWN})) is UNDECIDED
 
 
-def test_the_chain_of_a_limited_session_names_roles_as_they_are() -> None:
+def test_the_chain_of_a_limited_session_names_role_arns() -> None:
     pod = role("pod", trusts({"Service": "pods.eks.amazonaws.com"}, BOTH), policies=[ADMINISTERS])
     cell = next(
-        each
-        for each in derived(
+        cell
+        for cell in derived(
             world(
                 kubernetes("ServiceAccount", "job", "jobs-small"),
                 association(policy=ASSUMES_OTHER),
@@ -138,7 +140,7 @@ def test_the_chain_of_a_limited_session_names_roles_as_they_are() -> None:
                 role("other", trusts({"AWS": POD})),
             )
         )
-        if each.principal == "sa:jobs-small/job" and each.role == OTHER
+        if cell.principal == "sa:jobs-small/job" and cell.role == OTHER
     )
     assert (cell.decision, cell.chain) == (ALLOWED, (POD, OTHER))
     assert flows(world(association(policy=ASSUMES_OTHER), pod)) == []

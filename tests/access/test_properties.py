@@ -1,4 +1,4 @@
-"""What must hold for any documents: more permission never takes reach, a denial never gives it, spelling changes nothing, unknown hides nothing."""
+"""Properties of generated documents: an allow never removes access, a deny never gives access, spelling changes nothing."""
 
 from __future__ import annotations
 
@@ -68,93 +68,105 @@ roles = st.fixed_dictionaries(
     {"trust": st.lists(statements(*BOTH), max_size=2), "policy": st.lists(permissions(*BOTH), max_size=2)}
 )
 worlds = st.fixed_dictionaries(dict.fromkeys(NAMES, roles))
-Made = dict[str, dict[str, list[dict[str, Any]]]]
+Documents = dict[str, dict[str, list[dict[str, Any]]]]
 
 
-def answers(made: Made) -> dict[tuple[str, str], Decision]:
-    """Every answer of a small world: from each role, from a token and from an account, to each role."""
-    its = [
+def decisions_of(documents: Documents) -> dict[tuple[str, str], Decision]:
+    """Return the decisions for each start (role, token, account) and each role of a small graph."""
+    resources = [
         role(name, *parts["trust"], policies=[{"Statement": parts["policy"]}] if parts["policy"] else [])
-        for name, parts in made.items()
+        for name, parts in documents.items()
     ]
-    of = world(issuer(), *its)
+    graph = world(issuer(), *resources)
     starts = {**{name: Node("role", arn(name)) for name in NAMES}, "account": Node("account", DEV)}
-    found = {(start, name): reached(of, node, arn(name)) for start, node in starts.items() for name in NAMES}
-    return found | {("token", name): by_token(of, arn(name)) for name in NAMES}
+    decisions = {(start, name): reached(graph, node, arn(name)) for start, node in starts.items() for name in NAMES}
+    return decisions | {("token", name): by_token(graph, arn(name)) for name in NAMES}
 
 
-def more(made: Made, side: str, statement: dict[str, Any]) -> Made:
-    return {**made, "a": {**made["a"], side: [*made["a"][side], statement]}}
+def with_statement(documents: Documents, side: str, statement: dict[str, Any]) -> Documents:
+    return {**documents, "a": {**documents["a"], side: [*documents["a"][side], statement]}}
 
 
 @FEW
 @given(worlds, statements("Allow"))
-def test_a_further_allow_in_a_trust_never_takes_reach_away(made: Made, further: dict[str, Any]) -> None:
-    before, after = answers(made), answers(more(made, "trust", further))
+def test_a_further_allow_in_a_trust_never_removes_access(documents: Documents, further: dict[str, Any]) -> None:
+    before, after = decisions_of(documents), decisions_of(with_statement(documents, "trust", further))
     assert all(RANK[after[pair]] >= RANK[before[pair]] for pair in before)
 
 
 @FEW
 @given(worlds, permissions("Allow"))
-def test_a_further_allow_in_a_policy_never_takes_reach_away(made: Made, further: dict[str, Any]) -> None:
-    before, after = answers(made), answers(more(made, "policy", further))
+def test_a_further_allow_in_a_policy_never_removes_access(documents: Documents, further: dict[str, Any]) -> None:
+    before, after = decisions_of(documents), decisions_of(with_statement(documents, "policy", further))
     assert all(RANK[after[pair]] >= RANK[before[pair]] for pair in before)
 
 
 @FEW
 @given(worlds, statements("Deny"), permissions("Deny"))
-def test_a_further_deny_never_gives_reach(made: Made, trust: dict[str, Any], policy: dict[str, Any]) -> None:
-    before, after = answers(made), answers(more(more(made, "trust", trust), "policy", policy))
+def test_a_further_deny_never_gives_access(documents: Documents, trust: dict[str, Any], policy: dict[str, Any]) -> None:
+    before, after = (
+        decisions_of(documents),
+        decisions_of(with_statement(with_statement(documents, "trust", trust), "policy", policy)),
+    )
     assert all(RANK[after[pair]] <= RANK[before[pair]] for pair in before)
 
 
 @FEW
 @given(worlds, st.randoms(use_true_random=False))
-def test_spelling_never_changes_an_answer(made: Made, random: Any) -> None:
-    def spelled(value: Any, depth: int = 0) -> Any:
+def test_spelling_never_changes_a_decision(documents: Documents, random: Any) -> None:
+    def respelled(value: Any, depth: int = 0) -> Any:
         if isinstance(value, list) and len(value) == 1 and random.random() < 0.5:
-            return spelled(value[0], depth + 1)
+            return respelled(value[0], depth + 1)
         if isinstance(value, list):
-            return [spelled(each, depth + 1) for each in random.sample(value, len(value))]
+            return [respelled(element, depth + 1) for element in random.sample(value, len(value))]
         if isinstance(value, dict):
             mixed = {
-                key.upper() if random.random() < 0.3 and key != "ForAllValues:StringLike" else key: each
-                for key, each in value.items()
+                key.upper() if random.random() < 0.3 and key != "ForAllValues:StringLike" else key: element
+                for key, element in value.items()
             }
-            return {key: spelled(each, depth + 1) for key, each in random.sample(list(mixed.items()), len(mixed))}
+            return {
+                key: respelled(element, depth + 1) for key, element in random.sample(list(mixed.items()), len(mixed))
+            }
         return value
 
-    other = {
-        name: {side: [spelled(each) for each in its] for side, its in parts.items()} for name, parts in made.items()
+    respelled_documents = {
+        name: {side: [respelled(element) for element in elements] for side, elements in parts.items()}
+        for name, parts in documents.items()
     }
-    assert answers(other) == answers(made)
+    assert decisions_of(respelled_documents) == decisions_of(documents)
 
 
 @FEW
 @given(worlds, st.sampled_from(["Action", "Condition", "Principal"]), st.sampled_from(BOTH))
-def test_an_unknown_part_turns_no_answer_into_its_opposite(made: Made, element: str, effect: str) -> None:
-    # The unknown part may make the statement everybody's, or nobody's: where these differ only undecided is right.
+def test_an_unknown_element_never_turns_a_decision_into_its_opposite(
+    documents: Documents, element: str, effect: str
+) -> None:
+    # The unknown element may match every principal or no principal. If these two decisions differ, only UNDECIDED is right.
     whole = {"Effect": effect, "Action": "sts:AssumeRole", "Principal": "*"}
-    without, now, then = answers(made), answers(hiding(made, whole, element)), answers(more(made, "trust", whole))
-    for pair, decision in now.items():
-        if without[pair] is then[pair]:
-            assert decision in (then[pair], Decision.UNDECIDED), pair
-        elif Decision.UNDECIDED not in (without[pair], then[pair]):
+    decisions_without, decisions_with_unknown, decisions_with_whole = (
+        decisions_of(documents),
+        decisions_of(with_unknown_element(documents, whole, element)),
+        decisions_of(with_statement(documents, "trust", whole)),
+    )
+    for pair, decision in decisions_with_unknown.items():
+        if decisions_without[pair] is decisions_with_whole[pair]:
+            assert decision in (decisions_with_whole[pair], Decision.UNDECIDED), pair
+        elif Decision.UNDECIDED not in (decisions_without[pair], decisions_with_whole[pair]):
             assert decision is Decision.UNDECIDED, pair
 
 
-def hiding(made: Made, whole: dict[str, Any], element: str) -> Made:
-    hidden = {"StringEquals": {"aws:PrincipalArn": "[unknown]"}} if element == "Condition" else "[unknown]"
-    return more(made, "trust", {**whole, element: hidden})
+def with_unknown_element(documents: Documents, whole: dict[str, Any], element: str) -> Documents:
+    unknown_element = {"StringEquals": {"aws:PrincipalArn": "[unknown]"}} if element == "Condition" else "[unknown]"
+    return with_statement(documents, "trust", {**whole, element: unknown_element})
 
 
 @FEW
 @given(st.text(max_size=40))
-def test_no_text_breaks_the_reasoner(text: str) -> None:
-    of = world(
+def test_any_text_as_a_document_gives_a_decision(text: str) -> None:
+    graph = world(
         issuer(),
         role("a", assumeRolePolicy=text),
         role("b", policies=[text]),
         role("c", assumeRolePolicy=json.dumps([text])),
     )
-    assert {by_token(of, arn(name)) for name in NAMES} <= set(Decision)
+    assert {by_token(graph, arn(name)) for name in NAMES} <= set(Decision)
