@@ -1,4 +1,4 @@
-"""Rules of the cluster, its nodes, namespaces and networks."""
+"""Rules about the cluster, nodes, namespaces and networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENTRY = "cluster-access-administrator-222222222222-break-glass"
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "path", "value", "said"),
+    ("rule", "name", "path", "value", "message"),
     [
         ("E01", CLUSTER, "vpcConfig.endpointPrivateAccess", False, "endpointPrivateAccess is off"),
         ("E01", CLUSTER, "vpcConfig.endpointPrivateAccess", ABSENT, "endpointPrivateAccess is off"),
@@ -84,8 +84,10 @@ ENTRY = "cluster-access-administrator-222222222222-break-glass"
         ("H03", "network-default-security-group", "ingress", [{"protocol": "-1"}], "default security group is not empty"),
     ],
 )  # fmt: skip
-def test_what_opens_the_cluster_is_found(rule: str, name: str, path: str, value: Any, said: str) -> None:
-    assert_violation(rule, with_input(resource_named("prod", name), path, value), said)
+def test_an_input_that_opens_the_cluster_is_a_violation(
+    rule: str, name: str, path: str, value: Any, message: str
+) -> None:
+    assert_violation(rule, with_input(resource_named("prod", name), path, value), message)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_what_opens_the_cluster_is_found(rule: str, name: str, path: str, value:
         ("H03", "network-default-security-group", "ingress"),
     ],
 )
-def test_what_is_not_known_of_the_cluster_is_undecided(rule: str, name: str, path: str) -> None:
+def test_an_unknown_input_of_the_cluster_is_undecided(rule: str, name: str, path: str) -> None:
     resource = resource_named("prod", name)
     if path.startswith("metadata.labels."):
         resource = with_input(resource, "metadata.labels", {path.removeprefix("metadata.labels."): UNKNOWN})
@@ -118,7 +120,7 @@ def test_what_is_not_known_of_the_cluster_is_undecided(rule: str, name: str, pat
     assert_undecided(rule, resource, path)
 
 
-def test_how_wide_a_public_network_may_be_is_configuration() -> None:
+def test_the_widest_public_network_is_an_option() -> None:
     cluster = resource_named("prod", CLUSTER)
     assert_violation("E01", cluster, "wider than /28", widest_prefix=28)
     assert report("E01", with_input(cluster, "vpcConfig.publicAccessCidrs", ["10.0.0.0/8"]), widest_prefix=8) == []
@@ -131,7 +133,7 @@ def test_a_private_endpoint_needs_no_networks() -> None:
     assert report("E01", cluster) == []
 
 
-def test_what_makes_an_entry_for_somebody_new_is_found() -> None:
+def test_an_access_entry_for_an_unlisted_principal_is_a_violation() -> None:
     entry = resource_named("prod", ENTRY)
     assert_violation(
         "E04",
@@ -140,11 +142,11 @@ def test_what_makes_an_entry_for_somebody_new_is_found() -> None:
     )
     nodes = resource_named("prod", "cluster-access-nodes")
     assert report("E04", with_input(nodes, "principalArn", UNKNOWN)) == [], (
-        "nodes join with a role of type EC2, whose only policy is for nodes"
+        "an access entry of type EC2 gives the rights of a node only"
     )
 
 
-def test_node_groups_and_wide_rights_are_found() -> None:
+def test_node_groups_and_cluster_roles_are_violations() -> None:
     cluster, binding = resource_named("prod", CLUSTER), resource_named("prod", "small-runner-executor-binding")
     assert_violation("E05", new_resource(cluster, "ng", "aws:eks/nodeGroup:NodeGroup"), "a managed node group")
     assert_violation(
@@ -162,28 +164,28 @@ def test_node_groups_and_wide_rights_are_found() -> None:
     assert_violation("E09", wide, "a ClusterRoleBinding")
 
 
-def test_a_namespace_without_a_policy_is_found() -> None:
-    found = [each.text for each in findings_on_stack("E08", stack_without(JOBS))]
-    assert found == ["no network policy selects all its pods in both directions"]
+def test_a_namespace_without_a_network_policy_is_a_violation() -> None:
+    messages = [finding.text for finding in findings_on_stack("E08", stack_without(JOBS))]
+    assert messages == ["no network policy selects all its pods in both directions"]
     assert any(
-        "there is no ConfigMap" in each.text
-        for each in findings_on_stack("E08", stack_without("cluster-network-policies"))
+        "there is no ConfigMap" in finding.text
+        for finding in findings_on_stack("E08", stack_without("cluster-network-policies"))
     )
 
 
-def test_a_policy_that_opens_more_beside_ours_is_found() -> None:
-    ours = resource_named("prod", JOBS)
-    more = new_resource(
-        ours,
+def test_a_second_network_policy_that_opens_more_is_a_violation() -> None:
+    network_policy = resource_named("prod", JOBS)
+    second_policy = new_resource(
+        network_policy,
         "more",
         NETWORK_POLICY,
         metadata={"namespace": "jobs-small"},
         spec={"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]},
     )
-    assert_violation("E08", more, "has no `to`")
+    assert_violation("E08", second_policy, "has no `to`")
 
 
-def test_the_agents_namespace_may_be_privileged_only_while_there_are_alarms() -> None:
+def test_the_namespace_of_the_agent_may_be_privileged_only_with_alarms() -> None:
     namespace = resource_named("prod", "small-runner-jobs")
     agent = with_input(
         namespace,
@@ -192,17 +194,19 @@ def test_the_agents_namespace_may_be_privileged_only_while_there_are_alarms() ->
     )
     assert_violation("E07", agent, "is privileged")
     topic = "arn:aws:sns:eu-central-1:222222222222:alarms"
-    rule, alarmed = BY_ID["E07"], run_with("prod", raw("prod", alarms={"topic": topic}))
-    assert evaluate_resource(rule, agent, alarmed, options_with(rule, {})) == []
-    assert evaluate_resource(rule, agent, alarmed, options_with(rule, {"privileged": []})), (
-        "which namespaces is configuration"
+    rule, run_with_alarms = BY_ID["E07"], run_with("prod", raw("prod", alarms={"topic": topic}))
+    assert evaluate_resource(rule, agent, run_with_alarms, options_with(rule, {})) == []
+    assert evaluate_resource(rule, agent, run_with_alarms, options_with(rule, {"privileged": []})), (
+        "the option `privileged` lists the namespaces"
     )
-    other = with_input(agent, "metadata.name", "kube-public")
-    assert evaluate_resource(rule, other, alarmed, options_with(rule, {})), "no other namespace"
+    other_namespace = with_input(agent, "metadata.name", "kube-public")
+    assert evaluate_resource(rule, other_namespace, run_with_alarms, options_with(rule, {})), (
+        "other namespaces stay restricted"
+    )
 
 
 @pytest.mark.parametrize(
-    ("token", "inputs", "said"),
+    ("token", "inputs", "message"),
     [
         ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"cidrBlocks": ["0.0.0.0/0"]}]}, "lets everybody in"),
         ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"ipv6CidrBlocks": ["::/0"]}]}, "lets everybody in"),
@@ -212,9 +216,9 @@ def test_the_agents_namespace_may_be_privileged_only_while_there_are_alarms() ->
         ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"cidrBlocks": ["10.0.0.0/8"]}]}, ""),
     ],
 )  # fmt: skip
-def test_a_security_group_that_lets_everybody_in_is_found(token: str, inputs: Any, said: str) -> None:
+def test_a_security_group_that_admits_any_address_is_a_violation(token: str, inputs: Any, message: str) -> None:
     group = new_resource(resource_named("prod", "network-default-security-group"), "sg", token, **inputs)
-    if said:
-        assert_violation("H03", group, said)
+    if message:
+        assert_violation("H03", group, message)
     else:
         assert report("H03", group) == []

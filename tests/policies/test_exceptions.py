@@ -1,4 +1,4 @@
-"""The page on findings: its example of an exception is one that the pack takes."""
+"""The example of an exception on the page about policies: the pack reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PAGE = (load.ROOT / "docs" / "operate" / "policies.md").read_text()
 
 
-def test_the_example_of_an_exception_is_a_whole_one(tmp_path: Path) -> None:
+def test_the_example_of_an_exception_in_the_docs_is_valid(tmp_path: Path) -> None:
     example = tmp_path / "exceptions.yaml"
     example.write_text(PAGE.split("```yaml\n")[1].split("```")[0])
     [entry] = Exceptions.read(example).entries

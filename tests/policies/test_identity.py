@@ -1,4 +1,4 @@
-"""Rules of identities that more than one resource makes: issuers, annotations, both sides of a trust, profiles, namespaces."""
+"""Rules about identities across resources: issuers, annotations, both sides of a trust, profiles, namespaces."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROTECTED = "arn:aws:iam::444444444444:role/cicd/delegated-role"
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "value", "said"),
+    ("name", "path", "value", "message"),
     [
         ("cluster-issuer", "url", "https://oidc.eks.eu-central-1.amazonaws.com/id/SOMEBODYELSES", "neither the issuer of this stack's cluster"),
         ("cluster-issuer", "url", "https://token.actions.example", "neither the issuer"),
@@ -47,26 +47,26 @@ PROTECTED = "arn:aws:iam::444444444444:role/cicd/delegated-role"
         (JOB, f"{TRUST}.Statement.0.Principal.Federated", "arn:aws:iam::111111111111:oidc-provider/gitlab.com", "which is not a provider of this stack in the role's account"),
     ],
 )  # fmt: skip
-def test_an_issuer_that_is_not_ours_is_found(name: str, path: str, value: Any, said: str) -> None:
-    assert_violation("T06", with_input(resource_named("prod", name), path, value), said)
+def test_a_foreign_issuer_is_a_violation(name: str, path: str, value: Any, message: str) -> None:
+    assert_violation("T06", with_input(resource_named("prod", name), path, value), message)
 
 
-def test_an_issuer_that_is_not_known_is_undecided_and_in_a_first_preview_deferred() -> None:
+def test_an_unknown_issuer_is_undecided_and_deferred_in_a_first_preview() -> None:
     provider = with_input(resource_named("prod", "cluster-issuer"), "url", UNKNOWN)
     assert_undecided("T06", provider, "url")
     preview = StackRun(settings=run_of("prod").settings, stack="prod", project="runner-platform", dry_run=True)
     preview.resources.remember(provider)
     assert preview.may_defer(provider, "url")
     unknown = with_input(resource_named("prod", JOB), TRUST, UNKNOWN)
-    assert preview.may_defer(unknown, TRUST), "it holds the issuer"
+    assert preview.may_defer(unknown, TRUST), "this trust contains the issuer"
     assert not preview.may_defer(with_input(resource_named("prod", DELEGATED), TRUST, UNKNOWN), TRUST), (
-        "nobody hides another document"
+        "a document without the issuer cannot be deferred"
     )
-    assert not preview.may_defer(unknown, "permissionsBoundary"), "nor another field"
-    assert not run_of("prod").may_defer(unknown, TRUST), "nothing waits outside a preview"
+    assert not preview.may_defer(unknown, "permissionsBoundary"), "another field cannot be deferred"
+    assert not run_of("prod").may_defer(unknown, TRUST), "only a preview may defer"
 
 
-def test_gitlabs_provider_of_the_foundation_has_one_audience() -> None:
+def test_the_gitlab_provider_of_the_foundation_has_one_audience() -> None:
     assert_violation(
         "T06",
         with_input(resource_named("foundation", "access-prod-gitlab"), "clientIdLists", ["sts.amazonaws.com"]),
@@ -76,7 +76,7 @@ def test_gitlabs_provider_of_the_foundation_has_one_audience() -> None:
 
 
 @pytest.mark.parametrize(
-    ("account", "arn", "said"),
+    ("account", "arn", "message"),
     [
         (
             "small-runner-manager-account",
@@ -86,21 +86,21 @@ def test_gitlabs_provider_of_the_foundation_has_one_audience() -> None:
         ("small-runner-job-account", OPEN_JOB, "this is not the service account of a manager"),
     ],
 )
-def test_a_service_account_that_hands_out_another_role_is_found(account: str, arn: str, said: str) -> None:
+def test_a_service_account_with_the_role_of_another_is_a_violation(account: str, arn: str, message: str) -> None:
     resource = resource_named("prod", account)
     metadata = {**resource.inputs["metadata"], "annotations": {ANNOTATION: arn}}
-    assert_violation("T08", with_input(resource, "metadata", metadata), said)
+    assert_violation("T08", with_input(resource, "metadata", metadata), message)
 
 
-def test_annotations_may_be_absent_and_must_be_known() -> None:
+def test_an_absent_role_annotation_passes_and_an_unknown_one_is_undecided() -> None:
     account = resource_named("prod", "small-runner-manager-account")
-    assert report("T08", with_input(account, "metadata.annotations", ABSENT)) == [], "then it hands out nothing"
+    assert report("T08", with_input(account, "metadata.annotations", ABSENT)) == [], "this service account has no role"
     assert_undecided(
         "T08", with_input(account, "metadata.annotations", {ANNOTATION: UNKNOWN}), f"metadata.annotations.{ANNOTATION}"
     )
 
 
-def test_an_account_of_a_foreign_namespace_and_a_pod_identity_are_found() -> None:
+def test_a_service_account_elsewhere_or_a_pod_identity_is_a_violation() -> None:
     account = resource_named("prod", "small-runner-manager-account")
     foreign = new_resource(
         account,
@@ -113,7 +113,7 @@ def test_an_account_of_a_foreign_namespace_and_a_pod_identity_are_found() -> Non
 
 
 @pytest.mark.parametrize(
-    ("resource", "said"),
+    ("resource", "message"),
     [
         ("arn:aws:iam::444444444444:role/cicd/*", "a pattern"),
         ("*", "a pattern"),
@@ -122,13 +122,13 @@ def test_an_account_of_a_foreign_namespace_and_a_pod_identity_are_found() -> Non
     ],
 )
 @pytest.mark.parametrize("action", ["sts:AssumeRole", "sts:assume*", "STS:*"])
-def test_a_permission_to_assume_that_the_other_side_does_not_share_is_found(
-    action: str, resource: str, said: str
+def test_a_permission_to_assume_without_a_matching_trust_is_a_violation(
+    action: str, resource: str, message: str
 ) -> None:
-    assert_violation("T11", granting("small-identity-job-delegated-roles", action, resource), said)
+    assert_violation("T11", granting("small-identity-job-delegated-roles", action, resource), message)
 
 
-def test_assuming_everything_but_some_and_by_a_managed_policy_is_found() -> None:
+def test_assuming_by_not_resource_or_by_managed_policy_is_a_violation() -> None:
     policy = resource_named("prod", "small-identity-job-delegated-roles")
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "NotResource": PROTECTED}
     assert_violation(
@@ -141,27 +141,27 @@ def test_assuming_everything_but_some_and_by_a_managed_policy_is_found() -> None
 
 
 @pytest.mark.parametrize("rule", ["T11", "T12"])
-def test_permissions_that_are_not_known_are_undecided_for_both_sides(rule: str) -> None:
+def test_unknown_permissions_are_undecided_for_rules_about_assuming(rule: str) -> None:
     assert_undecided(
         rule, with_input(resource_named("prod", "small-identity-manager-cache"), "policy", UNKNOWN), "policy"
     )
 
 
-def test_machinery_that_reaches_something_is_found() -> None:
+def test_extra_permissions_of_manager_or_node_roles_are_violations() -> None:
     assert_violation(
         "T12",
         granting("small-identity-manager-cache", "sts:AssumeRole", PROTECTED),
         "lets runner-manager-small assume roles",
     )
     node = resource_named("prod", "cluster-roles-node-amazonec2containerregistrypullonly")
-    other = with_input(node, "policyArn", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
-    assert_violation("T12", other, "the nodes' role has the policy AmazonS3ReadOnlyAccess")
+    other_policy = with_input(node, "policyArn", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    assert_violation("T12", other_policy, "the nodes' role has the policy AmazonS3ReadOnlyAccess")
     assert_violation(
         "T12",
         with_input(node, "policyArn", "arn:aws:iam::222222222222:policy/AmazonEC2ContainerRegistryPullOnly"),
         "which is not in the option",
     )
-    assert report("T12", other, policies=["AmazonEKSWorkerNodeMinimalPolicy", "AmazonS3ReadOnlyAccess"]) == []
+    assert report("T12", other_policy, policies=["AmazonEKSWorkerNodeMinimalPolicy", "AmazonS3ReadOnlyAccess"]) == []
     document = json.dumps({"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": PROTECTED}})
     assert_violation(
         "T12",
@@ -174,7 +174,7 @@ CONFIG = "data.config"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda text: text.replace("delegated-role-open", "delegated-role"),
@@ -187,12 +187,12 @@ CONFIG = "data.config"
         (lambda text: text + "\n[profile dev]\nrole_arn = x\n", "is not an AWS config file"),
     ],
 )
-def test_a_profile_beyond_the_class_is_found(change: Any, said: str) -> None:
+def test_a_profile_that_the_class_may_not_use_is_a_violation(change: Any, message: str) -> None:
     config = resource_named("prod", "small-runner-aws-config")
-    assert_violation("T13", with_input(config, CONFIG, change(config.inputs["data"]["config"])), said)
+    assert_violation("T13", with_input(config, CONFIG, change(config.inputs["data"]["config"])), message)
 
 
-def test_profiles_of_no_class_unknown_ones_and_absent_ones() -> None:
+def test_an_aws_config_outside_a_class_is_a_violation_and_an_unknown_one_undecided() -> None:
     config = resource_named("prod", "small-runner-aws-config")
     assert_violation(
         "T13",
@@ -200,14 +200,14 @@ def test_profiles_of_no_class_unknown_ones_and_absent_ones() -> None:
         "is in namespace 'default', which is not the jobs' namespace of a class",
     )
     assert_undecided("T13", with_input(config, CONFIG, UNKNOWN), CONFIG)
-    assert report("T13", with_input(config, CONFIG, ABSENT)) == [], "no profiles reach nothing"
+    assert report("T13", with_input(config, CONFIG, ABSENT)) == [], "an absent config has no profiles"
     assert (
         report("T13", new_resource(config, "other", CONFIG_MAP, metadata={"name": "other", "namespace": "jobs-small"}))
         == []
     )
 
 
-def test_classes_that_share_a_namespace_are_found() -> None:
+def test_classes_that_share_a_namespace_are_a_violation() -> None:
     release = with_toml(resource_named("prod", "small-runner-release"), "kubernetes.namespace", "jobs-deploy")
     assert_violation("R06", release, "its jobs share namespace jobs-deploy with the jobs of")
     binding = resource_named("prod", "deploy-runner-executor-binding")
@@ -220,16 +220,16 @@ def test_classes_that_share_a_namespace_are_found() -> None:
     assert_undecided("R06", with_input(release, "values.runners.config", UNKNOWN), "values.runners.config")
 
 
-def test_rules_about_the_platform_say_nothing_of_the_foundation() -> None:
+def test_rules_about_runner_classes_report_nothing_for_the_foundation() -> None:
     for rule in ("T08", "T12", "R06", "I01", "I02", "E04", "E08", "R08", "S02", "P05", "P06"):
         assert findings_on_stack(rule, resources_of("foundation"), "foundation") == [], (
             f"{rule} is about runner classes"
         )
 
 
-def test_a_cluster_whose_answer_is_unknown_has_no_known_issuer() -> None:
+def test_an_issuer_url_is_foreign_until_the_cluster_reports_its_own() -> None:
     cluster = replace(resource_named("prod", "cluster-cluster", CLUSTER), outputs={})
-    found = [each.text for each in findings_on_stack("T06", stack_with(cluster))]
-    assert any("neither the issuer" in each for each in found), (
-        "a literal issuer beside a cluster that has not answered is foreign"
+    messages = [finding.text for finding in findings_on_stack("T06", stack_with(cluster))]
+    assert any("neither the issuer" in message for message in messages), (
+        "a literal issuer is foreign while the cluster has none"
     )

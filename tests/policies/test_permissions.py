@@ -1,4 +1,4 @@
-"""Rules of permissions: what would make a role more than it is, in every spelling."""
+"""Rules about permissions: statements that extend a role, in every spelling."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def granting_all(*statements: Any, name: str = DEPLOYS) -> Resource:
 
 
 @pytest.mark.parametrize(
-    ("rule", "action", "resource", "condition", "said"),
+    ("rule", "action", "resource", "condition", "message"),
     [
         ("P01", "*", "*", None, "grants *"),
         ("P01", "s3:*", "*", None, "grants s3:* on everything"),
@@ -72,30 +72,30 @@ def granting_all(*statements: Any, name: str = DEPLOYS) -> Resource:
         ("P07", "eks:CreatePodIdentityAssociation", "*", None, "eks:CreatePodIdentityAssociation"),
     ],
 )  # fmt: skip
-def test_what_makes_a_role_more_than_it_is_is_found(
-    rule: str, action: Any, resource: Any, condition: Any, said: str
+def test_a_statement_that_extends_a_role_is_a_violation(
+    rule: str, action: Any, resource: Any, condition: Any, message: str
 ) -> None:
-    assert_violation(rule, granting(action, resource, condition), said)
+    assert_violation(rule, granting(action, resource, condition), message)
 
 
 @pytest.mark.parametrize("rule", ["P01", "P02", "P03", "P07"])
-def test_not_action_grants_all_the_rest(rule: str) -> None:
+def test_not_action_grants_all_other_actions(rule: str) -> None:
     assert_violation(rule, granting_all({"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"}), "")
 
 
-def test_what_is_limited_to_deployments_and_the_boundary_passes() -> None:
+def test_permissions_within_the_boundary_and_the_deploy_path_pass() -> None:
     grants = granting(
         ["iam:CreateRole", "iam:PutRolePolicy"], DEPLOY, {"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}}
     )
     assert [text for rule in RULES for text in report(rule, grants)] == []
 
 
-def test_a_denial_is_no_grant() -> None:
+def test_a_deny_statement_grants_nothing() -> None:
     denies = granting_all({"Effect": "Deny", "Action": "*", "Resource": "*"})
     assert [text for rule in RULES for text in report(rule, denies)] == []
 
 
-def test_permissions_are_found_wherever_a_role_keeps_them() -> None:
+def test_inline_managed_and_attached_policies_are_all_checked() -> None:
     role = resource_named("prod", "delegated-prod-protected-role")
     document = json.dumps({"Statement": {"Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*"}})
     assert_violation("P02", with_input(role, "inlinePolicies", [{"name": "x", "policy": document}]), "iam:CreateUser")
@@ -115,10 +115,10 @@ def test_permissions_are_found_wherever_a_role_keeps_them() -> None:
         role, "a", ATTACHMENT, role="delegated-role", policyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess"
     )
     assert_violation("P01", listed, "IAMReadOnlyAccess")
-    assert report("P01", listed, managed_policies=["IAMReadOnlyAccess"]) == [], "the list is configuration"
+    assert report("P01", listed, managed_policies=["IAMReadOnlyAccess"]) == [], "the option `managed_policies` lists it"
 
 
-def test_a_document_that_is_none_is_found_and_undecided_for_the_others() -> None:
+def test_an_invalid_document_is_a_violation_of_one_rule_and_undecided_for_others() -> None:
     broken = with_input(resource_named("prod", DEPLOYS), "policy", "{")
     assert_violation("P01", broken, "is not a policy document")
     for rule in ("P02", "P03", "P07"):
@@ -127,16 +127,16 @@ def test_a_document_that_is_none_is_found_and_undecided_for_the_others() -> None
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("value", [UNKNOWN, {"Statement": [{"Effect": "Allow", "Action": UNKNOWN, "Resource": "*"}]}])
-def test_permissions_that_are_not_known_are_undecided(rule: str, value: Any) -> None:
+def test_unknown_permissions_are_undecided(rule: str, value: Any) -> None:
     assert_undecided(rule, with_input(resource_named("prod", DEPLOYS), "policy", value), "policy")
 
 
-def test_a_policy_that_is_absent_grants_nothing() -> None:
-    bare = with_input(resource_named("prod", DEPLOYS), "policy", ABSENT)
-    assert [text for rule in RULES for text in report(rule, bare)] == []
+def test_an_absent_policy_grants_nothing() -> None:
+    without_policy = with_input(resource_named("prod", DEPLOYS), "policy", ABSENT)
+    assert [text for rule in RULES for text in report(rule, without_policy)] == []
 
 
-def test_who_is_powerful_is_configuration() -> None:
+def test_the_list_of_powerful_roles_is_an_option() -> None:
     powerful = granting("iam:CreateUser")
     assert report("P02", powerful, powerful=["delegated-role"]) == []
     deployer = resource_named("foundation", "access-prod-deployer-policy")
@@ -145,7 +145,7 @@ def test_who_is_powerful_is_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("permissionsBoundary", ABSENT, "permissionsBoundary is"),
         ("permissionsBoundary", "arn:aws:iam::444444444444:policy/other", "permissionsBoundary is"),
@@ -158,11 +158,11 @@ def test_who_is_powerful_is_configuration() -> None:
         ("maxSessionDuration", "7200", "maxSessionDuration is 7200 s"),
     ],
 )
-def test_a_delegated_role_carries_the_boundary_for_an_hour(path: str, value: Any, said: str) -> None:
-    assert_violation("P04", with_input(resource_named("prod", "delegated-prod-protected-role"), path, value), said)
+def test_a_delegated_role_needs_the_boundary_and_a_session_of_one_hour(path: str, value: Any, message: str) -> None:
+    assert_violation("P04", with_input(resource_named("prod", "delegated-prod-protected-role"), path, value), message)
 
 
-def test_the_boundary_of_a_role_may_be_unknown_and_its_session_absent_or_configured() -> None:
+def test_an_unknown_boundary_or_session_length_is_undecided_and_a_default_passes() -> None:
     role = resource_named("prod", "delegated-prod-protected-role")
     assert_undecided("P04", with_input(role, "permissionsBoundary", UNKNOWN), "permissionsBoundary")
     assert_undecided("P04", with_input(role, "maxSessionDuration", UNKNOWN), "maxSessionDuration")
@@ -175,7 +175,7 @@ CACHE = "arn:aws:s3:::o-senncloud01-cache-222222222222-eu-central-1/"
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "action", "resource", "said"),
+    ("rule", "name", "action", "resource", "message"),
     [
         ("P05", "delegated-cicd-open-ecr-push", "ecr:PutImage", f"{ECR}*", "lets delegated-role-open push to protected/*"),
         ("P05", "delegated-cicd-open-ecr-push", "ecr:*", f"{ECR}protected/runner", "push to protected/*"),
@@ -192,23 +192,25 @@ CACHE = "arn:aws:s3:::o-senncloud01-cache-222222222222-eu-central-1/"
         ("P06", "small-identity-manager-cache", "s3:PutObject", [f"{CACHE}small/*", f"{CACHE}?"], "beyond its class"),
     ],
 )  # fmt: skip
-def test_images_and_caches_have_one_writer(rule: str, name: str, action: str, resource: Any, said: str) -> None:
-    assert_violation(rule, granting(action, resource, name=name), said)
+def test_writing_images_or_caches_of_another_class_is_a_violation(
+    rule: str, name: str, action: str, resource: Any, message: str
+) -> None:
+    assert_violation(rule, granting(action, resource, name=name), message)
 
 
 @pytest.mark.parametrize("rule", ["P05", "P06"])
-def test_a_grant_that_is_not_known_is_undecided_for_writers_too(rule: str) -> None:
+def test_an_unknown_policy_is_undecided_for_rules_about_images_and_caches(rule: str) -> None:
     assert_undecided(
         rule, with_input(resource_named("prod", "small-identity-manager-cache"), "policy", UNKNOWN), "policy"
     )
 
 
-def test_who_may_write_everywhere_is_configuration() -> None:
+def test_a_powerful_role_may_write_images_and_caches_everywhere() -> None:
     assert report("P05", granting("ecr:PutImage", "*"), powerful=["delegated-role"]) == []
     assert report("P06", granting("s3:PutObject", "*"), powerful=["delegated-role"]) == []
 
 
-def test_users_and_keys_never_exist() -> None:
+def test_iam_users_and_access_keys_are_violations() -> None:
     role = resource_named("prod", "delegated-prod-protected-role")
     for token in ("aws:iam/user:User", "aws:iam/accessKey:AccessKey", "aws:iam/userLoginProfile:UserLoginProfile"):
         assert_violation("P08", new_resource(role, "u", token, name="u"), "a lasting credential")
@@ -217,34 +219,42 @@ def test_users_and_keys_never_exist() -> None:
 def test_a_program_with_the_capability_pulumi_passes() -> None:
     values = raw("prod", accounts__prod__protected=["ecs", "pulumi"])
     run_with("prod", values)
-    documents = [each for each in resources_with("prod", values) if each.type == ROLE_POLICY]
-    assert [text for each in documents for rule in RULES for text in report(rule, each)] == []
+    policies = [resource for resource in resources_with("prod", values) if resource.type == ROLE_POLICY]
+    assert [text for policy in policies for rule in RULES for text in report(rule, policy)] == []
 
 
 BOUNDARY_DOCUMENT, DEPLOYER_DOCUMENT = "access-dev-boundary", "access-dev-deployer-policy"
 
 
-def opened(name: str) -> str:
+def without_denies(name: str) -> str:
     document = json.loads(resource_named("foundation", name).inputs["policy"])
-    return json.dumps({**document, "Statement": [e for e in document["Statement"] if e["Effect"] == "Allow"]})
+    return json.dumps(
+        {**document, "Statement": [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]}
+    )
 
 
 @pytest.mark.parametrize("name", [BOUNDARY_DOCUMENT, DEPLOYER_DOCUMENT])
-def test_the_foundations_documents_are_the_reviewed_ones_in_any_spelling(name: str) -> None:
-    its = resource_named("foundation", name)
-    document = json.loads(its.inputs["policy"])
-    spelled = [{key.lower(): value for key, value in each.items()} for each in document["Statement"]]
-    assert report("P09", its, "foundation") == []
-    assert report("P09", with_input(its, "policy", json.dumps({"Statement": spelled})), "foundation") == []
-    assert_violation("P09", with_input(its, "policy", opened(name)), "differs from the document of", "foundation")
-    assert_violation(
-        "P09", with_input(its, "policy", '{"Statement": []}'), "differs from the document of", "foundation"
+def test_the_documents_of_the_foundation_match_the_reviewed_ones_in_any_spelling(name: str) -> None:
+    policy = resource_named("foundation", name)
+    document = json.loads(policy.inputs["policy"])
+    lowercase_statements = [
+        {key.lower(): value for key, value in statement.items()} for statement in document["Statement"]
+    ]
+    assert report("P09", policy, "foundation") == []
+    assert (
+        report("P09", with_input(policy, "policy", json.dumps({"Statement": lowercase_statements})), "foundation") == []
     )
-    assert_undecided("P09", with_input(its, "policy", UNKNOWN), "policy", "foundation")
-    assert_undecided("P09", with_input(its, "policy", ABSENT), "policy", "foundation")
+    assert_violation(
+        "P09", with_input(policy, "policy", without_denies(name)), "differs from the document of", "foundation"
+    )
+    assert_violation(
+        "P09", with_input(policy, "policy", '{"Statement": []}'), "differs from the document of", "foundation"
+    )
+    assert_undecided("P09", with_input(policy, "policy", UNKNOWN), "policy", "foundation")
+    assert_undecided("P09", with_input(policy, "policy", ABSENT), "policy", "foundation")
 
 
-def test_no_stack_of_the_platform_gives_the_deployer_more() -> None:
+def test_a_platform_stack_cannot_extend_the_deployer_or_the_boundary() -> None:
     own = resource_named("prod", DEPLOYS)
     assert_violation(
         "P09",

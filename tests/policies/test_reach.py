@@ -1,4 +1,4 @@
-"""Rules that follow chains: who becomes which role, and what an open class writes that a protected one takes in."""
+"""Rules that follow chains: access of principals to roles, and flows from open into protected classes."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ PROTECTED = "arn:aws:iam::444444444444:role/cicd/delegated-role"
         ("small-identity-job", f"{TRUST}.Statement.0.Condition.StringEquals", ABSENT, "job:prod/review"),
     ],
 )  # fmt: skip
-def test_undeclared_and_missing_access_is_reported(name: str, path: str, value: Any, principal: str | None) -> None:
+def test_a_changed_trust_reports_undeclared_and_missing_access(
+    name: str, path: str, value: Any, principal: str | None
+) -> None:
     texts = report("T10", with_input(resource_named("prod", name), path, value))
     if principal is None:
-        assert texts == [], (
-            "a trust alone opens nothing across accounts: the permission is missing, which rule T11 reports"
-        )
+        assert texts == [], "access across accounts also needs a permission; rule T11 reports the missing one"
     else:
         assert any(principal in text and "the settings" in text for text in texts), texts
 
 
-def test_both_sides_of_a_trust_open_a_door_that_is_found() -> None:
+def test_undeclared_access_by_trust_and_permission_is_reported_with_its_chain() -> None:
     both = [
         with_input(
             resource_named("prod", DELEGATED),
@@ -55,42 +55,48 @@ def test_both_sides_of_a_trust_open_a_door_that_is_found() -> None:
         ),
         granting("small-identity-job-delegated-roles", "sts:AssumeRole", PROTECTED),
     ]
-    urns = {each.urn for each in both}
-    found = findings_on_stack("T10", [*(each for each in resources_of("prod") if each.urn not in urns), *both])
-    chains = [each.text for each in found if each.text.startswith(f"job:prod/small can become {PROTECTED}")]
-    assert chains, [each.text for each in found]
-    assert f"{OPEN_JOB} -> {PROTECTED}" in chains[0], "the shortest chain explains it"
-    assert found[0].urn
+    changed_urns = {resource.urn for resource in both}
+    findings = findings_on_stack(
+        "T10", [*(resource for resource in resources_of("prod") if resource.urn not in changed_urns), *both]
+    )
+    chains = [finding.text for finding in findings if finding.text.startswith(f"job:prod/small can become {PROTECTED}")]
+    assert chains, [finding.text for finding in findings]
+    assert f"{OPEN_JOB} -> {PROTECTED}" in chains[0], "the message contains the shortest chain"
+    assert findings[0].urn
 
 
 @pytest.mark.parametrize("name", [JOB, DELEGATED])
-def test_a_trust_that_is_not_known_leaves_the_matrix_undecided(name: str) -> None:
-    found = report("T10", with_input(resource_named("prod", name), TRUST, UNKNOWN))
-    assert any(each.startswith("UNDECIDED: the access matrix in ") for each in found), found
+def test_an_unknown_trust_leaves_the_access_matrix_undecided(name: str) -> None:
+    messages = report("T10", with_input(resource_named("prod", name), TRUST, UNKNOWN))
+    assert any(message.startswith("UNDECIDED: the access matrix in ") for message in messages), messages
 
 
-def test_a_role_that_is_missing_is_found() -> None:
-    rest = [each for each in resources_of("prod") if each.name != DELEGATED]
-    assert any("and the settings declare that it can" in each.text for each in findings_on_stack("T10", rest))
-
-
-@pytest.mark.parametrize("lost", ["access-dev-deployer-policy", "access-dev-reader-role", "access-dev-deployer-role"])
-def test_a_deployer_who_loses_what_the_foundation_gives_it_is_found(lost: str) -> None:
-    found = findings_on_stack("T10", stack_without(lost, "foundation"), "foundation")
-    role = "platform-deployer" if lost.endswith("deployer-role") else "platform-reader"
+def test_a_missing_role_is_reported() -> None:
+    remaining = [resource for resource in resources_of("prod") if resource.name != DELEGATED]
     assert any(
-        each.text.startswith(
+        "and the settings declare that it can" in finding.text for finding in findings_on_stack("T10", remaining)
+    )
+
+
+@pytest.mark.parametrize(
+    "missing_resource", ["access-dev-deployer-policy", "access-dev-reader-role", "access-dev-deployer-role"]
+)
+def test_a_deployer_that_loses_access_from_the_foundation_is_reported(missing_resource: str) -> None:
+    findings = findings_on_stack("T10", stack_without(missing_resource, "foundation"), "foundation")
+    role = "platform-deployer" if missing_resource.endswith("deployer-role") else "platform-reader"
+    assert any(
+        finding.text.startswith(
             f"deployer cannot become arn:aws:iam::333333333333:role/cicd-platform/{role}, and the settings declare that it can"
         )
-        for each in found
-    ), [each.text for each in found]
+        for finding in findings
+    ), [finding.text for finding in findings]
 
 
 ECR = "arn:aws:ecr:eu-central-1:222222222222:repository/"
 STATE = "arn:aws:s3:::o-senncloud01-state-"
 
 
-def test_an_image_that_an_open_class_pushes_and_a_protected_one_runs_is_found() -> None:
+def test_pushing_an_image_that_a_protected_class_runs_is_a_violation() -> None:
     assert_violation(
         "I01", granting("delegated-cicd-open-ecr-push", "ecr:PutImage", f"{ECR}*"), "job:prod/small can write image"
     )
@@ -100,14 +106,14 @@ def test_an_image_that_an_open_class_pushes_and_a_protected_one_runs_is_found() 
     assert_violation("I01", with_toml(release, "kubernetes.allowed_images", ["*"]), "job:prod/deploy consumes it")
 
 
-def test_state_or_a_cache_that_an_open_class_writes_and_a_protected_one_reads_is_found() -> None:
+def test_writing_state_or_a_cache_that_a_protected_class_reads_is_a_violation() -> None:
     state = granting("delegated-cicd-open-ecr-push", "s3:PutObject", f"{STATE}222222222222-eu-central-1/*")
     assert_violation("I02", state, "job:prod/small can write state")
     release = with_toml(resource_named("prod", "small-runner-release"), "cache.Path", "deploy")
     assert_violation("I02", release, "job:prod/small can write cache")
 
 
-def test_integrity_is_undecided_where_a_permission_is_not_known() -> None:
+def test_rules_about_flows_are_undecided_with_an_unknown_permission() -> None:
     for rule, name in (("I01", "delegated-cicd-open-ecr-push"), ("I02", "delegated-dev-open-state")):
-        found = report(rule, with_input(resource_named("prod", name), "policy", UNKNOWN))
-        assert any(each.startswith("UNDECIDED") for each in found), f"{rule}: {found}"
+        messages = report(rule, with_input(resource_named("prod", name), "policy", UNKNOWN))
+        assert any(message.startswith("UNDECIDED") for message in messages), f"{rule}: {messages}"

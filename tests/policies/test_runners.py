@@ -1,4 +1,4 @@
-"""Rules of runner releases and of runners in GitLab: every door through which a setting comes in."""
+"""Rules about runner releases and runners in GitLab, for every place where a setting can be."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES = ("R01", "R02", "R03", "R04", "R05", "R07", "R09")
 
 
 @pytest.mark.parametrize(
-    ("rule", "path", "value", "said"),
+    ("rule", "path", "value", "message"),
     [
         ("R01", "kubernetes.privileged", True, "privileged is on"),
         ("R01", "kubernetes.allow_privilege_escalation", True, "allow_privilege_escalation is on"),
@@ -66,12 +66,12 @@ RULES = ("R01", "R02", "R03", "R04", "R05", "R07", "R09")
         ("R07", "kubernetes.helper_image", "helper", "an image without a fixed tag"),
     ],
 )  # fmt: skip
-def test_a_setting_that_opens_something_is_found_in_the_toml(rule: str, path: str, value: Any, said: str) -> None:
-    assert_violation(rule, with_toml(resource_named("prod", RELEASE), path, value), said)
+def test_an_unsafe_setting_in_the_toml_is_a_violation(rule: str, path: str, value: Any, message: str) -> None:
+    assert_violation(rule, with_toml(resource_named("prod", RELEASE), path, value), message)
 
 
 @pytest.mark.parametrize(
-    ("rule", "path", "value", "said"),
+    ("rule", "path", "value", "message"),
     [
         ("R01", "values.envVars", [{"name": "KUBERNETES_PRIVILEGED", "value": "true"}], "is on"),
         ("R01", "values.extraEnv", {"KUBERNETES_PRIVILEGED": True}, "is on"),
@@ -110,14 +110,14 @@ def test_a_setting_that_opens_something_is_found_in_the_toml(rule: str, path: st
         ("R09", "postrender", "x", "where no rule can check it"),
     ],
 )  # fmt: skip
-def test_a_setting_that_opens_something_is_found_at_every_other_door(
-    rule: str, path: str, value: Any, said: str
+def test_an_unsafe_setting_elsewhere_in_the_release_is_a_violation(
+    rule: str, path: str, value: Any, message: str
 ) -> None:
-    assert_violation(rule, with_input(resource_named("prod", RELEASE), path, value), said)
+    assert_violation(rule, with_input(resource_named("prod", RELEASE), path, value), message)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("allowed_images", ["*"], "allows *"),
         ("allowed_images", ["222222222222.dkr.ecr.eu-central-1.amazonaws.com/open/**"], "which is not below"),
@@ -125,27 +125,27 @@ def test_a_setting_that_opens_something_is_found_at_every_other_door(
         ("allowed_images", ABSENT, "would run any image"),
     ],
 )
-def test_a_protected_class_runs_protected_images_only(key: str, value: Any, said: str) -> None:
-    assert_violation("R04", with_toml(resource_named("prod", PROTECTED), f"kubernetes.{key}", value), said)
+def test_a_protected_class_runs_protected_images_only(key: str, value: Any, message: str) -> None:
+    assert_violation("R04", with_toml(resource_named("prod", PROTECTED), f"kubernetes.{key}", value), message)
     assert report("R04", with_toml(resource_named("prod", RELEASE), "kubernetes.allowed_images", ["*"])) == [], (
-        "open classes may run any"
+        "an open class may run any image"
     )
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_configuration_that_is_not_known_is_undecided(rule: str) -> None:
+def test_an_unknown_configuration_is_undecided(rule: str) -> None:
     assert_undecided(rule, with_input(resource_named("prod", RELEASE), CONFIG, UNKNOWN), CONFIG)
 
 
 @pytest.mark.parametrize("rule", ["R01", "R02", "R03", "R04", "R05"])
-def test_a_configuration_that_cannot_be_read_is_undecided_for_all_but_one(rule: str) -> None:
+def test_an_unreadable_configuration_is_undecided(rule: str) -> None:
     assert_undecided(rule, with_input(resource_named("prod", RELEASE), CONFIG, "no toml"), CONFIG)
 
 
-def test_a_patch_that_is_added_is_found_even_after_ours() -> None:
+def test_a_second_pod_patch_is_a_violation() -> None:
     release = resource_named("prod", RELEASE)
-    ours = with_toml(release, "kubernetes.pod_spec.0.name", "any name")
-    assert report("R03", ours) == [], "what the patch says counts, not what it is called"
+    renamed_patch = with_toml(release, "kubernetes.pod_spec.0.name", "any name")
+    assert report("R03", renamed_patch) == [], "the rule compares the patch and not the name of the patch"
     (patch,) = tomllib.loads(release.inputs["values"]["runners"]["config"])["runners"][0]["kubernetes"]["pod_spec"]
     assert_violation(
         "R03",
@@ -160,7 +160,7 @@ def test_an_image_by_digest_is_pinned() -> None:
     assert report("R07", with_toml(resource_named("prod", RELEASE), "kubernetes.image", digest)) == []
 
 
-def test_values_that_a_release_may_set_are_configuration() -> None:
+def test_the_allowed_values_of_a_release_are_an_option() -> None:
     release = with_input(resource_named("prod", RELEASE), "values.priorityClassName", "x")
     assert_violation("R09", release, "priorityClassName is set and is not in the option")
     names = [*release.inputs["values"], "priorityClassName"]
@@ -171,7 +171,7 @@ RUNNER = "deploy-object-1-runner"
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("accessLevel", "not_protected", "accessLevel is not_protected, not ref_protected"),
         ("accessLevel", ABSENT, "accessLevel is missing, not ref_protected"),
@@ -188,21 +188,21 @@ RUNNER = "deploy-object-1-runner"
         ("tagLists", ABSENT, "not the tag of one class"),
     ],
 )
-def test_a_runner_in_gitlab_that_its_class_does_not_bind_is_found(path: str, value: Any, said: str) -> None:
-    assert_violation("R08", with_input(resource_named("prod", RUNNER), path, value), said)
+def test_a_gitlab_runner_that_differs_from_its_class_is_a_violation(path: str, value: Any, message: str) -> None:
+    assert_violation("R08", with_input(resource_named("prod", RUNNER), path, value), message)
 
 
-def test_a_protected_class_without_a_runner_is_found_unless_others_make_them() -> None:
-    found = [each.text for each in findings_on_stack("R08", stack_without(RUNNER))]
-    assert found == ["class deploy is protected and has no runner in GitLab with its tag"]
+def test_a_protected_class_without_a_runner_is_a_violation() -> None:
+    messages = [finding.text for finding in findings_on_stack("R08", stack_without(RUNNER))]
+    assert messages == ["class deploy is protected and has no runner in GitLab with its tag"]
 
 
 @pytest.mark.parametrize("path", ["accessLevel", "locked", "untagged", "tagLists", "projectId"])
-def test_what_is_not_known_of_a_runner_is_undecided(path: str) -> None:
+def test_an_unknown_input_of_a_runner_is_undecided(path: str) -> None:
     assert_undecided("R08", with_input(resource_named("prod", RUNNER), path, UNKNOWN), path)
 
 
-def test_a_runner_that_is_paused_is_an_older_generation() -> None:
+def test_a_paused_runner_of_an_older_token_generation_passes() -> None:
     assert (
         report(
             "R08",

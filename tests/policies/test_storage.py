@@ -1,4 +1,4 @@
-"""Rules of images, buckets and caches."""
+"""Rules about images, buckets and caches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PULL = "registry-protected-runner-pull"
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "path", "value", "said"),
+    ("rule", "name", "path", "value", "message"),
     [
         ("C01", "registry-protected-runner", "imageTagMutability", "MUTABLE", "is MUTABLE, not IMMUTABLE"),
         ("C01", "registry-protected-runner", "imageTagMutability", ABSENT, "is MUTABLE, not IMMUTABLE"),
@@ -46,8 +46,8 @@ PULL = "registry-protected-runner-pull"
         ("S01", "cache-policy", "policy", '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}', "admits everybody"),
     ],
 )  # fmt: skip
-def test_what_opens_a_store_is_found(rule: str, name: str, path: str, value: Any, said: str) -> None:
-    assert_violation(rule, with_input(resource_named("prod", name), path, value), said)
+def test_an_input_that_opens_a_store_is_a_violation(rule: str, name: str, path: str, value: Any, message: str) -> None:
+    assert_violation(rule, with_input(resource_named("prod", name), path, value), message)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_what_opens_a_store_is_found(rule: str, name: str, path: str, value: Any
         ("S01", "cache-policy", "policy"),
     ],
 )
-def test_what_is_not_known_of_a_store_is_undecided(rule: str, name: str, path: str) -> None:
+def test_an_unknown_input_of_a_store_is_undecided(rule: str, name: str, path: str) -> None:
     assert_undecided(rule, with_input(resource_named("prod", name), path, UNKNOWN), path)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("cache-public-access", "not blocked"), ("cache-ownership", "access lists"), ("cache-policy", "no bucket policy")],
 )
-def test_a_bucket_without_one_of_its_guards_is_found(name: str, said: str) -> None:
-    assert any(said in each.text for each in findings_on_stack("S01", stack_without(name)))
+def test_a_bucket_without_a_protecting_resource_is_a_violation(name: str, message: str) -> None:
+    assert any(message in finding.text for finding in findings_on_stack("S01", stack_without(name)))
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("cache.Path", "deploy", "uses deploy"),
         ("cache.Path", "deploy/deeper", "uses deploy"),
@@ -81,23 +81,22 @@ def test_a_bucket_without_one_of_its_guards_is_found(name: str, said: str) -> No
         ("cache.s3.BucketName", "somebody-elses", "the stack's cache bucket"),
     ],
 )
-def test_a_cache_that_two_classes_share_is_found(path: str, value: Any, said: str) -> None:
-    found = [
-        each.text
-        for each in findings_on_stack(
-            "S02", _with(with_toml(resource_named("prod", "medium-runner-release"), path, value))
+def test_a_cache_that_two_classes_share_is_a_violation(path: str, value: Any, message: str) -> None:
+    messages = [
+        finding.text
+        for finding in findings_on_stack(
+            "S02", with_release_last(with_toml(resource_named("prod", "medium-runner-release"), path, value))
         )
     ]
-    assert any(said in each or "uses" in each for each in found), found
+    assert any(message in text or "uses" in text for text in messages), messages
 
 
-def _with(release: Any) -> list[Any]:
-    # Last, so that the other classes have taken their paths.
+def with_release_last(release: Any) -> list[Any]:
+    # The release comes last: the rule sees the paths of the other classes first.
+    return [*(resource for resource in resources_of("prod") if resource.urn != release.urn), release]
 
-    return [*(each for each in resources_of("prod") if each.urn != release.urn), release]
 
-
-def test_a_cache_by_a_variable_and_one_that_is_not_known() -> None:
+def test_a_cache_set_by_a_variable_is_a_violation_and_an_unknown_one_undecided() -> None:
     release = resource_named("prod", "small-runner-release")
     assert_violation(
         "S02", with_input(release, "values.extraEnv", {"CACHE_PATH": "deploy"}), "sets the cache outside of"
@@ -106,7 +105,7 @@ def test_a_cache_by_a_variable_and_one_that_is_not_known() -> None:
     assert_undecided("S02", with_input(release, "values.runners.config", "no toml"), "values.runners.config")
 
 
-def test_a_registry_policy_is_judged_like_a_repositorys() -> None:
+def test_a_registry_policy_is_evaluated_like_a_repository_policy() -> None:
     statement = {"Effect": "Allow", "Principal": "*", "Action": "ecr:ReplicateImage"}
     registry = new_resource(
         resource_named("prod", PULL),
@@ -117,4 +116,4 @@ def test_a_registry_policy_is_judged_like_a_repositorys() -> None:
     assert_violation("C02", registry, "admits everybody")
     assert (
         report("C02", new_resource(resource_named("prod", PULL), "r", "aws:ecr/registryPolicy:RegistryPolicy")) == []
-    ), "absent: nothing is granted"
+    ), "an absent policy grants nothing"

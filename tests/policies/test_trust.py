@@ -1,4 +1,4 @@
-"""Rules of trust documents: every spelling that lets somebody in, and the good document in every legal spelling."""
+"""Rules about trust documents: spellings that admit other principals, and the correct document in every legal spelling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pinned(operator: str, subject: Any, audience: str = "sts.amazonaws.com") -> 
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "path", "value", "said"),
+    ("rule", "name", "path", "value", "message"),
     [
         ("T01", DELEGATED, f"{STATEMENT}.Principal", "*", "trusts AWS:*"),
         ("T01", DELEGATED, f"{STATEMENT}.Principal", {"AWS": ["*"]}, "trusts AWS:*"),
@@ -69,16 +69,18 @@ def pinned(operator: str, subject: Any, audience: str = "sts.amazonaws.com") -> 
         ("T09", DELEGATED, TRUST, '{"Statement": {"Effect": "Allow", "Principal": {"AWS": "222222222222"}, "NotAction": "sts:X"}}', "NotAction"),
     ],
 )  # fmt: skip
-def test_what_lets_somebody_in_is_found(rule: str, name: str, path: str, value: Any, said: str) -> None:
+def test_a_trust_that_admits_other_principals_is_a_violation(
+    rule: str, name: str, path: str, value: Any, message: str
+) -> None:
     resource = with_input(resource_named("prod", name), path, value)
-    if said:
-        assert_violation(rule, resource, said)
+    if message:
+        assert_violation(rule, resource, message)
     else:
         assert report(rule, resource) == [], "a bare id is the account's root in another spelling"
 
 
 @pytest.mark.parametrize(
-    ("rule", "operator", "subject", "said"),
+    ("rule", "operator", "subject", "message"),
     [
         ("T04", "StringLike", "system:serviceaccount:jobs-deploy:job", ":sub with StringEquals"),
         ("T04", "StringEqualsIfExists", "system:serviceaccount:jobs-deploy:job", ":sub with StringEquals"),
@@ -89,9 +91,11 @@ def test_what_lets_somebody_in_is_found(rule: str, name: str, path: str, value: 
         ("T05", "StringLike", "system:serviceaccount:jobs-deploy:jo?", "this role is for"),
     ],
 )
-def test_a_condition_that_does_not_pin_the_subject_is_found(rule: str, operator: str, subject: str, said: str) -> None:
+def test_a_condition_without_an_exact_subject_is_a_violation(
+    rule: str, operator: str, subject: str, message: str
+) -> None:
     assert_violation(
-        rule, with_input(resource_named("prod", JOB), f"{STATEMENT}.Condition", pinned(operator, subject)), said
+        rule, with_input(resource_named("prod", JOB), f"{STATEMENT}.Condition", pinned(operator, subject)), message
     )
 
 
@@ -102,7 +106,7 @@ def test_a_condition_that_does_not_pin_the_subject_is_found(rule: str, operator:
         ["system:serviceaccount:jobs-deploy:job", "system:serviceaccount:default:default"],
     ],
 )
-def test_another_service_account_is_found(subject: Any) -> None:
+def test_a_trust_in_another_service_account_is_a_violation(subject: Any) -> None:
     condition = {"StringEquals": {f"{issuer()}:aud": "sts.amazonaws.com", f"{issuer()}:sub": subject}}
     assert_violation(
         "T05",
@@ -111,22 +115,25 @@ def test_another_service_account_is_found(subject: Any) -> None:
     )
 
 
-def test_a_role_that_the_settings_do_not_call_for_may_not_trust_the_cluster() -> None:
+def test_a_role_outside_the_settings_may_not_trust_the_cluster() -> None:
     assert_violation(
         "T05", with_input(resource_named("prod", JOB), "name", "somebody"), "no role of this name is in the settings"
     )
 
 
-def test_one_open_statement_beside_a_good_one_is_found() -> None:
+def test_an_open_statement_beside_a_correct_statement_is_a_violation() -> None:
     role = resource_named("prod", JOB)
     document = json.loads(role.inputs[TRUST])
-    open_one = {**document["Statement"][0], "Condition": {"StringEquals": {f"{issuer()}:aud": "sts.amazonaws.com"}}}
-    document["Statement"].append(open_one)
+    open_statement = {
+        **document["Statement"][0],
+        "Condition": {"StringEquals": {f"{issuer()}:aud": "sts.amazonaws.com"}},
+    }
+    document["Statement"].append(open_statement)
     assert_violation("T04", with_input(role, TRUST, json.dumps(document)), "statement 1 does not pin")
 
 
 @pytest.mark.parametrize("name", [DELEGATED, JOB])
-def test_the_good_document_is_good_in_every_legal_spelling(name: str) -> None:
+def test_the_correct_document_passes_in_every_legal_spelling(name: str) -> None:
     role = resource_named("prod", name)
     document = json.loads(role.inputs[TRUST])
     (statement,) = document["Statement"]
@@ -135,14 +142,14 @@ def test_the_good_document_is_good_in_every_legal_spelling(name: str) -> None:
         {**document, "Statement": statement},
         {"version": document["Version"], "statement": [{key.lower(): value for key, value in statement.items()}]},
         {**document, "Statement": [{**statement, "Action": [statement["Action"].lower()]}]},
-        {**document, "Statement": [{**statement, "Condition": _upper_keys(statement["Condition"])}]},
+        {**document, "Statement": [{**statement, "Condition": with_upper_keys(statement["Condition"])}]},
     ]
     for spelling in spellings:
-        for given in (spelling, json.dumps(spelling)):
-            assert all_findings(with_input(role, TRUST, given)) == {}, f"a legal spelling: {given}"
+        for document_input in (spelling, json.dumps(spelling)):
+            assert all_findings(with_input(role, TRUST, document_input)) == {}, f"a legal spelling: {document_input}"
 
 
-def _upper_keys(condition: dict[str, Any]) -> dict[str, Any]:
+def with_upper_keys(condition: dict[str, Any]) -> dict[str, Any]:
     return {
         operator.lower(): {key.upper(): value for key, value in keys.items()} for operator, keys in condition.items()
     }
@@ -152,16 +159,17 @@ def _upper_keys(condition: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "value", [UNKNOWN, {"Statement": [{"Effect": "Allow", "Principal": UNKNOWN, "Action": UNKNOWN}]}]
 )
-def test_a_trust_that_is_not_known_is_undecided(rule: str, value: Any) -> None:
+def test_an_unknown_trust_is_undecided(rule: str, value: Any) -> None:
     assert_undecided(rule, with_input(resource_named("prod", JOB), TRUST, value), TRUST)
 
 
-def test_a_trust_that_is_absent_is_left_to_the_provider_which_demands_one() -> None:
+def test_an_absent_trust_is_not_reported() -> None:
+    # The AWS provider itself refuses a role without a trust.
     role = with_input(resource_named("prod", JOB), TRUST, ABSENT)
     assert {rule for rule in RULES if report(rule, role)} == set()
 
 
-def test_a_listed_service_is_configuration() -> None:
+def test_the_allowed_services_are_an_option() -> None:
     role = with_input(
         resource_named("prod", "cluster-roles-node"), f"{STATEMENT}.Principal", {"Service": "eks-fargate.amazonaws.com"}
     )
@@ -169,7 +177,7 @@ def test_a_listed_service_is_configuration() -> None:
     assert_violation("T03", role, "act for any account", services=["eks-fargate"])
 
 
-def test_a_role_for_gitlab_names_the_declared_ref() -> None:
+def test_a_role_for_gitlab_must_trust_the_declared_ref_only() -> None:
     role = resource_named("foundation", "access-prod-deployer-role")
     host = "gitlab.com"
     condition = {
@@ -181,15 +189,21 @@ def test_a_role_for_gitlab_names_the_declared_ref() -> None:
     assert_violation(
         "T07", with_input(role, f"{STATEMENT}.Condition", condition), "trusts project_path:evil/fork", "foundation"
     )
-    wild = {
+    wildcard_condition = {
         "StringEquals": {f"{host}:aud": "https://gitlab.com"},
         "StringLike": {f"{host}:sub": "project_path:senncloud/*"},
     }
     assert_violation(
-        "T07", with_input(role, f"{STATEMENT}.Condition", wild), "trusts project_path:senncloud/*", "foundation"
+        "T07",
+        with_input(role, f"{STATEMENT}.Condition", wildcard_condition),
+        "trusts project_path:senncloud/*",
+        "foundation",
     )
     assert_violation(
-        "T04", with_input(role, f"{STATEMENT}.Condition", wild), "gitlab.com:sub with StringEquals", "foundation"
+        "T04",
+        with_input(role, f"{STATEMENT}.Condition", wildcard_condition),
+        "gitlab.com:sub with StringEquals",
+        "foundation",
     )
     without_audience = {
         "StringEquals": {f"{host}:sub": "project_path:senncloud/runner-platform:ref_type:branch:ref:main"}
