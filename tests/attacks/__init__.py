@@ -1,7 +1,7 @@
-"""The program, spoiled on purpose: seeded changes of its code and its settings, and the rules of the pack that must see each.
+"""Mutations: deliberate changes of the program's code and settings that open an attack, and the rules that must report each one.
 
-A mutation is applied to the real program, which is then rehearsed and judged by the real pack in its own process, so what is tried is that an
-attack is caught, not that a rule is called. `python -m tests.attacks` prints the table; `docs/understand/attacks.md` holds it.
+A mutation changes the real program. A mock run then gives the resources, and the real policy pack evaluates them in its own process.
+So these tests prove that an attack is caught, and not only that a rule runs. `python -m tests.attacks` prints the table; `docs/understand/attacks.md` holds it.
 """
 
 from tests.support.program import load_sdks

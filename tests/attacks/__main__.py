@@ -1,4 +1,4 @@
-"""`python -m tests.attacks`: try mutations on the real program and print what the pack says; `--write` renews docs/understand/attacks.md instead."""
+"""`python -m tests.attacks`: apply mutations to the real program and print the findings of the pack; `--write` renews docs/understand/attacks.md instead."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.attacks.catalog import BY_NAME, MUTATIONS
 
 
 def main() -> int:
-    """Try the mutations of the named attacks, all without a name; 1 where the pack does not say what is expected."""
+    """Apply the mutations of the named attacks, or all. Return 1 if the pack reports other rules than expected."""
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
     parser.add_argument("attacks", nargs="*", help="ids such as A07; all mutations without one")
     parser.add_argument(
-        "--write", action="store_true", help="renew the tables of docs/understand/attacks.md, and try nothing"
+        "--write", action="store_true", help="renew the tables of docs/understand/attacks.md, and apply no mutation"
     )
-    asked = parser.parse_args()
-    if asked.write:
+    arguments = parser.parse_args()
+    if arguments.write:
         report.PAGE.write_text(report.page(report.PAGE.read_text()))
         return 0
-    names = [each.name for each in MUTATIONS if not asked.attacks or each.attack in asked.attacks]
+    names = [mutation.name for mutation in MUTATIONS if not arguments.attacks or mutation.attack in arguments.attacks]
     table = Table("attack", "seeded change", "red", "expected and not red", "red and not expected")
     wrong = 0
     for outcome in bench.outcomes(names):
         mutation = BY_NAME[outcome.mutation]
         missing, extra = mutation.rules - outcome.rules, outcome.rules - mutation.rules
         wrong += bool(missing or extra)
-        cells = (" ".join(sorted(each)) for each in (outcome.rules, missing, extra))
+        cells = (" ".join(sorted(rules)) for rules in (outcome.rules, missing, extra))
         table.add_row(mutation.attack or "mistake", mutation.name, *cells)
     Console().print(table)
     return 1 if wrong else 0

@@ -1,4 +1,4 @@
-"""The attacks behind the policies, and the part of each attack that no rule can see."""
+"""The attacks that the policies stop, and the part of each attack that no rule can report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Attack(NamedTuple):
-    """A way in."""
+    """One attack."""
 
     way: str
     """What the attacker does."""
     unseen: str
-    """What of it no policy sees, and who does; empty where a rule sees all of it."""
+    """The part that no policy can report, and who can; empty if the rules report all of it."""
 
 
 ATTACKS = {

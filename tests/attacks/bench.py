@@ -1,7 +1,7 @@
-"""Applies a mutation to the real program, rehearses it, and asks the real pack.
+"""Apply a mutation to the real program, make a mock run, and evaluate the resources with the real pack.
 
-Each worker process keeps one running pack for the ordinary settings; a mutation with settings or exceptions of its own gets a pack of its own.
-The rehearsed stack is prod, with one class of each level and a small network: what is left out repeats what is there.
+Each worker process keeps one pack running for the default settings; a mutation with its own settings or exceptions gets its own pack.
+The mock run is of the stack prod, with one class of each trust level and a small network: more classes would only repeat these.
 """
 
 from __future__ import annotations
@@ -50,33 +50,33 @@ NEW_TYPES = frozenset(
         "aws:eks/podIdentityAssociation:PodIdentityAssociation",
     }
 )
-"""Types that no program of the platform makes, and mutations do."""
+"""Resource types that only mutations make."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the pack said of a mutation."""
+    """The findings of the pack for one mutation."""
 
     mutation: str
-    """Its name; empty for the program as it is."""
+    """Name of the mutation; empty for the unchanged program."""
     findings: list[Finding]
-    """What fails a gate."""
+    """Findings that fail a check."""
     without: dict[str, frozenset[str]]
-    """For each rule that this mutation is the witness of: the rules that are red when the pack lacks that one."""
+    """For each rule with this mutation as witness: the rules that are red in a pack without that rule."""
     seconds: float
 
     @property
     def rules(self) -> frozenset[str]:
         """Ids of the rules that are red."""
-        return frozenset(each.rule for each in self.findings)
+        return frozenset(finding.rule for finding in self.findings)
 
 
 def configuration_of(mutation: Mutation | None) -> dict[str, Any]:
-    """The settings that a mutation is rehearsed with."""
+    """Return the settings for the mock run of a mutation."""
     stack = mutation.stack if mutation else "prod"
     values = raw(stack)
     if stack != foundation.STACK:
-        values["runners"] = {each: values["runners"][each] for each in CLASSES}
+        values["runners"] = {name: values["runners"][name] for name in CLASSES}
         values["network"] = dict(NETWORK)
     for path, value in (mutation.settings if mutation else {}).items():
         put(values, path, value)
@@ -84,35 +84,39 @@ def configuration_of(mutation: Mutation | None) -> dict[str, Any]:
 
 
 def witness_of(rule: str) -> Mutation | None:
-    """The mutation that shows what is lost without a rule: of those that it must see, one that fewest others see."""
-    return min((each for each in MUTATIONS if rule in each.rules), key=lambda each: len(each.rules), default=None)
+    """Return the mutation that shows the need for a rule: the fewest other rules report it."""
+    return min(
+        (mutation for mutation in MUTATIONS if rule in mutation.rules),
+        key=lambda mutation: len(mutation.rules),
+        default=None,
+    )
 
 
 def outcomes(names: Iterable[str]) -> Iterator[Outcome]:
-    """What the pack says of mutations, as they are ready; the empty name stands for the program as it is."""
+    """Yield the outcome of each mutation, in order; the empty name stands for the unchanged program."""
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=spawned, initializer=load_sdks) as pool:
         yield from pool.map(outcome, names)
 
 
 def outcome(name: str) -> Outcome:
-    """What the pack says of one mutation."""
+    """Return the outcome of one mutation."""
     started, mutation = time.monotonic(), BY_NAME.get(name)
     values = configuration_of(mutation)
     with mock.patch.object(mock_cloud, "PLAIN", mock_cloud.PLAIN | NEW_TYPES), _applied(mutation):
-        shown = mock_run_of(mutation.stack if mutation else "prod", values).resources
+        resources = mock_run_of(mutation.stack if mutation else "prod", values).resources
     with _pack(mutation, values) as pack:
-        found = [
-            each
-            for each in findings(pack.diagnostics(*_requests(mutation, shown)), Places("prod", shown, {}))
-            if each.fails
+        failing = [
+            finding
+            for finding in findings(pack.diagnostics(*_requests(mutation, resources)), Places("prod", resources, {}))
+            if finding.fails
         ]
     without = {
-        each.id: _red_without(each.id, mutation, values, shown)
-        for each in RULES
-        if mutation is not None and witness_of(each.id) is mutation
+        rule.id: _red_without(rule.id, mutation, values, resources)
+        for rule in RULES
+        if mutation is not None and witness_of(rule.id) is mutation
     }
-    return Outcome(mutation=name, findings=found, without=without, seconds=time.monotonic() - started)
+    return Outcome(mutation=name, findings=failing, without=without, seconds=time.monotonic() - started)
 
 
 def _applied(mutation: Mutation | None) -> Any:
@@ -136,7 +140,7 @@ def _pack(mutation: Mutation | None, values: dict[str, Any]) -> Iterator[PackPro
 @cache
 def _ordinary_pack() -> PackProcess:
     running = ExitStack()
-    Finalize(None, running.close, exitpriority=0)  # a worker of a pool ends without what atexit knows
+    Finalize(None, running.close, exitpriority=0)  # a pool worker exits without running atexit handlers
     return running.enter_context(pack_for("prod", configuration_of(None)))
 
 
@@ -147,26 +151,26 @@ def _with_exceptions(folder: Path, text: str) -> Path:
     return copied
 
 
-def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], shown: list[Resource]) -> frozenset[str]:
-    """Ids of the rules that are red when the pack has all rules but one; in this process, because a pack takes a second to start."""
+def _red_without(rule: str, mutation: Mutation, values: dict[str, Any], resources: list[Resource]) -> frozenset[str]:
+    """Return the ids of the rules that are red without one rule. This runs in-process: a pack takes a second to start."""
     stack = mutation.stack
     project = foundation.PROJECT if stack == foundation.STACK else platform.PROJECT
-    around = StackRun(settings=parsed(values, stack), stack=stack, project=project)
+    run = StackRun(settings=parsed(values, stack), stack=stack, project=project)
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "exceptions.yaml"
-        written.write_text(mutation.exceptions or "[]")
-        pack = PackServer([each for each in RULES if each.id != rule], Exceptions.read(written))
-    by_name = {each.name: each.id for each in RULES}
-    single, whole = _requests(mutation, shown)
+        exceptions_file = Path(folder) / "exceptions.yaml"
+        exceptions_file.write_text(mutation.exceptions or "[]")
+        pack = PackServer([kept for kept in RULES if kept.id != rule], Exceptions.read(exceptions_file))
+    ids = {policy.name: policy.id for policy in RULES}
+    single, whole = _requests(mutation, resources)
     _configure(pack, mutation)
-    with mock.patch("policies.pack.current_run", return_value=around):
-        answers = [*(pack.Analyze(each, None) for each in single), pack.AnalyzeStack(whole, None)]
-    return frozenset(by_name[each.policyName] for answer in answers for each in answer.diagnostics)
+    with mock.patch("policies.pack.current_run", return_value=run):
+        answers = [*(pack.Analyze(request, None) for request in single), pack.AnalyzeStack(whole, None)]
+    return frozenset(ids[diagnostic.policyName] for answer in answers for diagnostic in answer.diagnostics)
 
 
-def _requests(mutation: Mutation | None, shown: list[Resource]) -> tuple[list[Any], Any]:
-    single, whole = requests(shown)
-    return [each for each in single if mutation is None or each.name != mutation.hidden], whole
+def _requests(mutation: Mutation | None, resources: list[Resource]) -> tuple[list[Any], Any]:
+    single, whole = requests(resources)
+    return [request for request in single if mutation is None or request.name != mutation.hidden], whole
 
 
 def _configure(pack: PackServer, mutation: Mutation) -> None:

@@ -1,7 +1,7 @@
-"""Ways to change the program while it runs: what a function answers, what a resource is given, what is made besides, what settings mean.
+"""Changes of the running program: another result of a function, other inputs of a resource, or an additional resource.
 
-Each returns a function that makes a context manager, so that a mutation can be written down without being applied. The pack judges in a
-process of its own, where nothing is changed.
+Each function here returns a `Change`: calling it gives a context manager, so the catalogue can list a mutation without applying it. The
+pack evaluates in its own process, which no change reaches.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    Given = Mapping[str, Any]
+    Arguments = Mapping[str, Any]
     Edit = Callable[[Any], Any]
     Change = Callable[[], AbstractContextManager[None]]
 
 GONE: Any = object()
-"""Stands for a key that is to be removed."""
+"""Marks a key to remove."""
 
 
-def answers(function: Any, edit: Edit, when: Callable[[Given], bool] = lambda _: True) -> Change:
-    """Another answer of a function of the program, wherever the program imported it.
+def with_result(function: Any, edit: Edit, when: Callable[[Arguments], bool] = lambda _: True) -> Change:
+    """Change the result of a function in every module of the program that imported it.
 
     Args:
         function: the function.
-        edit: gets a copy of the answer, and returns it changed.
-        when: whether this call is meant, by its arguments.
+        edit: takes a copy of the result and returns the changed result.
+        when: takes the arguments of a call; returns True to change the result of this call.
     """
 
     @functools.wraps(function)
     def changed(*args: Any, **kwargs: Any) -> Any:
-        given = inspect.signature(function).bind(*args, **kwargs)
-        given.apply_defaults()
-        answer = function(*args, **kwargs)
-        return edit(_copied(answer)) if when(given.arguments) else answer
+        call = inspect.signature(function).bind(*args, **kwargs)
+        call.apply_defaults()
+        result = function(*args, **kwargs)
+        return edit(_copied(result)) if when(call.arguments) else result
 
     @contextmanager
     def applied() -> Iterator[None]:
@@ -51,7 +51,7 @@ def answers(function: Any, edit: Edit, when: Callable[[Given], bool] = lambda _:
                 for name, value in vars(module).items()
                 if value is function
             ]
-            assert places, f"nothing of the program uses {function.__qualname__}"
+            assert places, f"no module of the program uses {function.__qualname__}"
             for module, name in places:
                 patches.enter_context(mock.patch.object(module, name, changed))
             yield
@@ -60,19 +60,19 @@ def answers(function: Any, edit: Edit, when: Callable[[Given], bool] = lambda _:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a document; what the engine fills in later is no document, and stays."""
+    """Copy a document; keep outputs of the engine, which are not part of it, as they are."""
     if isinstance(value, dict):
-        return {key: _copied(each) for key, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def given(resource: Any, named: str = "", /, **inputs: Any) -> Change:
-    """Other inputs for resources of a class.
+def with_inputs(resource: Any, named: str = "", /, **inputs: Any) -> Change:
+    """Change inputs of resources of one SDK class.
 
     Args:
         resource: the class of the SDK.
-        named: logical name of the one that is meant; empty for all.
-        inputs: values, or functions of what the program gives; GONE leaves an input out.
+        named: logical name of the resource to change; empty for all.
+        inputs: values, or functions of the program's value; GONE removes an input.
     """
     original = resource.__init__
 
@@ -82,16 +82,16 @@ def given(resource: Any, named: str = "", /, **inputs: Any) -> Change:
             kwargs = {key: value for key, value in {**kwargs, **edited}.items() if value is not GONE}
         original(self, logical, *args, **kwargs)
 
-    return lambda: _instead(resource, changed)
+    return lambda: _with_constructor(resource, changed)
 
 
-def besides(component: Any, make: Callable[[Any, Any], object], named: str = "") -> Change:
-    """Something that a component makes besides.
+def with_addition(component: Any, make: Callable[[Any, Any], object], named: str = "") -> Change:
+    """Make an additional resource in a component.
 
     Args:
         component: the component's class.
-        make: gets the component and its Args.
-        named: logical name of the one that is meant; empty for all.
+        make: takes the component and its Args.
+        named: logical name of the resource to change; empty for all.
     """
     original = component.__init__
 
@@ -100,17 +100,17 @@ def besides(component: Any, make: Callable[[Any, Any], object], named: str = "")
         if named in {"", name}:
             make(self, args)
 
-    return lambda: _instead(component, changed)
+    return lambda: _with_constructor(component, changed)
 
 
 @contextmanager
-def _instead(made: Any, constructor: Callable[..., None]) -> Iterator[None]:
-    with mock.patch.object(made, "__init__", constructor):
+def _with_constructor(resource: Any, constructor: Callable[..., None]) -> Iterator[None]:
+    with mock.patch.object(resource, "__init__", constructor):
         yield
 
 
 def together(*changes: Change) -> Change:
-    """Several changes that make one mutation."""
+    """Combine several changes into one."""
 
     @contextmanager
     def applied() -> Iterator[None]:
@@ -124,12 +124,12 @@ def together(*changes: Change) -> Change:
 
 @contextmanager
 def nothing() -> Iterator[None]:
-    """No change of the program: the mutation is one of settings, or of the gate."""
+    """Change nothing in the program, for a mutation of settings or of the pack."""
     yield
 
 
 def put(value: Any, *path: str | int) -> Edit:
-    """An edit that sets, or with GONE removes, what stands at a path."""
+    """Return an edit that sets the value at a path, or removes it with GONE."""
 
     def edit(document: Any) -> Any:
         container = document
@@ -145,7 +145,7 @@ def put(value: Any, *path: str | int) -> Edit:
 
 
 def statement(**changes: Any) -> Edit:
-    """An edit that changes the first statement of a policy document; GONE removes an element."""
+    """Return an edit that changes the first statement of a policy document; GONE removes an element."""
 
     def edit(document: Any) -> Any:
         for key, value in changes.items():
@@ -155,6 +155,6 @@ def statement(**changes: Any) -> Edit:
     return edit
 
 
-def one_more(another: Mapping[str, Any]) -> Edit:
-    """An edit that adds a statement to a policy document."""
-    return lambda document: {**document, "Statement": [*document["Statement"], {"Effect": "Allow", **another}]}
+def adding_statement(elements: Mapping[str, Any]) -> Edit:
+    """Return an edit that adds a statement to a policy document."""
+    return lambda document: {**document, "Statement": [*document["Statement"], {"Effect": "Allow", **elements}]}

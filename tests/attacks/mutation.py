@@ -1,4 +1,4 @@
-"""What a mutation is: a seeded change, the attack that it opens, and the rules that must see it, no fewer and no more."""
+"""Mutations: a seeded change, the attack that the change opens, and the exact set of rules that must report it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class Mutation:
     """One seeded change."""
 
     attack: str
-    """Id, such as A07; empty for a mistake that is none of the listed attacks."""
+    """Id, such as A07; empty for a mistake outside the listed attacks."""
     name: str
-    """What is changed, as a sentence without a full stop; unique."""
+    """The change as a sentence without a full stop; unique."""
     rules: frozenset[str]
-    """Ids of the rules that must be red: mandatory, or undecided where a value is not known."""
+    """Ids of the rules that must be red: mandatory, or undecided because of an unknown value."""
     change: Change = nothing
-    """How the program is changed."""
+    """The change of the program."""
     stack: str = "prod"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Other settings by dotted path."""
+    """Changed settings by dotted path."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
-    """Configuration of the pack, as a branch would smuggle it in."""
+    """Configuration of the pack that a hostile branch would bring."""
     hidden: str = ""
-    """Logical name of a resource that the pack is not shown by itself, only among all."""
+    """Logical name of a resource that the pack gets only with the whole stack, without a request for the resource alone."""
     exceptions: str = ""
-    """Another `exceptions.yaml`; empty for the pack's own."""
+    """Text of another `exceptions.yaml`; empty to keep the pack's own."""
 
 
 def seen_by(rules: str, attack: str, name: str, change: Change = nothing, **more: Any) -> Mutation:
-    """A mutation; `rules` are ids with spaces between them."""
+    """Return a mutation; `rules` are rule ids with spaces between them."""
     return Mutation(attack=attack, name=name, rules=frozenset(rules.split()), change=change, **more)

@@ -1,4 +1,4 @@
-"""Every mutation on the real program, judged by the real pack: the expected rules are red, no others, and each rule is needed."""
+"""Every mutation of the real program, evaluated by the real pack: exactly the expected rules are red, and every rule is needed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
-    """What the pack said, by mutation; two processes try them all, once."""
-    return {each.mutation: each for each in bench.outcomes(["", *(each.name for each in MUTATIONS)])}
+    """Return the outcome of each mutation; two processes apply each mutation once."""
+    return {outcome.mutation: outcome for outcome in bench.outcomes(["", *(mutation.name for mutation in MUTATIONS)])}
 
 
-def test_without_a_mutation_nothing_is_red(outcomes: dict[str, Outcome]) -> None:
-    assert [str(each) for each in outcomes[""].findings] == []
+def test_the_unchanged_program_has_no_findings(outcomes: dict[str, Outcome]) -> None:
+    assert [str(finding) for finding in outcomes[""].findings] == []
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: f"{each.attack or 'mistake'}: {each.name}")
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: f"{mutation.attack or 'mistake'}: {mutation.name}")
 def test_a_mutation_turns_the_expected_rules_red_and_no_others(
     outcomes: dict[str, Outcome], mutation: Mutation
 ) -> None:
     outcome = outcomes[mutation.name]
-    said = "\n".join(str(each) for each in outcome.findings if each.rule not in mutation.rules)
-    assert outcome.rules == mutation.rules, f"the attack is caught by its own rules\n{said}"
+    unexpected = "\n".join(str(finding) for finding in outcome.findings if finding.rule not in mutation.rules)
+    assert outcome.rules == mutation.rules, f"exactly the expected rules must report the attack\n{unexpected}"
 
 
-@pytest.mark.parametrize("rule", [each.id for each in RULES])
-def test_without_a_rule_its_mutation_is_no_longer_judged_right(outcomes: dict[str, Outcome], rule: str) -> None:
+@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+def test_a_pack_without_a_rule_misses_the_mutation_of_that_rule(outcomes: dict[str, Outcome], rule: str) -> None:
     witness = bench.witness_of(rule)
     assert witness is not None, f"no mutation needs {rule}"
     red = outcomes[witness.name].without[rule]
-    assert red == witness.rules - {rule}, f"a pack without {rule} misses {witness.name!r}, and the rest is as before"
+    assert red == witness.rules - {rule}, f"a pack without {rule} misses {witness.name!r}; the other rules stay red"

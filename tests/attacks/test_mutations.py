@@ -1,6 +1,6 @@
-"""The catalogue of mutations: every attack and every rule has one, and the page that lists them is what the catalogue says.
+"""The catalogue of mutations: every attack and every rule has a mutation, and the page of attacks matches the catalogue.
 
-Whether the pack really says so is tried with the real program in `test_attacks_are_caught.py`, which takes longer.
+`test_attacks_are_caught.py` applies the mutations to the real program, which takes longer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.attacks import bench, report
 from tests.attacks.attacks import ATTACKS
 from tests.attacks.catalog import BY_NAME, MUTATIONS
 
-IDS = {each.id for each in RULES}
+IDS = {rule.id for rule in RULES}
 
 
 def test_no_two_mutations_share_a_name() -> None:
@@ -20,28 +20,28 @@ def test_no_two_mutations_share_a_name() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_every_attack_is_tried(attack: str) -> None:
+def test_every_attack_has_a_mutation(attack: str) -> None:
     assert report.of_attack(attack), f"no mutation opens {attack}, or no rule is expected to see it"
 
 
-def test_every_mutation_is_of_a_listed_attack_or_of_none() -> None:
-    assert {each.attack for each in MUTATIONS} <= {*ATTACKS, ""}
+def test_every_mutation_names_a_listed_attack_or_no_attack() -> None:
+    assert {mutation.attack for mutation in MUTATIONS} <= {*ATTACKS, ""}
 
 
-def test_every_mutation_expects_rules_that_there_are() -> None:
-    assert not [each.name for each in MUTATIONS if not each.rules or each.rules - IDS]
+def test_every_mutation_expects_existing_rules() -> None:
+    assert not [mutation.name for mutation in MUTATIONS if not mutation.rules or mutation.rules - IDS]
 
 
-@pytest.mark.parametrize("rule", [each.id for each in RULES])
+@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
 def test_every_rule_has_a_mutation_that_needs_it(rule: str) -> None:
     assert bench.witness_of(rule) is not None
 
 
-def test_the_rules_name_attacks_that_they_really_stop() -> None:
-    claimed = {each.id: {name for name in ATTACKS if name in each.stops} for each in RULES}
-    shown = {each: {its.attack for its in MUTATIONS if each in its.rules} for each in IDS}
-    assert {rule: missing for rule, its in claimed.items() if (missing := its - shown[rule])} == {}
+def test_every_attack_that_a_rule_claims_to_stop_has_a_mutation_for_the_rule() -> None:
+    claimed = {rule.id: {attack for attack in ATTACKS if attack in rule.stops} for rule in RULES}
+    proven = {rule: {mutation.attack for mutation in MUTATIONS if rule in mutation.rules} for rule in IDS}
+    assert {rule: missing for rule, attacks in claimed.items() if (missing := attacks - proven[rule])} == {}
 
 
-def test_the_page_lists_what_the_catalogue_says() -> None:
+def test_the_attacks_page_matches_the_catalogue() -> None:
     assert report.page(report.PAGE.read_text()) == report.PAGE.read_text(), "run: python -m tests.attacks --write"

@@ -1,6 +1,6 @@
-"""Settings that would widen the declared matrix and the documents at once: nothing differs then, so they must be refused before.
+"""Settings that widen the access matrix and the documents together: no difference shows, so the settings must be refused.
 
-Where settings may say something that is still an attack, a mutation says which rule sees it (tests/attacks/catalog).
+For settings that are valid and still open an attack, a mutation names the rule that reports it (tests/attacks/catalog).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OIDC = {"account": "prod", "level": "protected", "project": "senncloud/shop", "r
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "where", "said"),
+    ("path", "value", "where", "message"),
     [
         ("runners.small.accounts", ["prod"], "runners.small.accounts", "has nothing for level open"),
         ("runners.small.accounts", ["dev", "admin"], "runners.small.accounts", "has nothing for level open"),
@@ -42,25 +42,25 @@ OIDC = {"account": "prod", "level": "protected", "project": "senncloud/shop", "r
         ("gitlab_oidc", {"all": {**OIDC, "level": "open"}}, "gitlab_oidc.all.level", "has nothing for level open"),
     ],
 )
-def test_a_setting_that_widens_access_on_both_sides_is_refused(path: str, value: Any, where: str, said: str) -> None:
+def test_a_setting_that_widens_access_on_both_sides_is_refused(path: str, value: Any, where: str, message: str) -> None:
     values = raw("prod", **{path.replace(".", "__"): value})
-    found = {its: text for its, text in complaints(values, "prod").items() if its.startswith(where)}
-    assert any(said in text for text in found.values()), complaints(values, "prod")
+    problems = {place: text for place, text in complaints(values, "prod").items() if place.startswith(where)}
+    assert any(message in text for text in problems.values()), complaints(values, "prod")
 
 
 @pytest.mark.parametrize(
     "role", ["cicd/runner-small", "cicd-dev/runner-small", "cicd-platform/platform-deployer", "deploy/x"]
 )
-def test_jobs_and_deployments_are_no_people(role: str) -> None:
+def test_roles_of_jobs_and_deployers_are_refused_as_roles_of_people(role: str) -> None:
     arn = f"arn:aws:iam::222222222222:role/{role}"
     administrators = [arn, "arn:aws:iam::222222222222:role/break-glass"]
-    (said,) = complaints(raw("prod", cluster__administrators=administrators), "prod").values()
-    assert "name roles of people" in said, "an open job would rule the cluster, as declared"
-    (said,) = complaints(raw(foundation.STACK, platform__operators=[arn]), foundation.STACK).values()
-    assert "name roles of people" in said, "an open job would deploy the platform, as declared"
+    (message,) = complaints(raw("prod", cluster__administrators=administrators), "prod").values()
+    assert "name roles of people" in message, "an open job would administer the cluster"
+    (message,) = complaints(raw(foundation.STACK, platform__operators=[arn]), foundation.STACK).values()
+    assert "name roles of people" in message, "an open job would deploy the platform"
 
 
-def test_prod_under_the_name_of_dev_is_refused_though_each_file_is_sound() -> None:
+def test_swapped_account_ids_of_dev_and_prod_are_refused() -> None:
     settings = load.of_stack("prod")
     prod, dev = settings.accounts["prod"], settings.accounts["dev"]
     swapped = {
@@ -68,8 +68,8 @@ def test_prod_under_the_name_of_dev_is_refused_though_each_file_is_sound() -> No
         "dev": dev.model_copy(update={"id": prod.id}),
     }
     stacks = {"prod": replace(settings, accounts={**settings.accounts, **swapped})}
-    found = [str(each) for each in between_stacks.account_ids(load.of_foundation(), stacks)]
-    assert len(found) == 2, "else open jobs would deploy to prod, and every document would agree with the settings"
+    problems = [str(problem) for problem in between_stacks.account_ids(load.of_foundation(), stacks)]
+    assert len(problems) == 2, "open jobs would deploy to prod, and every document would match the settings"
 
 
 def test_an_account_outside_the_foundation_is_refused() -> None:

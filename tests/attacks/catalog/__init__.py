@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from tests.attacks.mutation import Mutation
 
 MUTATIONS: list[Mutation] = sorted(
-    (each for module in (trusts, identities, permissions, cluster, jobs, stores, gate) for each in module.MUTATIONS),
-    key=lambda each: each.attack or "~",
+    (
+        mutation
+        for module in (trusts, identities, permissions, cluster, jobs, stores, gate)
+        for mutation in module.MUTATIONS
+    ),
+    key=lambda mutation: mutation.attack or "~",
 )
-BY_NAME = {each.name: each for each in MUTATIONS}
+BY_NAME = {mutation.name: mutation for mutation in MUTATIONS}

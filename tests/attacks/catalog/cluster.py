@@ -1,4 +1,4 @@
-"""Mutations of the cluster, its nodes, its namespaces and its network."""
+"""Mutations of the cluster, nodes, namespaces and network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.cluster import Cluster
 from components.documents import namespaces, network_policies, node_pool
 from components.runner_class import RunnerClass
 from tests.attacks.catalog.trusts import CICD, SMALL
-from tests.attacks.change import GONE, answers, besides, given, put
+from tests.attacks.change import GONE, put, with_addition, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPoli
 
 
 def a_node_group(component: Any, args: Any) -> None:
-    """Makes a managed node group, with whatever metadata service it comes with."""
+    """Make a managed node group with the default metadata service."""
     aws.eks.NodeGroup(
         "nodes",
         cluster_name=args.names.cluster,
@@ -36,7 +36,7 @@ def a_node_group(component: Any, args: Any) -> None:
 
 
 def an_entry(component: Any, args: Any) -> None:
-    """Makes an access entry with which the open class's jobs rule the cluster."""
+    """Make an access entry: jobs of the open class administer the cluster."""
     child = pulumi.ResourceOptions(parent=component)
     aws.eks.AccessEntry("entry", cluster_name=args.names.cluster, principal_arn=SMALL, opts=child)
     aws.eks.AccessPolicyAssociation(
@@ -50,7 +50,7 @@ def an_entry(component: Any, args: Any) -> None:
 
 
 def bound_elsewhere(component: Any, _args: Any) -> None:
-    """Makes a binding with which the open class's manager makes pods beside the protected class's jobs."""
+    """Make a role binding: the manager of the open class may make pods in the jobs' namespace of the protected class."""
     kubernetes.rbac.v1.RoleBinding(
         "elsewhere",
         metadata={"name": "elsewhere", "namespace": "jobs-deploy"},
@@ -61,7 +61,7 @@ def bound_elsewhere(component: Any, _args: Any) -> None:
 
 
 def a_cluster_admin(component: Any, _args: Any) -> None:
-    """Makes the open class's manager the cluster's administrator."""
+    """Make the manager of the open class an administrator of the cluster."""
     kubernetes.rbac.v1.ClusterRoleBinding(
         "admin",
         metadata={"name": "admin"},
@@ -72,7 +72,7 @@ def a_cluster_admin(component: Any, _args: Any) -> None:
 
 
 def an_open_group(component: Any, _args: Any) -> None:
-    """Makes a security group that lets everybody in."""
+    """Make a security group that admits any address."""
     aws.ec2.SecurityGroup(
         "ssh",
         ingress=[{"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": ["0.0.0.0/0"]}],
@@ -81,25 +81,25 @@ def an_open_group(component: Any, _args: Any) -> None:
 
 
 def in_small(make: Any) -> Change:
-    """Something that the open class makes besides."""
-    return besides(RunnerClass, make, SMALL_CLASS)
+    """Make an additional resource in the open class."""
+    return with_addition(RunnerClass, make, SMALL_CLASS)
 
 
 def more_rights(*rules: dict[str, list[str]]) -> Change:
-    """More rights for the managers."""
-    return given(kubernetes.rbac.v1.Role, rules=lambda table: [*table, *rules])
+    """Give the managers more Kubernetes rights."""
+    return with_inputs(kubernetes.rbac.v1.Role, rules=lambda table: [*table, *rules])
 
 
 MUTATIONS = [
-    seen_by("E05", "A01", "a managed node group", besides(Cluster, a_node_group)),
+    seen_by("E05", "A01", "a managed node group", with_addition(Cluster, a_node_group)),
     seen_by(
         "E08",
         "A01",
         "jobs reach the metadata service",
-        answers(
+        with_result(
             network_policies.jobs_policy,
             put(
-                lambda blocks: [each for each in blocks if each not in network_policies.METADATA],
+                lambda blocks: [block for block in blocks if block not in network_policies.METADATA],
                 *("egress", 1, "to", 0, "ipBlock", "except"),
             ),
         ),
@@ -108,7 +108,7 @@ MUTATIONS = [
         "E08",
         "A01",
         "the switch of network policies is off",
-        given(
+        with_inputs(
             kubernetes.core.v1.ConfigMap,
             "cluster-network-policies",
             data={"enable-network-policy-controller": "false"},
@@ -118,29 +118,29 @@ MUTATIONS = [
         "E08",
         "A01",
         "node classes allow what no policy denies",
-        answers(node_pool.node_class_spec, put("DefaultAllow", "networkPolicy")),
+        with_result(node_pool.node_class_spec, put("DefaultAllow", "networkPolicy")),
     ),
     seen_by(
         "E07",
         "A02",
         "the open class's jobs run in a namespace for privileged pods",
-        answers(
+        with_result(
             namespaces.namespace_labels,
             put("privileged", ENFORCE),
-            lambda of: of["kind"] == "jobs" and of["runner_class"] == "small",
+            lambda arguments: arguments["kind"] == "jobs" and arguments["runner_class"] == "small",
         ),
     ),
     seen_by(
         "E07",
         "A05",
         "managers' namespaces enforce nothing",
-        answers(namespaces.namespace_labels, put(GONE, ENFORCE), lambda of: of["kind"] == "manager"),
+        with_result(namespaces.namespace_labels, put(GONE, ENFORCE), lambda arguments: arguments["kind"] == "manager"),
     ),
     seen_by(
         "E06",
         "A05",
         "nodes have public addresses",
-        answers(node_pool.node_class_spec, put(True, "advancedNetworking", "associatePublicIPAddress")),
+        with_result(node_pool.node_class_spec, put(True, "advancedNetworking", "associatePublicIPAddress")),
     ),
     seen_by(
         "E09",
@@ -161,12 +161,12 @@ MUTATIONS = [
         "the open class's manager makes pods beside the protected class's jobs",
         in_small(bound_elsewhere),
     ),
-    seen_by("E04 I01 I02 T10", "A21", "an access entry for the open class's jobs", besides(Cluster, an_entry)),
+    seen_by("E04 I01 I02 T10", "A21", "an access entry for the open class's jobs", with_addition(Cluster, an_entry)),
     seen_by(
         "E04",
         "A21",
         "the aws-auth ConfigMap lets people in besides",
-        given(
+        with_inputs(
             aws.eks.Cluster,
             access_config={
                 "authentication_mode": "API_AND_CONFIG_MAP",
@@ -178,21 +178,27 @@ MUTATIONS = [
         "E04",
         "A21",
         "whoever creates the cluster administers it",
-        given(aws.eks.Cluster, access_config={"authentication_mode": "API"}),
+        with_inputs(aws.eks.Cluster, access_config={"authentication_mode": "API"}),
     ),
     seen_by(
         "E06",
         "A23",
         "nodes of a class take every pod",
-        answers(node_pool.node_pool_spec, put([], "template", "spec", "taints"), lambda of: of["name"] == "small"),
+        with_result(
+            node_pool.node_pool_spec,
+            put([], "template", "spec", "taints"),
+            lambda arguments: arguments["name"] == "small",
+        ),
     ),
     seen_by(
         "E01",
         "",
         "the cluster's API answers everybody",
-        given(aws.eks.Cluster, vpc_config=lambda its: {**its, "public_access_cidrs": ["0.0.0.0/0"]}),
+        with_inputs(
+            aws.eks.Cluster, vpc_config=lambda vpc_config: {**vpc_config, "public_access_cidrs": ["0.0.0.0/0"]}
+        ),
     ),
-    seen_by("E02", "", "no audit log", given(aws.eks.Cluster, enabled_cluster_log_types=["api"])),
-    seen_by("E03", "", "secrets without a key of our own", given(aws.eks.Cluster, encryption_config=GONE)),
-    seen_by("H03", "", "a security group that lets everybody in", besides(Cluster, an_open_group)),
+    seen_by("E02", "", "no audit log", with_inputs(aws.eks.Cluster, enabled_cluster_log_types=["api"])),
+    seen_by("E03", "", "secrets without a key of our own", with_inputs(aws.eks.Cluster, encryption_config=GONE)),
+    seen_by("H03", "", "a security group that lets everybody in", with_addition(Cluster, an_open_group)),
 ]

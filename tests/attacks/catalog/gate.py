@@ -1,4 +1,4 @@
-"""Mutations of the gate itself and of what it knows: configuration, exceptions, unknown values, providers, the matrix."""
+"""Mutations of the policy run: configuration, exceptions, unknown values, providers, the access matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.account_access import AccountAccess
 from config.sections import Account, Runner
 from tests.attacks.catalog.jobs import values
 from tests.attacks.catalog.trusts import BARE, PROD_PROTECTED, of_delegated
-from tests.attacks.change import GONE, besides, given, put
+from tests.attacks.change import GONE, put, with_addition, with_inputs
 from tests.attacks.mutation import seen_by
 
 REVIEW = {
@@ -32,22 +32,22 @@ UNUSED = f"- {{rule: T01, resource: '{ROLE}', reason: somebody needed it for one
 
 
 def unknown(_answer: Any) -> Any:
-    """A value that nobody knows before the deployment."""
+    """Return a value that is unknown until the deployment."""
     return pulumi.Output.from_input(rpc.UNKNOWN)
 
 
 def by_level_alone(runner: Runner, _account_name: str, account: Account) -> bool:
-    """Whether the account has something for the class's level, although the class may not list the account."""
+    """Return whether the account has capabilities for the trust level of the class; ignore the class's list of accounts."""
     return bool(account.capabilities(runner.level))
 
 
 def not_narrowed() -> Any:
-    """A class enters accounts that it does not list."""
+    """Let a class into accounts outside the class's list."""
     return mock.patch.object(Runner, "may_enter", by_level_alone)
 
 
 def without_provider(_component: Any, _args: Any) -> None:
-    """Makes a name for a key, with whatever credentials are around."""
+    """Make a KMS alias with the default provider, so with any credentials of the environment."""
     aws.kms.Alias("around", name="alias/around", target_key_id="key", opts=pulumi.ResourceOptions())
 
 
@@ -75,29 +75,32 @@ MUTATIONS = [
         "H01",
         "A25",
         "the provider of prod acts with the profile of dev",
-        given(aws.Provider, "prod", profile="platform-dev"),
+        with_inputs(aws.Provider, "prod", profile="platform-dev"),
     ),
     seen_by(
         "H01 P02 P03 P04 T10 T11",
         "A25",
         "the provider of prod is pinned to the account dev",
-        given(aws.Provider, "prod", allowed_account_ids=["333333333333"]),
+        with_inputs(aws.Provider, "prod", allowed_account_ids=["333333333333"]),
     ),
     seen_by(
         "H01 P02 P04 T10 T11",
         "A25",
         "the provider of prod is pinned to no account",
-        given(aws.Provider, "prod", allowed_account_ids=GONE),
+        with_inputs(aws.Provider, "prod", allowed_account_ids=GONE),
     ),
     seen_by(
-        "H01", "A25", "a resource without a provider of its own", besides(AccountAccess, without_provider, "access-dev")
+        "H01",
+        "A25",
+        "a resource without a provider of its own",
+        with_addition(AccountAccess, without_provider, "access-dev"),
     ),
     seen_by("H02", "A26", "a resource whose inputs the engine never shows", hidden="cluster-key"),
     seen_by(
         "T01 T02 T03 T04 T05 T06 T07 T09 T10 T11",
         "A26",
         "a delegated role's trust that nobody knows yet",
-        given(aws.iam.Role, PROD_PROTECTED, assume_role_policy=unknown),
+        with_inputs(aws.iam.Role, PROD_PROTECTED, assume_role_policy=unknown),
     ),
     seen_by(
         "I01 I02 R01 R02 R03 R04 R05 R06 R07 R09 S02 T10",

@@ -1,4 +1,4 @@
-"""Mutations of how identities are handed out and chained: service accounts, profiles, roles that assume roles."""
+"""Mutations of identities and chains: service accounts, profiles, roles that assume roles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from components.delegated_role import DelegatedRole
 from components.documents import profiles, trust
 from config.names import JOB_SERVICE_ACCOUNT
 from tests.attacks.catalog.trusts import BARE, CICD, DEPLOY, SMALL, of_delegated
-from tests.attacks.change import GONE, answers, besides, given, one_more, put, statement, together
+from tests.attacks.change import (
+    GONE,
+    adding_statement,
+    put,
+    statement,
+    together,
+    with_addition,
+    with_inputs,
+    with_result,
+)
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -25,17 +34,17 @@ ANNOTATION = "eks.amazonaws.com/role-arn"
 
 
 def of_small(edit: Edit) -> Change:
-    """Another permission of the open class to assume roles."""
-    return answers(trust.assume_roles, edit, lambda of: DEV_ROLE in of["role_arns"])
+    """Change the permission of the open class to assume roles."""
+    return with_result(trust.assume_roles, edit, lambda arguments: DEV_ROLE in arguments["role_arns"])
 
 
 def named_too(*arns: str) -> Edit:
-    """A trust that names more roles."""
-    return put(lambda listed: [*listed, *arns], "Statement", 0, "Condition", "ArnEquals", "aws:PrincipalArn")
+    """Return an edit that adds roles to a trust."""
+    return put(lambda role_arns: [*role_arns, *arns], "Statement", 0, "Condition", "ArnEquals", "aws:PrincipalArn")
 
 
 def may_assume(role: str, *targets: str) -> Any:
-    """Makes a policy of the role of that name, with which it may assume others."""
+    """Return a function that makes a policy: the role may assume the targets."""
 
     def make(component: Any, _args: Any) -> None:
         aws.iam.RolePolicy(
@@ -50,7 +59,7 @@ def may_assume(role: str, *targets: str) -> Any:
 
 
 def associated(component: Any, args: Any) -> None:
-    """Makes an association that hands the protected class's role to the open class's jobs."""
+    """Make a pod identity association: jobs of the open class get the role of the protected class."""
     aws.eks.PodIdentityAssociation(
         "association",
         cluster_name=args.names.cluster,
@@ -62,13 +71,13 @@ def associated(component: Any, args: Any) -> None:
 
 
 def annotated(arn: str) -> Change:
-    """A role annotation for the open class's jobs."""
+    """Add a role annotation to the service account of the open class's jobs."""
     metadata = {"name": JOB_SERVICE_ACCOUNT, "namespace": "jobs-small", "annotations": {ANNOTATION: arn}}
-    return given(kubernetes.core.v1.ServiceAccount, "small-runner-job-account", metadata=metadata)
+    return with_inputs(kubernetes.core.v1.ServiceAccount, "small-runner-job-account", metadata=metadata)
 
 
 def in_dev(role: str) -> Any:
-    """A statement that trusts exactly one role of the account dev."""
+    """Return a statement that trusts exactly one role of the account dev."""
     arns = [f"arn:aws:iam::333333333333:role/cicd/{role}"]
     document = trust.roles_of_account(
         partition="aws", account_id="333333333333", role_arns=arns, organization_id="o-senncloud01"
@@ -82,14 +91,14 @@ MUTATIONS = [
         "T11 T12",
         "A01",
         "the nodes' role may assume prod's delegated role",
-        besides(ClusterRoles, may_assume(NODE, PROD_ROLE)),
+        with_addition(ClusterRoles, may_assume(NODE, PROD_ROLE)),
     ),
     seen_by(
         "T10 T12",
         "A01",
         "the nodes' role may assume prod's delegated role, which names it",
         together(
-            besides(ClusterRoles, may_assume(NODE, PROD_ROLE)),
+            with_addition(ClusterRoles, may_assume(NODE, PROD_ROLE)),
             of_delegated(named_too(f"arn:aws:iam::{CICD}:role/cicd/{NODE}")),
         ),
     ),
@@ -98,22 +107,22 @@ MUTATIONS = [
         "T08",
         "A03",
         "the open class's manager is annotated with the protected class's manager's role",
-        given(
+        with_inputs(
             kubernetes.core.v1.ServiceAccount,
             "small-runner-manager-account",
-            metadata=lambda its: {
-                **its,
+            metadata=lambda metadata: {
+                **metadata,
                 "annotations": {ANNOTATION: f"arn:aws:iam::{CICD}:role/cicd/runner-manager-deploy"},
             },
         ),
     ),
-    seen_by("T08", "A12", "a pod identity association for the open class's jobs", besides(Cluster, associated)),
+    seen_by("T08", "A12", "a pod identity association for the open class's jobs", with_addition(Cluster, associated)),
     seen_by(
         "I02 T10",
         "A12",
         "the open class is named on both sides of prod's delegated role",
         together(
-            of_small(put(lambda listed: [*listed, PROD_ROLE], "Statement", 0, "Resource")),
+            of_small(put(lambda role_arns: [*role_arns, PROD_ROLE], "Statement", 0, "Resource")),
             of_delegated(named_too(SMALL)),
         ),
     ),
@@ -122,16 +131,16 @@ MUTATIONS = [
         "A12",
         "prod's delegated role trusts dev's, which may assume it and has no boundary",
         together(
-            of_delegated(one_more(in_dev("delegated-role-open"))),
-            besides(DelegatedRole, may_assume("delegated-role-open", PROD_ROLE), "delegated-dev-open"),
-            given(aws.iam.Role, "delegated-dev-open-role", permissions_boundary=GONE),
+            of_delegated(adding_statement(in_dev("delegated-role-open"))),
+            with_addition(DelegatedRole, may_assume("delegated-role-open", PROD_ROLE), "delegated-dev-open"),
+            with_inputs(aws.iam.Role, "delegated-dev-open-role", permissions_boundary=GONE),
         ),
     ),
     seen_by(
         "T10",
         "A12",
         "prod's delegated role trusts a role in dev that no stack makes",
-        of_delegated(one_more(in_dev("forgotten"))),
+        of_delegated(adding_statement(in_dev("forgotten"))),
     ),
     seen_by(
         "T11",
@@ -149,34 +158,34 @@ MUTATIONS = [
         "T13",
         "A25",
         "the profile dev of the open class names the role in prod",
-        answers(
+        with_result(
             profiles.class_profiles,
             lambda text: text.replace(
                 "333333333333:role/cicd/delegated-role-open", "444444444444:role/cicd/delegated-role"
             ),
-            lambda of: of["runner_class"].name == "small",
+            lambda arguments: arguments["runner_class"].name == "small",
         ),
     ),
     seen_by(
         "T02 T10 T11 T12",
         "A09",
         "the nodes' role may assume any role, and prod's trusts the whole account",
-        together(besides(ClusterRoles, may_assume(NODE, "*")), of_delegated(BARE)),
+        together(with_addition(ClusterRoles, may_assume(NODE, "*")), of_delegated(BARE)),
     ),
     seen_by(
         "T13",
         "A12",
         "the open class has a profile that goes by the protected class's role",
-        answers(
+        with_result(
             profiles.class_profiles,
             lambda text: f"{text}\n[profile through]\nrole_arn = {DEPLOY}\nsource_profile = base\n",
-            lambda of: of["runner_class"].name == "small",
+            lambda arguments: arguments["runner_class"].name == "small",
         ),
     ),
     seen_by(
         "T13",
         "A25",
         "a profile holds a key that never expires",
-        answers(profiles.class_profiles, lambda text: f"{text}aws_access_key_id = AKIAEXAMPLE\n"),
+        with_result(profiles.class_profiles, lambda text: f"{text}aws_access_key_id = AKIAEXAMPLE\n"),
     ),
 ]

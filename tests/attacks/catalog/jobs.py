@@ -1,4 +1,4 @@
-"""Mutations of runner releases: what a job's pod may do, and what a job may choose."""
+"""Mutations of runner releases: rights of job pods, and settings that a job may choose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pulumi_gitlab import UserRunner
 from pulumi_kubernetes.helm.v3 import Release
 
 from components.documents import config_toml, helm_values, job_identity
-from tests.attacks.change import GONE, answers, given, put
+from tests.attacks.change import GONE, put, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -16,24 +16,26 @@ if TYPE_CHECKING:
 
 
 def toml(key: str, value: Any, runner_class: str = "small") -> Change:
-    """Another setting of `[runners.kubernetes]`."""
+    """Change a setting of `[runners.kubernetes]`."""
     edit = put(value, "runners", 0, "kubernetes", key)
-    return answers(config_toml.config_template, edit, lambda of: of["runner_class"].name == runner_class)
+    return with_result(
+        config_toml.config_template, edit, lambda arguments: arguments["runner_class"].name == runner_class
+    )
 
 
 def values(edit: Edit, runner_class: str = "small") -> Change:
-    """Other values of the chart."""
-    return answers(helm_values.helm_values, edit, lambda of: of["runner_class"].name == runner_class)
+    """Change the values of the chart."""
+    return with_result(helm_values.helm_values, edit, lambda arguments: arguments["runner_class"].name == runner_class)
 
 
 def from_environment(name: str, value: str) -> Change:
-    """A setting by a variable of the manager, which wins over the TOML."""
+    """Set an environment variable of the manager, which overrides the TOML."""
     return values(put([{"name": name, "value": value}], "envVars"))
 
 
 def patch(**spec: Any) -> Change:
-    """More in the patch of the pod's specification."""
-    return answers(job_identity.pod_patch, lambda its: {**its, **spec})
+    """Add fields to the patch of the pod specification."""
+    return with_result(job_identity.pod_patch, lambda patch: {**patch, **spec})
 
 
 SOCKET = {"host_path": [{"name": "docker", "mount_path": "/var/run/docker.sock", "host_path": "/var/run/docker.sock"}]}
@@ -90,10 +92,10 @@ MUTATIONS = [
         "R01 R02 R03 R04 R05 R06 R07 R09 S02",
         "A05",
         "a second `[[runners]]`, privileged",
-        answers(
+        with_result(
             config_toml.config_template,
-            lambda its: {"runners": [*its["runners"], {"kubernetes": {"privileged": True}}]},
-            lambda of: of["runner_class"].name == "small",
+            lambda config: {"runners": [*config["runners"], {"kubernetes": {"privileged": True}}]},
+            lambda arguments: arguments["runner_class"].name == "small",
         ),
     ),
     seen_by(
@@ -103,39 +105,39 @@ MUTATIONS = [
         "S02 I02",
         "A17",
         "the open class's cache is the protected class's",
-        answers(
+        with_result(
             config_toml.config_template,
             put("deploy", "runners", 0, "cache", "Path"),
-            lambda of: of["runner_class"].name == "small",
+            lambda arguments: arguments["runner_class"].name == "small",
         ),
     ),
     seen_by(
         "S02",
         "A17",
         "the cache is in another bucket",
-        answers(
+        with_result(
             config_toml.config_template,
             put("a-bucket-of-somebody", "runners", 0, "cache", "s3", "BucketName"),
-            lambda of: of["runner_class"].name == "small",
+            lambda arguments: arguments["runner_class"].name == "small",
         ),
     ),
     seen_by(
         "R08",
         "A18",
         "the protected class's runner takes every branch",
-        given(UserRunner, "deploy-object-1-runner", access_level="not_protected"),
+        with_inputs(UserRunner, "deploy-object-1-runner", access_level="not_protected"),
     ),
     seen_by(
         "R08",
         "A18",
         "the protected class's runner can be shared with further projects",
-        given(UserRunner, "deploy-object-1-runner", locked=False),
+        with_inputs(UserRunner, "deploy-object-1-runner", locked=False),
     ),
     seen_by(
         "R08",
         "A18",
         "the protected class's runner takes jobs without a tag",
-        given(UserRunner, "deploy-object-1-runner", untagged=True),
+        with_inputs(UserRunner, "deploy-object-1-runner", untagged=True),
     ),
     seen_by(
         "R05",
@@ -148,7 +150,7 @@ MUTATIONS = [
         "R07",
         "A22",
         "the chart from somewhere else",
-        given(Release, "small-runner-release", repository_opts={"repo": "https://charts.evil.example"}),
+        with_inputs(Release, "small-runner-release", repository_opts={"repo": "https://charts.evil.example"}),
     ),
     seen_by("R02", "A23", "jobs choose what they tolerate", toml("node_tolerations_overwrite_allowed", ".*")),
     seen_by("R02", "A23", "jobs choose their nodes", toml("node_selector_overwrite_allowed", "^.*$")),
@@ -163,7 +165,7 @@ MUTATIONS = [
         "R04 I01",
         "A28",
         "the protected class runs images that open classes push",
-        toml("allowed_images", lambda listed: [each.replace("protected/", "open/") for each in listed], "deploy"),
+        toml("allowed_images", lambda images: [image.replace("protected/", "open/") for image in images], "deploy"),
     ),
     seen_by(
         "R04 I01", "A28", "the protected class runs whatever image it is told", toml("allowed_images", GONE, "deploy")
@@ -178,6 +180,6 @@ MUTATIONS = [
         "R09",
         "",
         "a values file beside the values",
-        given(Release, "small-runner-release", value_yaml_files=["more.yaml"]),
+        with_inputs(Release, "small-runner-release", value_yaml_files=["more.yaml"]),
     ),
 ]

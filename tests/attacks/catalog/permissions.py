@@ -1,4 +1,4 @@
-"""Mutations of permissions: ways up, roles that are passed on, boundaries that are missing."""
+"""Mutations of permissions: privilege escalation, passed roles, missing boundaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.account_access import AccountAccess
 from components.documents import boundary, capabilities, platform_roles
 from config import foundation
 from config.capabilities import Capability
-from tests.attacks.change import GONE, answers, besides, given, one_more
+from tests.attacks.change import GONE, adding_statement, with_addition, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -26,38 +26,41 @@ ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
 def in_dev(edit: Edit, capability: Capability = Capability.ECS) -> Change:
-    """Another document of a capability of the open level in dev."""
-    return answers(
+    """Change the document of a capability of the open level in dev."""
+    return with_result(
         capabilities.capability_document,
         edit,
-        lambda of: of["capability"] is capability and of["grantee"].account_id == DEV,
+        lambda arguments: arguments["capability"] is capability and arguments["grantee"].account_id == DEV,
     )
 
 
 def granting(action: Any, resource: Any = "*", **more: Any) -> Change:
-    """One more statement for the open level in dev."""
-    return in_dev(one_more({"Action": action, "Resource": resource, **more}))
+    """Add a statement for the open level in dev."""
+    return in_dev(adding_statement({"Action": action, "Resource": resource, **more}))
 
 
 def inline(document: Mapping[str, Any]) -> Change:
-    """A policy inside the role, beside its attached ones."""
+    """Add an inline policy to the role of the open level in dev."""
     policies = [{"name": "more", "policy": json.dumps(document)}]
-    return given(aws.iam.Role, OPEN_IN_DEV, inline_policies=policies)
+    return with_inputs(aws.iam.Role, OPEN_IN_DEV, inline_policies=policies)
 
 
 def attached(component: Any, _args: Any) -> None:
-    """Makes an attachment of an AWS managed administrator's policy."""
+    """Make an attachment of the AWS managed policy for administrators."""
     opts = pulumi.ResourceOptions(parent=component)
     aws.iam.RolePolicyAttachment("admin", role="delegated-role-open", policy_arn=ADMINISTRATOR, opts=opts)
 
 
 def only_allowed(document: Any) -> Any:
-    """A document without its denials."""
-    return {**document, "Statement": [each for each in document["Statement"] if each["Effect"] == "Allow"]}
+    """Return a document without the Deny statements."""
+    return {
+        **document,
+        "Statement": [statement for statement in document["Statement"] if statement["Effect"] == "Allow"],
+    }
 
 
 def a_user(component: Any, _args: Any) -> None:
-    """Makes a user."""
+    """Make an IAM user."""
     aws.iam.User("robot", name="robot", opts=pulumi.ResourceOptions(parent=component))
 
 
@@ -85,7 +88,7 @@ MUTATIONS = [
         "I01 I02 P01 P02 P03 P05 P06 P07 T11",
         "A11",
         "everything but billing, by NotAction",
-        in_dev(one_more({"NotAction": "billing:*", "Resource": "*"})),
+        in_dev(adding_statement({"NotAction": "billing:*", "Resource": "*"})),
     ),
     seen_by(
         "I01 I02 P01 P02 P03 P05 P06 P07 T11",
@@ -97,25 +100,25 @@ MUTATIONS = [
         "I01 I02 P01",
         "A11",
         "an AWS managed administrator's policy, attached",
-        besides(AccountAccess, attached, "access-dev"),
+        with_addition(AccountAccess, attached, "access-dev"),
     ),
     seen_by(
         "I01 I02 P01",
         "A11",
         "an AWS managed administrator's policy on the role itself",
-        given(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),
+        with_inputs(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),
     ),
     seen_by(
         "P04",
         "A11",
         "a delegated role without the boundary",
-        given(aws.iam.Role, OPEN_IN_DEV, permissions_boundary=GONE),
+        with_inputs(aws.iam.Role, OPEN_IN_DEV, permissions_boundary=GONE),
     ),
     seen_by(
         "P04",
         "A12",
         "a delegated role with sessions of half a day",
-        given(aws.iam.Role, OPEN_IN_DEV, max_session_duration=43200),
+        with_inputs(aws.iam.Role, OPEN_IN_DEV, max_session_duration=43200),
     ),
     seen_by("P07", "A21", "the open level in dev gives access entries to clusters", granting("eks:CreateAccessEntry")),
     seen_by(
@@ -134,22 +137,22 @@ MUTATIONS = [
         "P09",
         "A11",
         "the foundation's boundary lets roles out of it",
-        answers(boundary.boundary, only_allowed),
+        with_result(boundary.boundary, only_allowed),
         stack=foundation.STACK,
     ),
     seen_by(
         "P09 T11",
         "A11",
         "the foundation's boundary opens every service",
-        answers(boundary.boundary, one_more({"Action": "*", "Resource": "*"})),
+        with_result(boundary.boundary, adding_statement({"Action": "*", "Resource": "*"})),
         stack=foundation.STACK,
     ),
     seen_by(
         "P09",
         "A11",
         "the platform's own deployer may change what the foundation owns",
-        answers(platform_roles.deployer, only_allowed),
+        with_result(platform_roles.deployer, only_allowed),
         stack=foundation.STACK,
     ),
-    seen_by("P08", "", "an IAM user", besides(AccountAccess, a_user, "access-dev")),
+    seen_by("P08", "", "an IAM user", with_addition(AccountAccess, a_user, "access-dev")),
 ]

@@ -1,4 +1,4 @@
-"""Mutations of what is kept: images, buckets, state and the job cache."""
+"""Mutations of stores: images, buckets, state and the job cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.documents import capabilities, config_toml, registry, storage
 from config.capabilities import Capability, Level
-from tests.attacks.change import answers, given, one_more, put
+from tests.attacks.change import adding_statement, put, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -19,20 +19,21 @@ CACHE = "arn:aws:s3:::o-senncloud01-cache-222222222222-eu-central-1"
 STATE = "arn:aws:s3:::o-senncloud01-state-222222222222-eu-central-1"
 
 
-def of(capability: Capability, level: Level, edit: Edit) -> Change:
-    """Another document of a capability of a level in the platform's account."""
-    return answers(
+def with_capability(capability: Capability, level: Level, edit: Edit) -> Change:
+    """Change the document of a capability of a trust level in the platform account."""
+    return with_result(
         capabilities.capability_document,
         edit,
-        lambda to: (
-            (to["capability"], to["grantee"].level, to["grantee"].account_id) == (capability, level, "222222222222")
+        lambda arguments: (
+            (arguments["capability"], arguments["grantee"].level, arguments["grantee"].account_id)
+            == (capability, level, "222222222222")
         ),
     )
 
 
 def everybody(document: Any) -> Any:
-    """The cache's bucket, readable for everybody."""
-    return one_more({"Principal": "*", "Action": "s3:GetObject", "Resource": f"{CACHE}/*"})(document)
+    """Return the policy of the cache bucket with read access for any principal."""
+    return adding_statement({"Principal": "*", "Action": "s3:GetObject", "Resource": f"{CACHE}/*"})(document)
 
 
 MUTATIONS = [
@@ -40,71 +41,84 @@ MUTATIONS = [
         "P05 I01",
         "A16",
         "the open level pushes to every repository",
-        of(Capability.ECR_PUSH, Level.OPEN, put(f"{HERE}/*", "Statement", 1, "Resource")),
+        with_capability(Capability.ECR_PUSH, Level.OPEN, put(f"{HERE}/*", "Statement", 1, "Resource")),
     ),
     seen_by(
         "P05",
         "A16",
         "the protected level pushes to open repositories, too",
-        of(Capability.ECR_PUSH, Level.PROTECTED, put(f"{HERE}/open/*", "Statement", 1, "Resource")),
+        with_capability(Capability.ECR_PUSH, Level.PROTECTED, put(f"{HERE}/open/*", "Statement", 1, "Resource")),
     ),
     seen_by(
         "C01",
         "A16",
         "tags can be moved",
-        given(aws.ecr.Repository, "registry-protected-runner", image_tag_mutability="MUTABLE"),
+        with_inputs(aws.ecr.Repository, "registry-protected-runner", image_tag_mutability="MUTABLE"),
     ),
     seen_by(
         "C02",
         "A16",
         "every account of the organisation pushes",
-        answers(registry.pull_policy, put(lambda its: [*its, "ecr:PutImage"], "Statement", 0, "Action")),
+        with_result(registry.pull_policy, put(lambda actions: [*actions, "ecr:PutImage"], "Statement", 0, "Action")),
     ),
     seen_by(
-        "C02", "A16", "every account of AWS pulls", answers(registry.pull_policy, put({}, "Statement", 0, "Condition"))
+        "C02",
+        "A16",
+        "every account of AWS pulls",
+        with_result(registry.pull_policy, put({}, "Statement", 0, "Condition")),
     ),
     seen_by(
         "P06",
         "A17",
         "the open class's manager writes every class's cache",
-        answers(
-            storage.cache_access, put(f"{CACHE}/*", "Statement", 1, "Resource"), lambda to: to["prefix"] == "small"
+        with_result(
+            storage.cache_access,
+            put(f"{CACHE}/*", "Statement", 1, "Resource"),
+            lambda arguments: arguments["prefix"] == "small",
         ),
     ),
     seen_by(
         "P06",
         "A17",
         "a manager writes the cache beyond all classes",
-        answers(
+        with_result(
             storage.cache_access,
             put([f"{CACHE}/deploy/*", f"{CACHE}/?"], "Statement", 1, "Resource"),
-            lambda to: to["prefix"] == "deploy",
+            lambda arguments: arguments["prefix"] == "deploy",
         ),
     ),
-    seen_by("S01", "A17", "the cache's bucket lets everybody in", answers(storage.bucket_policy, everybody)),
+    seen_by("S01", "A17", "the cache's bucket lets everybody in", with_result(storage.bucket_policy, everybody)),
     seen_by(
         "S01",
         "A17",
         "the cache's bucket can be made public",
-        given(aws.s3.BucketPublicAccessBlock, "cache-public-access", block_public_policy=False),
+        with_inputs(aws.s3.BucketPublicAccessBlock, "cache-public-access", block_public_policy=False),
     ),
     seen_by(
         "I01 P05",
         "A28",
         "the open level pushes to one protected repository",
-        of(Capability.ECR_PUSH, Level.OPEN, one_more({"Action": "ecr:PutImage", "Resource": f"{HERE}/protected/apps"})),
+        with_capability(
+            Capability.ECR_PUSH,
+            Level.OPEN,
+            adding_statement({"Action": "ecr:PutImage", "Resource": f"{HERE}/protected/apps"}),
+        ),
     ),
     seen_by(
         "I02",
         "A29",
         "the open level writes the protected level's state",
-        of(Capability.ECR_PUSH, Level.OPEN, one_more({"Action": "s3:PutObject", "Resource": f"{STATE}/protected/*"})),
+        with_capability(
+            Capability.ECR_PUSH,
+            Level.OPEN,
+            adding_statement({"Action": "s3:PutObject", "Resource": f"{STATE}/protected/*"}),
+        ),
     ),
     seen_by(
         "I02",
         "A29",
         "the protected level reads the open level's state",
-        of(
+        with_capability(
             Capability.STATE,
             Level.PROTECTED,
             put(f"{STATE}/*", "Statement", 1, "Resource"),
@@ -115,6 +129,6 @@ MUTATIONS = [
         "I02 S02",
         "A29",
         "classes share the root of the cache",
-        answers(config_toml.config_template, put("", "runners", 0, "cache", "Path")),
+        with_result(config_toml.config_template, put("", "runners", 0, "cache", "Path")),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Mutations of trust documents: who may assume a role, in the spellings that slip past reviewers."""
+"""Mutations of trust documents, in spellings that a reviewer overlooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.documents import trust
 from config import foundation
-from tests.attacks.change import GONE, answers, given, one_more, put, statement
+from tests.attacks.change import GONE, adding_statement, put, statement, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
 if TYPE_CHECKING:
@@ -21,21 +21,25 @@ SMALL, DEPLOY = f"arn:aws:iam::{CICD}:role/cicd/runner-small", f"arn:aws:iam::{C
 
 
 def of_class(edit: Edit, name: str = "small") -> Change:
-    """Another trust of the job role of a class."""
-    return answers(trust.service_account, edit, lambda of: of["namespace"] == f"jobs-{name}")
+    """Change the trust of the job role of a class."""
+    return with_result(trust.service_account, edit, lambda arguments: arguments["namespace"] == f"jobs-{name}")
 
 
 def of_delegated(edit: Edit, caller: str = "runner-deploy") -> Change:
-    """Another trust of the delegated roles that a job role may assume."""
-    return answers(trust.roles_of_account, edit, lambda of: any(each.endswith(caller) for each in of["role_arns"]))
+    """Change the trust of the delegated roles that a job role may assume."""
+    return with_result(
+        trust.roles_of_account,
+        edit,
+        lambda arguments: any(role_arn.endswith(caller) for role_arn in arguments["role_arns"]),
+    )
 
 
 def conditions(operator: str, subject: Any = None) -> Edit:
-    """The subject under another operator; None keeps it as it is."""
+    """Return an edit that moves the subject to another operator; None keeps the subject."""
 
     def edit(document: Any) -> Any:
         exact = document["Statement"][0]["Condition"]["StringEquals"]
-        (key,) = [each for each in exact if each.endswith(":sub")]
+        (key,) = [claim for claim in exact if claim.endswith(":sub")]
         kept = exact.pop(key)
         document["Statement"][0]["Condition"].setdefault(operator, {})[key] = subject or kept
         return document
@@ -44,11 +48,11 @@ def conditions(operator: str, subject: Any = None) -> Edit:
 
 
 def without_claim(claim: str) -> Edit:
-    """The trust without a claim of the token."""
+    """Return an edit that removes the condition on a claim of the token."""
 
     def edit(document: Any) -> Any:
         exact = document["Statement"][0]["Condition"]["StringEquals"]
-        for key in [each for each in exact if each.endswith(f":{claim}")]:
+        for key in [name for name in exact if name.endswith(f":{claim}")]:
             del exact[key]
         return document
 
@@ -56,17 +60,17 @@ def without_claim(claim: str) -> Edit:
 
 
 def under_another_issuer(document: Any) -> Any:
-    """The conditions under the keys of an issuer that the tokens are not from."""
+    """Return the trust with condition keys of another issuer."""
     exact = document["Statement"][0]["Condition"]["StringEquals"]
-    other = {
-        f"oidc.eks.eu-central-1.amazonaws.com/id/OTHER:{key.rpartition(':')[2]}": its for key, its in exact.items()
+    other_conditions = {
+        f"oidc.eks.eu-central-1.amazonaws.com/id/OTHER:{key.rpartition(':')[2]}": value for key, value in exact.items()
     }
-    document["Statement"][0]["Condition"]["StringEquals"] = other
+    document["Statement"][0]["Condition"]["StringEquals"] = other_conditions
     return document
 
 
 def lower_case(document: Any) -> Any:
-    """A bare account, in lower-case element names and with one statement as an object."""
+    """Return a trust in a bare account, with lower-case element names and the statement as an object."""
     kept = document["Statement"][0]
     return {"Statement": {"Effect": "Allow", "principal": kept["Principal"], "action": "STS:assumerole"}}
 
@@ -129,50 +133,55 @@ MUTATIONS = [
         "T04 T06 T07 T10",
         "A08",
         "the cluster's OIDC provider stands for a foreign issuer",
-        given(aws.iam.OpenIdConnectProvider, "cluster-issuer", url="https://oidc.evil.example"),
+        with_inputs(aws.iam.OpenIdConnectProvider, "cluster-issuer", url="https://oidc.evil.example"),
     ),
     seen_by(
         "T06",
         "A08",
         "the cluster's OIDC provider takes tokens for another audience",
-        given(aws.iam.OpenIdConnectProvider, "cluster-issuer", client_id_lists=["sts.amazonaws.com", "sigstore"]),
+        with_inputs(aws.iam.OpenIdConnectProvider, "cluster-issuer", client_id_lists=["sts.amazonaws.com", "sigstore"]),
     ),
     seen_by(
         "T04 T07 T10",
         "A08",
         "the platform's own deployer trusts every branch of its project",
-        answers(trust.gitlab, conditions("StringLike", "project_path:senncloud/runner-platform:ref_type:branch:ref:*")),
+        with_result(
+            trust.gitlab, conditions("StringLike", "project_path:senncloud/runner-platform:ref_type:branch:ref:*")
+        ),
         stack=foundation.STACK,
     ),
     seen_by(
         "T02 T10",
         "A09",
         "the platform's own deployer trusts the whole account of its operators",
-        answers(trust.roles_of_account, BARE),
+        with_result(trust.roles_of_account, BARE),
         stack=foundation.STACK,
     ),
     seen_by(
         "T04 T07 T10",
         "A08",
         "a GitLab role trusts every branch of its project",
-        answers(trust.gitlab, conditions("StringLike", "project_path:senncloud/shop:ref_type:branch:ref:*")),
+        with_result(trust.gitlab, conditions("StringLike", "project_path:senncloud/shop:ref_type:branch:ref:*")),
         settings=GITLAB,
     ),
     seen_by(
         "T07 T10",
         "A18",
         "a GitLab role trusts a branch that nobody protects",
-        answers(trust.gitlab, conditions("StringEquals", "project_path:senncloud/shop:ref_type:branch:ref:feature")),
+        with_result(
+            trust.gitlab, conditions("StringEquals", "project_path:senncloud/shop:ref_type:branch:ref:feature")
+        ),
         settings=GITLAB,
     ),
     seen_by(
         "T07 T10",
         "A08",
         "a GitLab role trusts another project's branch besides, pinned exactly",
-        answers(
+        with_result(
             trust.gitlab,
             conditions(
-                "StringEquals", [f"project_path:senncloud/{each}:ref_type:branch:ref:main" for each in ("shop", "old")]
+                "StringEquals",
+                [f"project_path:senncloud/{project}:ref_type:branch:ref:main" for project in ("shop", "old")],
             ),
         ),
         settings=GITLAB,
@@ -188,7 +197,7 @@ MUTATIONS = [
         "T02 T10",
         "A09",
         "a good statement, and a second one that lets the whole account in",
-        of_delegated(one_more({"Principal": {"AWS": CICD}, "Action": "sts:AssumeRole"})),
+        of_delegated(adding_statement({"Principal": {"AWS": CICD}, "Action": "sts:AssumeRole"})),
     ),
     seen_by(
         "I01 I02 T01 T10 T11",
@@ -227,16 +236,16 @@ MUTATIONS = [
         "T03",
         "A15",
         "the flow log's role trusts its service for every account",
-        answers(trust.service, BARE, lambda of: of["for_account"] is not None),
+        with_result(trust.service, BARE, lambda arguments: arguments["for_account"] is not None),
     ),
     seen_by(
         "T03",
         "A15",
         "the nodes' role trusts a service that runs anybody's code",
-        answers(
+        with_result(
             trust.service,
             statement(Principal={"Service": ["ec2.amazonaws.com", "codebuild.amazonaws.com"]}),
-            lambda of: of["principals"] == ("ec2.amazonaws.com",),
+            lambda arguments: arguments["principals"] == ("ec2.amazonaws.com",),
         ),
     ),
     seen_by(
@@ -244,7 +253,7 @@ MUTATIONS = [
         "A15",
         "prod's delegated role trusts exactly one role, of an account that is not ours",
         of_delegated(
-            one_more({"Principal": {"AWS": f"arn:aws:iam::{STRANGER}:role/vendor"}, "Action": "sts:AssumeRole"})
+            adding_statement({"Principal": {"AWS": f"arn:aws:iam::{STRANGER}:role/vendor"}, "Action": "sts:AssumeRole"})
         ),
     ),
 ]
