@@ -66,7 +66,7 @@ def test_grouping_sessions_that_policies_treat_alike_changes_no_decision(
         policy = document(*(shared_policy if parts["own"] is None else parts["own"]))
         resources.append(role(name, *parts["trust"], policies=[policy], tags=parts["tag"], **boundary))
     together = best_ranks(world(*resources))
-    with mock.patch.object(AccessGraph, "alike", return_value=None):
+    with mock.patch.object(AccessGraph, "group_of", return_value=None):
         assert best_ranks(world(*resources)) == together
 
 
