@@ -43,8 +43,8 @@ def decision_for(
 ) -> Decision:
     """Return the decision for the service account and the target, given the policies of the associated role."""
     pod = role("pod", trusts({"Service": "pods.eks.amazonaws.com"}, actions, **trust), policies=policies)
-    other = role("other", trusts({"AWS": POD}))
-    return reached(world(kubernetes("ServiceAccount", "job", "jobs-small"), pod, other, *resources), JOB, target)
+    other_role = role("other", trusts({"AWS": POD}))
+    return reached(world(kubernetes("ServiceAccount", "job", "jobs-small"), pod, other_role, *resources), JOB, target)
 
 
 @pytest.mark.parametrize(
