@@ -12,7 +12,7 @@ from config import names
 from config.capabilities import Level
 from config.checks import stack_name
 from config.sections import RESERVED_NAMES, Organization
-from tests.config.test_settings_fuzz import QUICK
+from tests.support.generated_cases import QUICK
 
 ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
 ACCOUNT = "222222222222"

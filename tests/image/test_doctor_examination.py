@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.documents.profiles import class_profiles
 from config import load
 from image.doctor import aws_config, examination, probes
-from tests.components.documents.test_config_toml import settings_of
+from tests.support.class_settings import settings_of
 from tests.support.loopback import closed_address
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from components.documents.profiles import class_profiles
 from image.doctor import aws_config, container, web_token
-from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.class_settings import CLASSES, settings_of
 from tests.support.loopback import closed_address, listening
 
 if TYPE_CHECKING:

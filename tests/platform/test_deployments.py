@@ -2,7 +2,7 @@
 
 State goes through OpenTofu's S3 backend with its lock file. The deployed resources are `terraform_data`, because the real AWS provider is
 not available. Images, services and routes go through the AWS CLI and the API requests of the provider. The further calls of tools (tags,
-reads) are evaluated on the documents: tests/components/documents/test_deployments.py.
+reads) are evaluated on the documents: tests/components/documents/test_deployment_tool_calls.py.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from components.documents.profiles import class_profiles
 from config import load
 from runner_platform.prove import tokens
 from runner_platform_sandbox.tools.discovery import Tools
-from tests.components.documents.test_config_toml import settings_of
 from tests.support import job_pods
+from tests.support.class_settings import settings_of
 from tests.support.deploying import Job
 from tests.support.loopback import closed_address, listening
 

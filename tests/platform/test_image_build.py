@@ -23,8 +23,8 @@ from runner_platform import image_context
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.discovery import Tools
-from tests.components.documents.test_config_toml import settings_of
 from tests.support import job_pods
+from tests.support.class_settings import settings_of
 from tests.support.image_builder import BASE, Builder, Container, mirrors
 
 if TYPE_CHECKING:

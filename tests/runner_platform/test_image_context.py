@@ -20,7 +20,7 @@ from runner_platform import image_context
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
 from runner_platform_sandbox.tools import catalogue
-from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.class_settings import CLASSES, settings_of
 from tests.support.program import STACKS, mock_run
 
 if TYPE_CHECKING:

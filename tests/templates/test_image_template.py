@@ -16,8 +16,8 @@ from components.documents.config_toml import runner_image
 from config import load
 from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
-from tests.components.documents.test_config_toml import settings_of
 from tests.support.ci_components import component, run
+from tests.support.class_settings import settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
-"""config.toml of every class of both stacks: keys that exist, traps of the runner and the chart, the job's identity.
+"""config.toml of every class of both stacks: existing keys, known mistakes with runner and chart, the identity of jobs.
 
-Section numbers are those of the facts on the official chart and executor that the program was written from.
+Section numbers refer to the facts about the official chart and executor that the program was written from.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import yaml
 from components.documents import job_identity, pods
 from components.documents.config_toml import OVERWRITES, config_toml, request_concurrency, runner_image
 from config.quantities import parse_cpu, parse_memory
-from tests.support.program import STACKS, parsed, raw
+from tests.support.class_settings import CLASSES, settings_of
+from tests.support.program import parsed, raw
 
 DATA = Path(__file__).parents[2] / "data"
 KEYS: dict[str, Any] = json.loads((DATA / "runner-config-keys.json").read_text())["config"]
 SHADOWED = ("retry_limit", "retry_backoff_max", "resource_availability_check_max_attempts")
-CLASSES = [(stack, name) for stack in STACKS for name in raw(stack)["runners"]]
 PATCH = """
 containers:
 - name: build
@@ -39,12 +39,7 @@ volumes:
     - serviceAccountToken: {audience: sts.amazonaws.com, expirationSeconds: 3600, path: token}
     - configMap: {name: aws-config, items: [{key: config, path: config}]}
 """
-"""The identity of a job, as the design states it."""
-
-
-@cache
-def settings_of(stack: str) -> Any:
-    return parsed(raw(stack), stack)
+"""The identity of a job, as an addition to the pod."""
 
 
 @cache
@@ -53,8 +48,8 @@ def text(stack: str, runner_class: str) -> str:
 
 
 def runner(stack: str, runner_class: str) -> dict[str, Any]:
-    (only,) = tomllib.loads(text(stack, runner_class))["runners"]
-    return dict(only)
+    (section,) = tomllib.loads(text(stack, runner_class))["runners"]
+    return dict(section)
 
 
 def kubernetes(stack: str, runner_class: str) -> dict[str, Any]:
@@ -76,16 +71,16 @@ def unknown(document: Any, keys: dict[str, Any], path: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_only_keys_that_the_runner_knows_are_written(stack: str, runner_class: str) -> None:
+def test_every_key_is_one_that_the_runner_reads(stack: str, runner_class: str) -> None:
     document = tomllib.loads(text(stack, runner_class))
     assert not unknown(document, KEYS), "the runner ignores unknown keys silently"
-    assert unknown({"x": 1}, KEYS) == ["x"], "the check itself sees an unknown key"
+    assert unknown({"x": 1}, KEYS) == ["x"], "the comparison recognises an unknown key"
     assert set(document) == {"runners"}, "2.3: global keys of a template are ignored; they are values of the chart"
     assert len(document["runners"]) == 1, "2.5: registration fails with more than one [[runners]]"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_nothing_is_written_that_register_would_shadow(stack: str, runner_class: str) -> None:
+def test_no_key_is_written_that_register_overwrites(stack: str, runner_class: str) -> None:
     section = runner(stack, runner_class)
     assert "name" not in section, "2.5: register fills the name with the pod's before it merges the template"
     assert not {"token", "url"} & set(section), "the token comes from the Secret, the URL from the chart"
@@ -93,7 +88,7 @@ def test_nothing_is_written_that_register_would_shadow(stack: str, runner_class:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_the_template_survives_the_chart_s_own_templating(stack: str, runner_class: str) -> None:
+def test_the_template_is_unchanged_by_the_templating_of_the_chart(stack: str, runner_class: str) -> None:
     assert "{{" not in text(stack, runner_class), "2.4: runners.config goes through tpl"
     assert f'namespace = "jobs-{runner_class}"' in text(stack, runner_class), (
         "2.4: without `namespace =` the chart would set the manager's own, where the token is"
@@ -101,33 +96,33 @@ def test_the_template_survives_the_chart_s_own_templating(stack: str, runner_cla
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_jobs_may_overwrite_nothing(stack: str, runner_class: str) -> None:
+def test_jobs_may_overwrite_no_setting(stack: str, runner_class: str) -> None:
     kubernetes_section = kubernetes(stack, runner_class)
-    every = {key for key in KEYS["runners"]["keys"]["kubernetes"]["keys"] if key.endswith("_overwrite_allowed")}
-    closed = {key for key in every if not kubernetes_section.get(key)}
-    assert closed == every, "3.2: these expressions are not anchored; empty is off"
-    assert set(OVERWRITES) <= every, "each name is one that the runner knows"
+    overwrites = {key for key in KEYS["runners"]["keys"]["kubernetes"]["keys"] if key.endswith("_overwrite_allowed")}
+    closed = {key for key in overwrites if not kubernetes_section.get(key)}
+    assert closed == overwrites, "3.2: these expressions are not anchored; empty is off"
+    assert set(OVERWRITES) <= overwrites, "the runner knows each name"
     assert not [key for key in kubernetes_section if key.endswith("_overwrite_max_allowed")], (
-        "requests are what node arithmetic counted"
+        "requests stay as node capacity was computed from them"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_protected_classes_run_only_what_no_open_class_can_push(stack: str, runner_class: str) -> None:
+def test_protected_classes_run_only_images_that_no_open_class_can_push(stack: str, runner_class: str) -> None:
     kubernetes_section, settings = kubernetes(stack, runner_class), settings_of(stack)
     if raw(stack)["runners"][runner_class]["level"] == "open":
         assert not {"allowed_images", "allowed_services"} & set(kubernetes_section), "open classes run any image"
         return
     prefix = f"222222222222.dkr.ecr.eu-central-1.amazonaws.com/{settings.names.prefix}protected/"
     for key in ("allowed_images", "allowed_services"):
-        assert kubernetes_section[key], f"{key} missing means all: an open job could speak through a protected one"
+        assert kubernetes_section[key], f"a missing {key} allows every image: an open job could control a protected one"
         for image in kubernetes_section[key]:
-            assert image.startswith(prefix), f"{key}: {image} could be pushed by an open class, or is anybody's"
-    assert kubernetes_section["image"].startswith(prefix), "the default image is one of them"
+            assert image.startswith(prefix), f"{key}: {image} could be pushed by an open class or by a stranger"
+    assert kubernetes_section["image"].startswith(prefix), "the default image is a protected one"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_images_are_pulled_afresh(stack: str, runner_class: str) -> None:
+def test_images_are_pulled_for_every_job(stack: str, runner_class: str) -> None:
     kubernetes_section = kubernetes(stack, runner_class)
     assert kubernetes_section["pull_policy"] == kubernetes_section["allowed_pull_policies"] == ["always"], (
         "6: if-not-present would let a job use a private image of another project from the node's cache"
@@ -135,7 +130,7 @@ def test_images_are_pulled_afresh(stack: str, runner_class: str) -> None:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_every_container_asks_for_what_the_arithmetic_counted(stack: str, runner_class: str) -> None:
+def test_containers_request_what_node_capacity_was_computed_from(stack: str, runner_class: str) -> None:
     kubernetes_section, settings = kubernetes(stack, runner_class), settings_of(stack).runners[runner_class]
     total = pods.pod(settings)
     prefixes = ("", "helper_", "service_")
@@ -152,41 +147,47 @@ def test_every_container_asks_for_what_the_arithmetic_counted(stack: str, runner
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_pods_wait_for_nodes_and_are_left_alone_by_scalers(stack: str, runner_class: str) -> None:
+def test_pods_wait_for_nodes_and_no_scaler_moves_them(stack: str, runner_class: str) -> None:
     kubernetes_section = kubernetes(stack, runner_class)
     assert kubernetes_section["poll_timeout"] >= 600, "7.2: 180 s is shorter than node start plus image pull"
     assert kubernetes_section["pod_annotations"] == {
         "karpenter.sh/do-not-disrupt": "true",
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-    }, "7.3: both scalers' words"
-    assert kubernetes_section["node_selector"]["runner-platform/class"] == runner_class, "onto nodes of the class"
+    }, "7.3: one annotation for each scaler"
+    assert kubernetes_section["node_selector"]["runner-platform/class"] == runner_class, (
+        "jobs run on nodes of their class"
+    )
     assert kubernetes_section["node_tolerations"] == {f"runner-platform/class={runner_class}": "NoSchedule"}
     assert kubernetes_section["node_selector"]["kubernetes.io/arch"] == "amd64", (
-        "3.2: it also picks the helper image's architecture"
+        "3.2: it also selects the helper image's architecture"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_flags_are_set_where_jobs_cannot_reach_them(stack: str, runner_class: str) -> None:
+def test_feature_flags_are_set_where_jobs_cannot_change_them(stack: str, runner_class: str) -> None:
     section = runner(stack, runner_class)
-    assert "environment" not in section, "a job could switch off what stands there"
+    assert "environment" not in section, "a job could override a flag in `environment`"
     flags = section["feature_flags"]
     assert flags["FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"] is True, "3.2: pod_spec is ignored without it"
     assert flags["FF_DISABLE_AUTOMATIC_TOKEN_ROTATION"] is True, (
         "5: the Secret would keep a token that is no longer valid"
     )
-    assert flags["FF_USE_POD_ACTIVE_DEADLINE_SECONDS"] is True, "3.3: orphaned pods end with the job's timeout"
-    assert not flags.get("FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"), "3.3: jobs would succeed midway"
+    assert flags["FF_USE_POD_ACTIVE_DEADLINE_SECONDS"] is True, (
+        "3.3: a pod without a manager ends with the job's timeout"
+    )
+    assert not flags.get("FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"), (
+        "3.3: jobs would succeed before their last command"
+    )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
 def test_the_cache_has_no_static_keys_and_a_prefix_of_its_own(stack: str, runner_class: str) -> None:
-    cache_of = runner(stack, runner_class)["cache"]
-    assert (cache_of["Type"], cache_of["Path"]) == ("s3", runner_class), (
-        "what an open class writes no other class reads"
+    cache_section = runner(stack, runner_class)["cache"]
+    assert (cache_section["Type"], cache_section["Path"]) == ("s3", runner_class), (
+        "no other class reads what an open class writes"
     )
-    assert cache_of["Shared"] is True, "4: else a new token means a cold cache"
-    s3 = cache_of["s3"]
+    assert cache_section["Shared"] is True, "4: without it a new token means an empty cache"
+    s3 = cache_section["s3"]
     assert not {"AccessKey", "SecretKey", "SessionToken", "RoleARN", "ServerAddress"} & set(s3), (
         "the manager's role signs"
     )
@@ -196,17 +197,17 @@ def test_the_cache_has_no_static_keys_and_a_prefix_of_its_own(stack: str, runner
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_jobs_are_unprivileged_and_have_no_kubernetes_token(stack: str, runner_class: str) -> None:
+def test_jobs_are_unprivileged_and_have_no_token_of_kubernetes(stack: str, runner_class: str) -> None:
     kubernetes_section = kubernetes(stack, runner_class)
     assert kubernetes_section["privileged"] is False
     assert kubernetes_section["allow_privilege_escalation"] is False
     assert kubernetes_section["automount_service_account_token"] is False, "6: no token of the Kubernetes API in a job"
-    assert kubernetes_section["service_account"] == "job", "2.7: else jobs use `default`"
+    assert kubernetes_section["service_account"] == "job", "2.7: without it jobs use `default`"
     assert kubernetes_section["pod_security_context"] == {"seccomp_profile": {"type": "RuntimeDefault"}}, (
         "user and group only together: the token's mode depends on them"
     )
     assert not {"host_path", "volumes"} & set(kubernetes_section), (
-        "no socket of the node, nothing that helper and services would see"
+        "no socket of the node and no volume that helper and services see"
     )
 
 
@@ -222,13 +223,15 @@ def test_restricted_jobs_run_as_one_user_with_their_group() -> None:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_the_identity_patch_is_the_one_of_the_design(stack: str, runner_class: str) -> None:
+def test_the_identity_patch_is_the_documented_one(stack: str, runner_class: str) -> None:
     (patch,) = kubernetes(stack, runner_class)["pod_spec"]
     assert (patch["name"], patch["patch_type"]) == ("aws-identity", "strategic"), "merge would replace whole containers"
-    assert yaml.safe_load(patch["patch"]) == yaml.safe_load(PATCH), "prove, rules, image and reasoner know this text"
+    assert yaml.safe_load(patch["patch"]) == yaml.safe_load(PATCH), (
+        "`prove`, the rules, the image and `access` rely on this text"
+    )
 
 
-def test_no_variable_of_web_identity_ever_exists() -> None:
+def test_a_job_has_no_environment_variable_of_web_identity() -> None:
     names = {
         *job_identity.job_environment(),
         *(variable["name"] for variable in job_identity.pod_patch()["containers"][0]["env"]),
@@ -238,7 +241,7 @@ def test_no_variable_of_web_identity_ever_exists() -> None:
 
 
 @pytest.mark.parametrize(("concurrent", "expected"), [(1, 1), (2, 2), (4, 2), (8, 2), (12, 3), (40, 10), (1000, 250)])
-def test_busy_classes_ask_for_several_jobs_at_once(concurrent: int, expected: int) -> None:
+def test_classes_with_many_concurrent_jobs_ask_for_several_at_once(concurrent: int, expected: int) -> None:
     assert request_concurrency(concurrent) == expected, (
         "3.1: with one, long polling delays jobs; never more than concurrent"
     )

@@ -13,7 +13,7 @@ from components.documents import namespaces
 from components.documents.helm_values import helm_values
 from components.documents.namespaces import jobs_quota, namespace_labels
 from config.quantities import parse_cpu, parse_memory
-from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.class_settings import CLASSES, settings_of
 from tests.support.program import parsed, raw
 
 READ = set(json.loads((Path(__file__).parents[2] / "data/chart-values.json").read_text())["read_by_templates"])

@@ -11,7 +11,7 @@ import pytest
 from components.documents import profiles
 from components.documents.cluster import kubeconfig
 from config import load
-from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.class_settings import CLASSES, settings_of
 from tests.support.program import STACKS, parsed, raw
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from components.documents import checks
 from config import foundation, load
 from config.errors import Problem
 from runner_platform.cli import main
-from tests.components.documents.test_config_toml import CLASSES, settings_of
+from tests.support.class_settings import CLASSES, settings_of
 from tests.support.program import STACKS, load_sdks, mock_run
 
 if TYPE_CHECKING:

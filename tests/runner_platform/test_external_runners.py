@@ -1,4 +1,4 @@
-"""Runners that somebody else made, and the comparison against the fake GitLab over HTTP: shared, unknown, refused, gone."""
+"""External runners, compared over HTTP with the GitLab stand-in: shared, unknown, refused and deleted ones."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def external(*classes: str) -> Settings:
     return replace(settings, gitlab=settings.gitlab.model_copy(update={"runners": "external"}), runners=runners)
 
 
-def made_by_hand(url: str, settings: Settings, runner_class: str, **different: Any) -> dict[str, Any]:
-    """A runner as somebody makes it in GitLab's own pages, with what the settings want unless told otherwise."""
+def create_by_hand(url: str, settings: Settings, runner_class: str, **different: Any) -> dict[str, Any]:
+    """Create a runner as a person does in GitLab, with the attributes from the settings except the `different` ones."""
     expected = runner_attributes(settings.runner_class(runner_class))
     owner = {"project_id" if expected.runner_type == "project_type" else "group_id": expected.owner}
-    asked = {
+    attributes = {
         "runner_type": expected.runner_type,
         "access_level": expected.access_level,
         "locked": expected.locked,
@@ -55,38 +55,38 @@ def made_by_hand(url: str, settings: Settings, runner_class: str, **different: A
         **owner,
         **different,
     }
-    answer: Any = api(url).http_post("/user/runners", post_data=asked)
+    answer: Any = api(url).http_post("/user/runners", post_data=attributes)
     return dict(answer)
 
 
-def test_runners_of_somebody_else_are_found_by_their_tokens_and_compared_alike(url: str) -> None:
+def test_external_runners_are_found_by_their_tokens_and_compared(url: str) -> None:
     settings = external("small", "deploy")
-    runners = {name: made_by_hand(url, settings, name) for name in settings.runners}
+    runners = {name: create_by_hand(url, settings, name) for name in settings.runners}
     ids = external_ids(settings, {name: runner["token"] for name, runner in runners.items()}, api(url))
     assert ids == {name: runner["id"] for name, runner in runners.items()}
     assert [comparison.differences for comparison in compare(settings, ids, api(url))] == [(), ()]
 
 
-def test_an_external_runner_that_is_not_as_the_settings_say_is_named(url: str) -> None:
+def test_an_external_runner_that_differs_from_the_settings_is_reported(url: str) -> None:
     settings = external("deploy")
-    runner = made_by_hand(url, settings, "deploy", access_level="not_protected", locked=False, run_untagged=True)
+    runner = create_by_hand(url, settings, "deploy", access_level="not_protected", locked=False, run_untagged=True)
     ids = external_ids(settings, {"deploy": runner["token"]}, api(url))
     (comparison,) = compare(settings, ids, api(url))
     differences = "; ".join(comparison.differences)
     for words in ("access_level is 'not_protected'", "locked is False", "it runs untagged jobs"):
-        assert words in differences, "whoever made it by hand forgot what the level needs"
+        assert words in differences, "a runner created by hand must have what its level needs"
 
 
-def test_a_protected_runner_that_was_shared_with_a_second_project_is_named(url: str) -> None:
+def test_a_protected_runner_shared_with_a_second_project_is_reported(url: str) -> None:
     settings = external("deploy")
-    runner = made_by_hand(url, settings, "deploy", locked=False)
+    runner = create_by_hand(url, settings, "deploy", locked=False)
     api(url).http_post("/projects/5679/runners", post_data={"runner_id": runner["id"]})
     (comparison,) = compare(settings, {"deploy": runner["id"]}, api(url))
     assert "it serves 5679 too, and should serve 5678 alone" in comparison.differences
     assert len(comparison.projects) == 2, "`access` shows both projects as able to use the class"
 
 
-def test_a_class_without_a_runner_says_so(url: str) -> None:
+def test_a_class_without_a_runner_is_one_difference(url: str) -> None:
     (comparison,) = compare(external("small"), {}, api(url))
     assert (comparison.id, len(comparison.differences)) == (None, 1)
 
@@ -96,19 +96,21 @@ def test_a_runner_deleted_in_gitlab_is_reported_with_the_remedy(url: str) -> Non
     assert "runner 77 does not exist any more" in comparison.differences[0]
 
 
-def test_a_token_that_gitlab_does_not_know_is_refused_without_showing_it(url: str) -> None:
+def test_an_unknown_token_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(FailedError, match="GitLab does not know the token of class small") as caught:
         external_ids(external("small"), {"small": "glrt-unknown"}, api(url))
     assert "glrt-unknown" not in str(caught.value)
 
 
-def test_too_small_a_role_is_gitlab_s_refusal_and_not_a_difference(url: str) -> None:
+def test_a_refusal_by_gitlab_is_an_error_and_not_a_difference(url: str) -> None:
     settings = external("deploy")
-    runner = made_by_hand(url, settings, "deploy")
+    runner = create_by_hand(url, settings, "deploy")
     with pytest.raises(FailedError, match=rf"GitLab refuses to show runner {runner['id']}: 403 Forbidden"):
         compare(settings, {"deploy": runner["id"]}, api(url, DEVELOPER))
 
 
 def test_tokens_of_the_environment_lose_their_newline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_TOKEN_SMALL", "glrt-x\n")
-    assert stacks.external_tokens(external("small")) == {"small": "glrt-x"}, "7.5: what the program uses is compared"
+    assert stacks.external_tokens(external("small")) == {"small": "glrt-x"}, (
+        "7.5: the comparison uses the same token as the program"
+    )

@@ -1,7 +1,7 @@
-"""What deployment tools call, and that the capabilities allow it: judged on the documents, without any cloud.
+"""Calls of deployment tools, which the capabilities must allow. The policy documents are evaluated without a cloud.
 
-The calls are those of the AWS provider of Terraform and OpenTofu for the resources that docs/use/deploying.md shows. What a tool reads after
-it wrote is as needed as the write: a missing read fails an apply half way.
+The calls are those of the AWS provider of Terraform and OpenTofu for the resources that docs/use/deploying.md shows. A tool reads each
+resource after the write, so a missing read permission fails an apply half way.
 Source: https://github.com/hashicorp/terraform-provider-aws, internal/service/{ecs,iam,logs,apigatewayv2,ecr}
 """
 
@@ -101,13 +101,13 @@ TAGGED = {
 
 
 def allows(document: dict[str, Any], action: str, resource: str) -> bool:
-    """Whether a statement of the document allows an action on a resource, conditions left aside."""
+    """Return whether a statement allows an action on a resource; conditions are ignored."""
     for statement in statements(document, "Allow"):
         covered = (
             action not in statement["NotAction"] if "NotAction" in statement else action in listed(statement["Action"])
         )
-        looks = any(fnmatchcase(action, pattern) for pattern in listed(statement.get("Action", [])))
-        if (covered or looks) and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
+        matched = any(fnmatchcase(action, pattern) for pattern in listed(statement.get("Action", [])))
+        if (covered or matched) and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
             return True
     return False
 
@@ -119,14 +119,14 @@ def test_capability_and_boundary_allow_the_calls_of_deployment_tools(resource_ty
     missing = [action for action in actions if not allows(document, action, resource)]
     assert not missing, f"{resource_type} cannot be deployed: {missing} on {resource}"
     if not actions[0].startswith("iam:"):
-        closed = statements(BOUNDARY, "Allow")[0]["NotAction"]
-        assert not [action for action in actions if any(fnmatchcase(action, pattern) for pattern in closed)]
+        excluded = statements(BOUNDARY, "Allow")[0]["NotAction"]
+        assert not [action for action in actions if any(fnmatchcase(action, pattern) for pattern in excluded)]
     else:
-        assert all(allows(BOUNDARY, action, resource) for action in actions), "the boundary would still refuse it"
+        assert all(allows(BOUNDARY, action, resource) for action in actions), "the boundary must allow it too"
 
 
 @pytest.mark.parametrize("kind", TAGGED)
-def test_whatever_can_be_made_can_be_tagged(kind: str) -> None:
+def test_every_resource_that_a_deployment_creates_can_be_tagged(kind: str) -> None:
     resource, service = TAGGED[kind]
     document = capabilities.capability_document(Capability.ECS, GRANTEE)
     for action in ("TagResource", "UntagResource", "ListTagsForResource"):
@@ -150,19 +150,17 @@ def test_the_first_deployment_may_create_the_service_linked_role(capability: Cap
     assert service in SERVICE_LINKED_FOR, "the boundary allows no other"
 
 
-def test_roles_get_rights_only_with_the_boundary_and_keep_their_trust() -> None:
+def test_roles_get_permissions_only_with_the_boundary_and_keep_their_trust() -> None:
     document = capabilities.capability_document(Capability.ECS, GRANTEE)
     own = f"arn:aws:iam::{ACCOUNT}:policy/cicd-platform/delegated-boundary"
     for statement in document["Statement"]:
         if set(listed(statement["Action"])) & set(capabilities.ROLE_GRANTS):
             assert statement["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": own}}
             assert statement["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/deploy/*"
-        assert "iam:UpdateAssumeRolePolicy" not in listed(statement["Action"]), (
-            "the boundary denies it: the trust is final"
-        )
+        assert "iam:UpdateAssumeRolePolicy" not in listed(statement["Action"]), "the boundary denies a change of trust"
         assert "iam:DeleteRolePermissionsBoundary" not in listed(statement["Action"])
 
 
-def test_api_gateway_alone_makes_no_role() -> None:
+def test_the_capability_api_gateway_alone_creates_no_role() -> None:
     document = capabilities.capability_document(Capability.API_GATEWAY, GRANTEE)
     assert not allows(document, "iam:CreateRole", ROLE), "a level without ecs or pulumi creates nothing in IAM"

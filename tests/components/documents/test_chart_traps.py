@@ -1,7 +1,7 @@
-"""Traps of the official chart and the executor that no other test names, over what both stacks register.
+"""Known mistakes with the official chart and the executor, checked on the registered resources of both stacks.
 
-Numbers are sections of the facts that the program was written from; the other traps are in the tests of `config_toml`,
-`helm_values`, the arithmetic, the order and the odd places.
+Numbers are sections of the facts that the program was written from; other mistakes are in the tests of `config_toml`,
+`helm_values`, `node_pool`, the order of deletion and unusual settings.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.documents import namespaces
+from tests.support.class_settings import CLASSES
 from tests.support.program import STACKS, mock_run, raw
 
 if TYPE_CHECKING:
     from access.resource import Resource
 
-CLASSES = [(stack, name) for stack in STACKS for name in raw(stack)["runners"]]
 RELEASE = "kubernetes:helm.sh/v3:Release"
 EXECUTOR_TABLE = {
     *(("", "pods", verb) for verb in ("create", "delete", "get", "list", "watch")),
@@ -43,15 +43,17 @@ def values(stack: str, runner_class: str) -> dict[str, Any]:
 
 
 def runner(stack: str, runner_class: str) -> dict[str, Any]:
-    (only,) = tomllib.loads(values(stack, runner_class)["runners"]["config"])["runners"]
-    return dict(only)
+    (section,) = tomllib.loads(values(stack, runner_class)["runners"]["config"])["runners"]
+    return dict(section)
 
 
-def inside(stack: str, runner_class: str, kind: str) -> list[Resource]:
-    """Objects of a kind in both namespaces of a class."""
+def objects_of_class(stack: str, runner_class: str, kind: str) -> list[Resource]:
+    """Return the objects of a kind in both namespaces of a class."""
     resources = [resource for resource in mock_run(stack).resources if resource.type.rpartition(":")[2] == kind]
     return [
-        e for e in resources if e.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}
+        resource
+        for resource in resources
+        if resource.inputs["metadata"]["namespace"] in {f"runner-{runner_class}", f"jobs-{runner_class}"}
     ]
 
 
@@ -65,7 +67,7 @@ def test_the_registered_template_is_the_only_source_of_config_toml(stack: str, r
     assert {"template", "cache"}.isdisjoint(runners), "2.4: static keys of a cache come by runners.cache.secretName"
 
 
-def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> None:
+def test_the_manager_has_the_permissions_that_the_executor_documents() -> None:
     rules = {
         (group, resource, verb)
         for rule in namespaces.EXECUTOR_RULES
@@ -77,9 +79,10 @@ def test_the_manager_s_role_is_the_executor_s_table_with_its_api_groups() -> Non
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_only_the_manager_s_account_names_a_role_and_by_the_key_that_eks_reads(stack: str, runner_class: str) -> None:
+def test_only_the_manager_s_service_account_has_a_role_for_eks(stack: str, runner_class: str) -> None:
     accounts = {
-        account.inputs["metadata"]["name"]: account.inputs for account in inside(stack, runner_class, "ServiceAccount")
+        account.inputs["metadata"]["name"]: account.inputs
+        for account in objects_of_class(stack, runner_class, "ServiceAccount")
     }
     assert set(accounts) == {"manager", "job"}, "2.7: the chart makes none for jobs, which would use `default`"
     arn = accounts["manager"]["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
@@ -88,7 +91,7 @@ def test_only_the_manager_s_account_names_a_role_and_by_the_key_that_eks_reads(s
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_the_manager_s_pod_keeps_what_the_chart_gives_it(stack: str, runner_class: str) -> None:
+def test_the_manager_s_pod_keeps_the_defaults_of_the_chart(stack: str, runner_class: str) -> None:
     chart_values = values(stack, runner_class)
     assert "automountServiceAccountToken" not in chart_values, (
         "2.8: the manager speaks to the API server with its token"
@@ -96,10 +99,10 @@ def test_the_manager_s_pod_keeps_what_the_chart_gives_it(stack: str, runner_clas
     assert not isinstance(chart_values.get("image"), str), "2.8: image is a map; GitLab's page still shows text"
     assert "hpa" not in chart_values, "2.8: replicas would be left out"
     assert "sessionServer" not in chart_values, (
-        "2.8: on, it would make a public load balancer; null, it stops the rendering"
+        "2.8: enabled, it creates a public load balancer; as null, it fails the rendering"
     )
     assert chart_values["securityContext"]["readOnlyRootFilesystem"] is False, (
-        "7.5: else the manager needs a volume at /tmp"
+        "7.5: a read-only root needs a volume at /tmp"
     )
     assert chart_values["podSecurityContext"]["runAsUser"] == 100, "2.8: the alpine image's user; ubuntu's is 999"
     assert all(isinstance(annotation, str) for annotation in chart_values["podAnnotations"].values()), (
@@ -112,16 +115,16 @@ def test_the_manager_s_pod_keeps_what_the_chart_gives_it(stack: str, runner_clas
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_releases_share_neither_namespace_nor_name(stack: str) -> None:
+def test_every_release_has_a_namespace_and_a_name_of_its_own(stack: str) -> None:
     releases = [release(stack, name).inputs for name in raw(stack)["runners"]]
     for key in ("namespace", "name"):
-        assert len({labels[key] for labels in releases}) == len(releases), "2.8: a selector is only `app: <full name>`"
-    for labels in releases:
-        assert labels["values"]["fullnameOverride"] == labels["name"], "9: explicit, so that accounts and names stay"
+        assert len({inputs[key] for inputs in releases}) == len(releases), "2.8: a selector is only `app: <full name>`"
+    for inputs in releases:
+        assert inputs["values"]["fullnameOverride"] == inputs["name"], "9: explicit, so that accounts and names stay"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_keys_that_newer_runners_changed_are_written_as_they_are_now(stack: str, runner_class: str) -> None:
+def test_keys_that_runner_versions_changed_are_in_their_current_form(stack: str, runner_class: str) -> None:
     kubernetes_section = runner(stack, runner_class)["kubernetes"]
     assert "terminationGracePeriodSeconds" not in kubernetes_section, (
         "3.2: gone since 17.0, though the documentation lists it"
@@ -136,28 +139,28 @@ def test_keys_that_newer_runners_changed_are_written_as_they_are_now(stack: str,
         "3.2: a pinned helper must be raised with the runner"
     )
     assert {key for key in kubernetes_section if key.startswith(("pod_cpu", "pod_memory"))} == set(), (
-        "3.2: runners before 18.10 pass over them, and the pod would have no limits"
+        "3.2: runners before 18.10 ignore them, and the pod would have no limits"
     )
     assert {"autoscaler", "namespace_per_job", "bearer_token_overwrite_allowed"}.isdisjoint(kubernetes_section), (
-        "2.7: each needs rights that the manager does not have"
+        "2.7: each needs permissions that the manager does not have"
     )
     (patch,) = kubernetes_section["pod_spec"]
     assert set(patch) == {"name", "patch_type", "patch"}, "3.2: `patch` or `patch_path`, not both"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_no_other_flag_is_set(stack: str, runner_class: str) -> None:
+def test_only_three_feature_flags_are_set(stack: str, runner_class: str) -> None:
     assert set(runner(stack, runner_class)["feature_flags"]) == {
         "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION",
         "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION",
         "FF_USE_POD_ACTIVE_DEADLINE_SECONDS",
     }, (
-        "3.3: the others are in development, make caches cold (FF_HASH_CACHE_KEYS), or go with the runner (FF_USE_FASTZIP)"
+        "3.3: the others are in development, empty the caches (FF_HASH_CACHE_KEYS), or go with the runner (FF_USE_FASTZIP)"
     )
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_encryption_of_the_cache_is_the_bucket_s_own(stack: str, runner_class: str) -> None:
+def test_the_cache_is_encrypted_by_the_settings_of_its_bucket(stack: str, runner_class: str) -> None:
     s3 = runner(stack, runner_class)["cache"]["s3"]
     assert set(s3) == {"BucketName", "BucketLocation", "AuthenticationType"}, (
         "4: a key named by alias would be copied into a session policy, where only an ARN works"
@@ -165,7 +168,7 @@ def test_encryption_of_the_cache_is_the_bucket_s_own(stack: str, runner_class: s
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
+def test_no_node_is_removed_while_a_job_runs_on_it(stack: str) -> None:
     for resource in mock_run(stack).of_type("kubernetes:karpenter.sh/v1:NodePool"):
         spec = resource.inputs["spec"]
         assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty", "7.3: consolidation moves running pods"
@@ -173,7 +176,11 @@ def test_nodes_keep_a_job_until_its_end(stack: str) -> None:
         template = spec["template"]["spec"]
         assert template["terminationGracePeriod"], "7.3: without it do-not-disrupt blocks a node's expiry for ever"
         assert template["expireAfter"] not in {"Never", ""}, "7.3: expiry is not held up by do-not-disrupt"
-        spot = any("spot" in r["values"] for r in template["requirements"] if r["key"] == "karpenter.sh/capacity-type")
+        spot = any(
+            "spot" in requirement["values"]
+            for requirement in template["requirements"]
+            if requirement["key"] == "karpenter.sh/capacity-type"
+        )
         settings = raw(stack)["runners"].get(resource.inputs["metadata"]["name"], {})
         assert spot == settings.get("spot", False), "7.4: managers never; a class where its settings say so"
 

@@ -1,0 +1,53 @@
+"""Times derived from the longest job of a class: only the timeout in GitLab may end a job."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.documents.disruption import DAY, HOUR, MINUTE, disruption, managers_disruption
+from tests.support.generated_cases import QUICK
+
+# longest job; then, in minutes: manager's grace, node's grace, delete timeout; and expiry in days (14 at most)
+CONTRACT = [
+    (10 * MINUTE, 20, 40.5, 55.5),
+    (30 * MINUTE, 40, 60.5, 75.5),
+    (HOUR, 70, 90.5, 105.5),
+    (90 * MINUTE, 100, 120.5, 135.5),
+    (2 * HOUR, 130, 150.5, 165.5),
+    (4 * HOUR, 250, 270.5, 285.5),
+    (8 * HOUR, 490, 510.5, 525.5),
+    (12 * HOUR, 730, 750.5, 765.5),
+]
+
+
+@pytest.mark.parametrize(("longest", "manager", "node", "delete"), CONTRACT)
+def test_the_longest_job_of_a_class_sets_its_timeouts_and_grace_periods(
+    longest: int, manager: float, node: float, delete: float
+) -> None:
+    times = disruption(longest)
+    assert times.gitlab_timeout == longest, "GitLab's own timeout is the one that may end a job"
+    assert times.manager_grace == manager * MINUTE
+    assert times.node_grace == node * MINUTE, "longest job, pod grace and half an hour"
+    assert times.delete_timeout == delete * MINUTE, "the engine waits longer than the nodes do"
+    assert times.consolidate_after >= 5 * MINUTE, "a pod that has not started yet must not lose its node"
+    assert times.poll_timeout == 10 * MINUTE
+
+
+@QUICK
+@given(longest=st.integers(600, 24 * HOUR))
+def test_gitlab_s_timeout_is_the_shortest_of_all_times(longest: int) -> None:
+    times = disruption(longest)
+    assert times.gitlab_timeout < times.manager_grace < times.node_grace < times.delete_timeout
+    assert times.expire_after + times.node_grace <= 21 * DAY, "Auto Mode ends every node after 21 days, drain included"
+    assert times.expire_after >= DAY, "nodes are not replaced all day long"
+
+
+@QUICK
+@given(jobs=st.lists(st.integers(600, 24 * HOUR), max_size=5))
+def test_nodes_of_managers_outlast_the_longest_job_of_any_class(jobs: list[int]) -> None:
+    times = managers_disruption(jobs)
+    for job in jobs:
+        assert times.node_grace > disruption(job).manager_grace, "a drain must not end a manager that waits for a job"
+        assert times.delete_timeout > disruption(job).manager_grace
