@@ -10,7 +10,7 @@ from components.guard import Guard, GuardArgs
 from components.job_cache import JobCache, JobCacheArgs
 from components.network import Network, NetworkArgs
 from components.node_pool import manager_nodes
-from components.providers import account_provider, gitlab_provider
+from components.providers import account_providers, gitlab_provider
 from components.registry import Registry, RegistryArgs
 from components.runner import Runner, RunnerArgs
 from config import load
@@ -18,13 +18,10 @@ from config.tags import default_tags
 
 settings = load.current(*CHECKS)
 names, home, protect = settings.names, settings.platform_account, settings.platform.protect
-region, home_profile = settings.organization.region, f"platform-{settings.platform.account}"
 tags = default_tags(settings.stack, settings.tags)
-longest_jobs = {name: runner.longest_job for name, runner in settings.runners.items()}
-providers = {
-    name: account_provider(name, account_id=account.id, region=region, tags=tags, profile=f"platform-{name}")
-    for name, account in settings.accounts.items()
-}
+region, home_profile = settings.organization.region, f"platform-{settings.platform.account}"
+providers = account_providers(settings.accounts, region=region, tags=tags, profile_prefix="platform")
+gitlab = gitlab_provider("gitlab", url=settings.gitlab.url)
 in_home = pulumi.ResourceOptions(provider=providers[settings.platform.account])
 
 access: dict[str, AccountAccess] = {}
@@ -41,18 +38,15 @@ for name, account in settings.accounts.items():
     access[name] = AccountAccess(f"access-{name}", access_args, pulumi.ResourceOptions(provider=providers[name]))
 registry_args = RegistryArgs(names=names, repositories=settings.repositories(), protect=protect)
 registry = Registry("registry", registry_args, in_home)
-cache = JobCache(
-    "cache", JobCacheArgs(names=names, account_id=home.id, expire_days=settings.cache.expire_days), in_home
-)
+cache_args = JobCacheArgs(names=names, account_id=home.id, expire_days=settings.cache.expire_days)
+cache = JobCache("cache", cache_args, in_home)
 network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
 cluster_args = ClusterArgs(
     names=names, account_id=home.id, settings=settings.cluster, network=network, profile=home_profile, protect=protect
 )
 cluster = Cluster("cluster", cluster_args, in_home)
-managers = manager_nodes("managers", longest_jobs=longest_jobs, tags=tags, cluster=cluster, network=network)
-
-kubernetes, gitlab = cluster.inside, gitlab_provider("gitlab", url=settings.gitlab.url)
-in_cluster = pulumi.ResourceOptions(providers=[providers[settings.platform.account], kubernetes, gitlab])
+managers = manager_nodes("managers", longest_jobs=settings.longest_jobs, tags=tags, cluster=cluster, network=network)
+in_cluster = pulumi.ResourceOptions(providers=[providers[settings.platform.account], cluster.inside, gitlab])
 runners: dict[str, Runner] = {}
 for name in settings.runners:
     runner_args = RunnerArgs(
@@ -69,8 +63,8 @@ for name in settings.runners:
 leaves = [*access.values(), registry, cache, network, cluster, list(runners.values())[-1].helm_release]
 leaves += [runner_object for runner in runners.values() for runner_object in runner.retired]
 if topic := settings.alarms.topic:
-    alarms_args = AlarmsArgs(names=names, topic=topic, longest_jobs=longest_jobs, cluster=cluster, nodes=[managers])
-    leaves.append(Alarms("alarms", alarms_args, in_cluster))
+    args = AlarmsArgs(names=names, topic=topic, longest_jobs=settings.longest_jobs, cluster=cluster, nodes=[managers])
+    leaves.append(Alarms("alarms", args, in_cluster))
 Guard("guard", GuardArgs(protect=protect, over=leaves))
 
 pulumi.export("cluster", cluster.name)

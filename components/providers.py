@@ -18,16 +18,28 @@ from components.documents.cluster import kubeconfig
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from config.foundation import FoundationAccount
+    from config.sections import Account
 
-def account_provider(name: str, *, account_id: str, region: str, tags: Mapping[str, str], profile: str) -> aws.Provider:
-    """Make the provider of one account, which acts in this account only."""
-    return aws.Provider(
-        name,
-        profile=profile,
-        region=region,
-        allowed_account_ids=[account_id],
-        default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
-    )
+
+def account_providers(
+    accounts: Mapping[str, Account | FoundationAccount],
+    *,
+    region: str,
+    tags: Mapping[str, str],
+    profile_prefix: str,
+) -> dict[str, aws.Provider]:
+    """Make one provider for each account, which acts in this account only, with the profile `<prefix>-<account>`."""
+    return {
+        name: aws.Provider(
+            name,
+            profile=f"{profile_prefix}-{name}",
+            region=region,
+            allowed_account_ids=[account.id],
+            default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
+        )
+        for name, account in accounts.items()
+    }
 
 
 def cluster_provider(

@@ -85,6 +85,11 @@ class Settings:
         """The account that the platform lives in."""
         return self.accounts[self.platform.account]
 
+    @property
+    def longest_jobs(self) -> dict[str, int]:
+        """Seconds of the longest job, by runner class."""
+        return {name: runner.longest_job for name, runner in self.runners.items()}
+
     def accounts_of(self, runner_class: str) -> dict[str, Account]:
         """Return the accounts that a class's jobs may enter, by name."""
         runner = self.runners[runner_class]

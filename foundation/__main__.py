@@ -8,7 +8,7 @@ import pulumi
 
 from components.guard import Guard, GuardArgs
 from components.platform_access import PlatformAccess, PlatformAccessArgs
-from components.providers import account_provider
+from components.providers import account_providers
 from components.secrets_key import SecretsKey, SecretsKeyArgs
 from components.state_store import StateStore, StateStoreArgs
 from config import load
@@ -18,12 +18,7 @@ from config.tags import default_tags
 settings = load.current_foundation()
 organization, platform = settings.organization, settings.platform
 tags = default_tags(pulumi.get_stack(), settings.tags)
-providers = {
-    name: account_provider(
-        name, account_id=account.id, region=organization.region, tags=tags, profile=f"foundation-{name}"
-    )
-    for name, account in settings.accounts.items()
-}
+providers = account_providers(settings.accounts, region=organization.region, tags=tags, profile_prefix="foundation")
 
 stores: dict[str, StateStore] = {}
 access: dict[str, PlatformAccess] = {}
