@@ -29,12 +29,12 @@ TOPIC = "arn:aws:sns:eu-central-1:222222222222:platform-alarms"
 ALARM, FILTER = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"
 ADDON, GROUP = "aws:eks/addon:Addon", "aws:cloudwatch/logGroup:LogGroup"
 PATIENCE = 14 * 60 + 1
-"""`poll_timeout` as the component is told here: another one than the platform's, and no whole minutes."""
+"""`poll_timeout` in these tests: different from the platform's value, and not a whole number of minutes."""
 
 
 @cache
 def alarmed() -> MockRun:
-    """Dev with a topic, and alarms that are told of another `poll_timeout`."""
+    """Run dev with a topic and a changed `poll_timeout`."""
     patient = mock.patch.object(component, "disruption", lambda job: replace(disruption(job), poll_timeout=PATIENCE))
     with patient:
         return mock_run_of("dev", raw("dev", alarms={"topic": TOPIC}))
@@ -75,13 +75,13 @@ def test_a_topic_of_the_platform_s_account_and_region_is_taken() -> None:
         (7, r"7 does not fit: write text"),
     ],
 )
-def test_a_topic_that_no_alarm_could_send_to_is_refused_with_the_one_that_could(topic: Any, words: str) -> None:
+def test_an_unusable_topic_is_refused_with_a_usable_one(topic: Any, words: str) -> None:
     problems = complaints(raw("dev", alarms={"topic": topic}))
     assert list(problems) == ["alarms.topic"]
     assert re.search(words, problems["alarms.topic"]), problems
 
 
-def test_both_mistakes_of_a_topic_are_said_at_once() -> None:
+def test_both_mistakes_of_a_topic_are_reported_at_once() -> None:
     problems = complaints(raw("dev", alarms={"topic": "arn:aws:sns:eu-west-1:333333333333:x"}))
     assert "eu-west-1" in problems["alarms.topic"]
     assert "account 333333333333" in problems["alarms.topic"]
@@ -94,27 +94,27 @@ def test_a_misspelt_key_is_refused_with_the_right_one() -> None:
 
 
 @pytest.mark.parametrize("value", [TOPIC, [TOPIC], None])
-def test_what_is_no_object_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_an_object_is_refused(value: Any) -> None:
     assert "is not an object" in complaints(raw("dev", alarms=value))["alarms"]
 
 
 def test_a_wrong_platform_account_does_not_hide_behind_the_topic() -> None:
     values = raw("dev", alarms={"topic": TOPIC}, platform__account="nowhere")
-    assert list(complaints(values)) == ["platform.account"], "the topic's account cannot be judged then"
+    assert list(complaints(values)) == ["platform.account"], "the topic's account is not compared then"
 
 
 # What is registered.
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_stack_without_the_setting_registers_nothing_of_it(stack: str) -> None:
+def test_a_stack_without_a_topic_registers_no_alarm(stack: str) -> None:
     run = mock_run(stack)
     assert [resource.name for resource in run.resources if resource.name.startswith("alarms")] == []
     for token in (ALARM, FILTER, ADDON):
         assert run.of_type(token) == []
 
 
-def test_the_setting_adds_and_changes_nothing_else() -> None:
+def test_a_topic_adds_alarms_and_changes_no_other_resource() -> None:
     def all_of(run: MockRun) -> dict[str, Any]:
         # The guard waits for everything there is, and so for alarms too.
         return {resource.urn: resource for resource in run.resources if resource.name != "guard"}
@@ -167,7 +167,7 @@ def test_pending_jobs_are_counted_over_the_time_that_a_manager_waits() -> None:
 
 
 @pytest.mark.parametrize("name", raw("prod")["runners"])
-def test_alarms_and_managers_are_told_the_same_poll_timeout(name: str) -> None:
+def test_alarms_and_managers_have_the_same_poll_timeout(name: str) -> None:
     settings = parsed(raw("prod"), "prod")
     poll_timeout = disruption(settings.runners[name].longest_job).poll_timeout
     assert f"poll_timeout = {poll_timeout}\n" in config_toml.config_toml(settings.runner_class(name))
@@ -272,7 +272,7 @@ def test_the_namespace_lets_the_api_server_in_and_only_https_and_dns_out() -> No
     assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 443}
 
 
-def test_the_component_refuses_to_be_made_without_a_topic() -> None:
+def test_the_component_requires_a_topic() -> None:
     names = parsed(raw("dev")).names
     with pytest.raises(ValueError, match=r"topic is empty, so alarms would go nowhere; set alarms\.topic"):
         component.AlarmsArgs(names=names, topic="", longest_jobs={"small": 3600}, cluster=mock.Mock(), nodes=[])

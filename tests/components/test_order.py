@@ -1,6 +1,6 @@
-"""Order: what waits for what when a stack is made, and so what outlives what when it is destroyed.
+"""Order of creation, and the reverse order of deletion, in both stacks.
 
-The engine deletes in the reverse order of dependencies and parents; so each test follows recorded dependencies.
+The engine deletes in the reverse order of dependencies and parents, so each test follows recorded dependencies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @cache
 def needs(stack: str) -> dict[str, frozenset[str]]:
-    """All that a resource waits for, directly or not, by logical name; needs of its provider, and of what takes it along, are its needs too."""
+    """Return the direct and indirect dependencies of each resource, by logical name.
+
+    A resource also depends on its provider and on the resource of `deleted_with`, with their dependencies.
+    """
     return closure(mock_run(stack))
 
 
@@ -37,9 +40,9 @@ def closure(run: MockRun) -> dict[str, frozenset[str]]:
     }
     reached: dict[str, int] = {}
 
-    def of(urn: str) -> int:  # a set as bits of one number: hundreds of unions of hundreds cost nothing
+    def of(urn: str) -> int:  # a set as the bits of one number, since unions of numbers are fast
         if urn not in reached:
-            reached[urn] = 0  # cycles cannot be
+            reached[urn] = 0  # there are no cycles
             reached[urn] = reduce(or_, (bits[needed] | of(needed) for needed in direct.get(urn, set())), 0)
         return reached[urn]
 
@@ -49,7 +52,7 @@ def closure(run: MockRun) -> dict[str, frozenset[str]]:
 
 def assert_waits(stack: str, later: str, *earlier: str) -> None:
     missing = set(earlier) - needs(stack)[later]
-    assert not missing, f"{later} does not wait for {missing}: they could go while it still needs them"
+    assert not missing, f"{later} does not wait for {missing}: they could be deleted while {later} still needs them"
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -77,9 +80,9 @@ def test_the_cluster_waits_for_its_log_group_key_and_roles(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_everything_inside_waits_until_the_deployer_is_let_in(stack: str) -> None:
+def test_objects_of_the_cluster_wait_for_the_access_of_the_deployer(stack: str) -> None:
     inside = [resource for resource in mock_run(stack).resources if resource.type.startswith("kubernetes:")]
-    assert inside, "the program makes something inside the cluster"
+    assert inside, "the program makes objects in the cluster"
     for kubernetes_object in inside:
         assert_waits(
             stack,
@@ -98,7 +101,7 @@ def test_nodes_wait_for_their_access_entry_and_their_network_policies(stack: str
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> None:
+def test_a_class_is_deleted_in_the_order_release_namespaces_nodes(stack: str) -> None:
     for name in raw(stack)["runners"]:
         contents = [
             resource.name
@@ -119,7 +122,7 @@ def test_a_class_goes_release_first_then_namespaces_then_nodes(stack: str) -> No
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_needs_of_a_running_job_outlive_its_manager(stack: str) -> None:
+def test_dependencies_of_a_running_job_outlive_its_manager(stack: str) -> None:
     resources = [resource for resource in mock_run(stack).resources if resource.custom]
     roles = [resource.name for resource in resources if resource.name.startswith("delegated-")]
     for name in raw(stack)["runners"]:
@@ -152,19 +155,21 @@ def test_objects_in_a_namespace_are_deleted_with_it(stack: str, kind: str, expec
 
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
-def test_a_destroy_comes_to_the_guard_before_anything_else(stack: str) -> None:
+def test_a_destroy_deletes_the_guard_first(stack: str) -> None:
     (guard,) = mock_run(stack).of_type("runnerplatform:index:Guard")
-    assert guard.protect is raw(stack)["platform"]["protect"], "the settings decide; it stays in the program either way"
+    assert guard.protect is raw(stack)["platform"]["protect"], (
+        "the settings decide its protection; the guard is in the program always"
+    )
     guarded = {
         resource.name for resource in mock_run(stack).resources if resource.custom and "providers" not in resource.type
     }
     assert guarded <= needs(stack)["guard"], (
-        f"{guarded - needs(stack)['guard']} would go before a protected stack is refused"
+        f"{guarded - needs(stack)['guard']} would be deleted before the guard refuses"
     )
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_class_s_manager_waits_for_the_rights_of_its_role(stack: str) -> None:
+def test_a_manager_waits_for_the_permissions_of_its_role(stack: str) -> None:
     for name in raw(stack)["runners"]:
         assert_waits(
             stack, f"{name}-runner-manager-account", f"{name}-identity-manager", f"{name}-identity-manager-cache"
@@ -179,7 +184,7 @@ def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
         for late in ("nodes-class", "nodes-pool", "runner-manager", "runner-jobs", "runner-release"):
             (resource,) = [resource for resource in run.resources if resource.name == f"{name}-{late}"]
             assert resource.delete_timeout == f"{times.delete_timeout}s", (
-                f"{resource.name} would be given up while jobs run"
+                f"{resource.name} would time out while jobs run"
             )
             assert times.delete_timeout > times.node_grace
     longest = max(parse_duration(runner_settings["longest_job"]) for runner_settings in raw(stack)["runners"].values())
@@ -188,8 +193,8 @@ def test_deletion_waits_longer_than_the_nodes_grace(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", [*STACKS, foundation.STACK])
-def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack: str) -> None:
-    """When one fails or is interrupted it walks every path of dependencies below, each as often as there are ways to it."""
+def test_a_failed_deletion_does_not_keep_the_engine_busy_for_minutes(stack: str) -> None:
+    """Count the visits of the engine, which walks every path of dependencies after a failed deletion."""
     resources = {resource.urn: resource for resource in mock_run(stack).resources}
 
     @cache
@@ -202,7 +207,7 @@ def test_the_engine_is_not_kept_busy_for_minutes_by_a_deletion_that_fails(stack:
     counts = {resource.name: visits(urn) for urn, resource in resources.items()}
     most = max(counts, key=lambda name: counts[name])
     assert counts[most] < 10**7, (
-        f"{most}: {counts[most]:,} visits of about a microsecond; let fewer things wait for a whole component"
+        f"{most}: {counts[most]:,} visits of about a microsecond; let fewer resources wait for a whole component"
     )
 
 
@@ -211,19 +216,19 @@ def test_node_objects_are_deleted_in_the_foreground() -> None:
         if resource.type.startswith(("kubernetes:karpenter.sh", "kubernetes:eks.amazonaws.com")):
             assert resource.inputs["metadata"]["annotations"] == {
                 "pulumi.com/deletionPropagationPolicy": "foreground"
-            }, "the pool is gone when its last node is"
+            }, "the pool is deleted after its last node"
 
 
 @cache
 def rotated() -> MockRun:
-    """Dev with the class `small` in its third generation."""
+    """Run dev with the class `small` in its third token generation."""
     return mock_run_of("dev", one_class(runners__small__token=3))
 
 
 def test_a_rotation_pauses_the_previous_generation_after_the_manager_moved_on() -> None:
     run = rotated()
     runners = {resource.name: resource for resource in run.of_type("gitlab:index/userRunner:UserRunner")}
-    assert set(runners) == {"small-object-3-runner", "small-object-2-runner"}, "generation 1 goes"
+    assert set(runners) == {"small-object-3-runner", "small-object-2-runner"}, "generation 1 is deleted"
     current, previous = runners["small-object-3-runner"], runners["small-object-2-runner"]
     assert (current.inputs["paused"], previous.inputs["paused"]) == (False, True)
     waits = closure(run)
@@ -243,7 +248,9 @@ def test_the_previous_generation_is_the_same_resource_as_before() -> None:
     assert urn(third, "small-object-2-runner") == current, (
         "with another URN the engine would replace it, and the running manager's token with it"
     )
-    (small,) = [r for r in first.of_type("gitlab:index/userRunner:UserRunner") if r.name.startswith("small")]
+    (small,) = [
+        runner for runner in first.of_type("gitlab:index/userRunner:UserRunner") if runner.name.startswith("small")
+    ]
     assert small.inputs["paused"] is False
 
 

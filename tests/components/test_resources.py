@@ -1,4 +1,4 @@
-"""What each component makes of its inputs, and one refusal per validation of them."""
+"""Resources of each component, and one refusal for each validation of its inputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ARGS = [
 
 
 @pytest.mark.parametrize("args", ARGS, ids=lambda args_class: args_class.__name__)
-def test_inputs_of_a_component_are_frozen_keywords_that_are_described(args: Any) -> None:
+def test_inputs_of_a_component_are_frozen_keyword_only_and_described(args: Any) -> None:
     assert is_dataclass(args)
     parameters = args.__dataclass_params__
     assert parameters.frozen, "what was validated stays as it was"
@@ -137,7 +137,7 @@ def test_gitlab_decides_which_jobs_a_runner_takes(runner_class: str, access: str
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_the_cluster_is_auto_mode_with_pools_of_our_own(stack: str) -> None:
+def test_the_cluster_runs_in_auto_mode_with_its_own_node_pools(stack: str) -> None:
     inputs = mock_run(stack).get("aws:eks/cluster:Cluster", "cluster-cluster").inputs
     assert inputs["computeConfig"] == {"enabled": True, "nodePools": []}, "no built-in pools, and so no node role"
     assert inputs["accessConfig"] == {"authenticationMode": "API", "bootstrapClusterCreatorAdminPermissions": False}
@@ -175,7 +175,7 @@ def test_only_listed_roles_have_access_entries(stack: str) -> None:
 
 
 @pytest.mark.parametrize(("stack", "zones", "nats"), [("dev", 2, 1), ("prod", 3, 3)])
-def test_a_network_of_its_own_has_what_the_settings_say(stack: str, zones: int, nats: int) -> None:
+def test_a_new_network_has_the_zones_and_gateways_of_the_settings(stack: str, zones: int, nats: int) -> None:
     run = mock_run(stack)
     assert len(run.of_type("aws:ec2/natGateway:NatGateway")) == nats
     assert len(run.of_type("aws:ec2/subnet:Subnet")) == 2 * zones
@@ -202,7 +202,11 @@ def test_buckets_are_private_encrypted_and_for_the_organisation_only(stack: str)
         document = json.dumps(policy(run.get("aws:s3/bucketPolicy:BucketPolicy", f"{name}-policy")))
         assert "aws:SecureTransport" in document
         assert "aws:PrincipalOrgID" in document
-        versioned = [e for e in run.of_type("aws:s3/bucketVersioning:BucketVersioning") if e.name.startswith(name)]
+        versioned = [
+            versioning
+            for versioning in run.of_type("aws:s3/bucketVersioning:BucketVersioning")
+            if versioning.name.startswith(name)
+        ]
         assert bool(versioned) == (stack == "foundation"), "state has versions; a cache needs none"
 
 
@@ -232,6 +236,6 @@ def test_a_mock_run_refuses_an_unlisted_type_or_function() -> None:
         token, args = "aws:index/getRegion:getRegion", {}  # same
 
     with pytest.raises(ValueError, match=r"no answer for type aws:sqs/queue:Queue .*; add it"):
-        Mocks().new_resource(Arguments())  # type: ignore[arg-type]  # as much of it as is read
+        Mocks().new_resource(Arguments())  # type: ignore[arg-type]  # the attributes that the mocks read
     with pytest.raises(ValueError, match="no answer for function aws:index/getRegion:getRegion; add it"):
         Mocks().call(Arguments())  # type: ignore[arg-type]  # same

@@ -1,4 +1,4 @@
-"""Settings that few have, each over the resources that the program registers: other networks, partitions, tokens, authorities."""
+"""Resources of a stack with rare settings: existing networks, other partitions, external tokens, private authorities."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ EXISTING = {"vpc": "vpc-0a", "private": ["subnet-0a", "subnet-0c"]}
 
 @cache
 def mirrored() -> str:
-    """Path of a packaged chart, as a company's mirror has it; the rehearsal reads no more than its name and version."""
+    """Path of a packaged chart, as a mirror has it; a mock run reads only its name and version."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     return str(packaged(folder / "gitlab-runner-0.93.0.tgz"))
 
 
 @cache
-def odd() -> MockRun:
-    """One class with everything unusual at once: a government partition, an existing private network, arm64, external runners."""
+def unusual_run() -> MockRun:
+    """Run dev with one class and all rare settings at once: a government partition, an existing private network, arm64, external runners."""
     values = one_class()
     for path, value in {
         "organization.partition": "aws-us-gov",
@@ -69,11 +69,11 @@ def odd() -> MockRun:
 
 
 def of(token: str, name: str) -> Resource:
-    return odd().get(token, name)
+    return unusual_run().get(token, name)
 
 
 def test_existing_subnets_are_used_and_nothing_of_the_network_is_made() -> None:
-    types = {resource.type for resource in odd().resources if resource.type.startswith("aws:ec2/")}
+    types = {resource.type for resource in unusual_run().resources if resource.type.startswith("aws:ec2/")}
     assert types == set(), "somebody else owns that network"
     cluster = of("aws:eks/cluster:Cluster", "cluster-cluster")
     assert cluster.inputs["vpcConfig"]["subnetIds"] == EXISTING["private"]
@@ -92,7 +92,7 @@ def test_a_private_endpoint_is_not_public_at_all() -> None:
 
 
 def test_every_arn_that_is_registered_carries_the_partition() -> None:
-    for resource in odd().resources:
+    for resource in unusual_run().resources:
         for key, value in resource.inputs.items():
             words = json.dumps(value).replace("\\", "").split('"')
             # The rehearsal's own answers are of the partition aws: they are what a cloud would say, not what the program composes.
@@ -123,8 +123,10 @@ def test_a_private_authority_reaches_the_manager_under_the_host_s_name() -> None
 
 
 def test_a_token_of_the_environment_stays_secret_and_makes_no_runner() -> None:
-    assert odd().of_type("gitlab:index/userRunner:UserRunner") == [], "external runners are registered elsewhere"
-    for resource in odd().resources:
+    assert unusual_run().of_type("gitlab:index/userRunner:UserRunner") == [], (
+        "external runners are registered elsewhere"
+    )
+    for resource in unusual_run().resources:
         assert TOKEN not in json.dumps(dict(resource.inputs)), f"{resource.name} would leave the token in plain text"
 
 
@@ -134,13 +136,13 @@ def digest(run: MockRun) -> Any:
 
 
 def test_a_newline_behind_a_token_is_taken_off() -> None:
-    assert digest(odd()) == hashlib.sha256(TOKEN.encode()).hexdigest(), (
+    assert digest(unusual_run()) == hashlib.sha256(TOKEN.encode()).hexdigest(), (
         "7.5: GitLab refuses a header with a newline in it"
     )
 
 
 def test_a_token_of_the_stack_s_secret_is_used() -> None:
-    assert digest(larger()) == digest(odd()), "the same token, wherever it comes from"
+    assert digest(larger()) == digest(unusual_run()), "the same token, wherever it comes from"
 
 
 def test_a_missing_token_prints_the_command_that_sets_it() -> None:
@@ -167,13 +169,14 @@ def test_a_chart_of_a_path_needs_no_repository() -> None:
 
 def test_two_administrators_of_one_name_and_a_role_called_reader_are_three_entries() -> None:
     entries = {
-        resource.name: resource.inputs["principalArn"] for resource in odd().of_type("aws:eks/accessEntry:AccessEntry")
+        resource.name: resource.inputs["principalArn"]
+        for resource in unusual_run().of_type("aws:eks/accessEntry:AccessEntry")
     }
     assert len(entries) == 5, f"deployer, reader, nodes and two administrators: {entries}"
 
 
 def test_repositories_that_differ_in_a_slash_are_two() -> None:
-    urns = [resource.urn for resource in odd().of_type("aws:ecr/repository:Repository")]
+    urns = [resource.urn for resource in unusual_run().of_type("aws:ecr/repository:Repository")]
     assert len(set(urns)) == len(urns) == 4, "runner image, apps, a/b and a-b"
 
 
@@ -182,17 +185,19 @@ def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
         lifecycle = run.get("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "cache-lifecycle")
         return {rule["id"] for rule in lifecycle.inputs["rules"]}
 
-    assert rules(odd()) == {"unfinished"}
+    assert rules(unusual_run()) == {"unfinished"}
     assert rules(mock_run("dev")) == {"unfinished", "expiry"}
 
 
 def test_a_class_s_own_tag_is_exported() -> None:
-    assert odd().exports["runner_tags"] == {"small": "special"}
+    assert unusual_run().exports["runner_tags"] == {"small": "special"}
 
 
 def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() -> None:
     (role,) = [
-        resource for resource in odd().of_type("aws:iam/role:Role") if resource.inputs["name"] == "gitlab-app-dev"
+        resource
+        for resource in unusual_run().of_type("aws:iam/role:Role")
+        if resource.inputs["name"] == "gitlab-app-dev"
     ]
     assert role.provider.rpartition("::")[2] == "dev", "in the account that it opens"
     assert role.inputs["permissionsBoundary"].endswith(":policy/cicd-platform/delegated-boundary")
@@ -203,7 +208,7 @@ def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() 
 
 
 class Subnet:
-    """What the look-up of a subnet answers."""
+    """The result of looking up a subnet."""
 
     def __init__(self, name: str, vpc: str = "vpc-0a", zone: str = "a", public: bool = False) -> None:
         self.id, self.vpc_id, self.availability_zone, self.map_public_ip_on_launch = name, vpc, zone, public
@@ -217,7 +222,7 @@ class Subnet:
         ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in a; EKS needs two zones"),
     ],
 )
-def test_subnets_that_nodes_cannot_live_in_are_refused_by_id(subnets: list[Subnet], words: str) -> None:
+def test_subnets_that_do_not_fit_nodes_are_refused_by_id(subnets: list[Subnet], words: str) -> None:
     with pytest.raises(pulumi.RunError, match=words):
         verified_subnets(ExistingNetwork.model_validate(EXISTING), subnets)
 
@@ -266,8 +271,8 @@ def test_memory_of_one_class_changes_that_class_and_nothing_else() -> None:
     before = {resource.urn: resource.inputs for resource in larger().resources}
     after = {resource.urn: resource.inputs for resource in mock_run_of("dev", with_more("100Gi")).resources}
     changed = names_of(tuple(urn for urn in before | after if before.get(urn) != after.get(urn)))
-    assert changed, "memory stands in the class's requests"
-    assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled for nothing"
+    assert changed, "the memory of a class is part of its requests"
+    assert all(name.startswith("huge-") for name in changed), f"{changed}: other classes would be rolled without need"
 
 
 @pytest.mark.parametrize("path", ["runners.small.memory", "network.cidr"])

@@ -1,4 +1,4 @@
-"""Stack files against each other."""
+"""Contradictions between stack files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_committed_stack_files_agree() -> None:
     ]
 
 
-def test_another_organisation_than_the_foundations_is_named_with_both() -> None:
+def test_a_stack_of_another_organisation_is_refused_with_both_ids() -> None:
     settings = load.of_stack("dev")
     foreign = settings.organization.model_copy(update={"id": "o-somebodyelse"})
     (problem,) = between_stacks.organizations(load.of_foundation(), {"dev": replace(settings, organization=foreign)})
@@ -26,7 +26,7 @@ def test_another_organisation_than_the_foundations_is_named_with_both() -> None:
     assert "o-senncloud01" in str(problem)
 
 
-def test_an_account_with_another_id_than_the_foundations_is_named_with_both() -> None:
+def test_an_account_with_two_ids_is_refused_with_both() -> None:
     settings = load.of_stack("dev")
     moved = settings.accounts["dev"].model_copy(update={"id": "555555555555"})
     stacks = {"dev": replace(settings, accounts={**settings.accounts, "dev": moved})}
@@ -36,7 +36,7 @@ def test_an_account_with_another_id_than_the_foundations_is_named_with_both() ->
     assert "333333333333" in str(problem)
 
 
-def test_two_stacks_with_one_tag_are_refused_because_a_job_would_run_on_either() -> None:
+def test_two_stacks_with_the_same_runner_tag_are_refused() -> None:
     dev = load.of_stack("dev")
     small = dev.runners["small"].model_copy(update={"tag": "small"})
     stacks = {"dev": replace(dev, runners={**dev.runners, "small": small}), "prod": load.of_stack("prod")}
@@ -45,7 +45,7 @@ def test_two_stacks_with_one_tag_are_refused_because_a_job_would_run_on_either()
     assert "dev: runners.small" in str(problem)
 
 
-def test_stacks_that_give_one_accounts_services_to_different_levels_are_refused() -> None:
+def test_an_account_has_a_capability_for_the_same_level_in_all_stacks() -> None:
     dev, prod = load.of_stack("dev"), load.of_stack("prod")
     account = prod.accounts["dev"].model_copy(update={"open": (), "protected": (Capability.ECS, Capability.STATE)})
     stacks = {"dev": dev, "prod": replace(prod, accounts={**prod.accounts, "dev": account})}

@@ -1,4 +1,4 @@
-"""A chart given as a path: what is wrong with the archive is said with the other settings problems, before anything is touched."""
+"""A packaged chart: mistakes in the archive are problems of the settings, reported before any resource changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem_text(path: str, root: Path) -> str:
 
 
 @pytest.mark.parametrize("version", ["0.86.0", "0.93.0", "1.0.0", "0.93.0-rc1"])
-def test_a_packaged_chart_that_is_new_enough_is_taken(tmp_path: Path, version: str) -> None:
+def test_a_packaged_chart_of_a_supported_version_is_accepted(tmp_path: Path, version: str) -> None:
     packaged(tmp_path / "chart.tgz", version=version)
     assert not problem_text("chart.tgz", tmp_path)
 

@@ -21,17 +21,17 @@ def _paths(stack: str) -> list[str]:
 
 @QUICK
 @given(data=st.data(), stack=st.sampled_from(["dev", foundation.STACK]))
-def test_whatever_stands_at_a_key_is_settings_or_problems(data: st.DataObject, stack: str) -> None:
+def test_any_value_at_a_key_gives_settings_or_problems(data: st.DataObject, stack: str) -> None:
     values = raw(stack)
     put(values, data.draw(st.sampled_from(_paths(stack))), data.draw(VALUES))
     for path, message in complaints(values, stack).items():  # anything but SettingsError fails by itself
-        assert path, "a problem that says not where is no help"
-        assert message, "a problem that says not what is no help"
+        assert path, "every problem has a path"
+        assert message, "every problem has a message"
 
 
 @QUICK
 @given(
     values=st.dictionaries(st.sampled_from([*raw("dev"), "gitlab_oidc", "tags", "tokens"]) | KEYS, VALUES, max_size=6)
 )
-def test_whatever_a_file_holds_is_settings_or_problems(values: dict[str, Any]) -> None:
+def test_any_content_of_a_file_gives_settings_or_problems(values: dict[str, Any]) -> None:
     assert complaints(values), "no generated file is complete"

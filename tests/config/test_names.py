@@ -1,4 +1,4 @@
-"""Names: as the table says, within AWS's limits, and never the same for two things of one account."""
+"""Physical names: those of the table, within AWS's limits, and unique in an account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIKELY = st.sampled_from(
 STACKS, CLASSES = WORDS | LIKELY, st.lists(WORDS | LIKELY, min_size=1, max_size=4, unique=True)
 
 
-def of(stack: str) -> names.Names:
+def names_of(stack: str) -> names.Names:
     return names.Names(organization=ORGANIZATION, stack=stack)
 
 
@@ -55,31 +55,31 @@ TABLE = [
 ]
 
 
-def table(of_stack: names.Names) -> list[str]:
+def table(stack_names: names.Names) -> list[str]:
     return [
-        of_stack.role_path,
-        of_stack.delegated_role(Level.PROTECTED),
-        of_stack.delegated_role(Level.OPEN),
-        of_stack.job_role("small"),
-        of_stack.manager_role("small"),
-        of_stack.gitlab_role("app"),
-        of_stack.cluster,
-        of_stack.key_alias("cache"),
-        of_stack.cache_bucket(ACCOUNT),
-        of_stack.tag("small"),
-        of_stack.repository_prefix(Level.OPEN),
-        of_stack.repository_prefix(Level.PROTECTED),
-        of_stack.runner_image(),
-        of_stack.state_prefix(Level.OPEN),
-        of_stack.state_prefix(Level.PROTECTED),
-        of_stack.role_arn(ACCOUNT, of_stack.job_role("small")),
+        stack_names.role_path,
+        stack_names.delegated_role(Level.PROTECTED),
+        stack_names.delegated_role(Level.OPEN),
+        stack_names.job_role("small"),
+        stack_names.manager_role("small"),
+        stack_names.gitlab_role("app"),
+        stack_names.cluster,
+        stack_names.key_alias("cache"),
+        stack_names.cache_bucket(ACCOUNT),
+        stack_names.tag("small"),
+        stack_names.repository_prefix(Level.OPEN),
+        stack_names.repository_prefix(Level.PROTECTED),
+        stack_names.runner_image(),
+        stack_names.state_prefix(Level.OPEN),
+        stack_names.state_prefix(Level.PROTECTED),
+        stack_names.role_arn(ACCOUNT, stack_names.job_role("small")),
     ]
 
 
 @pytest.mark.parametrize(("stack", "column"), [("prod", 1), ("dev", 2)])
 def test_names_are_those_of_the_table(stack: str, column: int) -> None:
     expected = {row[0]: row[column] for row in TABLE}
-    assert dict(zip(expected, table(of(stack)), strict=True)) == expected, (
+    assert dict(zip(expected, table(names_of(stack)), strict=True)) == expected, (
         "profiles, trusts and pipelines know these names"
     )
 
@@ -96,13 +96,13 @@ def test_names_without_a_stack_are_those_of_the_table() -> None:
     assert (names.IDENTITY_VOLUME, names.IDENTITY_FOLDER) == ("runner-platform-aws", "/etc/runner-platform/aws")
 
 
-def test_the_names_that_could_mean_two_things_are_refused() -> None:
+def test_ambiguous_names_are_refused() -> None:
     assert {"open", "manager", "managers", "foundation", "platform"} <= RESERVED_NAMES
     assert not list(stack_name("prod")), "prod is a stack like any other"
 
 
 def _iam(stack: str, classes: list[str]) -> list[str]:
-    stack_names = of(stack)
+    stack_names = names_of(stack)
     fixed = [
         stack_names.cluster_role(),
         stack_names.node_role(),
@@ -116,7 +116,7 @@ def _iam(stack: str, classes: list[str]) -> list[str]:
 
 
 def _regional(stack: str, classes: list[str]) -> list[str]:
-    stack_names = of(stack)
+    stack_names = names_of(stack)
     repositories = [f"{stack_names.repository_prefix(level)}{name}" for level in Level for name in ("apps", *classes)]
     return [
         stack_names.cluster,
@@ -133,7 +133,7 @@ def test_two_stacks_never_share_a_name_in_one_account(stacks: list[str], first: 
     for kind, all_names in {
         "IAM": [*foundation, *_iam(stacks[0], first), *_iam(stacks[1], second)],
         "regional": [*_regional(stacks[0], first), *_regional(stacks[1], second)],
-        "GitLab tag": [*map(of(stacks[0]).tag, first), *map(of(stacks[1]).tag, second)],
+        "GitLab tag": [*map(names_of(stacks[0]).tag, first), *map(names_of(stacks[1]).tag, second)],
     }.items():
         doubles = {name for name in all_names if all_names.count(name) > 1}
         assert not doubles, f"{kind} names are unique per account, whatever their path: {doubles}"
@@ -142,7 +142,7 @@ def test_two_stacks_never_share_a_name_in_one_account(stacks: list[str], first: 
 @QUICK
 @given(stacks=st.lists(STACKS, min_size=2, max_size=2, unique=True), classes=CLASSES)
 def test_no_prefix_of_one_stack_lies_within_another_s(stacks: list[str], classes: list[str]) -> None:
-    prefixes = [of(stack).state_prefix(level) for stack in stacks for level in Level]
+    prefixes = [names_of(stack).state_prefix(level) for stack in stacks for level in Level]
     for prefix in prefixes:
         inside = [longer for longer in prefixes if longer != prefix and longer.startswith(prefix)]
         assert not inside, f"rights go by prefix: whoever may write {inside} would write into {prefix}"
@@ -153,7 +153,7 @@ def test_no_prefix_of_one_stack_lies_within_another_s(stacks: list[str], classes
 @QUICK
 @given(stack=STACKS, runner_class=WORDS)
 def test_the_longest_names_keep_to_the_limit_of_their_kind(stack: str, runner_class: str) -> None:
-    stack_names = of(stack)
+    stack_names = names_of(stack)
     for kind, name in [
         *(("role", role) for role in _iam(stack, [runner_class])),
         ("cluster", stack_names.cluster),

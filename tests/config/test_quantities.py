@@ -47,15 +47,15 @@ def test_a_duration_survives_being_written(seconds: int) -> None:
         (quantities.parse_duration, "24h", 86400),
     ],
 )
-def test_quantities_mean_what_kubernetes_means(parse: Any, text: object, expected: int) -> None:
+def test_quantities_are_read_as_in_kubernetes(parse: Any, text: object, expected: int) -> None:
     assert parse(text) == expected
 
 
 @QUICK
 @given(value=VALUES)
-def test_a_quantity_is_a_number_above_zero_or_a_refusal(value: object) -> None:
+def test_a_quantity_is_a_positive_number_or_refused(value: object) -> None:
     for parse in (quantities.parse_cpu, quantities.parse_memory, quantities.parse_duration):
         try:
             assert parse(value) > 0
         except FieldError as error:
-            assert "write" in str(error), "the refusal says what to write"  # noqa: PT017  # both outcomes are right
+            assert "write" in str(error), "the error says what to write"  # noqa: PT017  # both outcomes are right

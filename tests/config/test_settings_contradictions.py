@@ -1,4 +1,4 @@
-"""What keys of a stack file must agree on: each contradiction named with path, value and remedy."""
+"""Contradictions between keys of a stack file are reported with path, value and remedy."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_contradiction_names_path_value_and_remedy(
         ("organization.region", "us-gov-west-1", "organization", "make them agree"),
     ],
 )
-def test_the_foundation_refuses_contradictions_too(path: str, value: str, where: str, words: str) -> None:
+def test_contradictions_in_the_foundation_are_refused_too(path: str, value: str, where: str, words: str) -> None:
     values = raw(foundation.STACK)
     put(values, path, value)
     problems = complaints(values, foundation.STACK)
@@ -168,13 +168,13 @@ def test_the_foundation_refuses_contradictions_too(path: str, value: str, where:
     assert words in problems[where]
 
 
-def test_the_foundation_has_no_cache_bucket_whose_name_could_be_too_long() -> None:
+def test_the_foundation_accepts_long_organisation_ids_since_it_has_no_cache() -> None:
     values = raw(foundation.STACK, organization__id="o-" + "x" * 24)
-    assert complaints(values, foundation.STACK) == {}, "its only buckets are the state's, and they fit"
+    assert complaints(values, foundation.STACK) == {}, "the foundation has state buckets only, and their names fit"
 
 
 @pytest.mark.parametrize("stack", ["open", "protected", "manager", "managers", "platform", "Dev", "d", "a-b", "x" * 17])
-def test_a_stack_whose_name_could_mean_two_things_is_refused(stack: str) -> None:
+def test_a_stack_with_an_ambiguous_name_is_refused(stack: str) -> None:
     assert "is not a stack of this platform" in complaints(raw("dev"), stack)["stack"], (
         "`protected/open/…` of a stack called protected would be within prod's `protected/…`"
     )

@@ -13,14 +13,14 @@ from tests.support.program import ABSENT, STACKS, complaints, parsed, put, raw
 
 FILES = (*STACKS, foundation.STACK)
 DEFAULTED = frozenset({"partition", "runners", "spot", "builder", "open", "protected", "ref", "operators", "group"})
-"""Keys of the stack files that have a default, or that another key decides about; their own tests are in test_settings_contradictions."""
+"""Keys of the stack files with a default, or required only with another key; their tests are in test_settings_contradictions."""
 
 
 FITS = {
     *((key, "[]") for key in ("open", "protected", "accounts", "operators")),
     *(("cpu", "7.5"), ("builder", "None"), ("protect", "True"), ("spot", "True")),
 }
-"""Values that are not the stack file's, and are right all the same."""
+"""Values that differ from the stack files and are valid too."""
 
 
 def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -34,28 +34,28 @@ def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def _named(path: str) -> bool:
-    """Whether the last part of a path is a name that people choose, not a key."""
+    """Return whether the last part of a path is a name that people choose, not a key."""
     parts = path.split(".")
     return len(parts) == 2 and parts[0] in {"accounts", "runners"}
 
 
 @pytest.mark.parametrize("stack", FILES)
-def test_each_stack_file_is_valid_as_it_is(stack: str) -> None:
+def test_each_committed_stack_file_is_valid(stack: str) -> None:
     assert complaints(raw(stack), stack) == {}, "the files in the repository must deploy as they are"
 
 
-def _free(stack: str) -> set[str]:
+def _optional(stack: str) -> set[str]:
     return {f"runners.{name}.accounts" for name in raw(stack).get("runners", {})}
 
 
-def _needed(stack: str, path: str) -> bool:
-    """Whether a file cannot do without a key."""
-    return not (_named(path) or path == "registry" or path.rpartition(".")[2] in DEFAULTED or path in _free(stack))
+def _required(stack: str, path: str) -> bool:
+    """Return whether a key is required in the file of a stack."""
+    return not (_named(path) or path == "registry" or path.rpartition(".")[2] in DEFAULTED or path in _optional(stack))
 
 
 @pytest.mark.parametrize("stack", FILES)
 def test_every_missing_key_is_named_with_what_to_add(stack: str) -> None:
-    for path in filter(partial(_needed, stack), _paths(raw(stack))):
+    for path in filter(partial(_required, stack), _paths(raw(stack))):
         values = raw(stack)
         put(values, path, ABSENT)
         problems = complaints(values, stack)
@@ -182,7 +182,7 @@ def test_one_file_with_many_mistakes_lists_all_of_them() -> None:
     assert set(complaints(values)) == expected, "whoever mends a file wants to mend it once"
 
 
-def test_the_error_says_that_nothing_was_touched_and_counts() -> None:
+def test_the_error_has_the_number_of_problems() -> None:
     values = raw("dev", runners__small__memory="2")
     with pytest.raises(
         SettingsError, match=r"the file has 1 problem; nothing was touched:\n  - runners\.small\.memory: "

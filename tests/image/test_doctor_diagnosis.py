@@ -1,4 +1,4 @@
-"""Doctor's diagnosis: the cause of every finding and of every SDK's message, and the report."""
+"""Doctor's diagnosis: the cause of every problem and of every message of an SDK, and the report."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def causes(container: Container | None = None, **changes: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal['cause']}-{refusal['sdk']}")
-def test_the_messages_of_all_sdks_lead_to_the_same_cause_of(refusal: dict[str, str]) -> None:
+def test_a_refusal_has_the_same_cause_in_the_words_of_every_sdk(refusal: dict[str, str]) -> None:
     assert cause_in(f"{refusal['kind']}: {refusal['error']}") == refusal["cause"]
 
 
@@ -87,7 +87,7 @@ def test_every_cause_has_advice() -> None:
     assert {name for _, name in diagnosis._TEXTS} | set(diagnosis._SUFFICIENT) <= set(ADVICE), "a cause needs advice"
 
 
-def test_the_audience_is_that_of_the_trust_policies() -> None:
+def test_the_expected_audience_is_that_of_the_trusts() -> None:
     assert AUDIENCE == WEB_IDENTITY_AUDIENCE
 
 
@@ -115,9 +115,7 @@ def test_the_audience_is_that_of_the_trust_policies() -> None:
         ({"problems": [Finding(cause="no-token", text="no file")], "token": None}, ["no-token"]),
     ],
 )
-def test_problems_of_token_and_container_are_found_before_any_sdk_is_asked(
-    changes: dict[str, Any], expected: list[str]
-) -> None:
+def test_problems_of_token_and_container_are_found_without_an_sdk(changes: dict[str, Any], expected: list[str]) -> None:
     assert causes(**changes) == expected
 
 
@@ -128,7 +126,7 @@ def test_class_and_stack_are_read_from_the_base_role(runner_class: str, stack: s
     assert (job_config.runner_class, job_config.stack) == (runner_class, stack.removeprefix("-"))
 
 
-def test_role_and_account_of_a_session_decide_and_not_its_name() -> None:
+def test_a_session_is_recognised_by_role_and_account_and_not_by_name() -> None:
     assert cause_of(Answer(arn=SESSION), profile(), []) == ""
     assert cause_of(Answer(arn=SESSION.replace("/runner-small", "/any")), profile(), []) == ""
     for arn in (
@@ -147,7 +145,7 @@ def test_another_role_is_explained_by_a_finding() -> None:
     assert cause_of(node, profile(), [Finding(cause="overridden", text="", fatal=False)]) == "overridden"
 
 
-def test_a_profile_without_a_role_has_no_right_session() -> None:
+def test_a_profile_without_a_role_has_no_expected_session() -> None:
     assert cause_of(Answer(arn=SESSION), profile(role_arn=""), []) == "another-role"
 
 
@@ -220,7 +218,7 @@ def test_a_right_report_has_rows_all_right_and_no_fatal_finding() -> None:
     assert not report_with([row()], Finding(cause="metadata", text="")).ok
 
 
-def test_the_table_has_a_line_per_profile_and_names_the_wrong_ways() -> None:
+def test_the_table_has_a_line_for_each_profile_and_marks_failures() -> None:
     refused = row(
         sdk="go", got=report.REFUSED, ok=False, cause="trust-refused", error="not authorized", session_seconds=None
     )
@@ -231,7 +229,7 @@ def test_the_table_has_a_line_per_profile_and_names_the_wrong_ways() -> None:
     assert ADVICE["trust-refused"] in text
 
 
-def test_the_json_document_has_the_promised_keys() -> None:
+def test_the_json_document_has_the_documented_keys() -> None:
     document = report_with([row()], Finding(cause="clock", text="off")).document()
     assert {"class", "service_account", "pipeline", "job", "rows", "ok"} <= set(document)
     keys = {"profile", "sdk", "way", "expected", "got", "session_seconds", "ok", "cause"}

@@ -1,4 +1,4 @@
-"""Doctor as a command: its probes, missing profiles and folders, and that it needs Python alone."""
+"""The command doctor: its probes, missing profiles and folders; it needs the standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DOCTOR = load.ROOT / "image" / "doctor"
 
 
-def test_every_profile_is_tried_with_every_family_in_every_way(tmp_path: Path) -> None:
+def test_every_profile_is_tried_with_every_family_of_sdks_and_mode(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(class_profiles(settings_of("prod").runner_class("small")))
     config = aws_config.read(tmp_path / "config")
     attempts = probes.attempts(config, ["cli", "go"])
@@ -44,7 +44,7 @@ def test_a_probe_gets_the_job_s_environment_and_a_new_home(tmp_path: Path) -> No
     assert str(tmp_path) not in homes
 
 
-def test_a_missing_probe_is_an_answer(tmp_path: Path) -> None:
+def test_a_missing_probe_is_reported(tmp_path: Path) -> None:
     attempts = [probes.Attempt(profile="dev", sdk="go", way="env")]
     (answer,) = probes.run(attempts, {"go": [str(tmp_path / "absent")]}, {"HOME": str(tmp_path)}, tmp_path / "config")
     assert answer.kind == "NotInstalled"
@@ -62,7 +62,7 @@ def doctor(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
-def test_doctor_runs_by_itself_with_the_standard_library(tmp_path: Path) -> None:
+def test_doctor_runs_with_the_standard_library_only(tmp_path: Path) -> None:
     done = doctor({"HOME": str(tmp_path), "CI_JOB_ID": "7"}, "--json")
     assert (done.returncode, done.stderr) == (1, "")
     document = json.loads(done.stdout)

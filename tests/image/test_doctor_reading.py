@@ -55,12 +55,12 @@ def test_an_unusable_config_is_an_error_with_a_message(content: bytes | None, ex
         aws_config.read(tmp_path / "config")
 
 
-def test_the_config_in_force_is_that_of_the_variable_or_of_the_home() -> None:
+def test_the_config_file_is_that_of_the_variable_or_of_the_home_folder() -> None:
     assert str(aws_config.in_force({"AWS_CONFIG_FILE": "/a/config", "HOME": "/h"})) == "/a/config"
     assert str(aws_config.in_force({"HOME": "/h"})) == "/h/.aws/config"
 
 
-def test_classes_with_a_profile_are_those_of_the_image(tmp_path: Path) -> None:
+def test_classes_with_a_profile_are_read_from_the_image(tmp_path: Path) -> None:
     for name in ("small", "deploy"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config").write_text(class_profiles(settings_of("prod").runner_class(name)))
@@ -122,26 +122,26 @@ def test_a_folder_instead_of_a_token_is_an_error(tmp_path: Path) -> None:
         web_token.read(tmp_path)
 
 
-def look(tmp_path: Path, **environment: str) -> container.Container:
+def examine_container(tmp_path: Path, **environment: str) -> container.Container:
     home = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": closed_address()}
     return container.look(home | environment, None, time.time)
 
 
-def test_an_error_of_sts_is_an_answer_with_a_time(tmp_path: Path) -> None:
+def test_an_error_of_sts_has_the_time_of_the_server(tmp_path: Path) -> None:
     with listening(404, "Thu, 01 Jan 2026 00:00:00 GMT") as address:
-        state = look(tmp_path, AWS_ENDPOINT_URL_STS=address)
+        state = examine_container(tmp_path, AWS_ENDPOINT_URL_STS=address)
     assert (state.sts, state.sts_problem) == (address, "")
     assert state.clock_ahead == pytest.approx(time.time() - datetime(2026, 1, 1, tzinfo=UTC).timestamp(), abs=60)
 
 
 def test_sts_without_a_date_leaves_the_clock_unknown(tmp_path: Path) -> None:
     with listening() as address:
-        assert look(tmp_path, AWS_ENDPOINT_URL_STS=address).clock_ahead == 0
+        assert examine_container(tmp_path, AWS_ENDPOINT_URL_STS=address).clock_ahead == 0
 
 
 @pytest.mark.parametrize("endpoint", ["dead", "http://127.0.0.1:1", "nonsense"])
 def test_an_unreachable_sts_is_a_problem(tmp_path: Path, endpoint: str) -> None:
-    state = look(tmp_path, AWS_ENDPOINT_URL_STS=closed_address() if endpoint == "dead" else endpoint)
+    state = examine_container(tmp_path, AWS_ENDPOINT_URL_STS=closed_address() if endpoint == "dead" else endpoint)
     assert state.sts_problem
 
 
@@ -155,34 +155,38 @@ def test_an_unreachable_sts_is_a_problem(tmp_path: Path, endpoint: str) -> None:
         ({"AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_STS": "http://two"}, "http://two"),
     ],
 )
-def test_the_endpoint_of_sts_is_that_of_sdks(environment: dict[str, str], expected: str) -> None:
+def test_the_endpoint_of_sts_is_the_one_that_sdks_use(environment: dict[str, str], expected: str) -> None:
     assert container.sts_endpoint(environment, None) == expected
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404])
 def test_a_metadata_service_is_found_by_any_answer(tmp_path: Path, status: int) -> None:
     with listening(status) as address:
-        state = look(tmp_path, AWS_EC2_METADATA_DISABLED="false", AWS_EC2_METADATA_SERVICE_ENDPOINT=f"{address}/")
+        state = examine_container(
+            tmp_path, AWS_EC2_METADATA_DISABLED="false", AWS_EC2_METADATA_SERVICE_ENDPOINT=f"{address}/"
+        )
         assert state.metadata == address
-        switched_off = look(tmp_path, AWS_EC2_METADATA_SERVICE_ENDPOINT=address)
+        switched_off = examine_container(tmp_path, AWS_EC2_METADATA_SERVICE_ENDPOINT=address)
     assert switched_off.metadata == "", "SDKs do not ask it either"
 
 
 def test_without_a_metadata_service_there_is_no_problem(tmp_path: Path) -> None:
-    assert not look(tmp_path, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=closed_address()).metadata
+    assert not examine_container(
+        tmp_path, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=closed_address()
+    ).metadata
 
 
 @pytest.mark.parametrize("name", container.OVERRIDING)
 def test_an_overriding_variable_is_named_without_its_value(tmp_path: Path, name: str) -> None:
-    state = look(tmp_path, **{name: "a-value"})
+    state = examine_container(tmp_path, **{name: "a-value"})
     assert state.overriding == (name,)
     assert "a-value" not in repr(state)
 
 
 @pytest.mark.parametrize("home", ["/proc", "/nowhere", ""])
 def test_a_read_only_home_is_a_problem(tmp_path: Path, home: str) -> None:
-    assert look(tmp_path, HOME=home).home_problem
-    assert not look(tmp_path).home_problem
+    assert examine_container(tmp_path, HOME=home).home_problem
+    assert not examine_container(tmp_path).home_problem
     assert not list(tmp_path.iterdir()), "no file remains"
 
 

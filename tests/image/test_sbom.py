@@ -40,12 +40,12 @@ def test_modules_are_read_from_a_program(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF and no more"])
-def test_another_file_has_no_modules(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_go_program_has_no_modules(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "program").write_bytes(content)
     assert sbom.build_information(tmp_path / "program") == ""
 
 
-def test_a_replaced_module_appears_as_its_replacement_and_our_own_is_left_out() -> None:
+def test_a_replaced_module_is_listed_as_its_replacement() -> None:
     assert [package.purl for package in sbom.modules(INFORMATION)] == [
         "pkg:golang/github.com/opentofu/opentofu@v1.12.6",
         "pkg:golang/github.com/opentofu/hcl/v2@v2.20.2-0.20251021132045-587d123c2828",

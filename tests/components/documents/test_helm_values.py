@@ -1,4 +1,4 @@
-"""Helm values of every class of both stacks: keys that the chart reads, and none that would stop the manager."""
+"""Helm values of every class of both stacks: only keys that the chart reads and that a manager accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.program import parsed, raw
 
 READ = set(json.loads((Path(__file__).parents[2] / "data/chart-values.json").read_text())["read_by_templates"])
 CONTAINERS = frozenset({"rbac", "runners", "runners.cache", "sessionServer", "hpa"})
-"""Read as a whole too, but only for the keys below them."""
+"""Maps of which the templates use only the keys below."""
 FORBIDDEN = ("tags", "locked", "protected", "runUntagged", "maximumTimeout", "cache", "configOverride", "configPath")
 
 
@@ -36,20 +36,20 @@ def unread(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_only_values_that_the_chart_reads_are_written(stack: str, runner_class: str) -> None:
+def test_every_value_is_one_that_the_chart_reads(stack: str, runner_class: str) -> None:
     assert unread(helm_values(settings_of(stack).runner_class(runner_class))) == [], (
         "Helm ignores unknown values silently"
     )
 
 
-def test_the_check_itself_sees_a_value_that_nobody_reads() -> None:
+def test_a_value_that_the_chart_does_not_read_is_recognised() -> None:
     assert unread({"runners": {"nonsense": 1}, "imaginary": 2}) == ["runners.nonsense", "imaginary"]
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_nothing_is_set_that_a_glrt_token_forbids(stack: str, runner_class: str) -> None:
+def test_no_value_is_set_that_an_authentication_token_forbids(stack: str, runner_class: str) -> None:
     values = helm_values(settings_of(stack).runner_class(runner_class))
-    assert not set(FORBIDDEN) & set(values["runners"]), "2.2: they live in GitLab, and `register` aborts on them"
+    assert not set(FORBIDDEN) & set(values["runners"]), "2.2: GitLab has these settings, and `register` fails with them"
     assert not {"runnerToken", "runnerRegistrationToken"} & set(values), "2.1: the token comes from a Secret of our own"
     text = yaml.safe_dump(values)
     assert "glrt-" not in text, "no token anywhere in values"
@@ -57,7 +57,7 @@ def test_nothing_is_set_that_a_glrt_token_forbids(stack: str, runner_class: str)
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_names_are_fixed(stack: str, runner_class: str) -> None:
+def test_names_of_the_release_are_fixed(stack: str, runner_class: str) -> None:
     values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["fullnameOverride"] == f"gitlab-runner-{runner_class}", (
         "2.7: a random name would change with each release"
@@ -70,7 +70,7 @@ def test_names_are_fixed(stack: str, runner_class: str) -> None:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_rights_and_accounts_are_made_beside_the_release(stack: str, runner_class: str) -> None:
+def test_permissions_and_service_accounts_are_not_part_of_the_release(stack: str, runner_class: str) -> None:
     values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["rbac"] == {"create": False}, "2.7: the chart's default rule is everything of the core group"
     assert values["serviceAccount"] == {"create": False, "name": "manager"}, (
@@ -78,16 +78,16 @@ def test_rights_and_accounts_are_made_beside_the_release(stack: str, runner_clas
     )
 
 
-def test_the_manager_has_the_executor_s_table_and_no_wildcard() -> None:
+def test_the_manager_has_no_wildcard_permission() -> None:
     rules = {(r, v) for rule in namespaces.EXECUTOR_RULES for r in rule["resources"] for v in rule["verbs"]}
     assert not [rule_verb for rule_verb in rules if "*" in rule_verb], "2.7: the chart's own rule reads every Secret"
     assert {("events", "list"), ("serviceaccounts", "get"), ("pods", "watch"), ("pods/exec", "create")} <= rules
     assert {("poddisruptionbudgets", "create"), ("poddisruptionbudgets", "get")} <= rules, "one budget per job pod"
-    assert ("secrets", "list") not in rules, "job variables of other jobs are in them"
+    assert ("secrets", "list") not in rules, "secrets hold the variables of other jobs"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_a_manager_outlives_its_longest_job_and_is_left_alone(stack: str, runner_class: str) -> None:
+def test_a_manager_outlives_its_longest_job_and_no_scaler_moves_it(stack: str, runner_class: str) -> None:
     settings = settings_of(stack)
     values, longest = helm_values(settings.runner_class(runner_class)), settings.runners[runner_class].longest_job
     assert values["terminationGracePeriodSeconds"] == longest + 600, "7.4: after SIGQUIT it waits for running jobs"
@@ -102,7 +102,7 @@ def test_a_manager_outlives_its_longest_job_and_is_left_alone(stack: str, runner
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_the_probe_is_gentle_with_gitlab_and_metrics_are_on(stack: str, runner_class: str) -> None:
+def test_the_liveness_probe_is_rare_and_metrics_are_on(stack: str, runner_class: str) -> None:
     values = helm_values(settings_of(stack).runner_class(runner_class))
     assert values["livenessProbe"]["periodSeconds"] >= 60, "7.5: a fleet would hit the rate limit"
     assert values["metrics"] == {"enabled": True}
@@ -110,7 +110,7 @@ def test_the_probe_is_gentle_with_gitlab_and_metrics_are_on(stack: str, runner_c
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_a_manager_passes_restricted(stack: str, runner_class: str) -> None:
+def test_a_manager_fits_pod_security_restricted(stack: str, runner_class: str) -> None:
     values = helm_values(settings_of(stack).runner_class(runner_class))
     container = values["securityContext"]
     assert container["runAsNonRoot"] is True
@@ -120,7 +120,7 @@ def test_a_manager_passes_restricted(stack: str, runner_class: str) -> None:
     assert values["podSecurityContext"]["fsGroup"] == 65533, "2.8: lets the manager read its token of AWS"
 
 
-def test_a_private_authority_is_mounted_and_only_then() -> None:
+def test_only_a_private_authority_is_mounted() -> None:
     bundle = "-----BEGIN CERTIFICATE-----"
     settings = parsed(raw("dev", gitlab__url="https://gitlab.example.com", gitlab__ca_bundle=bundle))
     assert helm_values(settings.runner_class("small"))["certsSecretName"] == "gitlab-ca"
@@ -128,7 +128,7 @@ def test_a_private_authority_is_mounted_and_only_then() -> None:
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_namespaces_enforce_and_warn(stack: str, runner_class: str) -> None:
+def test_namespaces_enforce_pod_security_and_warn(stack: str, runner_class: str) -> None:
     runner = settings_of(stack).runners[runner_class]
     for kind, enforced in (("manager", "restricted"), ("jobs", "baseline")):
         labels = namespace_labels(kind, runner_class, runner)

@@ -91,7 +91,7 @@ def test_limits_from_settings_hold_full_load_or_are_refused_with_numbers(concurr
 
 
 @pytest.mark.parametrize("classes", [1, 5, 60])
-def test_manager_nodes_hold_every_manager_twice_since_updates_start_the_new_one_first(classes: int) -> None:
+def test_manager_nodes_hold_every_manager_twice_since_updates_start_a_new_one(classes: int) -> None:
     capacity = node_pool.managers_capacity(classes)
     manager_count = (capacity.limit_cpu // node_pool.MANAGER_NODE_VCPUS) * capacity.pods_per_node
     assert manager_count >= 2 * classes

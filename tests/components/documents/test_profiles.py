@@ -1,4 +1,4 @@
-"""AWS config files, read back with botocore's own parser: chains, regions, and what must not be in them."""
+"""AWS config files, read with botocore's own parser: chains, regions, and keys that must be absent."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def test_a_class_has_a_profile_for_each_account_it_may_enter(stack: str, runner_
     for name in ("default", "base"):
         assert profiles_of_file[name]["role_arn"].endswith(f":role/cicd{suffix}/runner-{runner_class}{suffix}")
         assert profiles_of_file[name]["web_identity_token_file"] == "/etc/runner-platform/aws/token"
-        assert "source_profile" not in profiles_of_file[name], "the first hop is the token's"
+        assert "source_profile" not in profiles_of_file[name], "the first step of the chain uses the token"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_no_profile_has_what_breaks_a_chain(stack: str, runner_class: str, tmp_path: Path) -> None:
+def test_no_profile_has_a_key_that_breaks_a_chain(stack: str, runner_class: str, tmp_path: Path) -> None:
     for name, keys in read(tmp_path, text(stack, runner_class)).items():
         assert "duration_seconds" not in keys, "STS refuses more than an hour for a chained role"
         assert "credential_source" not in keys, "it would take the node's role"
-        assert keys["region"] == "eu-central-1", f"{name}: an SDK without a region fails, or asks another one"
+        assert keys["region"] == "eu-central-1", f"{name}: an SDK without a region fails or uses another one"
         assert keys["sts_regional_endpoints"] == "regional"
         assert 2 <= len(keys["role_session_name"]) <= 64, "IAM's limits"
 
 
-def test_the_class_that_reaches_nothing_has_only_its_own_role(tmp_path: Path) -> None:
+def test_a_class_without_accounts_has_only_its_own_role(tmp_path: Path) -> None:
     assert set(read(tmp_path, text("prod", "review"))) == {"default", "base"}
 
 
@@ -68,7 +68,7 @@ def test_roles_and_regions_are_those_of_the_partition(partition: str, region: st
         assert keys["region"] == region
 
 
-def test_another_token_file_is_for_proofs_outside_of_a_pod() -> None:
+def test_a_proof_outside_of_a_pod_uses_another_token_file() -> None:
     assert "web_identity_token_file = /elsewhere/token" in profiles.class_profiles(
         settings_of("dev").runner_class("small"), token_file="/elsewhere/token"
     )
@@ -99,7 +99,7 @@ def test_the_platform_s_own_profiles_name_every_account(
         assert len({"source_profile", "web_identity_token_file"} & set(keys)) == 1, "one way in"
 
 
-def test_the_foundation_s_profiles_enter_by_the_organisation_s_role(tmp_path: Path) -> None:
+def test_profiles_of_the_foundation_use_the_organisation_s_role(tmp_path: Path) -> None:
     settings = load.of_foundation()
     profiles_of_file = read(
         tmp_path, profiles.foundation_profiles(settings.organization, settings.accounts, source_profile="management")
@@ -111,13 +111,13 @@ def test_the_foundation_s_profiles_enter_by_the_organisation_s_role(tmp_path: Pa
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_provider_s_profile_is_one_that_the_platform_prints(stack: str) -> None:
+def test_the_profile_of_every_provider_is_printed_by_the_platform(stack: str) -> None:
     assert set(settings_of(stack).accounts) <= set(load.of_foundation().accounts), (
         "the program asks for platform-<account>; the caller's config must have it"
     )
 
 
-def test_a_kubeconfig_holds_no_credential_and_waits_by_its_own_command() -> None:
+def test_a_kubeconfig_holds_no_credential_and_gets_tokens_by_a_command() -> None:
     document = kubeconfig(name="c", endpoint="https://e", certificate_authority="YQ==", region="r", profile="p")
     (user,) = document["users"]
     assert set(user["user"]) == {"exec"}, "no token ever reaches the state"
