@@ -1,4 +1,4 @@
-"""The how-to pages against the code: names, tables and manifests that would otherwise rot."""
+"""Names, tables and manifests in the documentation agree with the code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOKENS = (DOCS / "operate" / "gitlab-tokens.md").read_text()
 
 
 def _rows(text: str, first: str) -> list[list[str]]:
-    """Cells of the table whose header begins with a cell."""
+    """Return the cells of the table with this first header cell, row by row."""
     table = text[text.index(f"| {first} |") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table]
 
@@ -46,14 +46,14 @@ def _anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_and_headings_that_exist(page: Any) -> None:
+def test_links_lead_to_existing_files_and_headings(page: Any) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
-        found = (page.parent / path).resolve() if path else page
-        assert found.exists(), f"{page.name} links to {target}"
-        assert not anchor or anchor in _anchors(found.read_text()), f"{page.name} links to {target}"
+        linked_file = (page.parent / path).resolve() if path else page
+        assert linked_file.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(linked_file.read_text()), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
@@ -95,10 +95,10 @@ def test_reserved_names_are_listed() -> None:
 
 
 @pytest.mark.parametrize("row", _rows(SETTINGS, "longest job"), ids=lambda row: row[0])
-def test_the_table_of_the_longest_job_is_what_is_derived(row: list[str]) -> None:
+def test_the_table_of_times_agrees_with_the_computed_times(row: list[str]) -> None:
     times = disruption(parse_duration(row[0]))
     derived = (times.gitlab_timeout, times.manager_grace, times.node_grace, times.expire_after, times.delete_timeout)
-    assert row[1:] == [duration_text(each) for each in derived]
+    assert row[1:] == [duration_text(seconds) for seconds in derived]
 
 
 def test_the_classes_of_prod_are_listed_with_the_accounts_that_they_enter() -> None:
@@ -113,30 +113,30 @@ def test_the_classes_of_prod_are_listed_with_the_accounts_that_they_enter() -> N
     }
 
 
-def test_the_probe_of_the_first_cluster_is_what_a_job_of_the_class_gets() -> None:
+def test_the_probe_of_the_first_cluster_is_like_a_job_pod() -> None:
     settings = load.of_stack("dev")
     probe = yaml.safe_load(FIRST_CLUSTER.split("<<'YAML'\n")[1].split("\nYAML\n")[0])
-    spec, wanted = probe["spec"], config_template(settings.runner_class("small"))["runners"][0]["kubernetes"]
-    assert probe["metadata"]["namespace"] == namespace_jobs("small") == wanted["namespace"]
-    assert probe["metadata"]["labels"] == wanted["pod_labels"]
-    assert spec["serviceAccountName"] == wanted["service_account"]
-    assert spec["automountServiceAccountToken"] is wanted["automount_service_account_token"] is False
-    assert spec["nodeSelector"] == wanted["node_selector"]
-    assert {f"{each['key']}={each['value']}": each["effect"] for each in spec["tolerations"]} == wanted[
-        "node_tolerations"
-    ]
+    spec, expected = probe["spec"], config_template(settings.runner_class("small"))["runners"][0]["kubernetes"]
+    assert probe["metadata"]["namespace"] == namespace_jobs("small") == expected["namespace"]
+    assert probe["metadata"]["labels"] == expected["pod_labels"]
+    assert spec["serviceAccountName"] == expected["service_account"]
+    assert spec["automountServiceAccountToken"] is expected["automount_service_account_token"] is False
+    assert spec["nodeSelector"] == expected["node_selector"]
+    assert {
+        f"{toleration['key']}={toleration['value']}": toleration["effect"] for toleration in spec["tolerations"]
+    } == expected["node_tolerations"]
     patch, build = job_identity.pod_patch(), spec["containers"][0]
     assert spec["volumes"] == patch["volumes"]
     assert {key: build[key] for key in patch["containers"][0]} == patch["containers"][0]
     assert build["resources"]["requests"] == {
-        "cpu": wanted["cpu_request"],
-        "memory": wanted["memory_request"],
-        "ephemeral-storage": wanted["ephemeral_storage_request"],
+        "cpu": expected["cpu_request"],
+        "memory": expected["memory_request"],
+        "ephemeral-storage": expected["ephemeral_storage_request"],
     }
-    assert build["securityContext"]["capabilities"]["drop"] == wanted["cap_drop"]
+    assert build["securityContext"]["capabilities"]["drop"] == expected["cap_drop"]
 
 
-def test_the_names_of_the_first_cluster_are_those_of_the_stack() -> None:
+def test_the_page_on_the_first_cluster_uses_the_names_of_the_stack() -> None:
     settings = load.of_stack("dev")
     names, home, target = settings.names, settings.platform_account.id, settings.accounts["dev"].id
     level = settings.runners["small"].level

@@ -28,30 +28,30 @@ ALLOWED = {
     "foundation": {"config", "components"},
     SANDBOX: {"config", "components.documents", "runner_platform_sandbox"},
 }
-"""What each part may import of the project's own; the longest matching part counts."""
+"""Packages of the project that each part may import; the longest matching part counts."""
 NO_PULUMI = ("components/documents", "access")
 
 
 @cache
 def sources() -> dict[str, set[str]]:
-    """Modules that each source file imports, wherever in the file, type checking included."""
-    found = {}
+    """Return the modules that each source file imports, at any place in the file, also for type checking."""
+    modules = {}
     for package in (*PACKAGES, "__main__.py"):
         start = load.ROOT / package
         for file in [start] if start.is_file() else sorted(start.rglob("*.py")):
-            found[str(file.relative_to(load.ROOT))] = imported(file)
-    return found
+            modules[str(file.relative_to(load.ROOT))] = imported(file)
+    return modules
 
 
 def imported(file: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative imports hide their direction"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def part_of(path: str) -> str:
@@ -66,14 +66,14 @@ def own(modules: set[str]) -> set[str]:
 def wrong_imports(path: str) -> set[str]:
     allowed = ALLOWED[part_of(path)]
     modules = own(sources()[path])
-    return {module for module in modules if not any(f"{module}.".startswith(f"{each}.") for each in allowed)}
+    return {module for module in modules if not any(f"{module}.".startswith(f"{package}.") for package in allowed)}
 
 
-def test_a_file_imports_only_what_its_part_may() -> None:
+def test_a_file_imports_only_packages_that_are_allowed_for_its_part() -> None:
     # One test for all files: parsing them when tests are collected would cost every run a second.
-    found = {path: wrong_imports(path) for path in sources() if path != "__main__.py"}
-    wrong = {path: modules for path, modules in found.items() if modules}
-    assert len(found) > len(PACKAGES), "no file was looked at"
+    checked = {path: wrong_imports(path) for path in sources() if path != "__main__.py"}
+    wrong = {path: modules for path, modules in checked.items() if modules}
+    assert len(checked) > len(PACKAGES), "the source files are read"
     assert not wrong, f"{wrong}: imports point main -> components -> documents -> config"
 
 
@@ -84,16 +84,16 @@ def test_the_programs_import_components_and_settings_only() -> None:
 
 
 def test_nothing_outside_the_sandbox_imports_it() -> None:
-    found = {
+    importers = {
         path
         for path, modules in sources().items()
         if not path.startswith(SANDBOX) and any(module.startswith("runner_platform_sandbox") for module in modules)
     }
-    assert not found, "the platform has no branch for the sandbox; its commands come by an entry point"
+    assert not importers, "the platform has no branch for the sandbox; an entry point adds its commands"
 
 
 @pytest.mark.parametrize("part", NO_PULUMI)
-def test_documents_know_nothing_of_pulumi(part: str) -> None:
+def test_documents_do_not_import_pulumi(part: str) -> None:
     for path, modules in sources().items():
         if path.startswith(f"{part}/"):
             assert not [module for module in modules if module.startswith("pulumi")], f"{path}: pure functions only"
@@ -104,7 +104,9 @@ def test_configuration_is_read_in_one_place() -> None:
     for path in sources():
         if path.startswith(("components/", "config/")) or path.endswith("__main__.py"):
             uses = "pulumi.Config(" in (load.ROOT / path).read_text()
-            assert not uses or path in readers, f"{path} reads configuration behind the settings' back"
+            assert not uses or path in readers, (
+                f"{path} reads configuration outside of config/load.py and config/secrets.py"
+            )
 
 
 @pytest.mark.parametrize("arguments", [["kube-token", "--help"], ["--help"], ["--version"]])
@@ -141,7 +143,7 @@ PLATFORM_LAYERS = (
 
 
 def platform_imports() -> set[tuple[str, str]]:
-    """Importing and imported module or package of runner_platform, at its top level."""
+    """Return pairs of importing and imported top-level module of runner_platform."""
     return {
         (PurePath(path).parts[1].removesuffix(".py"), module.split(".")[1])
         for path, modules in sources().items()

@@ -1,6 +1,6 @@
-"""Both programs as they are, rehearsed: parents, tokens, providers, protection, order, secrets, names, tags.
+"""Resources of both programs in a mock run: parents, tokens, providers, protection, order, secrets, names, tags.
 
-Every test looks at each registration of each stack file's program; nothing here knows a component's inside.
+Every test reads the registered resources of every stack; no test depends on the inside of a component.
 """
 
 from __future__ import annotations
@@ -24,43 +24,47 @@ CACHE = ("cache-key", "cache-bucket")
 REPOSITORIES = ("protected/runner", "protected/apps", "open/apps")
 
 
-def registrations() -> list[tuple[str, Resource]]:
+def registered_resources() -> list[tuple[str, Resource]]:
     return [(stack, resource) for stack in PROGRAMS for resource in mock_run(stack).resources]
 
 
-def provider_name(each: Resource) -> str:
-    return each.provider.rpartition("::")[2]
+def provider_name(resource: Resource) -> str:
+    return resource.provider.rpartition("::")[2]
 
 
 def tokens() -> dict[str, str]:
-    """Type tokens by class, as each component's source has them."""
+    """Return the type token in the source of each component, by class name."""
     modules = {}
     for file in sorted((load.ROOT / "components").glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "pulumi.ComponentResource" for b in node.bases):
+            if isinstance(node, ast.ClassDef) and any(
+                ast.unparse(base) == "pulumi.ComponentResource" for base in node.bases
+            ):
                 (call,) = [
-                    c for c in ast.walk(node) if isinstance(c, ast.Call) and ast.unparse(c.func) == "super().__init__"
+                    call
+                    for call in ast.walk(node)
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"
                 ]
                 modules[node.name] = ast.literal_eval(call.args[0])  # fails where the token is not a literal
     return modules
 
 
-def test_every_component_s_token_is_a_literal_that_says_its_name() -> None:
+def test_every_component_s_token_is_a_literal_with_its_name() -> None:
     assert tokens() == {name: f"runnerplatform:index:{name}" for name in tokens()}, (
         "a changed token replaces everything"
     )
 
 
 def test_each_component_is_used_by_some_program() -> None:
-    used = {resource.type for _, resource in registrations() if not resource.custom}
+    used = {resource.type for _, resource in registered_resources() if not resource.custom}
     optional = {"runnerplatform:index:GitLabRole", "runnerplatform:index:Alarms"}
     assert used | optional == set(tokens().values()) | optional, (
-        "a component that no program registers is not tested by it; what the stack files leave out has tests of its own"
+        "every component is in a program; optional components have tests of their own"
     )
 
 
-def test_everything_has_a_component_for_a_parent() -> None:
-    for stack, resource in registrations():
+def test_every_resource_has_a_component_as_parent() -> None:
+    for stack, resource in registered_resources():
         if resource.custom and not resource.type.startswith("pulumi:providers:"):
             assert "runnerplatform:index:" in resource.parent, f"{resource.name} of {stack} belongs to no component"
 

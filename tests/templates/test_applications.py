@@ -1,4 +1,4 @@
-"""Every script line of the components for application teams, with GitLab's variables as a runner sets them and recording tools."""
+"""Every script line of the components for application teams, with GitLab's variables and recording tools."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def ecs(job: Job, name: str, account: str, *, current: str = "arn:web:1", runnin
 @pytest.mark.parametrize(
     ("name", "account", "level"), [("dev", "333333333333", "open"), ("prod", "444444444444", "protected")]
 )
-def test_a_service_gets_a_revision_in_which_the_image_alone_is_another(
-    job: Job, name: str, account: str, level: str
-) -> None:
+def test_a_service_gets_a_revision_with_only_the_image_changed(job: Job, name: str, account: str, level: str) -> None:
     done = ecs(job, name, account)
     assert done.returncode == 0, done.stderr
     registered = json.loads((job.folder / "definition.json.new").read_text())
@@ -80,21 +78,23 @@ def test_a_service_gets_a_revision_in_which_the_image_alone_is_another(
 
 @needs_jq
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"account": "111111111111"}, "profile dev opens account 111111111111, and it should be 333333333333"),
         ({"current": "None"}, "has no active service web in cluster shop"),
         ({"running": "arn:web:1"}, "ECS has rolled back"),
     ],
 )
-def test_a_deployment_to_ecs_that_is_not_what_it_seems_is_red(job: Job, changes: dict[str, str], said: str) -> None:
+def test_a_deployment_to_ecs_fails_if_account_service_or_revision_is_wrong(
+    job: Job, changes: dict[str, str], message: str
+) -> None:
     done = ecs(job, "dev", **{"account": "333333333333", **changes})
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @needs_jq
-def test_a_container_that_is_not_there_is_said(job: Job) -> None:
+def test_a_missing_container_is_an_error(job: Job) -> None:
     job.tool(
         "aws", AWS.format(account="333333333333", current="arn:web:1", running="arn:web:2", definition=job.folder / "d")
     )
@@ -105,7 +105,7 @@ def test_a_container_that_is_not_there_is_said(job: Job) -> None:
 
 
 @pytest.mark.parametrize(("name", "account"), [("dev", "333333333333"), ("prod", "444444444444")])
-def test_a_teams_own_commands_run_as_the_account_that_they_are_meant_for(job: Job, name: str, account: str) -> None:
+def test_commands_of_a_team_run_only_in_the_intended_account(job: Job, name: str, account: str) -> None:
     job.tool("aws", f"echo {account}")
     done = job.run(component("deploy").jobs()[f"deploy:{name}"])
     assert done.returncode == 0, done.stderr
@@ -116,7 +116,7 @@ def test_a_teams_own_commands_run_as_the_account_that_they_are_meant_for(job: Jo
     assert job.called[-1].startswith("aws sts"), "nothing is deployed into another account"
 
 
-SHOWN = {
+PLAN = {
     "resource_changes": [
         {"change": {"actions": ["create"]}},
         {"change": {"actions": ["delete", "create"]}},
@@ -127,10 +127,10 @@ SHOWN = {
 
 
 @needs_jq
-def test_what_opentofu_applies_is_the_plan_that_was_counted(job: Job) -> None:
+def test_opentofu_applies_the_plan_that_was_reviewed(job: Job) -> None:
     for folder in ("dev", "prod"):
         (job.clone / "infrastructure" / folder).mkdir(parents=True)
-    (job.folder / "shown.json").write_text(json.dumps(SHOWN))
+    (job.folder / "shown.json").write_text(json.dumps(PLAN))
     job.tool("tofu", f'case "$1" in show) cat {job.folder}/shown.json ;; esac')
     jobs = component("opentofu").jobs()
     for name in ("tofu:plan:dev", "tofu:dev", "tofu:plan:prod", "tofu:prod"):
@@ -139,7 +139,7 @@ def test_what_opentofu_applies_is_the_plan_that_was_counted(job: Job) -> None:
         assert run("\n".join(jobs[name].get("after_script", ["true"])), job.clone, job.variables()).returncode == 0
     counts = json.loads((job.clone / "infrastructure/dev/counts.json").read_text())
     assert counts == {"create": 2, "update": 1, "delete": 1}
-    assert not (job.clone / "infrastructure/dev/saved.json").exists(), "it held every value in clear"
+    assert not (job.clone / "infrastructure/dev/saved.json").exists(), "the saved plan has every value in clear text"
     assert job.called[:3] == [
         "tofu init -lockfile=readonly",
         "tofu plan -lock-timeout=5m -out=saved.tfplan",
@@ -150,12 +150,12 @@ def test_what_opentofu_applies_is_the_plan_that_was_counted(job: Job) -> None:
     assert job.environment_of("tofu")["PWD"].endswith("infrastructure/prod")
 
 
-def test_an_apply_that_fails_is_red_and_lets_after_script_go(job: Job) -> None:
+def test_a_failed_apply_fails_the_job_and_after_script_ends(job: Job) -> None:
     (job.clone / "infrastructure/dev").mkdir(parents=True)
     job.tool("tofu", 'case "$1" in apply) exit 1 ;; esac')
-    wanted = component("opentofu").jobs()["tofu:dev"]
-    assert job.run(wanted).returncode == 1
-    assert run("\n".join(wanted["after_script"]), job.clone, job.variables()).returncode == 0
+    definition = component("opentofu").jobs()["tofu:dev"]
+    assert job.run(definition).returncode == 1
+    assert run("\n".join(definition["after_script"]), job.clone, job.variables()).returncode == 0
 
 
 def test_after_a_cancel_the_pod_stays_until_the_apply_has_finished(job: Job) -> None:
@@ -164,13 +164,13 @@ def test_after_a_cancel_the_pod_stays_until_the_apply_has_finished(job: Job) -> 
         "tofu",
         'case "$1" in apply) trap "sleep 1; exit 1" TERM; touch running; while :; do sleep 0.1; done ;; esac',
     )
-    wanted = component("opentofu").jobs()["tofu:dev"]
-    with job.begun(wanted) as shell:
+    definition = component("opentofu").jobs()["tofu:dev"]
+    with job.begun(definition) as shell:
         job.cancel(shell, job.clone / "infrastructure/dev/running")
         began = time.monotonic()
-        done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
+        done = run("\n".join(definition["after_script"]), job.clone, job.variables())
         assert done.returncode == 0
-        assert time.monotonic() - began > 0.5, "it waited"
+        assert time.monotonic() - began > 0.5, "after_script waits for the apply"
         assert shell.wait(10) == 1
 
 

@@ -1,4 +1,4 @@
-"""The GitLab templates: what they declare, and what their script lines do in a shell with GitLab's variables set."""
+"""The template aws-oidc: its inputs, and its script in a shell with GitLab's variables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GITLAB = {"CI_SERVER_URL": "https://gitlab.com", "CI_PIPELINE_ID": "1234567890",
 SESSION = "gitlab-1234567890-98765432101"
 ROLE = "arn:aws:iam::444444444444:role/cicd/gitlab-release"
 IDENTITY = f"arn:aws:sts::444444444444:assumed-role/gitlab-release/{SESSION}"
-FAKE_AWS = """#!/bin/sh
+AWS_STAND_IN = """#!/bin/sh
 printf '%s\\n' "$@" > '{record}/arguments'
 env > '{record}/environment'
 echo '{identity}'
@@ -39,21 +39,21 @@ SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """A job's before_script after it ended."""
+class Result:
+    """The result of a job's before_script."""
 
     code: int
     output: str
-    """What the job's log shows."""
+    """Text of the job's log."""
     folder: Path
     called: dict[str, Any] | None
-    """Arguments and environment of the `aws` call; None where there was none."""
+    """Arguments and environment of the `aws` call; None if `aws` was not called."""
 
 
 def _interpolated(text: str, values: dict[str, Any]) -> str:
     def value(match: re.Match[str]) -> str:
-        given = values.get(match[1], INPUTS[match[1]].get("default"))
-        return json.dumps(given) if isinstance(given, bool) else str(given)
+        input_value = values.get(match[1], INPUTS[match[1]].get("default"))
+        return json.dumps(input_value) if isinstance(input_value, bool) else str(input_value)
 
     return re.sub(r"\$\[\[ inputs\.(\w+) \]\]", value, text)
 
@@ -65,27 +65,27 @@ def _run(
     identity: str = IDENTITY,
     environment: dict[str, str] | None = None,
     **inputs: Any,
-) -> Ran:
+) -> Result:
     tools = tmp_path / "bin"
     tools.mkdir()
-    fake = tools / "aws"
-    fake.write_text(FAKE_AWS.format(record=tools, identity=identity))
-    fake.chmod(0o755)
+    aws = tools / "aws"
+    aws.write_text(AWS_STAND_IN.format(record=tools, identity=identity))
+    aws.chmod(0o755)
     values = {"role_arn": ROLE, "region": "eu-central-1", "folder": str(tmp_path), **inputs}
     job = yaml.safe_load(_interpolated(TEXT.split("\n---\n")[1], values))[values.get("job", ".aws-oidc")]
-    known = {**GITLAB, "AWS_OIDC_TOKEN": TOKEN, "PATH": f"{tools}:/usr/bin:/bin", **(environment or {})}
+    variables = {**GITLAB, "AWS_OIDC_TOKEN": TOKEN, "PATH": f"{tools}:/usr/bin:/bin", **(environment or {})}
     # Job variables are exported before the script, and expanded with the predefined ones.
-    known = {**{name: string.Template(text).substitute(known) for name, text in job["variables"].items()}, **known}
+    job_variables = {name: string.Template(text).substitute(variables) for name, text in job["variables"].items()}
     command = [shell, "sh"] if shell == "busybox" else [shell]
     done = subprocess.run(
         [*command, "-e", "-c", "\n".join(job["before_script"])],
-        env=known,
+        env={**job_variables, **variables},
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
     )
-    return Ran(
+    return Result(
         code=done.returncode,
         output=done.stdout + done.stderr,
         folder=tmp_path / f"aws-oidc-{GITLAB['CI_JOB_ID']}",
@@ -120,38 +120,38 @@ def test_no_interpolation_names_an_input_that_is_not_declared() -> None:
     assert set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", TEXT)) == set(INPUTS)
 
 
-def test_the_example_gives_inputs_that_exist_and_names_a_role_as_the_platform_does() -> None:
-    given = EXAMPLE["include"][0]["inputs"]
+def test_the_example_has_existing_inputs_and_a_role_of_the_platform() -> None:
+    inputs = EXAMPLE["include"][0]["inputs"]
     required = {name for name, declared in INPUTS.items() if "default" not in declared}
-    assert required <= set(given) <= set(INPUTS)
-    assert all(re.search(INPUTS[name]["regex"], value) for name, value in given.items())
+    assert required <= set(inputs) <= set(INPUTS)
+    assert all(re.search(INPUTS[name]["regex"], value) for name, value in inputs.items())
     settings = load.of_stack("prod")
     names = settings.names
-    assert given["role_arn"] == names.role_arn(settings.accounts["prod"].id, names.gitlab_role("release"))
+    assert inputs["role_arn"] == names.role_arn(settings.accounts["prod"].id, names.gitlab_role("release"))
     assert EXAMPLE["release"]["extends"] == INPUTS["job"]["default"]
 
 
 @pytest.mark.parametrize(
     "value", ["platform-release", "arn:aws:iam::1:role/x", f"{ROLE}\n[profile other]", f'{ROLE}" evil']
 )
-def test_what_is_no_role_arn_is_refused(value: str) -> None:
+def test_a_value_that_is_not_a_role_arn_is_refused(value: str) -> None:
     assert not re.search(INPUTS["role_arn"]["regex"], value)
 
 
-def test_the_audience_is_the_instance_as_the_trust_names_it() -> None:
+def test_the_audience_is_the_gitlab_url_as_in_the_trust() -> None:
     aud = BODY["$[[ inputs.job ]]"]["id_tokens"]["AWS_OIDC_TOKEN"]["aud"]
     assert string.Template(aud).substitute(GITLAB) == load.of_stack("prod").gitlab.url
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_job_finds_the_role_under_its_profile_and_as_the_default(tmp_path: Path, shell: str) -> None:
-    ran = _run(tmp_path, shell=shell)
-    assert ran.code == 0, ran.output
+def test_a_job_has_the_role_in_its_profile_and_in_the_default_profile(tmp_path: Path, shell: str) -> None:
+    result = _run(tmp_path, shell=shell)
+    assert result.code == 0, result.output
     config = configparser.ConfigParser(default_section="none")
-    config.read(ran.folder / "config")
+    config.read(result.folder / "config")
     expected = {
         "role_arn": ROLE,
-        "web_identity_token_file": str(ran.folder / "token"),
+        "web_identity_token_file": str(result.folder / "token"),
         "role_session_name": SESSION,
         "region": "eu-central-1",
         "sts_regional_endpoints": "regional",
@@ -160,13 +160,13 @@ def test_a_job_finds_the_role_under_its_profile_and_as_the_default(tmp_path: Pat
         "default": expected,
         "profile gitlab": expected,
     }
-    assert (ran.folder / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
+    assert (result.folder / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
     assert len(SESSION) <= 64
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_cli_is_asked_once_with_the_profile_and_nothing_that_wins_over_it(tmp_path: Path, shell: str) -> None:
-    left = {
+def test_the_cli_is_called_once_and_no_variable_overrides_the_profile(tmp_path: Path, shell: str) -> None:
+    inherited = {
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_SESSION_TOKEN": "session",
@@ -175,21 +175,21 @@ def test_the_cli_is_asked_once_with_the_profile_and_nothing_that_wins_over_it(tm
         "AWS_PROFILE": "dev",
         "AWS_CONFIG_FILE": "/etc/runner-platform/aws/config",
     }
-    ran = _run(tmp_path, shell=shell, environment=left)
-    assert ran.code == 0, ran.output
-    assert ran.called is not None
-    assert ran.called["arguments"] == ["sts", "get-caller-identity", "--query", "Arn", "--output", "text"]
-    seen = {name: value for name, value in ran.called["environment"].items() if name.startswith("AWS_")}
-    assert seen == {
-        "AWS_CONFIG_FILE": str(ran.folder / "config"),
+    result = _run(tmp_path, shell=shell, environment=inherited)
+    assert result.code == 0, result.output
+    assert result.called is not None
+    assert result.called["arguments"] == ["sts", "get-caller-identity", "--query", "Arn", "--output", "text"]
+    received = {name: value for name, value in result.called["environment"].items() if name.startswith("AWS_")}
+    assert received == {
+        "AWS_CONFIG_FILE": str(result.folder / "config"),
         "AWS_PROFILE": "gitlab",
         "AWS_SDK_LOAD_CONFIG": "1",
     }
 
 
 def test_the_log_shows_the_identity_and_never_the_token(tmp_path: Path) -> None:
-    ran = _run(tmp_path)
-    assert ran.output == f"aws-oidc: {IDENTITY}\n"
+    result = _run(tmp_path)
+    assert result.output == f"aws-oidc: {IDENTITY}\n"
 
 
 def test_only_the_job_can_read_the_token(tmp_path: Path) -> None:
@@ -198,11 +198,11 @@ def test_only_the_job_can_read_the_token(tmp_path: Path) -> None:
     assert modes == {folder.name: 0o700, "token": 0o600, "config": 0o600}
 
 
-def test_a_folder_that_somebody_else_made_is_not_used(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_used(tmp_path: Path) -> None:
     (tmp_path / f"aws-oidc-{GITLAB['CI_JOB_ID']}").mkdir()
-    ran = _run(tmp_path)
-    assert ran.code != 0
-    assert ran.called is None
+    result = _run(tmp_path)
+    assert result.code != 0
+    assert result.called is None
 
 
 @pytest.mark.parametrize(
@@ -215,35 +215,35 @@ def test_a_folder_that_somebody_else_made_is_not_used(tmp_path: Path) -> None:
     ],
 )
 def test_another_identity_ends_the_job(tmp_path: Path, identity: str) -> None:
-    ran = _run(tmp_path, identity=identity)
-    assert ran.code == 1
-    assert "and it should be sts::444444444444:assumed-role/gitlab-release/" in ran.output
+    result = _run(tmp_path, identity=identity)
+    assert result.code == 1
+    assert "and it should be sts::444444444444:assumed-role/gitlab-release/" in result.output
 
 
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])
 def test_the_identity_of_another_partition_is_recognised(tmp_path: Path, partition: str) -> None:
     arn = ROLE.replace("arn:aws:", f"arn:{partition}:")
-    ran = _run(tmp_path, role_arn=arn, identity=IDENTITY.replace("arn:aws:", f"arn:{partition}:"))
-    assert ran.code == 0, ran.output
+    result = _run(tmp_path, role_arn=arn, identity=IDENTITY.replace("arn:aws:", f"arn:{partition}:"))
+    assert result.code == 0, result.output
 
 
 def test_a_job_without_an_id_token_ends_with_the_remedy(tmp_path: Path) -> None:
-    ran = _run(tmp_path, environment={"AWS_OIDC_TOKEN": ""})
-    assert ran.code == 1
-    assert "extend .aws-oidc" in ran.output
-    assert ran.called is None
+    result = _run(tmp_path, environment={"AWS_OIDC_TOKEN": ""})
+    assert result.code == 1
+    assert "extend .aws-oidc" in result.output
+    assert result.called is None
 
 
 def test_without_verify_no_cli_is_needed(tmp_path: Path) -> None:
-    ran = _run(tmp_path, verify=False)
-    assert ran.code == 0, ran.output
-    assert ran.called is None
-    assert (ran.folder / "config").exists()
+    result = _run(tmp_path, verify=False)
+    assert result.code == 0, result.output
+    assert result.called is None
+    assert (result.folder / "config").exists()
 
 
-def test_two_roles_are_two_hidden_jobs_with_profiles_of_their_own(tmp_path: Path) -> None:
-    ran = _run(tmp_path, job=".aws-oidc-dev", profile="dev")
-    assert ran.code == 0, ran.output
-    assert ran.called is not None
-    assert ran.called["environment"]["AWS_PROFILE"] == "dev"
-    assert "[profile dev]" in (ran.folder / "config").read_text()
+def test_a_second_role_has_a_hidden_job_and_a_profile_of_its_own(tmp_path: Path) -> None:
+    result = _run(tmp_path, job=".aws-oidc-dev", profile="dev")
+    assert result.code == 0, result.output
+    assert result.called is not None
+    assert result.called["environment"]["AWS_PROFILE"] == "dev"
+    assert "[profile dev]" in (result.folder / "config").read_text()

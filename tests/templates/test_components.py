@@ -1,4 +1,4 @@
-"""The CI/CD components: valid for GitLab, typed inputs, and who runs what with which credentials."""
+"""The CI/CD components: valid for GitLab, typed inputs, and the credentials of each job."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ def test_every_input_is_typed_described_used_and_bounded(name: str) -> None:
         if declared["type"] == "string":
             allowed = declared.get("regex") or f"^({'|'.join(declared['options'])})$"
             assert re.search(allowed, declared.get("default", "")) or "default" not in declared, key
-            for evil in ('x"; curl evil', "x`id`", "x\n- evil", "x$(id)"):
-                assert not re.search(allowed, evil), f"{key} takes {evil!r}"
+            for injection in ('x"; curl evil', "x`id`", "x\n- evil", "x$(id)"):
+                assert not re.search(allowed, injection), f"{key} takes {injection!r}"
     assert set(RESERVED.findall(template.parts[1])) == set(template.inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_example_gives_what_is_required_and_nothing_unknown(name: str) -> None:
+def test_the_example_has_all_required_inputs_and_no_unknown_one(name: str) -> None:
     for include in component(name).example:
         path = include.get("local") or f"templates/{re.search(r'/([a-z]+)@', include['component'])[1]}.yml"  # type: ignore[index]  # it matches, or the test fails
         declared = Component(load.ROOT / path).inputs
-        required = {key for key, its in declared.items() if "default" not in its}
+        required = {key for key, declaration in declared.items() if "default" not in declaration}
         assert required <= set(include["inputs"]) <= set(declared)
         for key, value in include["inputs"].items():
             if declared[key]["type"] == "string":
                 assert re.search(declared[key].get("regex", ""), value), f"{key}: {value}"
 
 
-def test_examples_speak_of_the_committed_accounts_and_of_the_image_that_is_current() -> None:
+def test_examples_name_the_committed_accounts_and_the_current_image() -> None:
     settings = load.of_stack("prod")
     home = settings.platform_account.id
     image = f"{home}.dkr.ecr.{settings.organization.region}.amazonaws.com/{settings.names.runner_image()}"
     assert component("platform").example[0]["inputs"]["image"] == f"{image}:{RUNNER_IMAGE_TAG}"
     for name in ("deploy", "ecs"):
-        given = component(name).example[0]["inputs"]
-        assert given["dev_account"] == settings.accounts["dev"].id
-        assert given["prod_account"] == settings.accounts["prod"].id
+        inputs = component(name).example[0]["inputs"]
+        assert inputs["dev_account"] == settings.accounts["dev"].id
+        assert inputs["prod_account"] == settings.accounts["prod"].id
 
 
 @pytest.mark.parametrize("name", ["deploy", "ecs", "opentofu", "image"])
@@ -87,17 +87,17 @@ def test_default_tags_and_profiles_are_those_of_the_production_stack(name: str) 
             assert inputs[key]["default"] in settings.accounts_of(tag["default"])  # type: ignore[index]  # each has one of both
 
 
-@pytest.mark.parametrize("name", [each for each in NAMES if each != "platform"])
+@pytest.mark.parametrize("name", [template for template in NAMES if template != "platform"])
 def test_two_includes_do_not_overwrite_each_others_jobs(name: str) -> None:
     template = component(name)
     assert not set(template.jobs()) & set(template.jobs(name="another"))
 
 
 def _running(variables: dict[str, str]) -> dict[str, str]:
-    return {name: how for name, job in PLATFORM.items() if (how := when(job, variables))}
+    return {name: start for name, job in PLATFORM.items() if (start := when(job, variables))}
 
 
-def test_a_merge_request_runs_what_needs_no_credentials_and_nothing_else() -> None:
+def test_a_merge_request_runs_only_jobs_without_credentials() -> None:
     assert set(_running(REQUEST)) == REVIEW
     assert set(_running(FORK)) == REVIEW - {"note"}, "a fork's pipeline has no token to post with"
     for name in REVIEW:
@@ -110,38 +110,38 @@ def test_a_merge_request_runs_what_needs_no_credentials_and_nothing_else() -> No
 
 
 def test_after_the_merge_production_waits_for_a_person() -> None:
-    found = _running(MAIN)
-    assert found.pop("prod") == "manual"
-    assert set(found.values()) == {"on_success"}
-    assert set(found) == set(PLATFORM) - REVIEW - {"drift", "prod"}
+    running = _running(MAIN)
+    assert running.pop("prod") == "manual"
+    assert set(running.values()) == {"on_success"}
+    assert set(running) == set(PLATFORM) - REVIEW - {"drift", "prod"}
     assert PLATFORM["prod"]["rules"][-1]["allow_failure"] is False, "without it the pipeline is green before prod"
-    assert PLATFORM["prod"]["needs"] == ["preview:prod", "prove:dev"], "a red proof keeps the button away"
+    assert PLATFORM["prod"]["needs"] == ["preview:prod", "prove:dev"], "a failed proof prevents the deployment"
 
 
-def test_a_schedule_looks_for_drift_alone_and_other_branches_run_nothing() -> None:
+def test_a_schedule_runs_drift_only_and_other_branches_run_no_job() -> None:
     assert set(_running(SCHEDULE)) == {"drift"}
     assert _running(BRANCH) == {}
     assert _running({**MAIN, "CI_COMMIT_REF_PROTECTED": "false"}) == {}, "an unprotected default branch deploys nothing"
 
 
 def test_only_jobs_of_the_protected_branch_have_an_id_token() -> None:
-    having = {name for name, job in PLATFORM.items() if "id_tokens" in job}
-    assert having == {"preview:dev", "preview:prod", "dev", "prod", "prove:dev", "prove:prod", "drift"}
-    for name in having:
+    with_token = {name for name, job in PLATFORM.items() if "id_tokens" in job}
+    assert with_token == {"preview:dev", "preview:prod", "dev", "prod", "prove:dev", "prove:prod", "drift"}
+    for name in with_token:
         job = PLATFORM[name]
         assert job["id_tokens"]["RUNNER_PLATFORM_ID_TOKEN"]["aud"] == "$CI_SERVER_URL"
         assert job["tags"] == ["deploy"]
         assert when(job, REQUEST) is when(job, FORK) is when(job, BRANCH) is None
 
 
-def test_looking_is_the_readers_and_changing_the_deployers() -> None:
+def test_previews_and_drift_use_the_reader_and_changes_the_deployer() -> None:
     roles = {name: job["variables"]["PLATFORM_ROLE"] for name, job in PLATFORM.items() if "id_tokens" in job}
     assert {name for name, role in roles.items() if role == "reader"} == {"preview:dev", "preview:prod", "drift"}
     assert {name for name, role in roles.items() if role == "deployer"} == {"dev", "prod", "prove:dev", "prove:prod"}
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_a_deployment_is_alone_cannot_be_cut_off_and_has_time_to_end(name: str) -> None:
+def test_a_deployment_runs_alone_without_interruption_and_has_time_to_end(name: str) -> None:
     job = PLATFORM[name]
     assert job["interruptible"] is False
     assert job["resource_group"] == "platform-$STACK"
@@ -154,36 +154,38 @@ def test_a_deployment_is_alone_cannot_be_cut_off_and_has_time_to_end(name: str) 
     assert '--plan "plans/$STACK.json"' in "\n".join(job["script"])
 
 
-def test_production_is_promoted_from_the_rehearsal() -> None:
+def test_production_is_promoted_from_the_trial_stack() -> None:
     assert PLATFORM["prod"]["variables"]["UP_OPTIONS"] == "--promoted-from dev"
     assert PLATFORM["dev"]["variables"]["UP_OPTIONS"] == ""
 
 
 def test_every_stack_has_a_row_of_its_own_on_the_merge_request_page() -> None:
     for name in ("check", "changes", "check:merged"):
-        assert [each["STACK"] for each in matrix(PLATFORM[name])] == ["foundation", *load.stacks()]
+        assert [row["STACK"] for row in matrix(PLATFORM[name])] == ["foundation", *load.stacks()]
     reports = PLATFORM["changes"]["artifacts"]["reports"]
     assert reports == {"terraform": "reports/*/terraform.json"}
 
 
-def test_the_token_of_the_note_is_scoped_to_a_job_that_runs_nothing_of_the_branch() -> None:
+def test_only_a_job_without_code_of_the_branch_gets_the_token_of_the_note() -> None:
     job = PLATFORM["note"]
     assert job["environment"] == {"name": "platform/note", "action": "access"}
-    before, rest = job["before_script"][0], [*job["before_script"][1:], *job["script"]]
-    assert "worktree add" in before
-    assert rest[0] == 'cd "$target_tree"', "what follows is the target branch's code"
+    first_line, later_lines = job["before_script"][0], [*job["before_script"][1:], *job["script"]]
+    assert "worktree add" in first_line
+    assert later_lines[0] == 'cd "$target_tree"', "later lines run the target branch's code"
     assert not [
-        name for name, other in PLATFORM.items() if name != "note" and other.get("environment") == job["environment"]
+        name
+        for name, another in PLATFORM.items()
+        if name != "note" and another.get("environment") == job["environment"]
     ]
 
 
-def test_plans_are_kept_from_whoever_may_not_see_settings_and_as_long_as_they_hold() -> None:
+def test_update_plans_are_readable_for_maintainers_only() -> None:
     for name in ("preview:dev", "preview:prod"):
         assert PLATFORM[name]["artifacts"]["access"] == "maintainer"
         assert PLATFORM[name]["environment"]["action"] == "prepare", "a preview is no deployment"
 
 
-def test_every_job_needs_only_what_is_there_and_stages_are_declared() -> None:
+def test_needed_jobs_and_stages_of_every_job_exist() -> None:
     document: dict[str, Any] = yaml.safe_load(re.sub(r"!reference", "", component("platform").text()))
     for name, job in PLATFORM.items():
         assert set(job.get("needs", [])) <= set(PLATFORM), name
@@ -191,10 +193,10 @@ def test_every_job_needs_only_what_is_there_and_stages_are_declared() -> None:
 
 
 @pytest.mark.parametrize("name", ["deploy", "ecs", "opentofu"])
-def test_applications_go_to_dev_by_themselves_and_to_prod_by_a_persons_hand(name: str) -> None:
+def test_applications_are_deployed_to_dev_automatically_and_to_prod_manually(name: str) -> None:
     jobs = component(name).jobs()
     first, second = (
-        next(job for each, job in jobs.items() if each.count(":") == 1 and each.endswith(f":{target}"))
+        next(job for job_name, job in jobs.items() if job_name.count(":") == 1 and job_name.endswith(f":{target}"))
         for target in ("dev", "prod")
     )
     assert when(first, MAIN) == "on_success"
@@ -211,7 +213,7 @@ def test_applications_go_to_dev_by_themselves_and_to_prod_by_a_persons_hand(name
     assert (first["tags"], second["tags"]) == (["small"], ["deploy"])
 
 
-def test_an_image_is_built_again_on_the_protected_branch_and_never_promoted() -> None:
+def test_the_protected_branch_builds_its_image_again() -> None:
     jobs = component("image").jobs()
     assert {name: job["variables"]["LEVEL"] for name, job in jobs.items()} == {
         "image:open": "open",
@@ -234,7 +236,7 @@ def test_an_image_is_built_again_on_the_protected_branch_and_never_promoted() ->
         ("$A", True),
     ],
 )
-def test_rules_are_read_as_gitlab_reads_them(condition: str, expected: bool) -> None:
+def test_rules_are_evaluated_as_in_gitlab(condition: str, expected: bool) -> None:
     assert holds(condition, {"A": "x", "B": "y"}) is expected
 
 
@@ -250,7 +252,11 @@ def test_the_pages_pipeline_for_teams_gives_inputs_that_exist() -> None:
     for include in includes:
         name = include["component"].rpartition("/")[2].partition("@")[0]
         declared = component(name).inputs
-        assert {key for key, its in declared.items() if "default" not in its} <= set(include["inputs"]) <= set(declared)
+        assert (
+            {key for key, declaration in declared.items() if "default" not in declaration}
+            <= set(include["inputs"])
+            <= set(declared)
+        )
         for key, value in include["inputs"].items():
             assert re.search(declared[key]["regex"], value), f"{name}.{key}: {value}"
     repositories = load.of_stack("prod").registry

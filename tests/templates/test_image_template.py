@@ -1,4 +1,4 @@
-"""The pipeline that builds the runner image: protected refs and classes only, and what its script does in a shell."""
+"""The pipeline that builds the runner image: protected refs and classes only, and its script in a shell."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GITLAB = {
     "CI_JOB_ID": "22",
     "CI_PROJECT_URL": "https://gitlab.com/senncloud/runner-platform",
 }
-FAKE_KANIKO = """#!/bin/sh
+KANIKO_STAND_IN = """#!/bin/sh
 printf '%s\\n' "$@" > arguments
 echo sha256:pushed > digest
 """
@@ -47,7 +47,7 @@ SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
 
 @cache
 def jobs() -> dict[str, Any]:
-    """The configuration with inputs filled in."""
+    """Return the jobs with the example inputs."""
     values = {name: declared.get("default") for name, declared in INPUTS.items()} | GIVEN
     text = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: str(values[match[1]]), TEXT.split("\n---\n")[1])
     found: dict[str, Any] = yaml.safe_load(text)
@@ -56,7 +56,7 @@ def jobs() -> dict[str, Any]:
 
 def push(folder: Path, shell: str, variant: str) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir(exist_ok=True)
-    (folder / "bin" / "executor").write_text(FAKE_KANIKO)
+    (folder / "bin" / "executor").write_text(KANIKO_STAND_IN)
     (folder / "bin" / "executor").chmod(0o755)
     script = "\n".join(jobs()["runner-image:push"]["script"])
     return subprocess.run(
@@ -85,7 +85,7 @@ def test_an_image_without_its_digest_is_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("stack", ["prod", "dev"])
-def test_the_repository_is_the_one_that_classes_pull_from(stack: str) -> None:
+def test_the_image_is_pushed_to_the_repository_that_classes_pull_from(stack: str) -> None:
     settings = settings_of(stack)
     home = settings.platform_account.id
     image, _, tag = runner_image(settings.names, home).rpartition(":")
@@ -111,14 +111,14 @@ def test_only_a_protected_class_builds_and_only_on_protected_refs() -> None:
     assert "merge_request_event" in first["if"]
 
 
-def test_the_class_may_push_there_and_runs_nothing_else() -> None:
+def test_the_class_may_push_to_the_repository() -> None:
     pushed = jobs()["runner-image:push"]
     assert pushed["image"]["name"].startswith(f"{GIVEN['repository']}:"), "a protected class runs protected images only"
     assert pushed["variables"]["AWS_PROFILE"] in settings_of("prod").accounts_of("deploy")
     assert "image" not in jobs()["runner-image:render"], "the class's default image"
 
 
-def test_no_daemon_no_privilege_and_no_stored_login() -> None:
+def test_the_template_needs_no_daemon_no_privilege_and_no_stored_login() -> None:
     for word in ("docker login", "dind", "privileged", "AWS_ACCESS_KEY_ID", "get-login-password"):
         assert word not in TEXT
 
@@ -139,10 +139,10 @@ def test_each_variant_is_pushed_under_the_rendered_version(
     done = push(tmp_path, shell, variant)
     assert done.returncode == 0, done.stderr
     arguments = (tmp_path / "arguments").read_text().splitlines()
-    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert given["--context"] == f"dir://{tmp_path}/context"
-    assert given["--dockerfile"] == file
-    assert given["--destination"] == f"{GIVEN['repository']}:2.3.4{suffix}"
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert options["--context"] == f"dir://{tmp_path}/context"
+    assert options["--dockerfile"] == file
+    assert options["--destination"] == f"{GIVEN['repository']}:2.3.4{suffix}"
     assert {start, "REVISION=abc", "CREATED=2026-11-21T00:00:00Z"} <= set(arguments)
     assert f"{GIVEN['repository']}:2.3.4{suffix}@sha256:pushed, pipeline 11, job 22" in done.stdout
 

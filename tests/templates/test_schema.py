@@ -1,4 +1,4 @@
-"""The templates by the schema that GitLab publishes for its editor, and that this schema does refuse what GitLab would."""
+"""Templates are valid by the schema that GitLab publishes for its editor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def by_gitlabs_schema(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Judge files by the schema that GitLab publishes (gitlab-org/gitlab, app/assets/javascripts/editor/schema/ci.json).
+    """Check files with the schema that GitLab publishes (gitlab-org/gitlab, app/assets/javascripts/editor/schema/ci.json).
 
     check-jsonschema brings it; the lock file says which version.
     """
@@ -35,7 +35,7 @@ def test_both_parts_of_every_template_are_valid_by_gitlabs_published_schema(tmp_
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_that_schema_refuses_what_gitlab_would(tmp_path: Path) -> None:
+def test_the_published_schema_refuses_what_gitlab_refuses(tmp_path: Path) -> None:
     wrong = {
         "keyword": component("platform").text().replace("interruptible:", "interruptable:"),
         "value": component("platform").text().replace("when: always", "when: sometimes"),

@@ -1,6 +1,6 @@
-"""Every script line of the platform's pipeline in a shell, with GitLab's variables as a runner sets them and recording tools.
+"""Every script line of the platform's pipeline in a shell, with GitLab's variables and recording tools.
 
-And each job of every template once, so that none is forgotten. What needs the real commands or a cloud is run in tests/platform/test_templates_run.py.
+The last test runs each job of every template once. Jobs that need the real commands or a cloud run in tests/platform/test_templates_run.py.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ SHELLS = [shell for shell in ("bash", "dash") if shutil.which(shell)]
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    made = Job(tmp_path / f"{time.monotonic_ns()}")
-    made.tool(
+    pipeline_job = Job(tmp_path / f"{time.monotonic_ns()}")
+    pipeline_job.tool(
         "runner-platform", 'case "$1" in backend) echo s3://state ;; profiles) echo "[profile platform-admin]" ;; esac'
     )
-    return made
+    return pipeline_job
 
 
 def platform(job: Job, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[name]
-    return found
+    definition: dict[str, Any] = component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[
+        name
+    ]
+    return definition
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_check_judges_by_the_target_branchs_policies(job: Job, shell: str) -> None:
+def test_check_uses_the_policies_of_the_target_branch(job: Job, shell: str) -> None:
     done = job.run(platform(job, "check"), shell, STACK="dev")
     assert done.returncode == 0, done.stderr
     (call,) = job.called
@@ -46,7 +48,7 @@ def test_check_judges_by_the_target_branchs_policies(job: Job, shell: str) -> No
     assert git(Path(tree), "rev-parse", "HEAD") == git(job.origin, "rev-parse", "main")
 
 
-def test_changes_are_those_since_the_common_ancestor(job: Job) -> None:
+def test_changes_are_compared_with_the_common_ancestor(job: Job) -> None:
     base = git(job.origin, "rev-parse", "main")
     git(job.origin, "commit", "-q", "--allow-empty", "-m", "meanwhile")
     done = job.run(platform(job, "changes"), STACK="prod")
@@ -54,7 +56,7 @@ def test_changes_are_those_since_the_common_ancestor(job: Job) -> None:
     assert job.called == [f"runner-platform diff {base} --stack prod --reports reports"]
 
 
-def test_a_forks_own_copy_of_the_target_branch_does_not_count(job: Job) -> None:
+def test_a_fork_is_checked_by_the_target_branch_of_the_original_project(job: Job) -> None:
     fork = job.folder / "fork"
     git(job.folder, "clone", "-q", "--bare", str(job.origin), str(fork))
     git(job.clone, "remote", "set-url", "origin", str(fork))
@@ -73,14 +75,14 @@ def test_a_forks_own_copy_of_the_target_branch_does_not_count(job: Job) -> None:
 
 
 @pytest.mark.parametrize("name", ["check", "changes"])
-def test_nothing_that_could_be_a_credential_reaches_unreviewed_code(job: Job, name: str) -> None:
+def test_unreviewed_code_gets_no_credential(job: Job, name: str) -> None:
     assert not {key for key in platform(job, name).get("variables", {}) if "TOKEN" in key or "SECRET" in key}
     job.run(platform(job, name), STACK="dev")
-    seen = job.environment_of("runner-platform")
-    assert seen["AWS_EC2_METADATA_DISABLED"] == "true"
+    received = job.environment_of("runner-platform")
+    assert received["AWS_EC2_METADATA_DISABLED"] == "true"
 
 
-def test_a_checkout_that_locks_other_packages_makes_its_own_environment(job: Job) -> None:
+def test_a_checkout_with_other_locked_packages_sets_up_its_own_environment(job: Job) -> None:
     (job.clone / "uv.lock").write_text("changed\n")
     done = job.run(platform(job, "check"), STACK="dev")
     assert done.returncode == 0, done.stderr
@@ -88,12 +90,12 @@ def test_a_checkout_that_locks_other_packages_makes_its_own_environment(job: Job
     assert not (job.clone / ".venv").is_symlink()
 
 
-def test_the_images_environment_is_linked_where_it_is_the_one(job: Job) -> None:
+def test_the_environment_of_the_image_is_linked_if_the_lock_is_the_same(job: Job) -> None:
     job.run(platform(job, "check"), STACK="dev")
     assert (job.clone / ".venv").readlink() == job.environment
 
 
-def test_the_note_is_posted_by_the_target_branch_even_if_the_branch_sets_a_trap(job: Job) -> None:
+def test_the_note_is_posted_by_code_of_the_target_branch_only(job: Job) -> None:
     (job.clone / "uv.lock").write_text("changed\n")
     (job.clone / "sandbox/tools/bootstrap.sh").write_text(f"touch {job.folder}/trapped\n")
     done = job.run(platform(job, "note"))
@@ -103,43 +105,43 @@ def test_the_note_is_posted_by_the_target_branch_even_if_the_branch_sets_a_trap(
     assert not (job.folder / "trapped").exists()
 
 
-def test_tests_run_what_make_check_runs_and_the_thorough_ones(job: Job) -> None:
+def test_the_job_tests_runs_make_check_and_the_thorough_tests(job: Job) -> None:
     for tool in ("ruff", "mypy", "pytest"):
         job.tool(tool)
     done = job.run(platform(job, "tests"))
     assert done.returncode == 0, done.stderr
     makefile = (component("platform").path.parent.parent / "Makefile").read_text()
     recipe = makefile.split("\ncheck:")[1].split("\n\n")[0]
-    wanted = [line.split("$(BIN)/")[1] for line in recipe.splitlines() if "$(BIN)/" in line]
-    more = (" --junitxml=reports/tests/junit.xml", " -m not sandbox and not processes")
-    assert [call.replace(more[0], "").replace(more[1], "") for call in job.called] == wanted
-    assert more[1] in job.called[-1], "nothing else runs the thorough ones before a merge"
+    expected = [line.split("$(BIN)/")[1] for line in recipe.splitlines() if "$(BIN)/" in line]
+    options = (" --junitxml=reports/tests/junit.xml", " -m not sandbox and not processes")
+    assert [call.replace(options[0], "").replace(options[1], "") for call in job.called] == expected
+    assert options[1] in job.called[-1], "only this job runs the thorough tests before a merge"
 
 
 @pytest.mark.parametrize("name", ["preview:dev", "preview:prod", "dev", "prod", "prove:dev", "prove:prod", "drift"])
-def test_after_the_merge_a_job_is_the_platforms_own_role_and_nothing_else(job: Job, name: str) -> None:
-    left = {
+def test_after_the_merge_a_job_has_only_its_role_of_the_platform(job: Job, name: str) -> None:
+    inherited = {
         "AWS_PROFILE": "dev",
         "AWS_ROLE_ARN": "arn:other",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_CONFIG_FILE": "/class/config",
     }
-    wanted = platform(job, name)
-    done = job.run(wanted, STACK=wanted["variables"].get("STACK", "dev"), **left)
+    definition = platform(job, name)
+    done = job.run(definition, STACK=definition["variables"].get("STACK", "dev"), **inherited)
     assert done.returncode == 0, done.stderr
-    role, own = wanted["variables"]["PLATFORM_ROLE"], job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
+    role, own = definition["variables"]["PLATFORM_ROLE"], job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
     assert job.called[:2] == [
         f"runner-platform profiles --platform {role} --token-file {own}/token",
         "runner-platform backend",
     ]
-    seen = job.environment_of("runner-platform")
-    assert {key: value for key, value in seen.items() if key.startswith(("AWS_", "PULUMI_BACKEND"))} == {
+    received = job.environment_of("runner-platform")
+    assert {key: value for key, value in received.items() if key.startswith(("AWS_", "PULUMI_BACKEND"))} == {
         "AWS_CONFIG_FILE": str(own / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_SDK_LOAD_CONFIG": "1",
         "PULUMI_BACKEND_URL": "s3://state",
     }
-    assert "RUNNER_PLATFORM_ID_TOKEN" not in seen, "the file is enough"
+    assert "RUNNER_PLATFORM_ID_TOKEN" not in received, "the token is in the file only"
     assert TOKEN not in done.stdout + done.stderr
     assert (own / "token").read_text() == TOKEN, "a newline at its end would make STS refuse it"
     assert {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (own, own / "token")} == {
@@ -148,19 +150,19 @@ def test_after_the_merge_a_job_is_the_platforms_own_role_and_nothing_else(job: J
     }
 
 
-def test_a_job_without_an_id_token_says_which_branch_has_one(job: Job) -> None:
+def test_a_job_without_an_id_token_fails_and_names_the_protected_branch(job: Job) -> None:
     done = job.run(platform(job, "preview:dev"), RUNNER_PLATFORM_ID_TOKEN="")
     assert done.returncode == 1
     assert "only the protected branch of the platform's project gets one" in done.stderr
     assert job.called == []
 
 
-def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
+def test_each_stage_of_a_deployment_runs_its_commands(job: Job) -> None:
     assert job.run(platform(job, "check:merged"), STACK="foundation").returncode == 0
     for name in ("preview:dev", "dev", "prove:dev", "preview:prod", "prod"):
         assert job.run(platform(job, name), CI_JOB_ID=name.replace(":", "-")).returncode == 0
-    acted = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
-    assert acted == [
+    commands = [call for call in job.called if call.split()[1] not in {"profiles", "backend"}]
+    assert commands == [
         "runner-platform check --stack foundation --reports reports",
         "runner-platform preview --stack dev --plan plans/dev.json --reports reports",
         "runner-platform up --stack dev --plan plans/dev.json --stop 20m",
@@ -173,11 +175,11 @@ def test_each_stage_of_a_deployment_says_what_it_should(job: Job) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 3, 4])
-def test_a_deployment_ends_with_the_drivers_exit_code_and_lets_after_script_go(job: Job, code: int) -> None:
+def test_a_deployment_ends_with_the_exit_code_of_the_driver(job: Job, code: int) -> None:
     job.tool("runner-platform", f'case "$1" in up) exit {code} ;; esac')
-    wanted = platform(job, "dev")
-    assert job.run(wanted).returncode == code
-    assert run("\n".join(wanted["after_script"]), job.clone, job.variables()).returncode == 0
+    definition = platform(job, "dev")
+    assert job.run(definition).returncode == code
+    assert run("\n".join(definition["after_script"]), job.clone, job.variables()).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
@@ -186,21 +188,21 @@ def test_after_a_cancel_the_pod_stays_until_the_driver_has_finished(job: Job, na
         "runner-platform",
         'case "$1" in up) trap "sleep 1; exit 3" TERM; touch running; while :; do sleep 0.1; done ;; esac',
     )
-    wanted = platform(job, name)
-    with job.begun(wanted) as shell:
+    definition = platform(job, name)
+    with job.begun(definition) as shell:
         job.cancel(shell, job.clone / "running")
         began = time.monotonic()
-        done = run("\n".join(wanted["after_script"]), job.clone, job.variables())
+        done = run("\n".join(definition["after_script"]), job.clone, job.variables())
         assert done.returncode == 0
-        assert time.monotonic() - began > 0.5, "it waited"
+        assert time.monotonic() - began > 0.5, "after_script waits for the driver"
         assert shell.wait(10) == 3
 
 
-def test_after_script_waits_for_nothing_where_nothing_began(job: Job) -> None:
+def test_after_script_ends_at_once_if_no_deployment_began(job: Job) -> None:
     assert run("\n".join(platform(job, "dev")["after_script"]), job.clone, job.variables()).returncode == 0
 
 
-def test_drift_and_runners_are_both_looked_at_and_either_makes_the_job_red(job: Job) -> None:
+def test_the_job_drift_checks_drift_and_runners_and_fails_with_either(job: Job) -> None:
     job.tool("runner-platform", 'case "$1" in drift) exit 1 ;; esac')
     done = job.run(platform(job, "drift"), STACK="dev")
     assert done.returncode == 1
@@ -220,7 +222,7 @@ EXECUTOR = 'while [ $# -gt 0 ]; do if [ "$1" = --digest-file ]; then printf sha2
 
 @needs_jq
 @pytest.mark.parametrize(("path", "name"), [(path, name) for path in ALL for name in Component(path).jobs()])
-def test_no_job_of_any_template_is_left_untried(job: Job, path: Path, name: str) -> None:
+def test_every_job_of_every_template_runs(job: Job, path: Path, name: str) -> None:
     template = Component(path)
     for tool, answers in {"aws": AWS, "executor": EXECUTOR, "tofu": "echo '{}'"}.items():
         job.tool(tool, answers)
@@ -232,10 +234,10 @@ def test_no_job_of_any_template_is_left_untried(job: Job, path: Path, name: str)
         (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
     (job.environment / "bin/python").symlink_to(job.tools / "executor")
     own = {"environment": str(job.environment), "folder": str(job.folder)}
-    wanted = template.jobs(**{key: value for key, value in own.items() if key in template.inputs})[name]
-    for copy in matrix(wanted):
-        done = job.run(wanted, CI_JOB_ID="-".join(["1", *copy.values()]), **copy)
+    definition = template.jobs(**{key: value for key, value in own.items() if key in template.inputs})[name]
+    for row in matrix(definition):
+        done = job.run(definition, CI_JOB_ID="-".join(["1", *row.values()]), **row)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert job.called, "it does something"
-    after = run("\n".join(wanted.get("after_script", [":"])), job.clone, job.variables())
+        assert job.called, "the job calls at least one tool"
+    after = run("\n".join(definition.get("after_script", [":"])), job.clone, job.variables())
     assert after.returncode == 0, after.stderr

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MARKS = {"runner": "*", "account": "*", "entry": "*", "level": "open"}
-PATHS = {each.name: each.settings for each in RULES}
-BY_ID = {each.id: each.name for each in RULES}
+PATHS = {rule.name: rule.settings for rule in RULES}
+BY_ID = {rule.id: rule.name for rule in RULES}
 FILE = """\
 # a comment: runners
 config:
@@ -66,18 +66,18 @@ def test_an_unreadable_or_empty_file_has_no_lines(
 
 def test_every_path_that_a_rule_names_is_one_of_the_settings() -> None:
     assert any(PATHS.values())
-    for path in (each for paths in PATHS.values() for each in paths):
-        top, *rest = path.format(**MARKS).split(".")
+    for path in (path for paths in PATHS.values() for path in paths):
+        top, *keys_below = path.format(**MARKS).split(".")
         models: list[type[BaseModel]] = [
-            each
-            for each in (
+            model
+            for model in (
                 {**settings.OBJECTS, **settings.MAPPINGS}.get(top),
                 {"accounts": FoundationAccount, "gitlab": FoundationGitLab, "platform": FoundationPlatform}.get(top),
             )
-            if each is not None
+            if model is not None
         ]
         assert models, f"{path}: no such key"
-        keys = [each for each in rest if each != "*"][:1]
+        keys = [key for key in keys_below if key != "*"][:1]
         assert all(any(key in model.model_fields for model in models) for key in keys), f"{path}: no such field"
 
 
@@ -103,9 +103,13 @@ def test_every_path_that_a_rule_names_is_one_of_the_settings() -> None:
     ],
 )
 def test_a_finding_is_shown_at_the_settings_that_decide_it(stack: str, rule: str, resource: str, setting: str) -> None:
-    shown = mock_run(stack).resources
-    (urn,) = {each.urn for each in shown if each.name == resource and not each.type.startswith("runnerplatform:")}
-    place = Places(stack, shown, PATHS).of(BY_ID[rule], urn)
+    resources = mock_run(stack).resources
+    (urn,) = {
+        candidate.urn
+        for candidate in resources
+        if candidate.name == resource and not candidate.type.startswith("runnerplatform:")
+    }
+    place = Places(stack, resources, PATHS).of(BY_ID[rule], urn)
     assert place.setting == setting
     line = (load.ROOT / place.file).read_text().splitlines()[place.line - 1]
     assert f"{setting.rpartition('.')[2]}:" in line, f"{place.file}:{place.line} is {line!r}"
@@ -116,21 +120,21 @@ def test_a_finding_is_shown_at_the_settings_that_decide_it(stack: str, rule: str
     [("T02", "delegated-dev-open-role"), ("E06", "managers-pool"), ("P02", "small-identity-job-delegated-roles")],
 )
 def test_a_finding_without_a_setting_is_shown_at_the_component(rule: str, resource: str) -> None:
-    shown = [replace(resource, source="components/some.py:12") for resource in mock_run("dev").resources]
-    (urn,) = [each.urn for each in shown if each.name == resource]
-    place = Places("dev", shown, PATHS).of(BY_ID[rule], urn)
+    resources = [replace(registered, source="components/some.py:12") for registered in mock_run("dev").resources]
+    (urn,) = [candidate.urn for candidate in resources if candidate.name == resource]
+    place = Places("dev", resources, PATHS).of(BY_ID[rule], urn)
     assert (place.file, place.line, place.setting) == ("components/some.py", 12, "")
 
 
 def test_a_finding_on_the_whole_stack_is_shown_at_a_path_without_placeholders() -> None:
-    places = Places("dev", [], {"one": ["runners.{runner}", "chart.version"], "other": ["runners.{runner}"]})
-    assert places.of("one", "").setting == "chart.version"
-    assert places.of("other", "").file == ""
+    places = Places("dev", [], {"first": ["runners.{runner}", "chart.version"], "second": ["runners.{runner}"]})
+    assert places.of("first", "").setting == "chart.version"
+    assert places.of("second", "").file == ""
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project, to be spoiled."""
+    """Copy the project, so that a test may change it."""
     for folder in ("access", "runner_platform", "components", "config", "foundation", "policies"):
         shutil.copytree(load.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
@@ -139,7 +143,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.processes
-def test_check_shows_a_spoiled_setting_at_its_line(copy: Path) -> None:
+def test_check_shows_a_wrong_setting_at_its_line(copy: Path) -> None:
     file = copy / "Pulumi.dev.yaml"
     text = file.read_text()
     file.write_text(text.replace("203.0.113.0/24", "203.0.0.0/8"))
@@ -160,4 +164,4 @@ def test_check_shows_a_spoiled_setting_at_its_line(copy: Path) -> None:
     assert entry["description"].endswith("(made at components/cluster.py:" + entry["description"].rpartition(":")[2])
     assert f"cluster.access.public_cidrs, Pulumi.dev.yaml:{line}; components/cluster.py:" in done.stdout
     assert f'file="{entry["location"]["path"]}"' in (copy / "reports" / "dev" / "junit.xml").read_text()
-    assert foundation.STACK not in {each.name for each in (copy / "reports").iterdir()}
+    assert foundation.STACK not in {report.name for report in (copy / "reports").iterdir()}

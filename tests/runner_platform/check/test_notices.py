@@ -1,4 +1,4 @@
-"""Notices: what is said about a stack before it hurts, and when."""
+"""Notices: what `check` warns of ahead of time, and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from config.versions import KUBERNETES_SUPPORT_ENDS
 from runner_platform.check.notices import notices, quota
 
 
-def _said(version: str, today: date) -> str:
+def notices_text(version: str, today: date) -> str:
     settings = load.of_stack("prod")
     settings = replace(settings, cluster=settings.cluster.model_copy(update={"version": version}))
     return "\n".join(notices(settings, today))
@@ -31,30 +31,30 @@ ENDS = KUBERNETES_SUPPORT_ENDS["1.35"]
         (date(2027, 3, 28), "standard support ended on 2027-03-27"),
     ],
 )
-def test_the_end_of_kubernetes_support_is_said_sixty_days_ahead(today: date, expected: str | None) -> None:
-    said = _said("1.35", today)
-    assert ("cluster.version 1.35" in said) is (expected is not None)
-    assert (expected or "") in said
+def test_the_end_of_kubernetes_support_is_announced_sixty_days_ahead(today: date, expected: str | None) -> None:
+    text = notices_text("1.35", today)
+    assert ("cluster.version 1.35" in text) is (expected is not None)
+    assert (expected or "") in text
 
 
 def test_a_version_without_a_known_end_asks_for_one() -> None:
-    assert "config/versions.py" in _said("1.99", date(2026, 11, 21))
+    assert "config/versions.py" in notices_text("1.99", date(2026, 11, 21))
 
 
 def test_an_old_token_asks_to_be_rotated_by_one_generation() -> None:
     settings = load.of_stack("prod")
     small = settings.runners["small"].model_copy(update={"token_created": "2026-01-01", "token": 3})
     settings = replace(settings, runners={**settings.runners, "small": small})
-    said = "\n".join(notices(settings, date(2026, 11, 21)))
-    assert "runners.small.token: generation 3 is 324 days old" in said
-    assert "raise token to 4" in said
+    text = "\n".join(notices(settings, date(2026, 11, 21)))
+    assert "runners.small.token: generation 3 is 324 days old" in text
+    assert "raise token to 4" in text
     assert "runners.small.token" not in "\n".join(notices(settings, date(2026, 5, 1))), (
-        "four months are no age for a token"
+        "a token of four months is not old"
     )
 
 
 def test_the_quota_of_full_load_counts_every_class_and_the_managers() -> None:
     settings = load.of_stack("prod")
-    without = replace(settings, runners={name: each for name, each in settings.runners.items() if name != "big"})
+    without = replace(settings, runners={name: runner for name, runner in settings.runners.items() if name != "big"})
     assert quota(settings) != quota(without), "a class at full load needs vCPUs of its own"
     assert " 80 of them on spot" in quota(settings)

@@ -33,12 +33,12 @@ Run = "Callable[..., tuple[int, str, str]]"
 
 @pytest.fixture(autouse=True)
 def _shared_mock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(stack: str) -> MockRun:
+    def shared_run(stack: str) -> MockRun:
         load.of_foundation() if stack == foundation.STACK else load.of_stack(stack, *checks.CHECKS)
         return mock_run(stack)
 
     load_sdks()
-    monkeypatch.setattr("runner_platform.check.mock_run.run_program", known)
+    monkeypatch.setattr("runner_platform.check.mock_run.run_program", shared_run)
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def run(
         monkeypatch.setattr(sys, "argv", ["runner-platform", *arguments])
         with pytest.raises(SystemExit) as ended:
             main.main()
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err, "a person can mend it, so it is a sentence"
-        return int(ended.value.code or 0), said.out, said.err
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err, "an error that a person can correct is a sentence"
+        return int(ended.value.code or 0), captured.out, captured.err
 
     return command  # type: ignore[return-value]  # a fixture without tear-down
 
@@ -74,8 +74,8 @@ def test_profiles_of_every_class_are_an_aws_config(
     code, out, err = run("profiles", runner_class, "--stack", stack)
     assert (code, err) == (0, "")
     (tmp_path / "config").write_text(out)
-    found = botocore.configloader.load_config(str(tmp_path / "config"))["profiles"]
-    assert set(found) == {"default", "base", *settings_of(stack).accounts_of(runner_class)}
+    profiles = botocore.configloader.load_config(str(tmp_path / "config"))["profiles"]
+    assert set(profiles) == {"default", "base", *settings_of(stack).accounts_of(runner_class)}
 
 
 @pytest.mark.parametrize("role", ["deployer", "reader", "foundation"])
@@ -91,25 +91,29 @@ def test_profiles_of_the_platform_need_no_stack(run: Callable[..., tuple[int, st
 def test_resources_are_one_json_document(run: Callable[..., tuple[int, str, str]], stack: str) -> None:
     code, out, err = run("resources", "--stack", stack, "--json")
     assert (code, err) == (0, ""), "everything else goes to standard error"
-    found = json.loads(out)
+    resources = json.loads(out)
     accounts = set(load.of_foundation().accounts)
-    for each in found:
-        assert set(each) == {"type", "name", "parent", "provider", "account", "inputs"}
-        assert (each["account"] in accounts) == each["type"].startswith("aws:"), f"{each['name']}: null outside AWS"
-        if each["parent"] is not None:
-            assert each["parent"].startswith("urn:pulumi:"), "parent is a URN"
-    documents = [each["inputs"]["policy"] for each in found if each["type"] == "aws:iam/rolePolicy:RolePolicy"]
+    for resource in resources:
+        assert set(resource) == {"type", "name", "parent", "provider", "account", "inputs"}
+        assert (resource["account"] in accounts) == resource["type"].startswith("aws:"), (
+            f"{resource['name']}: null outside AWS"
+        )
+        if resource["parent"] is not None:
+            assert resource["parent"].startswith("urn:pulumi:"), "parent is a URN"
+    documents = [
+        resource["inputs"]["policy"] for resource in resources if resource["type"] == "aws:iam/rolePolicy:RolePolicy"
+    ]
     assert documents, "documents are JSON strings"
-    assert all(isinstance(json.loads(each), dict) for each in documents)
+    assert all(isinstance(json.loads(document), dict) for document in documents)
 
 
-def test_resources_for_people_are_a_line_each(run: Callable[..., tuple[int, str, str]]) -> None:
+def test_resources_are_printed_one_to_a_line(run: Callable[..., tuple[int, str, str]]) -> None:
     code, out, _ = run("resources", "--stack", "dev")
     assert code == 0
     assert len(out.splitlines()) == len(mock_run("dev").resources)
 
 
-def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_check_prints_a_line_for_each_stack(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     code, out, _ = run("check", "--reports", str(tmp_path))
     assert code == 0
     for stack in (*STACKS, foundation.STACK):
@@ -119,11 +123,11 @@ def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str
         )
         assert (tmp_path / stack / "junit.xml").read_text().startswith("<?xml")
     code, out, _ = run("check", "--stack", "dev", "--reports", str(tmp_path))
-    assert (code, "prod:" in out) == (0, False), "only the one that was asked for"
+    assert (code, "prod:" in out) == (0, False), "only the named stack is checked"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["values", "nosuch", "--stack", "dev"], "'nosuch' is not a class of stack dev; its classes: small, medium"),
         (["values", "small", "--stack", "foundation"], "the foundation has no runner classes"),
@@ -138,33 +142,37 @@ def test_check_says_a_line_for_each_stack(run: Callable[..., tuple[int, str, str
         (["resources", "--stack", "prd"], "'prd' is not a stack; did you mean 'prod'?"),
     ],
 )
-def test_wrong_use_ends_with_2_and_says_what_is_right(
-    run: Callable[..., tuple[int, str, str]], arguments: list[str], said: str
+def test_wrong_use_exits_with_2_and_names_the_right_use(
+    run: Callable[..., tuple[int, str, str]], arguments: list[str], message: str
 ) -> None:
     code, out, err = run(*arguments)
     assert code == 2, "exit code 2 is wrong use"
-    assert out == "", "standard output is for answers"
-    assert said in " ".join(err.replace("│", " ").split())
+    assert out == "", "standard output is for results"
+    assert message in " ".join(err.replace("│", " ").split())
 
 
-def test_settings_that_cannot_be_used_end_with_1(
+def test_invalid_settings_exit_with_1(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = Problem(path="runners.small.limits", message="cannot hold 4 jobs at once")
     monkeypatch.setattr(checks, "CHECKS", (lambda: [problem],))
     for arguments in (["check", "--stack", "dev"], ["values", "small", "--stack", "dev"]):
         code, out, err = run(*arguments)
-        assert (code, out) == (1, ""), "exit code 1: the thing asked about is not fine"
+        assert (code, out) == (1, ""), "exit code 1: the settings have a problem"
         assert "Pulumi.dev.yaml has 1 problem; nothing was touched:\n  - runners.small.limits: cannot hold" in err
 
 
 def test_an_account_with_two_ids_is_refused(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    its = load.of_foundation()
-    other = {**its.accounts, "dev": its.accounts["cicd"]}
+    committed = load.of_foundation()
+    accounts = {**committed.accounts, "dev": committed.accounts["cicd"]}
     changed = foundation.FoundationSettings(
-        organization=its.organization, accounts=other, gitlab=its.gitlab, platform=its.platform, tags=its.tags
+        organization=committed.organization,
+        accounts=accounts,
+        gitlab=committed.gitlab,
+        platform=committed.platform,
+        tags=committed.tags,
     )
     monkeypatch.setattr(load, "of_foundation", lambda: changed)
     code, _, err = run("check", "--stack", "dev")
@@ -172,7 +180,7 @@ def test_an_account_with_two_ids_is_refused(
     assert "dev: accounts.dev.id: 333333333333 differs from foundation/Pulumi.foundation.yaml (222222222222)" in err
 
 
-def test_every_listed_command_can_be_loaded_and_explains_itself() -> None:
+def test_every_listed_command_can_be_loaded_and_has_help() -> None:
     group = get_group(main.app)
     for name, target in main.COMMANDS.items():
         command = group.resolve_command(typer.Context(group), [name])[1]
@@ -185,7 +193,7 @@ def test_the_version_is_that_of_the_distribution(run: Callable[..., tuple[int, s
     assert (code, out) == (0, f"runner-platform {version('runner-platform')}\n")
 
 
-def test_an_unknown_command_is_answered_with_the_nearest_one(run: Callable[..., tuple[int, str, str]]) -> None:
+def test_an_unknown_command_is_refused_with_the_nearest_name(run: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = run("chek")
     assert code == 2
     assert "Did you mean 'check'?" in err
@@ -206,7 +214,7 @@ def test_the_access_table_cuts_no_name_in_a_narrow_terminal(
     assert err.startswith("… "), "progress goes to standard error"
 
 
-def test_progress_leaves_standard_output_to_the_answer(run: Callable[..., tuple[int, str, str]]) -> None:
+def test_progress_is_printed_to_standard_error_only(run: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = run("access", "--stack", "dev", "--json")
     assert code == 0
     json.loads(out)

@@ -43,10 +43,10 @@ def matrix() -> access_matrix.Matrix:
 def wrong() -> access_matrix.Matrix:
     is_role = role_named("delegated-role-dev")
 
-    def inputs(each: Any) -> dict[str, Any] | None:
-        if not is_role(each):
+    def inputs(resource: Any) -> dict[str, Any] | None:
+        if not is_role(resource):
             return None
-        trust = trust_of(each)
+        trust = trust_of(resource)
         del trust["Statement"][0]["Condition"]
         return {"assumeRolePolicy": json.dumps(trust)}
 
@@ -59,17 +59,19 @@ USERS = {"small": "every project of group 1234", "deploy": "project 5678, protec
 def test_a_matrix_has_the_stacks_own_roles_and_the_foundations(matrix: access_matrix.Matrix) -> None:
     names = {cell.role.split("/")[1] for cell in matrix.cells}
     assert names == {"cicd-dev", "cicd-platform"}
-    assert any(cell.principal.startswith("job:prod/") for cell in matrix.cells), "the other stack is asked about too"
+    assert any(cell.principal.startswith("job:prod/") for cell in matrix.cells), (
+        "jobs of the other stack are principals too"
+    )
     assert matrix.fine
 
 
 def test_cells_for_machines_have_the_keys_of_the_contract(matrix: access_matrix.Matrix) -> None:
     document = access_report.document(matrix.cells)
-    assert all(set(each) == {"principal", "account", "role", "answer", "chain"} for each in document)
+    assert all(set(cell) == {"principal", "account", "role", "answer", "chain"} for cell in document)
     (cell,) = [
-        each
-        for each in document
-        if each["principal"] == "job:dev/deploy" and each["role"].endswith("/delegated-role-dev")
+        candidate
+        for candidate in document
+        if candidate["principal"] == "job:dev/deploy" and candidate["role"].endswith("/delegated-role-dev")
     ]
     assert (cell["account"], cell["answer"], len(cell["chain"])) == ("cicd", "ALLOWED", 2)
     unsure = access_report.document([Cell("a", "b", "c", Decision.UNDECIDED, (), "why")])
@@ -101,14 +103,14 @@ def test_gains_and_losses_name_the_chain_that_opens_or_closes(
     matrix: access_matrix.Matrix, wrong: access_matrix.Matrix
 ) -> None:
     opened = access_matrix.changes(matrix.cells, wrong.cells)
-    assert "root:cicd" in {each.principal for each in opened}
-    assert all(each.gains and each.chain for each in opened)
+    assert "root:cicd" in {change.principal for change in opened}
+    assert all(change.gains and change.chain for change in opened)
     closed = access_matrix.changes(wrong.cells, matrix.cells)
-    assert [each.chain for each in closed] == [each.chain for each in opened]
-    assert not any(each.gains for each in closed)
+    assert [change.chain for change in closed] == [change.chain for change in opened]
+    assert not any(change.gains for change in closed)
     assert access_matrix.changes(matrix.cells, matrix.cells) == []
     new = Cell("job:new/x", "dev", ROLE, Decision.ALLOWED, (ROLE,))
-    assert access_matrix.changes([], [new])[0].before is Decision.DENIED, "who was not there reached nothing"
+    assert access_matrix.changes([], [new])[0].before is Decision.DENIED, "a new principal reached nothing before"
     unsure = replace(new, decision=Decision.UNDECIDED)
     assert access_matrix.changes([new], [unsure])[0].gains is False
 
@@ -137,7 +139,7 @@ def test_the_picture_groups_classes_by_level_and_marks_unexpected_chains(
 ) -> None:
     lines = access_report.picture(matrix).splitlines()
     assert lines[0] == "flowchart LR"
-    assert any('"small, medium, big"' in line for line in lines), "those who reach the same are one box"
+    assert any('"small, medium, big"' in line for line in lines), "classes with the same access are one box"
     assert not any("-.->" in line for line in lines)
     assert len(lines) < 20
     assert any("-.->" in line for line in access_report.picture(wrong).splitlines())
@@ -150,23 +152,23 @@ def test_a_label_of_the_picture_cannot_be_ended_by_a_name(wrong: access_matrix.M
     assert '"' not in access_report._plain(access_report.problems(wrong)[0])
 
 
-def test_without_a_token_the_users_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_token_the_users_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
-    said: list[str] = []
-    found = access_report.users_of(load.of_stack("dev"), said.append)
-    assert found["small"] == "every project of group 1234"
-    assert found["deploy"] == "project 5678, protected branches and tags"
-    assert not said
+    messages: list[str] = []
+    users = access_report.users_of(load.of_stack("dev"), messages.append)
+    assert users["small"] == "every project of group 1234"
+    assert users["deploy"] == "project 5678, protected branches and tags"
+    assert not messages
 
 
-def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_answer_of_gitlab_users_are_numbers_and_a_note_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")
     monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda _: None)
-    said: list[str] = []
-    assert access_report.users_of(load.of_stack("dev"), said.append)["small"] == "every project of group 1234"
-    assert "target: GitLab" in said[0]
-    assert any("by its number" in each for each in said)
+    messages: list[str] = []
+    assert access_report.users_of(load.of_stack("dev"), messages.append)["small"] == "every project of group 1234"
+    assert "target: GitLab" in messages[0]
+    assert any("by its number" in message for message in messages)
 
 
 # The command ----------------------------------------------------------------------------------------------------------
@@ -174,23 +176,23 @@ def test_a_gitlab_that_does_not_answer_leaves_numbers_and_says_so(monkeypatch: p
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's mock runs instead of further ones."""
+    """Use the mock runs that all tests share."""
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
     monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_command_prints_one_document_and_ends_fine() -> None:
+def test_the_command_prints_one_document_and_exits_with_0() -> None:
     done = CliRunner().invoke(main.app, ["access", "--stack", "dev", "--json"])
     assert done.exit_code == 0, done.stderr
     cells = json.loads(done.stdout)
-    assert {each["answer"] for each in cells} == {"ALLOWED", "DENIED"}
+    assert {cell["answer"] for cell in cells} == {"ALLOWED", "DENIED"}
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_command_shows_a_table_and_who_gains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = access_matrix.here()
-    fewer = replace(here, cells=[each for each in here.cells if each.principal != "job:dev/small"])
+def test_the_command_shows_a_table_and_the_gained_access(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    working_tree = access_matrix.here()
+    fewer = replace(working_tree, cells=[cell for cell in working_tree.cells if cell.principal != "job:dev/small"])
     monkeypatch.setattr(access_matrix, "at", lambda ref: fewer if ref == "main" else None)
     done = CliRunner().invoke(main.app, ["access", "-s", "dev", "--diff", "main", "--reports", str(tmp_path)])
     assert done.exit_code == 0, done.stderr
@@ -198,11 +200,11 @@ def test_the_command_shows_a_table_and_who_gains(monkeypatch: pytest.MonkeyPatch
     assert "as the settings declare it" in done.stdout
     assert "gained" in (tmp_path / "dev" / "access.md").read_text()
     as_json = CliRunner().invoke(main.app, ["access", "-s", "dev", "--diff", "main", "--json"])
-    assert {each["principal"] for each in json.loads(as_json.stdout)["gained"]} == {"job:dev/small"}
+    assert {change["principal"] for change in json.loads(as_json.stdout)["gained"]} == {"job:dev/small"}
 
 
 @pytest.mark.usefixtures("shared")
-def test_the_command_ends_with_one_if_the_documents_differ_from_the_settings(
+def test_the_command_exits_with_1_if_the_documents_differ_from_the_settings(
     monkeypatch: pytest.MonkeyPatch, wrong: access_matrix.Matrix
 ) -> None:
     monkeypatch.setattr(access_matrix, "of_stack", lambda _: wrong)

@@ -26,7 +26,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = load.ROOT
     folder = made(tmp_path / "clone", monkeypatch)
     (folder / "foundation").mkdir()
-    for file in ("Pulumi.dev.yaml", "foundation/Pulumi.foundation.yaml"):  # access asks who is who
+    for file in ("Pulumi.dev.yaml", "foundation/Pulumi.foundation.yaml"):  # the access matrix reads them
         shutil.copy(root / file, folder / file)
     commit(folder, "first", FROM_ANYWHERE)
     git(folder, "branch", "target")
@@ -35,10 +35,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_commits_are_compared_by_what_their_own_programs_register(repository: Path) -> None:
     commit(repository, "second", FROM_ANYWHERE)
-    found = comparison.compare("target", "dev")
-    ((change,),) = [each.changes for each in found.stacks]
-    assert [(each.path, each.old, each.new) for each in change.properties] == [("made", "first", "second")]
-    assert found.against == f"against target ({found.commit[:8]})"
+    result = comparison.compare("target", "dev")
+    ((change,),) = [stack.changes for stack in result.stacks]
+    assert [(difference.path, difference.old, difference.new) for difference in change.properties] == [
+        ("made", "first", "second")
+    ]
+    assert result.against == f"against target ({result.commit[:8]})"
 
 
 def test_a_stack_that_one_side_lacks_is_created_whole(repository: Path) -> None:
@@ -53,16 +55,16 @@ def test_a_stack_that_one_side_lacks_is_created_whole(repository: Path) -> None:
     assert str(stack.counts) == "1 to create"
 
 
-def test_a_branch_that_is_behind_says_so(repository: Path) -> None:
+def test_a_branch_that_is_behind_gets_a_note(repository: Path) -> None:
     commit(repository, "second", FROM_ANYWHERE)
     git(repository, "branch", "ahead")
     git(repository, "reset", "-q", "--hard", "target")
-    (note,) = [each for each in comparison.compare("ahead").notes if "lacks" in each]
+    (note,) = [text for text in comparison.compare("ahead").notes if "lacks" in text]
     assert "lacks 1 commits of ahead" in note
     assert "git merge-base ahead HEAD" in note
 
 
-def test_other_locked_packages_and_other_mock_runs_are_said(repository: Path) -> None:
+def test_different_locked_packages_and_mock_runs_are_noted(repository: Path) -> None:
     lock = '[[package]]\nname = "pulumi-aws"\nversion = "7.{minor}.0"\n'
     (repository / "uv.lock").write_text(lock.format(minor=1))
     (repository / "runner_platform/check").mkdir()
@@ -78,7 +80,7 @@ def test_other_locked_packages_and_other_mock_runs_are_said(repository: Path) ->
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_stack_of_neither_side_is_wrong_use() -> None:
+def test_an_unknown_stack_is_wrong_use() -> None:
     with pytest.raises(WrongUseError, match="'dve' is not a stack; did you mean 'dev'"):
         comparison.compare("target", "dve")
 
@@ -98,8 +100,8 @@ def test_the_command_prints_json_and_writes_reports(
     monkeypatch.setattr(sys, "argv", ["runner-platform", *arguments])
     with pytest.raises(SystemExit) as ended:
         main.main()
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     assert ended.value.code in {0, None}, "a difference is no failure"
-    assert json.loads(said.out)["stacks"][0]["counts"]["update"] == 1
+    assert json.loads(captured.out)["stacks"][0]["counts"]["update"] == 1
     assert json.loads((tmp_path / "reports/dev/terraform.json").read_text()) == {"create": 0, "update": 1, "delete": 0}
     assert "against `target" in (tmp_path / "reports/dev/access.md").read_text()

@@ -34,8 +34,8 @@ def test_equal_resources_are_no_change_whatever_their_order() -> None:
 
 
 def test_a_resource_of_one_side_is_created_or_deleted() -> None:
-    found = changes([resource(ROLE, "gone", name="x")], [resource(ROLE, "new", name="y")])
-    assert [(each.kind, each.name) for each in found] == [(Kind.DELETE, "gone"), (Kind.CREATE, "new")]
+    result = changes([resource(ROLE, "gone", name="x")], [resource(ROLE, "new", name="y")])
+    assert [(change.kind, change.name) for change in result] == [(Kind.DELETE, "gone"), (Kind.CREATE, "new")]
 
 
 def test_a_replacement_names_its_cause_and_the_loss() -> None:
@@ -65,7 +65,9 @@ def test_deleting_a_protected_or_retained_resource_is_a_warning() -> None:
 def test_losing_protection_is_a_change_of_its_own() -> None:
     change = only_change([resource(BUCKET, options={"protect": True})], [resource(BUCKET)])
     assert change.warnings == (UNPROTECTED,)
-    assert [(each.path, each.old, each.new) for each in change.properties] == [("(protect)", "true", "false")]
+    assert [(difference.path, difference.old, difference.new) for difference in change.properties] == [
+        ("(protect)", "true", "false")
+    ]
 
 
 def test_options_that_an_older_command_line_did_not_list_are_no_change() -> None:
@@ -73,7 +75,7 @@ def test_options_that_an_older_command_line_did_not_list_are_no_change() -> None
     assert changes([old], [resource(BUCKET, bucket="a", options={"protect": True})]) == []
 
 
-def test_another_account_is_a_warning_since_only_a_preview_knows_more() -> None:
+def test_a_move_to_another_account_is_a_warning() -> None:
     moved = replace(resource(BUCKET), provider="urn:p::dev")
     change = only_change([resource(BUCKET)], [moved])
     assert (change.kind, change.warnings) == (Kind.UPDATE, (OTHER_PROVIDER,))
@@ -86,15 +88,15 @@ def test_another_id_of_the_same_provider_is_no_change() -> None:
 @pytest.mark.parametrize("key", ["data", "stringData"])
 def test_values_of_a_secret_are_never_shown(key: str) -> None:
     old, new = (resource(SECRET, **{key: {"runner-token": text}}) for text in ("glrt-old", "glrt-new"))
-    for found in (changes([], [new]), changes([old], []), changes([old], [resource(SECRET, **{key: {"other": "x"}})])):
-        assert "glrt-" not in repr(found)
-    assert changes([old], [new]) == [], "that a secret's value differs cannot be seen, and the report's footer says so"
+    for result in (changes([], [new]), changes([old], []), changes([old], [resource(SECRET, **{key: {"other": "x"}})])):
+        assert "glrt-" not in repr(result)
+    assert changes([old], [new]) == [], "a changed secret value is not compared, and the footer of the report says so"
 
 
-def test_losses_come_first_then_deletes_then_the_rest() -> None:
+def test_changes_are_ordered_by_loss_then_deletion_then_the_others() -> None:
     old = [resource(ROLE, "r", name="x"), resource(BUCKET, "b"), resource(ROLE, "u", tags={})]
     new = [resource(ROLE, "u", tags={"a": "b"}), resource(ROLE, "c", name="y")]
-    assert [each.name for each in changes(old, new)] == ["b", "r", "u", "c"]
+    assert [change.name for change in changes(old, new)] == ["b", "r", "u", "c"]
 
 
 def test_components_and_providers_are_not_counted() -> None:
@@ -105,11 +107,16 @@ def test_components_and_providers_are_not_counted() -> None:
 @pytest.mark.parametrize("token", sorted(set(FIXED) & set(HANDLERS)))
 def test_replacing_properties_agree_with_the_stand_in_of_the_provider(token: str) -> None:
     modelled = HANDLERS[token].immutable
-    assert FIXED[token] <= modelled, "a property that the provider changes in place is not said to replace"
+    assert FIXED[token] <= modelled, "a property that the provider changes in place must not be listed as replacing"
 
 
 def test_every_aws_and_gitlab_type_of_the_programs_has_its_fixed_properties() -> None:
-    used = {each.type for stack in ("dev", "foundation") for each in mock_run(stack).resources if each.custom}
+    used = {
+        registered.type
+        for stack in ("dev", "foundation")
+        for registered in mock_run(stack).resources
+        if registered.custom
+    }
     in_place = {
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "its VPC's id alone, which no mock run knows",
         "aws:ec2/flowLog:FlowLog": "all of it, but it holds nothing",

@@ -52,6 +52,6 @@ def test_retention_has_days_and_no_price() -> None:
 
 @pytest.mark.parametrize(("stack", "nats"), [("dev", 1), ("prod", 3)])
 def test_the_quantities_of_the_stacks_are_those_of_their_files(stack: str, nats: int) -> None:
-    found = {key[0]: value for key, value in quantities(mock_run(stack).resources).items()}
-    assert (found["NAT gateways"], found["EKS control planes"]) == (nats, 1)
-    assert found["most vCPU of small"] > 0
+    counts = {key[0]: value for key, value in quantities(mock_run(stack).resources).items()}
+    assert (counts["NAT gateways"], counts["EKS control planes"]) == (nats, 1)
+    assert counts["most vCPU of small"] > 0

@@ -1,4 +1,4 @@
-"""The note of a merge request: found again, updated in place, and deaf to what unreviewed files say."""
+"""The note of a merge request: found again, updated in place, and unreviewed text in it stays text."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Notes(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        given = json.loads(self.rfile.read(length)) if length else {}
+        sent = json.loads(self.rfile.read(length)) if length else {}
         self.server.seen.append((self.command, self.path))
         notes: list[dict[str, Any]] = self.server.notes
         if self.headers.get("PRIVATE-TOKEN") != TOKEN:
@@ -51,11 +51,11 @@ class Notes(BaseHTTPRequestHandler):
             link = f"http://{self.headers['Host']}{re.sub(r'[?&]page=[0-9]+', '', self.path)}&page={page + 1}"
             self._answer(200, notes[page - 1 : page], **(more and {**more, "Link": f'<{link}>; rel="next"'}))
         elif self.command == "POST" and self.path == "/api/v4/projects/42/merge_requests/3/notes":
-            notes.append({"id": len(notes) + 1, "body": given["body"], "author": {"id": ME}, "system": False})
+            notes.append({"id": len(notes) + 1, "body": sent["body"], "author": {"id": ME}, "system": False})
             self._answer(201, notes[-1])
-        elif self.command == "PUT" and (one := re.search(r"/merge_requests/3/notes/(\d+)$", self.path)):
-            next(each for each in notes if each["id"] == int(one[1]))["body"] = given["body"]
-            self._answer(200, notes[int(one[1]) - 1])
+        elif self.command == "PUT" and (match := re.search(r"/merge_requests/3/notes/(\d+)$", self.path)):
+            next(existing for existing in notes if existing["id"] == int(match[1]))["body"] = sent["body"]
+            self._answer(200, notes[int(match[1]) - 1])
         else:
             self._answer(404, {"message": f"404 {self.path}"})
 
@@ -69,7 +69,7 @@ class Notes(BaseHTTPRequestHandler):
 def gitlab() -> Iterator[Any]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Notes)
     server.daemon_threads = True
-    server.notes, server.seen = [], []  # type: ignore[attr-defined]  # what the handler keeps
+    server.notes, server.seen = [], []  # type: ignore[attr-defined]  # state of the handler
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -92,13 +92,13 @@ def reports(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_first_run_makes_a_note_and_the_next_ones_write_over_it(gitlab: Any) -> None:
+def test_the_first_run_creates_a_note_and_later_runs_update_it(gitlab: Any) -> None:
     run = target(gitlab)
     body = f"{note.MARKER}\nfirst"
     assert note.publish(run, TOKEN, body) == "created"
     assert note.publish(run, TOKEN, body) == "unchanged"
     assert note.publish(run, TOKEN, body.replace("first", "second")) == "updated"
-    assert [each["body"] for each in gitlab.notes] == [f"{note.MARKER}\nsecond"]
+    assert [posted["body"] for posted in gitlab.notes] == [f"{note.MARKER}\nsecond"]
 
 
 def test_a_note_on_a_later_page_is_found(gitlab: Any) -> None:
@@ -110,32 +110,32 @@ def test_a_note_on_a_later_page_is_found(gitlab: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    "foreign",
     [
         {"author": {"id": SOMEBODY}, "body": f"{note.MARKER}\nmine", "system": False},
         {"author": {"id": ME}, "body": f"> {note.MARKER}\na quote", "system": False},
     ],
 )
-def test_what_somebody_else_wrote_is_never_written_over(gitlab: Any, other: dict[str, Any]) -> None:
-    gitlab.notes.append({"id": 1, **other})
+def test_a_note_of_another_author_or_a_quote_is_not_overwritten(gitlab: Any, foreign: dict[str, Any]) -> None:
+    gitlab.notes.append({"id": 1, **foreign})
     assert note.publish(target(gitlab), TOKEN, f"{note.MARKER}\nnew") == "created"
-    assert gitlab.notes[0]["body"] == other["body"]
+    assert gitlab.notes[0]["body"] == foreign["body"]
 
 
-def test_a_refused_token_is_a_sentence_without_the_token(gitlab: Any) -> None:
+def test_a_refused_token_is_an_error_without_the_token(gitlab: Any) -> None:
     with pytest.raises(FailedError, match="needs scope `api` and the role Reporter") as refused:
         note.publish(target(gitlab), "glpat-wrong", "x")
     assert "glpat" not in str(refused.value)
 
 
-def test_the_note_has_every_stack_and_the_commit_that_it_is_of(gitlab: Any, reports: Path) -> None:
+def test_the_note_has_every_stack_and_its_commit(gitlab: Any, reports: Path) -> None:
     text = note.body(reports, target(gitlab))
     assert text.startswith(f"{note.MARKER}\nAt `0a1b2c3d`, from [this pipeline](https://gitlab.com/p/1).")
     assert text.index("### `dev`: no changes") < text.index("### `prod`: no changes")
     assert text.count("<details><summary>All changes</summary>") == 2
 
 
-def test_what_unreviewed_files_say_is_text(gitlab: Any, reports: Path) -> None:
+def test_text_of_unreviewed_files_is_escaped(gitlab: Any, reports: Path) -> None:
     (reports / "dev/summary.md").write_text(f"/approve\n{note.MARKER}\n@all look\n")
     text = note.body(reports, target(gitlab))
     assert text.count("<!--") == 1
@@ -149,8 +149,8 @@ def test_a_link_in_an_artifact_is_not_followed(gitlab: Any, reports: Path, tmp_p
     (secret / "summary.md").write_text("the job's environment")
     link = reports / place
     if link.is_dir():
-        for each in link.iterdir():
-            each.unlink()
+        for file in link.iterdir():
+            file.unlink()
         link.rmdir()
         link.symlink_to(secret)
     else:
@@ -178,7 +178,7 @@ def _command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_command_posts_what_gitlab_tells_a_job(
+def test_the_command_finds_the_merge_request_in_variables_of_the_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gitlab: Any, reports: Path
 ) -> None:
     run = target(gitlab)
@@ -187,13 +187,13 @@ def test_the_command_posts_what_gitlab_tells_a_job(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(note.TOKEN_VARIABLE, TOKEN)
     assert _command(monkeypatch, reports) == 0
-    said = capsys.readouterr()
-    assert said.out == "note created\n"
-    assert "target: merge request 3 of project 42" in said.err
+    captured = capsys.readouterr()
+    assert captured.out == "note created\n"
+    assert "target: merge request 3 of project 42" in captured.err
     assert "### `dev`: no changes" in gitlab.notes[0]["body"]
 
 
-def test_without_a_token_nothing_is_asked_and_nothing_fails(
+def test_without_a_token_no_note_is_posted_and_the_command_succeeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reports: Path
 ) -> None:
     monkeypatch.delenv(note.TOKEN_VARIABLE, raising=False)
@@ -201,7 +201,7 @@ def test_without_a_token_nothing_is_asked_and_nothing_fails(
     assert "nothing is posted" in capsys.readouterr().err
 
 
-def test_outside_a_merge_request_pipeline_it_says_so(
+def test_outside_a_merge_request_pipeline_the_command_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reports: Path
 ) -> None:
     monkeypatch.setenv(note.TOKEN_VARIABLE, TOKEN)

@@ -20,48 +20,52 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture(autouse=True)
 def _shared_mock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")  # whatever is written, GitLab is never asked
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-x")  # an address without a server: GitLab must not be asked
     monkeypatch.setenv("GITLAB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("runner_platform.check.mock_run.run_program", mock_run)
 
 
-def test_check_writes_the_access_matrix_of_the_stack_that_was_named(tmp_path: Path) -> None:
+def test_check_writes_the_access_matrix_of_the_named_stack(tmp_path: Path) -> None:
     (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
     assert checked.fine
-    assert [each.name for each in tmp_path.iterdir()] == ["dev"]
+    assert [folder.name for folder in tmp_path.iterdir()] == ["dev"]
     cells = json.loads((tmp_path / "dev" / access_report.JSON).read_text())
-    assert {"job:dev/small", "job:prod/deploy", "deployer"} <= {each["principal"] for each in cells}, (
+    assert {"job:dev/small", "job:prod/deploy", "deployer"} <= {cell["principal"] for cell in cells}, (
         "all stacks together"
     )
     page = (tmp_path / "dev" / access_report.MARKDOWN).read_text()
     assert "as the settings declare it" in page
-    assert "every project of group 1234" in page, "the first hop, as the settings say"
+    assert "every project of group 1234" in page, "users come from the settings, not from GitLab"
 
 
 def test_invalid_settings_of_another_stack_are_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(stack: str, *further: load.Check) -> object:
         if stack == "prod":
             raise SettingsError("Pulumi.prod.yaml", [Problem(path="runners", message="is missing")])
-        return known(stack, *further)
+        return of_stack(stack, *further)
 
-    known = load.of_stack
+    of_stack = load.of_stack
     monkeypatch.setattr(load, "of_stack", broken)
     (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
-    assert checked.fine, "it is dev that was asked about"
+    assert checked.fine, "only dev is checked"
     assert "no access matrix" in checked.notes[0]
     assert "runners: is missing" in checked.notes[0]
     assert not (tmp_path / "dev" / access_report.JSON).exists()
 
 
 def test_a_matrix_that_is_not_as_declared_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = access_matrix.here({stack: mock_run(stack).resources for stack in ("foundation", "dev", "prod")})
-    missing = [each for each in here.cells if each.principal != "job:dev/small"]
+    working_tree = access_matrix.here({stack: mock_run(stack).resources for stack in ("foundation", "dev", "prod")})
+    missing = [cell for cell in working_tree.cells if cell.principal != "job:dev/small"]
     monkeypatch.setattr(
         access_matrix,
         "here",
         lambda _: access_matrix.Side(
-            facts=here.facts, stacks=here.stacks, foundation=here.foundation, world=here.world, cells=missing
+            facts=working_tree.facts,
+            stacks=working_tree.stacks,
+            foundation=working_tree.foundation,
+            world=working_tree.world,
+            cells=missing,
         ),
     )
     (checked,) = stack_check.check_programs(["dev"], None, tmp_path, lambda _: None)
-    assert any("cells are not as declared" in each and str(tmp_path) in each for each in checked.notes)
+    assert any("cells are not as declared" in note and str(tmp_path) in note for note in checked.notes)

@@ -78,7 +78,7 @@ def test_an_older_command_line_is_asked_without_options(repository: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("further", "said"),
+    ("further", "message"),
     [
         ("import no_such_package", "needs other packages than this branch locks (uv.lock)"),
         (
@@ -88,11 +88,13 @@ def test_an_older_command_line_is_asked_without_options(repository: Path) -> Non
         ("sys.exit('Pulumi.dev.yaml: accounts.dev.id is missing')", "accounts.dev.id is missing"),
     ],
 )
-def test_a_program_that_does_not_run_there_is_explained(repository: Path, further: str, said: str) -> None:
+def test_a_program_that_does_not_run_in_another_commit_is_explained(
+    repository: Path, further: str, message: str
+) -> None:
     commit(repository, "first", further)
     with worktree.at("HEAD") as tree, pytest.raises(FailedError) as refused:
         worktree.resources_of(tree, "dev")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "the program of stack dev cannot be run under mocks in the commit that is compared with" in str(
         refused.value
     )
@@ -100,13 +102,13 @@ def test_a_program_that_does_not_run_there_is_explained(repository: Path, furthe
 
 
 @pytest.mark.parametrize("ref", ["nowhere", "--output=x", ""])
-def test_a_name_that_is_no_commit_is_refused_with_the_remedy(repository: Path, ref: str) -> None:
+def test_an_unknown_commit_is_refused_with_the_remedy(repository: Path, ref: str) -> None:
     commit(repository, "first")
     with pytest.raises(WrongUseError, match="GIT_DEPTH: 0"), worktree.at(ref):
         pass
 
 
-def test_a_folder_without_a_repository_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_repository_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(FailedError, match="not a git repository"):
@@ -117,9 +119,9 @@ def test_a_folder_without_a_repository_says_so(tmp_path: Path, monkeypatch: pyte
 def test_urns_and_accounts_survive_the_list_of_an_older_command_line(stack: str) -> None:
     resources = mock_run(stack).resources
     listed = json.loads(json.dumps(to_json(resources)))
-    known = [(resource.urn, resource.account, resource.account_name) for resource in resources]
+    expected = [(resource.urn, resource.account, resource.account_name) for resource in resources]
     read = from_json(listed, stack, project_of(stack))
-    assert [(resource.urn, resource.account, resource.account_name) for resource in read] == known
+    assert [(resource.urn, resource.account, resource.account_name) for resource in read] == expected
     assert len({resource.urn for resource in read}) == len(read), "resources are matched by URN"
 
 
