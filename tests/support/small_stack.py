@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -121,8 +121,16 @@ class Stack:
 
     @property
     def engine(self) -> int:
-        """Process id of the engine that holds the stack."""
-        return int(json.loads(self.locks[0].read_text())["pid"])
+        """Process id of the engine that holds the stack; waits for a lock, since the engine takes short ones first."""
+        pids: list[int] = []
+
+        def read_lock() -> bool:
+            with suppress(IndexError, FileNotFoundError, ValueError):
+                pids.append(int(json.loads(self.locks[0].read_text())["pid"]))
+            return bool(pids)
+
+        until(read_lock, "an engine's lock", SECONDS)
+        return pids[0]
 
     def in_the_middle(self, running: subprocess.Popen[str]) -> None:
         """Wait until GitLab has made a runner and not answered yet; needs `gitlab.open` to be clear."""
