@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import program
+from tests.support.interrupts import allow_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A shell starts background jobs with SIGINT ignored, and so does many a CI runner; every process that a test starts would inherit
-# that, and no Ctrl-C that a test sends would arrive.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+allow_interrupts()
 
 
 @pytest.fixture(scope="session", autouse=True)

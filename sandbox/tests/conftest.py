@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
+from tests.support.interrupts import allow_interrupts
 
-# A shell starts background jobs with SIGINT ignored; processes of a test would inherit that, and no Ctrl-C would arrive.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+allow_interrupts()
