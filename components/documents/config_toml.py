@@ -98,7 +98,7 @@ def _kubernetes(runner_class: RunnerClassSettings) -> dict[str, Any]:
         # One budget for each job pod: a drain waits for the job. Runners before 18.11 ignore the key.
         "pod_disruption_budget": True,
         "pod_termination_grace_period_seconds": times.pod_grace,
-        "cleanup_grace_period_seconds": times.pod_grace,
+        "cleanup_grace_period_seconds": times.cleanup_grace,
         "node_selector": {pods.CLASS_LABEL: name, "kubernetes.io/arch": runner.arch},
         "node_tolerations": {f"{pods.CLASS_LABEL}={name}": "NoSchedule"},
         "pod_labels": {pods.CLASS_LABEL: name},

@@ -10,14 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.documents import pods
-from components.documents.disruption import MANAGERS_AT_ONCE
+from components.documents.disruption import pods_at_once
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
     from config.sections import Runner
-
-SPARE_PODS = 2
-"""Pods that are still ending while the next jobs start."""
 
 EXECUTOR_RULES: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete", "get", "list", "watch"]},
@@ -45,8 +42,11 @@ def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, 
 
 
 def jobs_quota(runner: Runner) -> dict[str, str]:
-    """Return the hard limits of a jobs' namespace: `concurrent` whole pods of two managers, and pods that are still ending."""
-    count, request = MANAGERS_AT_ONCE * runner.concurrent + SPARE_PODS, pods.pod(runner)
+    """Return the hard limits of a jobs' namespace.
+
+    A job above them fails at once, so they hold every pod that can stand at the same time. The ceiling of costs is the NodePool's.
+    """
+    count, request = pods_at_once(runner.concurrent), pods.pod(runner)
     return {
         "pods": str(count),
         "requests.cpu": cpu_text(count * request.cpu),

@@ -104,6 +104,9 @@ def _used_share(instance: InstanceType, request: pods.Request) -> float:
 def class_capacity(runner: Runner) -> NodeCapacity:
     """Calculate the nodes of a class.
 
+    The ceiling holds the running jobs of two managers. It leaves out pods that are ending: the next pod waits for their room for
+    seconds, and the runner waits `poll_timeout` for a pod.
+
     Raises:
         NoInstanceTypeError: no type holds one pod of the class.
         SmallLimitsError: the class's `limits` cannot hold `concurrent` pods; the message has the numbers.

@@ -129,10 +129,9 @@ def test_keys_that_runner_versions_changed_are_in_their_current_form(stack: str,
     assert "terminationGracePeriodSeconds" not in kubernetes_section, (
         "3.2: gone since 17.0, though the documentation lists it"
     )
-    assert (
-        kubernetes_section["pod_termination_grace_period_seconds"]
-        == kubernetes_section["cleanup_grace_period_seconds"]
-        == 30
+    assert kubernetes_section["pod_termination_grace_period_seconds"] == 30, "an evicted job's processes may clean up"
+    assert kubernetes_section["cleanup_grace_period_seconds"] == 1, (
+        "a finished pod counts against the quota until its grace is over"
     )
     assert kubernetes_section["pod_disruption_budget"] is True, "7.3: a drain waits for the job's own budget"
     assert {"helper_image", "helper_image_flavor"}.isdisjoint(kubernetes_section), (

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.documents.disruption import DAY, HOUR, MINUTE, disruption, managers_disruption
+from components.documents import disruption as contract
+from components.documents.disruption import DAY, HOUR, MINUTE, disruption, managers_disruption, pods_at_once
 from tests.support.generated_cases import QUICK
 
 # longest job; then, in minutes: manager's grace, node's grace, delete timeout; and expiry in days (14 at most)
@@ -51,3 +52,36 @@ def test_nodes_of_managers_outlast_the_longest_job_of_any_class(jobs: list[int])
     for job in jobs:
         assert times.node_grace > disruption(job).manager_grace, "a drain must not end a manager that waits for a job"
         assert times.delete_timeout > disruption(job).manager_grace
+
+
+def most_pods(concurrent: int, lengths: list[int], ends_within: int) -> int:
+    """Count the most pods at once while each slot runs jobs of these lengths, one after the other, beside a draining manager."""
+    starts_and_ends = [(0, 1)] * concurrent  # the old manager's pods: their jobs last, and no job follows
+    for slot in range(concurrent):
+        begin = 0
+        for length in lengths[slot % len(lengths) :] + lengths:
+            starts_and_ends += [(begin, 1), (begin + length + ends_within, -1)]
+            begin += length
+    pods, most = 0, 0
+    for _, change in sorted(starts_and_ends, key=lambda event: (event[0], -event[1])):
+        pods += change
+        most = max(most, pods)
+    return most
+
+
+@QUICK
+@given(concurrent=st.integers(1, 50), lengths=st.lists(st.integers(contract.SHORTEST_JOB, 90), min_size=1, max_size=6))
+def test_the_quota_holds_every_pod_of_short_jobs_during_a_roll(concurrent: int, lengths: list[int]) -> None:
+    assert most_pods(concurrent, lengths, contract.POD_ENDS_WITHIN) <= pods_at_once(concurrent)
+
+
+def test_the_quota_is_no_larger_than_the_shortest_jobs_need() -> None:
+    shortest = [contract.SHORTEST_JOB] * 3
+    assert most_pods(4, shortest, contract.POD_ENDS_WITHIN) == pods_at_once(4) == 12
+
+
+def test_a_cleanup_grace_of_30_s_would_fill_the_quota_with_finished_pods() -> None:
+    assert most_pods(4, [13] * 6, 32) > pods_at_once(4), "measured: 3 of 14 jobs failed with `exceeded quota`"
+    times = disruption(HOUR)
+    assert 0 < times.cleanup_grace < times.pod_grace, "with 0 the API server forgets a pod that still runs"
+    assert times.poll_timeout > contract.POD_ENDS_WITHIN, "a pod that waits for the room of an ending one still starts"
