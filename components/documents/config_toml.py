@@ -36,6 +36,24 @@ OVERWRITES = (
 """Regular expressions that GitLab does not anchor; empty means that jobs may overwrite nothing."""
 
 
+JOB_CACHE_FOLDER = "/builds/.cache"
+"""The helper unpacks and packs cache archives here, on the volume that the containers share. The runner's default `/cache` is in the helper's
+own file system: only root can make it, so restricted classes had no cache, and an archive above the helper's 1Gi of disk would evict the pod."""
+FEATURE_FLAGS = {
+    job_identity.FEATURE_FLAG: True,
+    "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
+    "FF_USE_POD_ACTIVE_DEADLINE_SECONDS": True,
+    # Would add an init container that pulls the job's image with IfNotPresent, past `pull_policy`.
+    "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR": False,
+    # Would make other pods than the ones that the platform's rules and tests know.
+    "FF_CONCRETE": False,
+    "FF_SUSPENDABLE_ENVIRONMENTS": False,
+    # Jobs could succeed before their last command.
+    "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY": False,
+}
+"""Feature flags that jobs cannot change: what the configuration sets, a job's variable does not overwrite."""
+
+
 def runner_image(names: Names, account_id: str) -> str:
     """Return the runner image in the registry of the platform's account, with its pinned tag."""
     return f"{names.registry_host(account_id)}/{names.runner_image()}:{RUNNER_IMAGE_TAG}"
@@ -52,11 +70,8 @@ def config_template(runner_class: RunnerClassSettings) -> dict[str, Any]:
         "runners": [
             {
                 "request_concurrency": request_concurrency(runner_class.runner.concurrent),
-                "feature_flags": {
-                    job_identity.FEATURE_FLAG: True,
-                    "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
-                    "FF_USE_POD_ACTIVE_DEADLINE_SECONDS": True,
-                },
+                "cache_dir": JOB_CACHE_FOLDER,
+                "feature_flags": dict(FEATURE_FLAGS),
                 "cache": _cache(runner_class),
                 "kubernetes": _kubernetes(runner_class),
             }

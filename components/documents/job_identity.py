@@ -1,7 +1,7 @@
 """The AWS identity of a job pod: one patch of the pod's specification.
 
 The job's service account has no role annotation, so no webhook acts. The patch gives the container `build`, and no other
-container, a projected token and the class's AWS config. The policy pack, `prove`, the runner image and `access` use this text.
+container, a projected token and the class's AWS config. It also gives the helper a home that every user can write. The policy pack, `prove`, the runner image and `access` use this text.
 Source: https://docs.gitlab.com/runner/executors/kubernetes/#overwrite-generated-pod-specifications
 """
 
@@ -16,6 +16,9 @@ FEATURE_FLAG = "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"
 PATCH_NAME = "aws-identity"
 TOKEN_SECONDS = 3600
 READABLE_BY_ALL = 0o444
+HELPER_HOME = "/tmp"  # noqa: S108  # a folder of the helper's own image, which no other container sees
+"""Git writes a configuration file there before it clones. Without it user 1000 of a restricted class has the home `/`, which only root
+can write, and `/builds` would let a job change the helper's Git."""
 
 
 def job_environment() -> dict[str, str]:
@@ -31,7 +34,8 @@ def pod_patch() -> dict[str, Any]:
                 "name": "build",
                 "env": [{"name": name, "value": value} for name, value in job_environment().items()],
                 "volumeMounts": [{"name": IDENTITY_VOLUME, "mountPath": IDENTITY_FOLDER, "readOnly": True}],
-            }
+            },
+            {"name": "helper", "env": [{"name": "HOME", "value": HELPER_HOME}]},
         ],
         "volumes": [
             {

@@ -148,11 +148,15 @@ def test_keys_that_runner_versions_changed_are_in_their_current_form(stack: str,
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
-def test_only_three_feature_flags_are_set(stack: str, runner_class: str) -> None:
-    assert set(runner(stack, runner_class)["feature_flags"]) == {
-        "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION",
-        "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION",
-        "FF_USE_POD_ACTIVE_DEADLINE_SECONDS",
+def test_only_feature_flags_that_change_pods_or_tokens_are_set(stack: str, runner_class: str) -> None:
+    assert runner(stack, runner_class)["feature_flags"] == {
+        "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION": True,
+        "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
+        "FF_USE_POD_ACTIVE_DEADLINE_SECONDS": True,
+        "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR": False,
+        "FF_CONCRETE": False,
+        "FF_SUSPENDABLE_ENVIRONMENTS": False,
+        "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY": False,
     }, (
         "3.3: the others are in development, empty the caches (FF_HASH_CACHE_KEYS), or go with the runner (FF_USE_FASTZIP)"
     )

@@ -31,6 +31,9 @@ containers:
   - {name: AWS_SDK_LOAD_CONFIG, value: "1"}
   volumeMounts:
   - {name: runner-platform-aws, mountPath: /etc/runner-platform/aws, readOnly: true}
+- name: helper
+  env:
+  - {name: HOME, value: /tmp}
 volumes:
 - name: runner-platform-aws
   projected:
@@ -39,7 +42,7 @@ volumes:
     - serviceAccountToken: {audience: sts.amazonaws.com, expirationSeconds: 3600, path: token}
     - configMap: {name: aws-config, items: [{key: config, path: config}]}
 """
-"""The identity of a job, as an addition to the pod."""
+"""The identity of a job and the home of its helper, as an addition to the pod."""
 
 
 @cache
@@ -194,6 +197,12 @@ def test_the_cache_has_no_static_keys_and_a_prefix_of_its_own(stack: str, runner
     assert (s3["AuthenticationType"], s3["BucketLocation"]) == ("iam", "eu-central-1"), (
         "4: without a region the manager asks S3 and falls back to us-east-1"
     )
+
+
+@pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
+def test_cache_archives_are_unpacked_where_every_user_may_write(stack: str, runner_class: str) -> None:
+    folder = runner(stack, runner_class)["cache_dir"]
+    assert folder.startswith("/builds/"), "the shared volume; as user 1000 the helper cannot make the default /cache"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)
