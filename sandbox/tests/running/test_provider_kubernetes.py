@@ -105,6 +105,17 @@ def test_a_changed_immutable_property_replaces_the_resource(stack: Driver, path:
     assert stack.states["x"].outputs["metadata"]["uid"] != uid
 
 
+def test_a_preview_plans_the_replacement_that_an_immutable_field_needs(stack: Driver) -> None:
+    inputs = deployment(stack)
+    stack.up(DEPLOYMENT, "x", inputs)
+    labelled = changed(inputs, "spec.template.metadata.labels.app", "y")
+    diff, planned = stack.preview(DEPLOYMENT, "x", changed(labelled, "spec.selector.matchLabels.app", "y"))
+    assert diff is not None
+    assert diff.replaces
+    assert planned["metadata"]["name"] == "x"
+    assert planned["spec"]["selector"]["matchLabels"] == {"app": "y"}
+
+
 def test_the_api_server_names_immutable_fields_of_custom_kinds(stack: Driver) -> None:
     inputs = {"metadata": {"namespace": home(stack)}, "immutable": True, "data": {"a": "MQ=="}}
     stack.stand_in = provider_like(stack, secret_mutable=True)
@@ -159,6 +170,8 @@ def test_fields_of_others_are_not_overwritten_and_the_owner_is_named(stack: Driv
     stack.up(DEPLOYMENT, "x", deployment(stack))
     body = {"apiVersion": "apps/v1", "kind": "Deployment", **changed(deployment(stack), "spec.replicas", 2)}
     cluster.client.apply(body, force=True, field_manager="an-autoscaler")
+    stack.refresh(DEPLOYMENT, "x")
+    assert stack.states["x"].inputs["spec"]["replicas"] == 2, "a refresh changes nothing, so nothing is in its way"
     more = changed(deployment(stack), "spec.replicas", 4)
     with pytest.raises(ProviderError, match=r"spec\.replicas.*an-autoscaler.*patchForce"):
         stack.up(DEPLOYMENT, "x", more)

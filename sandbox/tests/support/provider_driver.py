@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.providers.stand_in import Diff, Existing, Naming, PartialFailureError, Target
@@ -42,12 +42,17 @@ class Driver:
         return self.stand_in.check(self.target(token, name), properties, state.inputs if state else {}, naming)
 
     def preview(self, token: str, name: str, properties: dict[str, Any]) -> tuple[Diff | None, dict[str, Any]]:
-        """Return (difference, outputs) of a preview; the difference is None for a creation."""
+        """Return (difference, outputs) of a preview; the difference is None for a creation.
+
+        As in the engine, a replacement is previewed as a creation while the old object still exists.
+        """
         news, state = self.check(token, name, properties), self.states.get(name)
         target = self.target(token, name, preview=True)
         if state is None:
             return None, self.stand_in.create(target, news)[1]
         diff = self.stand_in.diff(target, state.outputs, state.inputs, news, [])
+        if diff.replaces:
+            return diff, self.stand_in.create(replace(target, id=""), news)[1]
         return diff, self.stand_in.update(target, state.outputs, state.inputs, news) if diff.changes else state.outputs
 
     def up(self, token: str, name: str, properties: dict[str, Any], timeout: float = 60) -> Diff | None:
@@ -82,16 +87,21 @@ class Driver:
         self.states[name] = State(error.identifier, _plain(error.inputs), _plain(error.outputs), unready=str(error))
 
     def refresh(self, token: str, name: str) -> Existing | None:
+        """Read, and compare with what the program last said, as the engine does to show the drift."""
         state = self.states[name]
         try:
             existing = self.stand_in.read(self.target(token, name), state.inputs, state.outputs)
         except PartialFailureError as error:
             self._keep(name, error)
-            return Existing(id=error.identifier, inputs=error.inputs, outputs=error.outputs)
-        if existing is None:
-            del self.states[name]
+            existing = Existing(id=error.identifier, inputs=error.inputs, outputs=error.outputs)
         else:
+            if existing is None:
+                del self.states[name]
+                return None
             self.states[name] = State(existing.id, _plain(existing.inputs), _plain(existing.outputs))
+        if state.inputs:
+            now = self.states[name]
+            self.stand_in.diff(self.target(token, name), now.outputs, now.inputs, state.inputs, [])
         return existing
 
     def import_(self, token: str, name: str, identifier: str) -> Existing | None:

@@ -13,7 +13,6 @@ from runner_platform_sandbox.kubernetes.errors import (
     ConflictError,
     ForbiddenError,
     InvalidError,
-    NotFoundError,
     UnauthorizedError,
     UnknownKindError,
     UnreachableError,
@@ -122,8 +121,8 @@ def message_of(error: Exception) -> str:
 def compare(access: Access, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Diff:
     """Compare the state of an object with its new inputs.
 
-    Raises:
-        ProviderError: The API server would refuse the update.
+    What the API server refuses is no error here: the engine compares in a refresh too, which changes nothing. The
+    update, or its preview, says why.
     """
     changes = differences.changed(old_inputs, news)
     if not changes:
@@ -143,7 +142,7 @@ def compare(access: Access, target: Target, olds: Properties, old_inputs: Proper
 def _dry_run_changes(access: Access, target: Target, olds: Properties, news: Properties) -> list[str] | None:
     """Return the fields that need a new object, or `[_CHANGES]` for an update in place.
 
-    An empty list means no change, None that the API server cannot be asked.
+    An empty list means no change, None that the API server gives no answer to go by.
     """
     try:
         live = find(access, news)
@@ -151,18 +150,9 @@ def _dry_run_changes(access: Access, target: Target, olds: Properties, news: Pro
             return None
         result = apply(access, target, news, olds, dry_run=True)
     except InvalidError as error:
-        fixed = [str(cause.get("field")) for cause in error.causes if _fixed(cause)]
-        if fixed:
-            return fixed
-        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
-    except ForbiddenError as error:
-        if lacks_permission(error):
-            return None
-        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
-    except (NotFoundError, UnknownKindError, *UNAVAILABLE):
+        return fixed_fields(error) or None
+    except (ProviderError, *CLUSTER_ERRORS):
         return None
-    except ApiError as error:
-        raise ProviderError(f"{describe(news)} would be refused: {error.message}") from error
     return (
         [_CHANGES]
         if differences.changed(differences.without_server_fields(live), differences.without_server_fields(result))
@@ -170,8 +160,13 @@ def _dry_run_changes(access: Access, target: Target, olds: Properties, news: Pro
     )
 
 
-def _fixed(cause: dict[str, Any]) -> bool:
-    return any(message_of in str(cause.get("message")) for message_of in _FIXED_FIELD)
+def fixed_fields(error: InvalidError) -> list[str]:
+    """Return the fields that the API server refuses to change in place."""
+    return [
+        str(cause.get("field"))
+        for cause in error.causes
+        if any(text in str(cause.get("message")) for text in _FIXED_FIELD)
+    ]
 
 
 def _mutable(access: Access, kind: Kind) -> bool:

@@ -4,15 +4,22 @@ Owns the life of an object for the engine; its state is the live object without 
 field manager. Leaves out Helm releases (`helm_releases`), the cluster (`cluster_access`), comparing (`applying`) and
 waiting (`waiting`).
 
-As in the real plugin: a create does not take over an existing object, fields of other managers are not overwritten,
-deletion is foreground, and a preview asks the API server by dry run or, if that fails, compares inputs. Unlike the real
-plugin, a create takes over an object that an interrupted run of the same program left behind.
+As in the real plugin: a create does not take over an existing object (since 4.29.0, by its changelog), fields of other
+managers are not overwritten, deletion is foreground, a refresh only reads, and a preview asks the API server by dry run
+or, if that fails, compares inputs. Unlike the real plugin, a create takes over an object that an interrupted run of the
+same program left behind.
 """
 
 import base64
 from typing import Any, Final
 
-from runner_platform_sandbox.kubernetes.errors import ApiError, ForbiddenError, NotFoundError, UnknownKindError
+from runner_platform_sandbox.kubernetes.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnknownKindError,
+)
 from runner_platform_sandbox.providers.kubernetes import applying, differences
 from runner_platform_sandbox.providers.kubernetes.applying import (
     CLUSTER_ERRORS,
@@ -140,9 +147,7 @@ class Objects:
         try:
             if not olds:
                 applying.refuse_foreign(self._access, target, inputs)
-            return secret_data(
-                differences.without_server_fields(applying.apply(self._access, target, inputs, olds, dry_run=True))
-            )
+            return secret_data(differences.without_server_fields(self._dry_run(target, inputs, olds)))
         except ForbiddenError as error:
             if applying.lacks_permission(error):
                 return inputs
@@ -151,6 +156,22 @@ class Objects:
             return inputs  # the same program creates its namespace or its definition
         except ApiError as error:
             raise ProviderError(f"{describe(inputs)} would be refused: {error.message}") from error
+
+    def _dry_run(self, target: Target, inputs: Properties, olds: Properties) -> Manifest:
+        """Apply by dry run.
+
+        A replacement is previewed as a creation while the object of the same name still exists. Where the API server
+        then refuses to change a field, the object is tried under another name, as the real plugin does.
+        """
+        try:
+            return applying.apply(self._access, target, inputs, olds, dry_run=True)
+        except InvalidError as error:
+            if olds or not applying.fixed_fields(error):
+                raise
+        metadata = inputs["metadata"]
+        renamed = {**inputs, "metadata": {**metadata, "name": f"{metadata['name']}-preview"}}
+        result = applying.apply(self._access, target, renamed, {}, dry_run=True)
+        return {**result, "metadata": {**result["metadata"], "name": metadata["name"]}}
 
     def _apply_patiently(self, target: Target, inputs: Properties) -> Manifest:
         """Apply, and wait a little for a namespace or a definition that is being created."""
