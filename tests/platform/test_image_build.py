@@ -26,6 +26,7 @@ from runner_platform_sandbox.tools.discovery import Tools
 from tests.support import job_pods
 from tests.support.class_settings import settings_of
 from tests.support.image_builder import BASE, Builder, Container, mirrors
+from tests.support.small_repository import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,14 @@ def test_jobs_are_not_root_and_have_a_home(container: Container) -> None:
         == ["/home/runner"] * 2
     )
     assert container.run("touch", "/etc/runner-platform/aws/config").returncode != 0
+
+
+def test_git_works_in_the_clone_of_the_helper_and_refuses_other_folders_of_root(container: Container) -> None:
+    for folder in ("builds/shop/web", "srv/planted"):
+        (container.root / folder).mkdir(parents=True)
+        git(container.root / folder, "init", "-q")
+    assert container.run("git", "-C", "/builds/shop/web", "status").returncode == 0
+    assert container.run("git", "-C", "/srv/planted", "status").returncode != 0, "only /builds is the job's own volume"
 
 
 @pytest.mark.parametrize(
