@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.documents.disruption import disruption
+from components.documents.disruption import disruption, jobs_budget
 from components.documents.helm_values import CA_SECRET, TOKEN_ANNOTATION, TOKEN_SECRET, helm_values
 from components.documents.namespaces import EXECUTOR_RULES, jobs_quota, namespace_labels
 from components.documents.network_policies import HTTPS_PORT, jobs_policy, manager_policy
@@ -142,6 +142,12 @@ class RunnerClass(pulumi.ComponentResource):
                 f"{name}-quota",
                 metadata={"name": "jobs", "namespace": self._in_jobs},
                 spec={"hard": jobs_quota(self._runner)},
+                opts=self._inside(self._jobs),
+            ),
+            kubernetes.policy.v1.PodDisruptionBudget(
+                f"{name}-budget",
+                metadata={"name": "jobs", "namespace": self._in_jobs},
+                spec=cast("Any", jobs_budget(self._class_name)),
                 opts=self._inside(self._jobs),
             ),
             kubernetes.core.v1.ConfigMap(

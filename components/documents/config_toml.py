@@ -110,8 +110,8 @@ def _kubernetes(runner_class: RunnerClassSettings) -> dict[str, Any]:
         **_security(runner),
         **_images(runner_class),
         "poll_timeout": times.poll_timeout,
-        # One budget for each job pod: a drain waits for the job. Runners before 18.11 ignore the key.
-        "pod_disruption_budget": True,
+        # The class has one budget (`disruption.jobs_budget`); with the runner's own beside it, evictions would fail.
+        "pod_disruption_budget": False,
         "pod_termination_grace_period_seconds": times.pod_grace,
         "cleanup_grace_period_seconds": times.cleanup_grace,
         "node_selector": {pods.CLASS_LABEL: name, "kubernetes.io/arch": runner.arch},

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+from components.documents.pods import CLASS_LABEL
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -30,6 +33,8 @@ NODE_SLACK = 30 * MINUTE
 NODE_STARTS_WITHIN = 10 * MINUTE
 """Node start and image pull: the runner waits so long for a pod before it gives the job up."""
 LONGEST_EXPIRY = 14 * DAY
+MORE_PODS_THAN_EVER = 1_000_000
+"""Pods that a class never has: a budget that asks for so many allows no eviction."""
 MANAGERS_AT_ONCE = 2
 """While a manager is rolled, the old one finishes up to `concurrent` jobs, and the new one takes as many again."""
 
@@ -82,6 +87,22 @@ def pods_at_once(concurrent: int) -> int:
     """
     ending = math.ceil(POD_ENDS_WITHIN / SHORTEST_JOB)
     return (MANAGERS_AT_ONCE + ending) * concurrent
+
+
+def jobs_budget(runner_class: str) -> dict[str, Any]:
+    """Return the specification of the one PodDisruptionBudget of a class's job pods: a drain waits for the job of every pod.
+
+    The runner's own budgets select by runner, project and slot. Two managers, or a pod that is ending, have the same labels, and the
+    API server answers 500 to the eviction of a pod that two budgets select. Here only `minAvailable` with a number works: job pods
+    have no controller, so that Kubernetes cannot count percentages or `maxUnavailable`. A pod that has not started, has finished or is
+    ending can always be evicted. A running pod with a dead service counts as unhealthy; its job goes on, so it stays too.
+    Source: https://kubernetes.io/docs/tasks/run-application/configure-pdb/#arbitrary-controllers-and-selectors
+    """
+    return {
+        "minAvailable": MORE_PODS_THAN_EVER,
+        "selector": {"matchLabels": {CLASS_LABEL: runner_class}},
+        "unhealthyPodEvictionPolicy": "IfHealthyBudget",
+    }
 
 
 def managers_disruption(longest_jobs: list[int]) -> Disruption:

@@ -138,7 +138,7 @@ def test_dependencies_of_a_running_job_outlive_its_manager(stack: str) -> None:
     ("kind", "expected"),
     [
         ("manager", {"manager-account", "manager-network", "token"}),
-        ("jobs", {"job-account", "executor", "executor-binding", "jobs-network", "quota", "aws-config"}),
+        ("jobs", {"job-account", "executor", "executor-binding", "jobs-network", "quota", "budget", "aws-config"}),
     ],
 )
 def test_objects_in_a_namespace_are_deleted_with_it(stack: str, kind: str, expected: set[str]) -> None:

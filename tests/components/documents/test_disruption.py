@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.documents import disruption as contract
-from components.documents.disruption import DAY, HOUR, MINUTE, disruption, managers_disruption, pods_at_once
+from components.documents.disruption import (
+    DAY,
+    HOUR,
+    MINUTE,
+    disruption,
+    jobs_budget,
+    managers_disruption,
+    pods_at_once,
+)
 from tests.support.generated_cases import QUICK
 
 # longest job; then, in minutes: manager's grace, node's grace, delete timeout; and expiry in days (14 at most)
@@ -52,6 +60,14 @@ def test_nodes_of_managers_outlast_the_longest_job_of_any_class(jobs: list[int])
     for job in jobs:
         assert times.node_grace > disruption(job).manager_grace, "a drain must not end a manager that waits for a job"
         assert times.delete_timeout > disruption(job).manager_grace
+
+
+def test_one_budget_of_a_class_covers_all_its_pods_and_allows_no_eviction() -> None:
+    budget = jobs_budget("small")
+    assert budget["selector"] == {"matchLabels": {"runner-platform/class": "small"}}, "the label that every job pod has"
+    assert budget["minAvailable"] > pods_at_once(1000), "more than the largest class has"
+    assert "maxUnavailable" not in budget, "Kubernetes cannot count pods without a controller"
+    assert budget["unhealthyPodEvictionPolicy"] == "IfHealthyBudget", "a job goes on when its service has ended"
 
 
 def most_pods(concurrent: int, lengths: list[int], ends_within: int) -> int:
