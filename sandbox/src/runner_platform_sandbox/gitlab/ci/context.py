@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,14 +25,14 @@ class Files(Protocol):
         """Return the files that differ from another ref, for `compare_to`, or None if there is no such ref."""
 
     def last_commit(self, path: str) -> str | None:
-        """Return the newest commit that changed a file, for `cache: key: files_commits`, or None if there is no such file."""
+        """Return the newest commit that changed a file, or None if there is no such file; for `cache: key: files_commits`."""
 
     def project(self, path: str, ref: str | None) -> Files | None:
         """Return the files of another project at a ref, tag, or commit, or None if the caller cannot see it.
 
         Args:
             path: Full path, such as `senncloud/runner-platform`.
-            ref: None means the default branch.
+            ref: Branch, tag, commit, or a component's version such as `~latest`; None means the default branch.
         """
 
 
@@ -57,3 +58,28 @@ class Context:
     """Variables of the project's settings; the reader applies `protected` and `environment_scope`."""
     pipeline_variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that the starter of the pipeline gives; they win over all others."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs that the starter of the pipeline gives to `spec: inputs` of the main file."""
+
+    def variables(self) -> dict[str, str]:
+        """Return the predefined variables with those that follow from the ref. https://docs.gitlab.com/ci/variables/predefined_variables/."""
+        slug = re.sub(r"[^a-z0-9]", "-", self.ref.lower())[:63].strip("-")
+        values = {
+            "CI": "true",
+            "GITLAB_CI": "true",
+            "CI_DEFAULT_BRANCH": self.default_branch,
+            "CI_PIPELINE_SOURCE": self.source,
+            "CI_COMMIT_REF_NAME": self.ref,
+            "CI_COMMIT_REF_SLUG": slug,
+            "CI_COMMIT_REF_PROTECTED": "true" if self.protected else "false",
+        }
+        if self.tag:
+            values["CI_COMMIT_TAG"] = self.ref
+        elif not self.for_merge_request:
+            values["CI_COMMIT_BRANCH"] = self.ref
+        return {**values, **self.predefined}
+
+    @property
+    def for_merge_request(self) -> bool:
+        """Whether this is a merge request pipeline."""
+        return self.source == "merge_request_event"
