@@ -41,12 +41,13 @@ def test_a_key_changes_with_everything_that_decides_the_binary(
     monkeypatch.setattr(cache, "SOURCES", sources)
     before = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
     probes = sources.parent.parent / "image" / "probes"
-    for file in (sources / "helm" / "go.sum", probes / "go" / "main.go", probes / "javascript" / "probe.mjs"):
+    stub = sources / "gitlab-runner" / "stubs" / "moa" / "value" / "value.go"
+    for file in (sources / "helm" / "go.sum", probes / "go" / "main.go", probes / "javascript" / "probe.mjs", stub):
         with file.open("a", encoding="utf-8") as stream:
             stream.write("\n")
     after = {tool.name: tool_folder(bench.paths, tool).name for tool in catalogue.EVERY_TOOL}
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"helm", "probe-go", "probe-javascript"}
+    assert changed == {"helm", "probe-go", "probe-javascript", "gitlab-runner"}
     monkeypatch.setattr(cache, "BUILD_ARGUMENTS", ("-race",))
     assert tool_folder(bench.paths, catalogue.ETCD).name != before["etcd"]
 

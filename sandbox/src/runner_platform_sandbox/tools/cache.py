@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from runner_platform_sandbox.tools.catalogue import SOURCES, NodeTool, PythonTool, Tool
+from runner_platform_sandbox.tools.catalogue import SOURCES, GoTool, NodeTool, PythonTool, Tool
 from runner_platform_sandbox.tools.errors import ToolsError, cache_error
 
 if TYPE_CHECKING:
@@ -59,10 +59,21 @@ def tool_folder(paths: Paths, tool: Tool) -> Path:
     elif isinstance(tool, NodeTool):
         parts += [(SOURCES / tool.source / name).read_bytes() for name in tool.files]
     else:
-        parts += [(SOURCES / tool.source / name).read_bytes() for name in tool.own]
+        parts += [file.read_bytes() for file in _own_files(tool)]
         parts += [(SOURCES / source / name).read_bytes() for source in tool.sources for name in ("go.mod", "go.sum")]
         parts += [repr((BUILD_ARGUMENTS, tool.programs, tool.files)).encode()]
     return paths.tools / f"{tool.name}-{digest(parts)}"
+
+
+def _own_files(tool: GoTool) -> list[Path]:
+    """List the tool's source files of this project, folders unfolded, in an order that does not depend on the disk."""
+    entries = [SOURCES / tool.source / name for name in tool.own]
+    return [
+        file
+        for entry in entries
+        for file in (sorted(entry.rglob("*")) if entry.is_dir() else [entry])
+        if file.is_file()
+    ]
 
 
 def expected_files(tool: Tool, folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ Times and sizes are of one machine with two cores; they serve the progress displ
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class GoTool:
     files: tuple[ModuleFiles, ...] = ()
     """Plain files in the tool's folder."""
     own: tuple[str, ...] = ()
-    """Source files of this project, in the source folder."""
+    """Source files of this project, in the source folder; a folder stands for all files below it."""
     on_path: PathRule | None = None
     """Condition for using the program on PATH; None: never."""
     seconds: int
@@ -106,11 +106,15 @@ class GoTool:
 
     @property
     def programs(self) -> tuple[GoProgram, ...]:
-        """Every compiled program of the tool."""
+        """Every compiled program of the tool; programs of its own module get its version, too."""
         if self.package is None:
             return self.companions
         own = GoProgram(name=self.name, source=self.source, package=self.package, linker_flags=self.linker_flags)
-        return (own, *self.companions)
+        companions = (
+            replace(program, linker_flags=self.linker_flags) if program.source == self.source else program
+            for program in self.companions
+        )
+        return (own, *companions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +161,15 @@ Tool = GoTool | PythonTool | NodeTool
 def module_version(source: str, module: str) -> Version:
     """Read the version of a module from a source folder's go.mod.
 
+    A module without usable version tags is pinned by its commit; a comment `// release 1.2.3` then says its version.
+
     Raises:
         ToolsError: The file does not require the module.
     """
     text = (SOURCES / source / "go.mod").read_text(encoding="utf-8")
-    match = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+v(\S+)", text, re.MULTILINE)
-    version = parse(match[1]) if match else None
+    pattern = rf"^\s*(?:require\s+)?{re.escape(module)}\s+v(\S+)(?:\s+// release (\S+))?"
+    match = re.search(pattern, text, re.MULTILINE)
+    version = parse(match[2] or match[1]) if match else None
     if version is None:
         raise ToolsError(f"sandbox/tools/{source}/go.mod does not require {module}; restore the file from git")
     return version
@@ -366,7 +373,25 @@ NODE = PythonTool(
 """Node.js, for machines without one; only an installation needs it, so it is not in TOOLS."""
 TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TERRAFORM_PROVIDER, TOFU)
 """Tools of tests and of `prove --all` only: `make tools` builds them, `make up` does not wait for them."""
-EVERY_TOOL = (*TOOLS, *TEST_TOOLS)
+
+_RUNNER = "gitlab.com/gitlab-org/gitlab-runner"
+GITLAB_RUNNER = GoTool(
+    name="gitlab-runner",
+    source="gitlab-runner",
+    module=_RUNNER,
+    package=".",
+    # The version becomes the tag of the helper image.
+    variables=(f"{_RUNNER}/common.VERSION={{version}}",),
+    companions=(GoProgram(name="gitlab-runner-helper", source="gitlab-runner", package="./helper"),),
+    files=(ModuleFiles(source="gitlab-runner", module=_RUNNER, files=("VERSION",), destination="share"),),
+    own=("main.go", "helper", "stubs"),
+    seconds=250,
+    megabytes=2500,
+)
+"""GitLab Runner, for jobs that really run. Nothing of the first deployment needs it: `make up` builds it when the stacks stand."""
+LATER_TOOLS: tuple[Tool, ...] = (GITLAB_RUNNER,)
+"""Tools that `make up` makes after the proof, and `runner-platform sandbox run` if they are still missing."""
+EVERY_TOOL = (*TOOLS, *LATER_TOOLS, *TEST_TOOLS)
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in EVERY_TOOL}
 
 

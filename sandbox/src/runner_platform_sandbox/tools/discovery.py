@@ -226,6 +226,11 @@ class Tools:
         return self._program(catalogue.TERRAFORM_PROVIDER)
 
     @property
+    def gitlab_runner(self) -> Path:
+        """GitLab Runner with the Kubernetes executor; `gitlab-runner-helper` is in the same folder."""
+        return self._program(catalogue.GITLAB_RUNNER)
+
+    @property
     def uv(self) -> Path:
         """The uv of the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
@@ -244,7 +249,13 @@ class Tools:
         A folder that is on PATH already is left out: at the front it would hide programs of other folders.
         """
         on_path = search_path(self.paths).split(os.pathsep)
-        hidden = {catalogue.MINISTACK.name, catalogue.KWOK_STAGES.name, catalogue.KARPENTER_CRDS.name}
+        # The runner lacks executors and commands of GitLab's release: it must not hide the person's own.
+        hidden = {
+            catalogue.MINISTACK.name,
+            catalogue.KWOK_STAGES.name,
+            catalogue.KARPENTER_CRDS.name,
+            catalogue.GITLAB_RUNNER.name,
+        }
         folders = (entry.program.parent for entry in self.present.values() if entry.name not in hidden)
         return [folder for folder in dict.fromkeys(folders) if str(folder) not in on_path]
 
