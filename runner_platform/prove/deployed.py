@@ -95,10 +95,12 @@ def read_class(cluster: Cluster, runner_class: str, region: str) -> DeployedClas
 def _files(
     cluster: Cluster, namespace: str, spec: Mapping[str, Any], build: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, str | TokenFile]]]:
-    """Yield the mount path and the files of every volume of container `build`."""
+    """Yield the mount path and the files of every volume of container `build`, but for the runner's own empty folders."""
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     for mount in build.get("volumeMounts", []):
         volume = volumes.get(mount["name"], {})
+        if "emptyDir" in volume:
+            continue
         if "projected" not in volume:
             raise ClassProblemError(
                 f"container build in {namespace} mounts volume {mount['name']!r}, which is not a projected volume"

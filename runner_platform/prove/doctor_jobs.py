@@ -1,7 +1,7 @@
 """Classes tried inside their cluster: `doctor` as a Job in the jobs' namespace of each class.
 
-The Job's pod is the runner's job pod after its patches, with container `build` alone: same service account, image, node and security
-settings. It requests little, because its identity does not depend on the class's size. What `doctor` itself expects is ignored; the
+The Job's pod is the runner's job pod after its patches, with container `build` alone: same service account, image, node, security
+settings and protection from eviction. It requests little, because its identity does not depend on the class's size. What `doctor` itself expects is ignored; the
 settings decide. Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
 """
 
@@ -174,10 +174,12 @@ def manifest(deployed: DeployedClass) -> dict[str, Any]:
         "memory": memory_text(pods.HELPER.memory),
         "ephemeral-storage": memory_text(pods.HELPER.disk),
     }
-    resources = {"requests": requests, "limits": {"memory": requests["memory"]}}
+    limits = {resource: value for resource, value in requests.items() if resource != "cpu"}
+    resources = {"requests": requests, "limits": limits}
     spec["containers"] = [{**build, "command": COMMAND, "resources": resources}]
     spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] in mounted]
     labels = {**deployed.pod["metadata"]["labels"], "app.kubernetes.io/name": "prove"}
+    annotations = deployed.pod["metadata"]["annotations"]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -186,7 +188,7 @@ def manifest(deployed: DeployedClass) -> dict[str, Any]:
             "backoffLimit": 0,
             "activeDeadlineSeconds": WAIT_SECONDS,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": spec},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
         },
     }
 

@@ -3,6 +3,7 @@
 `runner_section` and `job_pod` do the part of the runner's Kubernetes executor: containers, requests, placement, security and the patches
 of the pod's specification; no scripts, caches or services. The input is the text that the manager registers with, so a patch that is lost
 on the way there is missing here too. `merged` is Kubernetes' strategic merge patch. `with_webhook` is EKS's identity webhook.
+A test compares the pod with the one that the real GitLab Runner makes: `sandbox/tests/running/test_gitlab_runner.py`.
 Source: https://docs.gitlab.com/runner/executors/kubernetes/
 """
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 BUILD = "build"
 HELPER = "helper"
+HELPER_IMAGE = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
+"""GitLab's own, if the configuration names none; the runner adds a tag with its architecture and version."""
+JOB_TIMEOUT = 3600
+"""GitLab's default, in seconds."""
+KUBERNETES_GRACE = 30
+DEADLINE_FLAG = "FF_USE_POD_ACTIVE_DEADLINE_SECONDS"
+PULL_POLICIES = {"always": "Always", "if-not-present": "IfNotPresent", "never": "Never"}
+FOLDERS = {"repo": "/builds", "scripts": "/scripts", "logs": "/logs"}
+"""Empty folders that the containers share; the runner adds project and job to the last two names."""
 WEBHOOK_PREFIX = "eks.amazonaws.com/"
 WEBHOOK_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
 WEBHOOK_VOLUME = "aws-iam-token"
@@ -54,8 +64,13 @@ def runner_section(template: str) -> dict[str, Any]:
     return section
 
 
-def job_pod(runner: Mapping[str, Any], name: str) -> dict[str, Any]:
+def job_pod(runner: Mapping[str, Any], name: str, timeout: int = JOB_TIMEOUT) -> dict[str, Any]:
     """Return a job pod of a `[[runners]]` section.
+
+    Args:
+        runner: the section.
+        name: name of the pod.
+        timeout: the job's, in seconds.
 
     Raises:
         UnknownPatchError: a patch uses a feature that this module does not implement.
@@ -70,11 +85,22 @@ def job_pod(runner: Mapping[str, Any], name: str) -> dict[str, Any]:
         "tolerations": [_toleration(taint, effect) for taint, effect in tolerations],
         "securityContext": {_camel(key): value for key, value in context.items()},
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": kubernetes.get("pod_termination_grace_period_seconds", KUBERNETES_GRACE),
         "initContainers": [_container("init-permissions", kubernetes, "helper_")],
-        "containers": [_container(BUILD, kubernetes, ""), _container(HELPER, kubernetes, "helper_")],
-        "volumes": [{"name": volume, "emptyDir": {}} for volume in ("repo", "scripts", "logs")],
+        "containers": [
+            {**_container(BUILD, kubernetes, ""), "stdin": True},
+            {**_container(HELPER, kubernetes, "helper_"), "stdin": True},
+        ],
+        "volumes": [{"name": volume, "emptyDir": {}} for volume in FOLDERS],
     }
-    metadata = {"name": name, "namespace": kubernetes["namespace"], "labels": kubernetes.get("pod_labels", {})}
+    if _has_flag(runner, DEADLINE_FLAG):
+        spec["activeDeadlineSeconds"] = timeout + 1  # GitLab ends the job first
+    metadata = {
+        "name": name,
+        "namespace": kubernetes["namespace"],
+        "labels": kubernetes.get("pod_labels", {}),
+        "annotations": kubernetes.get("pod_annotations", {}),
+    }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": _patched(runner, spec)}
 
 
@@ -146,7 +172,7 @@ def with_webhook(pod: Mapping[str, Any], annotations: Mapping[str, str], region:
 
 
 def _patched(runner: Mapping[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    if not runner.get("feature_flags", {}).get(FEATURE_FLAG):
+    if not _has_flag(runner, FEATURE_FLAG):
         return spec  # the runner ignores `pod_spec` without its feature flag
     for patch in runner["kubernetes"].get("pod_spec", []):
         if patch.get("patch_type", "strategic") != "strategic":
@@ -172,18 +198,31 @@ def _toleration(taint: str, effect: str) -> dict[str, str]:
 
 
 def _container(name: str, kubernetes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    keys = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral_storage"}
-    requests = {resource: kubernetes[f"{prefix}{key}_request"] for resource, key in keys.items()}
-    return {
+    requests, limits = (_resources(kubernetes, prefix, kind) for kind in ("request", "limit"))
+    image = kubernetes["image"] if name == BUILD else kubernetes.get("helper_image", HELPER_IMAGE)
+    container = {
         "name": name,
-        "image": kubernetes["image"],
-        "resources": {"requests": requests, "limits": {"memory": kubernetes[f"{prefix}memory_limit"]}},
+        "image": image,
+        "resources": {"requests": requests, "limits": limits},
         "securityContext": {
             "privileged": kubernetes["privileged"],
             "allowPrivilegeEscalation": kubernetes["allow_privilege_escalation"],
             "capabilities": {"drop": kubernetes["cap_drop"]},
         },
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in FOLDERS.items()],
     }
+    policies = kubernetes.get("pull_policy")
+    return {**container, "imagePullPolicy": PULL_POLICIES[policies[0]]} if policies else container
+
+
+def _resources(kubernetes: Mapping[str, Any], prefix: str, kind: str) -> dict[str, str]:
+    keys = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral_storage"}
+    values = {resource: kubernetes.get(f"{prefix}{key}_{kind}") for resource, key in keys.items()}
+    return {resource: value for resource, value in values.items() if value}
+
+
+def _has_flag(runner: Mapping[str, Any], flag: str) -> bool:
+    return bool(runner.get("feature_flags", {}).get(flag))
 
 
 def _camel(key: str) -> str:

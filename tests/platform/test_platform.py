@@ -8,7 +8,7 @@ import pytest
 
 from components.documents.node_pool import class_capacity
 from config import load
-from config.names import namespace_jobs, namespace_manager
+from config.names import IDENTITY_FOLDER, namespace_jobs, namespace_manager
 from runner_platform import class_files
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.kubernetes.errors import ApiError
@@ -116,5 +116,5 @@ def test_a_job_pod_has_no_kubernetes_token_and_no_web_identity_variable() -> Non
         assert spec["automountServiceAccountToken"] is False
         build, helper = (next(c for c in spec["containers"] if c["name"] == name) for name in ("build", "helper"))
         assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & {variable["name"] for variable in build["env"]}
-        assert "env" not in helper, "helper stages have no identity"
-        assert "volumeMounts" not in helper
+        assert {variable["name"] for variable in helper["env"]} == {"HOME"}, "helper stages have no identity"
+        assert IDENTITY_FOLDER not in {mount["mountPath"] for mount in helper["volumeMounts"]}

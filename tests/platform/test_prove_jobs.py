@@ -103,8 +103,10 @@ def test_the_job_is_admitted_like_a_job_pod_and_its_log_becomes_results(
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("job", False)
     (build,) = spec["containers"]
     assert {variable["name"] for variable in build["env"]} == {"AWS_CONFIG_FILE", "AWS_SDK_LOAD_CONFIG"}
-    assert [mount["mountPath"] for mount in build["volumeMounts"]] == [IDENTITY_FOLDER], "no Kubernetes token"
-    sources = spec["volumes"][0]["projected"]["sources"]
+    projected = {volume["name"]: volume["projected"] for volume in spec["volumes"] if "projected" in volume}
+    mounted = [mount for mount in build["volumeMounts"] if mount["name"] in projected]
+    assert [mount["mountPath"] for mount in mounted] == [IDENTITY_FOLDER], "no Kubernetes token"
+    sources = projected[mounted[0]["name"]]["sources"]
     assert sources[0]["serviceAccountToken"]["audience"] == "sts.amazonaws.com"
     assert client.list("batch/v1", "Job", "jobs-small") == [], "the Job is deleted"
 

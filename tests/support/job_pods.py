@@ -1,6 +1,6 @@
 """Job pods of a class's configuration, and a job's files with a real token.
 
-The runner itself cannot run in the sandbox; `runner_platform.prove.job_pod` does its part with the rendered `config.toml`.
+`runner_platform.prove.job_pod` does the runner's part with the rendered `config.toml`; a test holds it equal to the real runner's pods.
 """
 
 from __future__ import annotations

@@ -60,17 +60,22 @@ def was_deleted(api: ApiServerStandIn) -> bool:
 def test_the_job_s_pod_is_the_class_s_pod_with_container_build_alone() -> None:
     api = server()
     small = deployed.read_class(api, "small", "eu-central-1")
-    spec = doctor_jobs.manifest(small)["spec"]["template"]["spec"]
+    template = doctor_jobs.manifest(small)["spec"]["template"]
+    spec = template["spec"]
+    assert template["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
     assert [container["name"] for container in spec["containers"]] == ["build"]
     build = spec["containers"][0]
     original = next(container for container in small.pod["spec"]["containers"] if container["name"] == "build")
-    for key in ("image", "env", "volumeMounts", "securityContext"):
+    for key in ("image", "imagePullPolicy", "env", "volumeMounts", "securityContext"):
         assert build[key] == original[key], key
     assert build["command"] == ["doctor", "--json"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("job", False)
-    assert [volume["name"] for volume in spec["volumes"]] == ["runner-platform-aws"]
+    assert {volume["name"] for volume in spec["volumes"]} == {mount["name"] for mount in build["volumeMounts"]}
     assert spec["nodeSelector"]["runner-platform/class"] == "small"
-    assert build["resources"]["requests"]["cpu"] == "100m", "a job's identity does not depend on its size"
+    assert build["resources"] == {
+        "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
+        "limits": {"memory": "256Mi", "ephemeral-storage": "1Gi"},
+    }, "a job's identity does not depend on its size"
 
 
 def test_a_job_is_run_once_then_read_then_deleted() -> None:
