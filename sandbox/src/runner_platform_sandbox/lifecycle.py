@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runner_platform_sandbox import disk, engine, environment, organization, ports, processes, state
+from runner_platform_sandbox import disk, engine, environment, organization, ports, processes, runner_managers, state
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.processes import ProcessId
@@ -144,14 +144,15 @@ def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> Non
 
 
 def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
+    ended = runner_managers.end_leftovers(paths.root)
     current = state.read(paths)
     if current is None:
-        return 0
-    ended = 0
+        return ended
     supervisor = current.supervisor
     if supervisor is not None and supervisor.identity.alive:
-        ended += len(processes.family(supervisor.identity))
-        progress(f"stopping {ended} processes, clusters first")
+        members = len(processes.family(supervisor.identity))
+        progress(f"stopping {members} processes, clusters first")
+        ended += members
         processes.end(supervisor.identity, patience=STOP_SECONDS)
     return ended + _end_leftovers(paths, current, progress)
 

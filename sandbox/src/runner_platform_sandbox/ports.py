@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+from typing import TYPE_CHECKING
 
 import psutil
 
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.state import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOST = "127.0.0.1"
 RANGE = range(20_000, 32_000)
@@ -18,8 +22,17 @@ RANGE = range(20_000, 32_000)
 
 def choose() -> Ports:
     """Choose three ports that are free now."""
-    free = (port for port in random.SystemRandom().sample(RANGE, len(RANGE)) if is_free(port))
-    return Ports(aws=next(free), aws_jobs=next(free), gitlab=next(free))
+    ports = _all_free()
+    return Ports(aws=next(ports), aws_jobs=next(ports), gitlab=next(ports))
+
+
+def free() -> int:
+    """Choose one port that is free now, for a server that needs it at once and does not keep it."""
+    return next(_all_free())
+
+
+def _all_free() -> Iterator[int]:
+    return (port for port in random.SystemRandom().sample(RANGE, len(RANGE)) if is_free(port))
 
 
 def require_free(ports: Ports) -> None:
