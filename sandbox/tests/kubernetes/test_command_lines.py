@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,13 +15,16 @@ from cryptography import x509
 
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes import command_lines
-from runner_platform_sandbox.kubernetes.command_lines import REFERENCES_CONDITION, Binaries, ClusterSpec, Layout
+from runner_platform_sandbox.kubernetes.command_lines import (
+    PROCESS_CONDITION,
+    REFERENCES_CONDITION,
+    Binaries,
+    ClusterSpec,
+    Layout,
+)
 from runner_platform_sandbox.kubernetes.control_plane import Children, ControlPlane
-from runner_platform_sandbox.kubernetes.keys import Keys
+from runner_platform_sandbox.kubernetes.keys import KUBELET_CLIENT, Keys
 from runner_platform_sandbox.kubernetes.kubeconfig import read_kubeconfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/ABC"
 STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete")
@@ -91,10 +95,30 @@ def test_kwok_runs_only_pods_whose_references_were_found(binaries: Binaries) -> 
     by_name = {document["metadata"]["name"]: document for document in command_lines.stages(binaries.kwok_stages)}
     assert tuple(by_name) == STAGES
     assert by_name["pod-ready"]["metadata"]["mark"] == "fast"
-    (gate,) = by_name["pod-ready"]["spec"]["selector"]["matchExpressions"]
+    gate, _ = by_name["pod-ready"]["spec"]["selector"]["matchExpressions"]
     assert REFERENCES_CONDITION in gate["key"]
     assert (gate["operator"], gate["values"]) == ("In", ["True"])
-    assert by_name["pod-delete"]["spec"]["selector"]["matchExpressions"] == []
+
+
+def test_kwok_leaves_pods_of_a_process_node_alone(binaries: Binaries) -> None:
+    for document in command_lines.stages(binaries.kwok_stages):
+        expressions = document["spec"]["selector"]["matchExpressions"]
+        guards = [expression for expression in expressions if PROCESS_CONDITION in expression["key"]]
+        is_of_pods = document["metadata"]["name"].startswith("pod-")
+        assert [(guard["operator"], guard["values"]) for guard in guards] == [("NotIn", ["True"])] * is_of_pods
+
+
+def test_the_api_server_shows_kubelets_a_certificate_that_is_no_administrators(
+    binaries: Binaries, layout: Layout
+) -> None:
+    (value,) = [
+        line.partition("=")[2]
+        for line in command_lines.api_server(binaries, layout, spec())
+        if line.startswith("--kubelet-client-certificate=")
+    ]
+    certificate = x509.load_pem_x509_certificate(Path(value).read_bytes())
+    assert KUBELET_CLIENT in certificate.subject.rfc4514_string()
+    assert "system:masters" not in certificate.subject.rfc4514_string()
 
 
 def test_a_missing_stage_of_kwok_is_named(binaries: Binaries) -> None:

@@ -27,6 +27,9 @@ DEFAULT_AUDIENCE = "https://kubernetes.default.svc"
 REFERENCES_CONDITION = "sandbox.runner-platform/References"
 """Pod condition that kwok waits for before it runs a pod; set by the stand-in kubelet (`kubelet`)."""
 
+PROCESS_CONDITION = "sandbox.runner-platform/Process"
+"""Pod condition that keeps kwok away: a process node runs the pod (`process_node`). Set by the stand-in kubelet, too."""
+
 CONTROLLERS = (
     "namespace-controller",
     "serviceaccount-controller",
@@ -52,7 +55,8 @@ CONTROLLERS = (
 )
 """The controllers that the product needs. Those for storage, certificates and cloud addresses are left out, for memory."""
 
-_STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete")
+_POD_STAGES = ("pod-ready", "pod-complete", "pod-delete")
+_STAGES = ("node-initialize", "node-heartbeat", *_POD_STAGES)
 _STAGE_FOLDERS = ("fast", "heartbeat")
 
 
@@ -152,6 +156,8 @@ def api_server(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> list[st
         "--endpoint-reconciler-type=none",
         f"--tls-cert-file={keys.server_certificate}",
         f"--tls-private-key-file={keys.server_key}",
+        f"--kubelet-client-certificate={keys.kubelet_client_certificate}",
+        f"--kubelet-client-key={keys.kubelet_client_key}",
         f"--client-ca-file={keys.ca}",
         "--authorization-mode=RBAC",
         "--allow-privileged=true",  # as EKS; otherwise the server refuses privileged pods before pod security admission sees them
@@ -226,7 +232,7 @@ def write_files(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> None:
 
 
 def stages(folder: Path) -> list[dict[str, Any]]:
-    """Read kwok's stages; make a pod wait until everything that it references exists.
+    """Read kwok's stages; make a pod wait until everything that it references exists, and leave pods of a process node alone.
 
     Raises:
         SandboxError: The folder lacks a stage.
@@ -240,13 +246,17 @@ def stages(folder: Path) -> list[dict[str, Any]]:
     if missing:
         raise SandboxError(f"{folder} has no kwok stage {', '.join(missing)}", "`make distclean`, then `make up`")
     by_name["pod-ready"]["spec"]["selector"]["matchExpressions"].append(
-        {
-            "key": f'.status.conditions.[] | select( .type == "{REFERENCES_CONDITION}" ) | .status',
-            "operator": "In",
-            "values": ["True"],
-        }
+        {"key": _condition_status(REFERENCES_CONDITION), "operator": "In", "values": ["True"]}
     )
+    for name in _POD_STAGES:
+        by_name[name]["spec"]["selector"]["matchExpressions"].append(
+            {"key": _condition_status(PROCESS_CONDITION), "operator": "NotIn", "values": ["True"]}
+        )
     return [by_name[name] for name in _STAGES]
+
+
+def _condition_status(condition: str) -> str:
+    return f'.status.conditions.[] | select( .type == "{condition}" ) | .status'
 
 
 def _read_stages(folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:

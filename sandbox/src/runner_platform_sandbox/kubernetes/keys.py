@@ -30,6 +30,9 @@ _BACKDATED = timedelta(minutes=5)
 _RSA_BITS = 2048
 
 ADMINISTRATORS = "system:masters"
+KUBELET_CLIENT = "system:sandbox-kubelet-client"
+"""Name of the API server towards kubelets, which let nobody else in."""
+KUBELET_CLIENTS = "system:sandbox-kubelet-clients"
 
 
 class Keys:
@@ -46,6 +49,8 @@ class Keys:
         self.server_key = folder / "apiserver.key"
         self.signing_key = folder / "service-account.key"
         self.signing_public_key = folder / "service-account.pub"
+        self.kubelet_client_certificate = folder / f"{_stem(KUBELET_CLIENT)}.crt"
+        self.kubelet_client_key = folder / f"{_stem(KUBELET_CLIENT)}.key"
 
     def ensure(self) -> None:
         """Create missing keys and certificates; keep existing ones."""
@@ -68,11 +73,11 @@ class Keys:
                 ]
             )
             self._issue(_name("kube-apiserver"), self.server_certificate, self.server_key, names)
+        self.client(KUBELET_CLIENT, KUBELET_CLIENTS)
 
     def client(self, user: str, group: str = ADMINISTRATORS) -> tuple[str, str]:
         """Return certificate and key, PEM, of a user in a group; created on first use."""
-        stem = user.replace(":", "-")
-        certificate, key = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
+        certificate, key = self.folder / f"{_stem(user)}.crt", self.folder / f"{_stem(user)}.key"
         if not certificate.exists():
             self._issue(_name(user, group), certificate, key, None)
         return certificate.read_text(), key.read_text()
@@ -110,6 +115,10 @@ class Keys:
         )
         replace(key, _private_pem(private_key))
         replace(certificate, _certificate_pem(issued))
+
+
+def _stem(user: str) -> str:
+    return user.replace(":", "-")
 
 
 def _certificate(
