@@ -17,7 +17,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runner_platform_sandbox import disk, engine, environment, organization, ports, processes, runner_managers, state
+from runner_platform_sandbox import (
+    disk,
+    engine,
+    environment,
+    organization,
+    ports,
+    process_node,
+    processes,
+    runner_managers,
+    state,
+)
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.processes import ProcessId
@@ -144,7 +154,8 @@ def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> Non
 
 
 def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
-    ended = runner_managers.end_leftovers(paths.root)
+    ended = runner_managers.end_leftovers(paths.root)  # first: they remove their pods
+    ended += process_node.end_leftovers(paths.root)
     current = state.read(paths)
     if current is None:
         return ended

@@ -389,7 +389,32 @@ GITLAB_RUNNER = GoTool(
     megabytes=2500,
 )
 """GitLab Runner, for jobs that really run. Nothing of the first deployment needs it: `make up` builds it when the stacks stand."""
-LATER_TOOLS: tuple[Tool, ...] = (GITLAB_RUNNER,)
+PROCESS_NODE = GoTool(
+    name="process-node",
+    source="process-node",
+    module="k8s.io/client-go",
+    package=".",
+    own=(
+        "cluster.go",
+        "container.go",
+        "environment.go",
+        "images.go",
+        "log.go",
+        "main.go",
+        "namespaces.go",
+        "node.go",
+        "pod.go",
+        "root.go",
+        "server.go",
+        "status.go",
+        "support.go",
+        "volumes.go",
+    ),
+    seconds=30,
+    megabytes=400,
+)
+"""The project's own kubelet for job pods on machines without container tools."""
+LATER_TOOLS: tuple[Tool, ...] = (PROCESS_NODE, GITLAB_RUNNER)
 """Tools that `make up` makes after the proof, and `runner-platform sandbox run` if they are still missing."""
 EVERY_TOOL = (*TOOLS, *LATER_TOOLS, *TEST_TOOLS)
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in EVERY_TOOL}

@@ -231,6 +231,11 @@ class Tools:
         return self._program(catalogue.GITLAB_RUNNER)
 
     @property
+    def process_node(self) -> Path:
+        """The kubelet for job pods that run as processes."""
+        return self._program(catalogue.PROCESS_NODE)
+
+    @property
     def uv(self) -> Path:
         """The uv of the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
