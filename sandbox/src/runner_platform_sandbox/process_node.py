@@ -17,7 +17,6 @@ import select
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,7 +38,6 @@ STOP_SECONDS: Final = 20.0
 """How long a node may remove its pods before it is killed."""
 _RECORD: Final = "process.json"
 _LOG_LINES: Final = 8
-_POLL_SECONDS: Final = 0.1
 
 
 class ProcessNodeError(SandboxError):
@@ -199,14 +197,15 @@ class ProcessNode:
             client.delete("coordination.k8s.io/v1", "Lease", LEASE, LEASE_NAMESPACE)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            readable, _, _ = select.select([process.stdout], [], [], _POLL_SECONDS)
-            if readable and process.stdout is not None:
-                if process.stdout.readline() == b"ready\n":
-                    return
-                process.wait()
-                raise ProcessNodeError(self._last_words(), _remedy(self._last_words()))
+        output = process.stdout
+        if output is None:
+            raise TypeError("the node is started with a pipe as its standard output")
+        readable, _, _ = select.select([output], [], [], READY_SECONDS)
+        if readable:
+            if output.readline() == b"ready\n":
+                return
+            process.wait()
+            raise ProcessNodeError(self._last_words(), _remedy(self._last_words()))
         raise ProcessNodeError(
             f"the process node was not ready after {READY_SECONDS:.0f} s: {self._last_words()}", f"see {self.log}"
         )
