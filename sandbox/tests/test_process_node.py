@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from config import load
 from runner_platform_sandbox import job_mode, process_node
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.process_images import helper_image_contents, python_folders, runner_image_contents
+from runner_platform_sandbox.process_node import ProcessNode, ProcessNodeError, Surroundings, folder_of_nodes
 from runner_platform_sandbox.tools import catalogue
 
 if TYPE_CHECKING:
@@ -103,3 +105,43 @@ def test_the_mode_of_jobs_is_one_sentence(
 def test_every_source_file_of_the_process_node_decides_its_key() -> None:
     folder = catalogue.SOURCES / catalogue.PROCESS_NODE.source
     assert sorted(file.name for file in folder.glob("*.go")) == sorted(catalogue.PROCESS_NODE.own)
+
+
+def given(folder: Path, *lines: str) -> Surroundings:
+    """Return surroundings with a program that does these lines of shell."""
+    program = folder / "program"
+    program.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    program.chmod(0o755)
+    none = folder / "none"
+    return Surroundings(
+        program=program, folder=folder / "node", kubeconfig=none, authority=none, images=(), registries=()
+    )
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("empty /x: mkdir /x: no space left on device", "free some space"),
+        ("cannot run a job as a process: mount /usr: permission denied", "--security-opt"),
+        ("another process node (process 7) runs the jobs of this cluster; wait until it ends", ""),
+    ],
+)
+def test_a_node_that_does_not_start_says_why_and_what_to_do(tmp_path: Path, words: str, remedy: str) -> None:
+    with pytest.raises(ProcessNodeError) as caught:
+        ProcessNode(given(tmp_path, f"echo '{words}' >&2", "exit 1")).start()
+    assert caught.value.message == words
+    assert remedy in caught.value.remedy
+    assert bool(caught.value.remedy) == bool(remedy)
+    assert not (tmp_path / "node" / "process.json").exists()
+
+
+@pytest.mark.processes
+def test_make_down_ends_a_node_whose_caller_was_killed(tmp_path: Path) -> None:
+    node = ProcessNode(replace(given(tmp_path, "echo ready", "exec sleep 60"), folder=folder_of_nodes(tmp_path) / "c"))
+    node.start()
+    (node.folder / "pods" / "volumes").mkdir(parents=True)
+    assert process_node.end_leftovers(tmp_path) == 1
+    assert not (node.folder / "pods").exists()
+    assert process_node.end_leftovers(tmp_path) == 0
+    node.stop()

@@ -218,7 +218,7 @@ class ProcessNode:
 def _remedy(words: str) -> str:
     if "no space left on device" in words:
         return disk.REMEDY
-    return "" if "process node" in words else namespace_remedy()
+    return namespace_remedy() if words.startswith("cannot run a job as a process") else ""
 
 
 # Whether this machine can do it

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -23,9 +27,11 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from runner_platform_sandbox.process_node import Surroundings
 
 pytestmark = pytest.mark.sandbox
+NOBODY = 65534
 pytest_plugins = ("sandbox.tests.support.kubernetes_fixture",)
 
 
@@ -262,6 +268,56 @@ def test_a_killed_node_leaves_no_process_and_no_pod_that_cannot_be_deleted(
         until(lambda: kubernetes.phase("orphan", namespace) == "Failed", "the stand-in kubelet to take it back")
         kubernetes.client.delete("v1", "Pod", "orphan", namespace)
     until(lambda: kubernetes.phase("orphan", namespace) is None, "the pod to go")
+    node.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; else all tests run without root")
+def test_a_person_without_root_runs_jobs(kubernetes: Trial, pool: str, namespace: str, node: ProcessNode) -> None:
+    node.stop()
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        given = without_root(surroundings(kubernetes, Path(name) / "node"), Path(name))
+        with process_node.running(given) as own, running_job(kubernetes, "rootless", namespace, pool) as job:
+            assert {process.uids().real for process in processes_of(own)} == {NOBODY}
+            text = "id -u; touch /builds/x && test -s /etc/runner-platform/aws/token && echo fine"
+            assert script(kubernetes, job, namespace, text) == "1000\nfine\n"
+    node.start()
+
+
+def without_root(given: Surroundings, folder: Path) -> Surroundings:
+    """Return surroundings whose files a person without root can read, and a program that is run as this person."""
+    program = folder / "as-nobody"
+    person = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
+    program.write_text(f'#!/bin/sh\nchown {NOBODY} "$1"\nexec {person} {folder}/process-node "$@"\n')
+    for file, name in ((given.program, "process-node"), (given.kubeconfig, "kubeconfig"), (given.authority, "ca.crt")):
+        shutil.copy(file, folder / name)
+    given.folder.mkdir()
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    os.chown(given.folder, NOBODY, NOBODY)
+    return replace(given, program=program, kubeconfig=folder / "kubeconfig", authority=folder / "ca.crt", programs=())
+
+
+def test_ctrl_c_in_the_middle_of_a_job_leaves_nothing(
+    kubernetes: Trial, pool: str, namespace: str, node: ProcessNode, tmp_path: Path
+) -> None:
+    node.stop()
+    jobs: list[psutil.Process] = []
+
+    def interrupted() -> None:
+        with process_node.running(surroundings(kubernetes, tmp_path)) as own:
+            kubernetes.client.create(job_pod("interrupted", namespace, pool))
+            kubernetes.runs("interrupted", namespace, 60)
+            jobs.extend(processes_of(own))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert jobs
+    assert not [process for process in jobs if process.is_running()]
+    assert kubernetes.phase("interrupted", namespace) is None
+    assert not (tmp_path / "pods").exists()
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in mounts, "mounts were in the job's namespace only"
     node.start()
 
 

@@ -101,12 +101,35 @@ func (cluster *Cluster) token(ctx context.Context, pod *corev1.Pod, source *core
 
 // patchPodStatus writes a pod's status; it fails with NotFound or Conflict if another pod has the name by now.
 func (cluster *Cluster) patchPodStatus(ctx context.Context, pod *corev1.Pod, status *corev1.PodStatus) error {
-	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": status})
+	fields, err := statusFields(status)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": fields})
 	if err != nil {
 		return err
 	}
 	return cluster.core.Patch(types.StrategicMergePatchType).Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		SubResource("status").Body(text).Do(ctx).Error()
+}
+
+// statusFields returns a status as a patch. A condition without reason and message clears those of an earlier patch, which
+// an omitted field would keep.
+func statusFields(status *corev1.PodStatus) (map[string]any, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
+	if err != nil {
+		return nil, err
+	}
+	conditions, _ := fields["conditions"].([]any)
+	for _, condition := range conditions {
+		entry, _ := condition.(map[string]any)
+		for _, name := range []string{"reason", "message"} {
+			if _, present := entry[name]; !present {
+				entry[name] = nil
+			}
+		}
+	}
+	return fields, nil
 }
 
 // removePod removes the object of a pod whose containers ended.

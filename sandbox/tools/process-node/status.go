@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,40 +31,45 @@ func (pod *Pod) status() *corev1.PodStatus {
 		PodIPs:    []corev1.PodIP{{IP: podIP}},
 		StartTime: &metav1.Time{Time: pod.start},
 	}
-	initialized, ready := true, true
+	incomplete, unready := []string{}, []string{}
 	for _, container := range pod.object.Spec.InitContainers {
 		entry := pod.containerStatus(&container)
 		done := entry.State.Terminated != nil && entry.State.Terminated.ExitCode == 0
 		entry.Ready = done
-		initialized = initialized && done
+		if !done {
+			incomplete = append(incomplete, container.Name)
+		}
 		status.InitContainerStatuses = append(status.InitContainerStatuses, entry)
 	}
 	for _, container := range pod.object.Spec.Containers {
 		entry := pod.containerStatus(&container)
-		ready = ready && entry.Ready
+		if !entry.Ready {
+			unready = append(unready, container.Name)
+		}
 		status.ContainerStatuses = append(status.ContainerStatuses, entry)
 	}
-	reason := ""
+	reason, message := "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
 	if status.Phase == corev1.PodSucceeded {
-		reason = "PodCompleted"
-	} else if !ready {
-		reason = "ContainersNotReady"
+		reason, message = "PodCompleted", ""
 	}
+	ready := len(unready) == 0
 	status.Conditions = []corev1.PodCondition{
-		pod.condition(corev1.PodReadyToStartContainers, !pod.ended(), ""),
-		pod.condition(corev1.PodInitialized, initialized, ""),
-		pod.condition(corev1.PodReady, ready, reason),
-		pod.condition(corev1.ContainersReady, ready, reason),
+		condition(corev1.PodReadyToStartContainers, !pod.ended(), "", ""),
+		condition(corev1.PodInitialized, len(incomplete) == 0, "ContainersNotInitialized",
+			fmt.Sprintf("containers with incomplete status: %v", incomplete)),
+		condition(corev1.PodReady, ready, reason, message),
+		condition(corev1.ContainersReady, ready, reason, message),
 	}
 	return status
 }
 
-func (pod *Pod) condition(kind corev1.PodConditionType, holds bool, reason string) corev1.PodCondition {
-	state := corev1.ConditionFalse
+// condition composes a condition; reason and message explain why it does not hold.
+func condition(kind corev1.PodConditionType, holds bool, reason, message string) corev1.PodCondition {
+	now := metav1.NewTime(time.Now())
 	if holds {
-		state, reason = corev1.ConditionTrue, ""
+		return corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now}
 	}
-	return corev1.PodCondition{Type: kind, Status: state, Reason: reason, LastTransitionTime: metav1.NewTime(time.Now())}
+	return corev1.PodCondition{Type: kind, Status: corev1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: now}
 }
 
 func (pod *Pod) containerStatus(container *corev1.Container) corev1.ContainerStatus {

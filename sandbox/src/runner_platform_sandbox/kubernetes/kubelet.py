@@ -118,13 +118,11 @@ def status_for(pod: Body, problems: Problems, *, process_node: bool = False) -> 
         process_node: Whether a process node runs in the cluster; it gets pods of jobs.
     """
     message = "; ".join(dict.fromkeys(problem for _, problem in problems))
-    references = _written(
-        REFERENCES_CONDITION, "MissingReferences" if problems else "Found", message, holds=not problems
-    )
+    references = _written(REFERENCES_CONDITION, "MissingReferences" if problems else "", message, holds=not problems)
     status: Body = {"conditions": [references]}
     if process_node and is_job(pod) and not problems:
         # In the same patch: kwok must not see one without the other.
-        status["conditions"].append(_written(PROCESS_CONDITION, "HandedOver", "", holds=True))
+        status["conditions"].append(_written(PROCESS_CONDITION, "", "", holds=True))
     if problems:
         status["containerStatuses"] = [
             _waiting(container, problems) for container in pod["spec"].get("containers") or []
@@ -156,6 +154,7 @@ def is_live(lease: Body, now: datetime) -> bool:
 
 
 def _written(kind: str, reason: str, message: str, *, holds: bool) -> Body:
+    # The runner prints conditions with a reason into each job's log, so one that holds has none.
     status = "True" if holds else "False"
     return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now_text()}
 
