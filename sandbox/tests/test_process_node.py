@@ -61,7 +61,7 @@ def test_the_helper_image_is_known_in_any_version(tmp_path: Path) -> None:
     registry = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
     assert re.fullmatch(helper.pattern, f"{registry}:x86_64-v19.4.0")
     assert not re.fullmatch(helper.pattern, "gitlab-runner-helper-of-mine:1")
-    assert helper.folders == {"/usr/local/bin/gitlab-runner-helper": str(tmp_path / "gitlab-runner-helper")}
+    assert helper.folders == {"/usr/bin/gitlab-runner-helper": str(tmp_path / "gitlab-runner-helper")}
 
 
 def test_containers_see_the_interpreter_of_the_projects_scripts() -> None:
@@ -107,7 +107,7 @@ def test_every_source_file_of_the_process_node_decides_its_key() -> None:
     assert sorted(file.name for file in folder.glob("*.go")) == sorted(catalogue.PROCESS_NODE.own)
 
 
-def given(folder: Path, *lines: str) -> Surroundings:
+def fake_surroundings(folder: Path, *lines: str) -> Surroundings:
     """Return surroundings with a program that does these lines of shell."""
     program = folder / "program"
     program.write_text("\n".join(["#!/bin/sh", *lines, ""]))
@@ -129,7 +129,7 @@ def given(folder: Path, *lines: str) -> Surroundings:
 )
 def test_a_node_that_does_not_start_says_why_and_what_to_do(tmp_path: Path, words: str, remedy: str) -> None:
     with pytest.raises(ProcessNodeError) as caught:
-        ProcessNode(given(tmp_path, f"echo '{words}' >&2", "exit 1")).start()
+        ProcessNode(fake_surroundings(tmp_path, f"echo '{words}' >&2", "exit 1")).start()
     assert caught.value.message == words
     assert remedy in caught.value.remedy
     assert bool(caught.value.remedy) == bool(remedy)
@@ -138,7 +138,9 @@ def test_a_node_that_does_not_start_says_why_and_what_to_do(tmp_path: Path, word
 
 @pytest.mark.processes
 def test_make_down_ends_a_node_whose_caller_was_killed(tmp_path: Path) -> None:
-    node = ProcessNode(replace(given(tmp_path, "echo ready", "exec sleep 60"), folder=folder_of_nodes(tmp_path) / "c"))
+    node = ProcessNode(
+        replace(fake_surroundings(tmp_path, "echo ready", "exec sleep 60"), folder=folder_of_nodes(tmp_path) / "c")
+    )
     node.start()
     (node.folder / "pods" / "volumes").mkdir(parents=True)
     assert process_node.end_leftovers(tmp_path) == 1

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 HELPER_PATTERN: Final = r"[^ ]*/gitlab-runner-helper:[^ ]+"
 """GitLab's helper image, in any registry and version."""
 BIN: Final = "/usr/local/bin"
-"""Folder of the images' own programs."""
+"""Folder of the runner image's own programs."""
+HELPER_PROGRAM: Final = "/usr/bin/gitlab-runner-helper"
+"""Where the executor expects the helper image's program (`executors/kubernetes/kubernetes.go`)."""
 _IMAGE_TOOLS: Final = (catalogue.TOFU, catalogue.HELM, catalogue.KUBECTL, catalogue.PULUMI)
 """Tools of the runner image (`image/build/go-tools.txt`)."""
 _BESIDE_PULUMI: Final = ("pulumi-language-python", "pulumi-language-python-exec")
@@ -151,8 +153,8 @@ def helper_image_contents(program: Path | None) -> Image:
     return Image(
         pattern=HELPER_PATTERN,
         environment={"HOME": "/root"},
-        files={f"{BIN}/gitlab-runner-build": _BUILD_SHELL},
-        folders={f"{BIN}/gitlab-runner-helper": str(program)} if program is not None else {},
+        files={"/usr/bin/gitlab-runner-build": _BUILD_SHELL},
+        folders={HELPER_PROGRAM: str(program)} if program is not None else {},
     )
 
 

@@ -90,13 +90,13 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def running(given: Surroundings) -> Iterator[ProcessNode]:
+def running(surroundings: Surroundings) -> Iterator[ProcessNode]:
     """Run the job pods of a cluster as processes until the block ends.
 
     Raises:
         ProcessNodeError: This machine refuses namespaces, or the node does not start.
     """
-    node = ProcessNode(given)
+    node = ProcessNode(surroundings)
     try:
         node.start()
         yield node
@@ -124,13 +124,13 @@ class ProcessNode:
     """A process node of one cluster.
 
     Args:
-        given: What it works with.
+        surroundings: What it works with.
     """
 
-    def __init__(self, given: Surroundings) -> None:
-        self._given = given
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
         self._process: subprocess.Popen[bytes] | None = None
-        self.folder = given.folder
+        self.folder = surroundings.folder
 
     @property
     def log(self) -> Path:
@@ -149,10 +149,10 @@ class ProcessNode:
             ProcessNodeError: It does not start; the message has its reason.
         """
         configuration = self.folder / "node.json"
-        disk.replace(configuration, json.dumps(self._given.document(), indent=1))
+        disk.replace(configuration, json.dumps(self._surroundings.document(), indent=1))
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(self._given.program), str(configuration)],
+                [str(self._surroundings.program), str(configuration)],
                 # The node ends when this pipe closes, also if this process is killed.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -192,7 +192,7 @@ class ProcessNode:
         shutil.rmtree(self.folder / "pods", ignore_errors=True)
         with (
             contextlib.suppress(ApiError, UnreachableError, OSError),
-            KubeClient.from_kubeconfig(self._given.kubeconfig) as client,
+            KubeClient.from_kubeconfig(self._surroundings.kubeconfig) as client,
         ):
             client.delete("coordination.k8s.io/v1", "Lease", LEASE, LEASE_NAMESPACE)
 

@@ -110,7 +110,8 @@ def test_a_script_that_is_attached_to_the_shell_runs_and_its_output_is_logged(
         expected = ["hello from the image", "job 11, $HOME and $(UNKNOWN)", name, "/home/runner", "1000", "warned"]
         assert sorted(log.splitlines()) == sorted(expected)
         assert kubectl(kubernetes, "logs", "-n", namespace, name, "-c", "build", "--tail=1").stdout.count("\n") == 1
-        assert script(kubernetes, name, namespace, f"cat {LOG}; id -u", "helper") == "to the file\n0\n"
+        text = f"cat {LOG}; id -u; gitlab-runner-helper; echo echo built | gitlab-runner-build"
+        assert script(kubernetes, name, namespace, text, "helper") == "to the file\n0\nbuilt\n"
         assert status(kubernetes, name, namespace)["phase"] == "Running", "the helper's shell still waits"
 
 
@@ -275,26 +276,26 @@ def test_a_killed_node_leaves_no_process_and_no_pod_that_cannot_be_deleted(
 def test_a_person_without_root_runs_jobs(kubernetes: Trial, pool: str, namespace: str, node: ProcessNode) -> None:
     node.stop()
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        given = without_root(surroundings(kubernetes, Path(name) / "node"), Path(name))
-        with process_node.running(given) as own, running_job(kubernetes, "rootless", namespace, pool) as job:
+        usual = without_root(surroundings(kubernetes, Path(name) / "node"), Path(name))
+        with process_node.running(usual) as own, running_job(kubernetes, "rootless", namespace, pool) as job:
             assert {process.uids().real for process in processes_of(own)} == {NOBODY}
             text = "id -u; touch /builds/x && test -s /etc/runner-platform/aws/token && echo fine"
             assert script(kubernetes, job, namespace, text) == "1000\nfine\n"
     node.start()
 
 
-def without_root(given: Surroundings, folder: Path) -> Surroundings:
+def without_root(usual: Surroundings, folder: Path) -> Surroundings:
     """Return surroundings whose files a person without root can read, and a program that is run as this person."""
     program = folder / "as-nobody"
     person = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     program.write_text(f'#!/bin/sh\nchown {NOBODY} "$1"\nexec {person} {folder}/process-node "$@"\n')
-    for file, name in ((given.program, "process-node"), (given.kubeconfig, "kubeconfig"), (given.authority, "ca.crt")):
+    for file, name in ((usual.program, "process-node"), (usual.kubeconfig, "kubeconfig"), (usual.authority, "ca.crt")):
         shutil.copy(file, folder / name)
-    given.folder.mkdir()
+    usual.folder.mkdir()
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755)
-    os.chown(given.folder, NOBODY, NOBODY)
-    return replace(given, program=program, kubeconfig=folder / "kubeconfig", authority=folder / "ca.crt", programs=())
+    os.chown(usual.folder, NOBODY, NOBODY)
+    return replace(usual, program=program, kubeconfig=folder / "kubeconfig", authority=folder / "ca.crt", programs=())
 
 
 def test_ctrl_c_in_the_middle_of_a_job_leaves_nothing(

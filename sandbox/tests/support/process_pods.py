@@ -58,7 +58,8 @@ def surroundings(cluster: Trial, folder: Path, program: Path | None = None) -> S
     helper = Image(
         pattern=r"[^ ]*/gitlab-runner-helper:[^ ]+",
         environment={"HOME": "/root"},
-        files={"/usr/local/bin/gitlab-runner-build": "#!/bin/sh\nexec bash\n"},
+        files={"/usr/bin/gitlab-runner-build": "#!/bin/sh\nexec bash\n"},
+        folders={"/usr/bin/gitlab-runner-helper": "/bin/true"},
     )
     plane = cluster.cluster.control_plane
     return Surroundings(

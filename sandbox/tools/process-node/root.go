@@ -19,6 +19,12 @@ var systemFolders = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx
 // hidden are files of the host that no program of a job needs.
 var hidden = []string{"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d"}
 
+// manyEntries is the number of entries above which a folder that gets further files becomes an overlay.
+const manyEntries = 100
+
+// extraFiles is the folder in a container's root folder with the further files of overlays.
+const extraFiles = "/.sandbox/extra"
+
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
 // buildRoot makes the container's root folder and changes to it. The host stays at oldRoot until finishRoot.
@@ -36,8 +42,8 @@ func buildRoot(plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	builder := &rootBuilder{root: plan.Root, opened: openedFolders(plan)}
 	binds := append(slices.Clone(plan.Binds), Bind{Source: self, Target: innerProgram, ReadOnly: true})
+	builder := &rootBuilder{root: plan.Root, opened: openedFolders(plan), plan: plan, overlaid: map[string]bool{}}
 	steps := []func() error{
 		builder.system,
 		builder.devices,
@@ -55,8 +61,10 @@ func buildRoot(plan *Plan) error {
 }
 
 type rootBuilder struct {
-	root   string
-	opened map[string]bool
+	root     string
+	plan     *Plan
+	opened   map[string]bool
+	overlaid map[string]bool
 }
 
 // openedFolders returns the folders of the host that get further entries: they are made anew, with each entry of the
@@ -128,12 +136,62 @@ func (builder *rootBuilder) mirrorEntries(folder string) error {
 	if err != nil {
 		return nil // the person may not read it, so a job need not
 	}
+	if len(entries) > manyEntries && builder.overlay(folder) == nil {
+		return nil
+	}
 	for _, entry := range entries {
 		if err := builder.mirror(path.Join(folder, entry.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// overlay shows a folder of the host with further files in one mount, where mounts of single entries would take a second.
+// It fails where the kernel has no overlays for everybody, and for further folders.
+func (builder *rootBuilder) overlay(folder string) error {
+	extra := builder.path(extraFiles + folder)
+	if err := os.MkdirAll(extra, 0o755); err != nil {
+		return err
+	}
+	for _, bind := range builder.plan.Binds {
+		if path.Dir(path.Clean(bind.Target)) != folder {
+			continue
+		}
+		if information, err := os.Stat(bind.Source); err != nil || information.IsDir() {
+			return fmt.Errorf("%s is no file", bind.Source)
+		}
+		if err := makeMountPoint(filepath.Join(extra, path.Base(bind.Target)), false); err != nil {
+			return err
+		}
+	}
+	for name, text := range builder.plan.Files {
+		if path.Dir(path.Clean(name)) != folder {
+			continue
+		}
+		if err := writeFile(filepath.Join(extra, path.Base(name)), text); err != nil {
+			return err
+		}
+	}
+	for opened := range builder.opened {
+		if path.Dir(opened) == folder {
+			return fmt.Errorf("%s gets further entries", opened)
+		}
+	}
+	options := "lowerdir=" + extra + ":" + folder
+	if err := unix.Mount("overlay", builder.path(folder), "overlay", unix.MS_RDONLY, options); err != nil {
+		return err
+	}
+	builder.overlaid[folder] = true
+	return nil
+}
+
+func writeFile(file, text string) error {
+	mode := os.FileMode(0o644)
+	if strings.HasPrefix(text, "#!") {
+		mode = 0o755
+	}
+	return os.WriteFile(file, []byte(text), mode)
 }
 
 func (builder *rootBuilder) devices() error {
@@ -177,6 +235,9 @@ func (builder *rootBuilder) folders(folders []string) error {
 
 func (builder *rootBuilder) files(files map[string]string) error {
 	for name, text := range files {
+		if builder.overlaid[path.Dir(path.Clean(name))] {
+			continue // written already
+		}
 		file := builder.path(name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
@@ -184,11 +245,7 @@ func (builder *rootBuilder) files(files map[string]string) error {
 		// A file of the host may be mounted here, or a link to one.
 		_ = unix.Unmount(file, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		_ = os.Remove(file)
-		mode := os.FileMode(0o644)
-		if strings.HasPrefix(text, "#!") {
-			mode = 0o755
-		}
-		if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		if err := writeFile(file, text); err != nil {
 			return err
 		}
 	}
