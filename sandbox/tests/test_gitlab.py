@@ -30,7 +30,7 @@ def gitlab(tmp_path: Path) -> GitLab:
 
 def call(gitlab: GitLab, method: str, path: str, access: str | None = OWNER, **parameters: Any) -> tuple[int, Any]:
     prefix = "" if path.startswith(("/_sandbox", "/oauth", "/.well")) else "/api/v4"
-    status, body = gitlab.answer(Request(method, prefix + path, access, parameters))
+    status, body, _ = gitlab.answer(Request(method, prefix + path, access, parameters))
     return int(status), body
 
 

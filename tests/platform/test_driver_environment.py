@@ -6,10 +6,11 @@ import shlex
 import subprocess
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from runner_platform_sandbox.gitlab.server import Answer
 from runner_platform_sandbox.organization import PROJECT
 from tests.support.small_stack import SECONDS, Stack, small_stack
 
@@ -31,9 +32,9 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def test_expired_credentials_are_named_and_fresh_ones_go_on(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     valid = stack.gitlab.answer
 
-    def answer(request: Request) -> tuple[HTTPStatus, Any]:
+    def answer(request: Request) -> Answer:
         if len(stack.gitlab.store.runners) >= 2 and request.method == "POST":
-            return HTTPStatus.UNAUTHORIZED, {"message": "401 Unauthorized"}
+            return Answer(HTTPStatus.UNAUTHORIZED, {"message": "401 Unauthorized"})
         return valid(request)
 
     with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.environment import GITLAB_TOKEN
-from runner_platform_sandbox.gitlab.server import GitLab, Request, serve
+from runner_platform_sandbox.gitlab.server import Answer, GitLab, Request, serve
 from runner_platform_sandbox.organization import PROJECT
 from tests.support.engine_home import engine_home
 from tests.support.waiting import until
@@ -42,11 +42,11 @@ class SlowGitLab(GitLab):
         self.open = threading.Event()
         self.open.set()
 
-    def answer(self, request: Request) -> tuple[HTTPStatus, Any]:
+    def answer(self, request: Request) -> Answer:
         creates = request.method == "POST" and request.path.endswith("/user/runners")
         if creates and self.refusals:
             self.refusals -= 1
-            return HTTPStatus.TOO_MANY_REQUESTS, {"message": "429 Too Many Requests"}
+            return Answer(HTTPStatus.TOO_MANY_REQUESTS, {"message": "429 Too Many Requests"})
         answer = super().answer(request)
         if creates:
             self.asked.set()

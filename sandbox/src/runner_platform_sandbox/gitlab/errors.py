@@ -16,6 +16,7 @@ class RefusedError(Exception):
     def __init__(self, status: HTTPStatus, body: dict[str, Any]) -> None:
         self.status = status
         self.body = body
+        self.headers: dict[str, str] = {}
         super().__init__(str(body))
 
 
@@ -37,6 +38,11 @@ def not_found(kind: str = "") -> RefusedError:
 def bad_request(reason: str) -> RefusedError:
     """400: a rule of the model is broken."""
     return RefusedError(HTTPStatus.BAD_REQUEST, {"message": f"400 Bad request - {reason}"})
+
+
+def conflict(reason: str) -> RefusedError:
+    """409: the object exists."""
+    return RefusedError(HTTPStatus.CONFLICT, {"message": reason})
 
 
 def malformed(reason: str) -> RefusedError:

@@ -53,7 +53,7 @@ def default_seed() -> Body:
 
 
 class Store:
-    """The state of one GitLab stand-in. Not locked: the server handles one request at a time.
+    """Groups, projects, tokens and runners of one GitLab stand-in. Not locked: the server runs one rule at a time.
 
     Args:
         folder: Folder of `gitlab.json`; made if absent.
@@ -98,8 +98,21 @@ class Store:
         return self._find("groups", identifier)
 
     def project(self, identifier: str) -> Body | None:
-        """Return a project by id or path, with its id."""
-        return self._find("projects", identifier)
+        """Return a project by id or path, with its id and its default branch."""
+        project = self._find("projects", identifier)
+        return None if project is None else {"default_branch": "main", **project}
+
+    def add_project(self, fields: Body) -> Body:
+        """Keep a new project with an id, and return it."""
+        number = 1 + max(int(key) for key in self._state["projects"])
+        self._state["projects"][str(number)] = fields
+        self.save()
+        return {"id": number, **fields}
+
+    def change_project(self, identifier: int, fields: Body) -> None:
+        """Change fields of a project."""
+        self._state["projects"][str(identifier)].update(fields)
+        self.save()
 
     def _find(self, section: str, identifier: str) -> Body | None:
         for key, value in self._state[section].items():

@@ -7,13 +7,10 @@ with the variables of the running job.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the types when jobs are stored
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runner_platform_sandbox.gitlab.ci.variables import Variable
+from runner_platform_sandbox.gitlab.ci.variables import Variable  # noqa: TC001 - see above
 
 
 @dataclass(frozen=True, kw_only=True)

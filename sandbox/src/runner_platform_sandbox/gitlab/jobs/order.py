@@ -68,15 +68,19 @@ def _outcome_before(pipeline: Pipeline, job: Job) -> str | None:
     needs = job.definition.needs
     if needs is None:
         earlier = pipeline.stages[: pipeline.stages.index(job.stage)]
-        before = [other for other in pipeline.latest if other.stage in earlier]
+        before = [earlier_job for earlier_job in pipeline.latest if earlier_job.stage in earlier]
         # An optional manual job holds nobody up, except one that needs it by name.
-        before = [other for other in before if not (other.status == "manual" and other.allowed_to_fail)]
+        before = [
+            earlier_job
+            for earlier_job in before
+            if not (earlier_job.status == "manual" and earlier_job.allowed_to_fail)
+        ]
     else:
         names = {need.job for need in needs}
-        before = [other for other in pipeline.latest if other.name in names]
-        if any(other.status == "skipped" for other in before):
+        before = [earlier_job for earlier_job in pipeline.latest if earlier_job.name in names]
+        if any(earlier_job.status == "skipped" for earlier_job in before):
             return "skipped"
-    if any(other.status not in ENDED for other in before):
+    if any(earlier_job.status not in ENDED for earlier_job in before):
         return None
     return _outcome(before)
 

@@ -83,7 +83,7 @@ def payload(
         "artifacts": _artifacts(definition.artifacts),
         "cache": [_cache(cache) for cache in definition.cache],
         "credentials": [],
-        "dependencies": [_dependency(other, job) for other in dependencies(pipeline, job) if other.artifacts],
+        "dependencies": [_dependency(needed, job) for needed in dependencies(pipeline, job) if needed.artifacts],
         "features": {"trace_sections": True, "token_mask_prefixes": _MASKED, "failure_reasons": FAILURE_REASONS},
         "hooks": _hooks(definition),
         "policy_options": {"execution_policy_job": False, "policy_name": ""},
@@ -124,7 +124,7 @@ def _git_info(
     depth = int(text) if text.isdigit() else DEFAULT_DEPTH
     ref = pipeline.ref if depth else "*"
     branch, tag = f"+refs/heads/{ref}:refs/remotes/origin/{ref}", f"+refs/tags/{ref}:refs/tags/{ref}"
-    wanted = [tag if pipeline.tag else branch] if depth else [branch, tag]
+    named = [tag if pipeline.tag else branch] if depth else [branch, tag]
     kept = kept_ref(pipeline)
     return {
         "repo_url": repository_url(base, str(project["path"]), job.token),
@@ -133,7 +133,7 @@ def _git_info(
         "sha": pipeline.sha,
         "before_sha": "0" * 40,
         "ref_type": "tag" if pipeline.tag else "branch",
-        "refspecs": [f"+{kept}:{kept}", *wanted],
+        "refspecs": [f"+{kept}:{kept}", *named],
         "depth": depth,
         "protected": pipeline.protected,
     }
@@ -244,7 +244,7 @@ def _cache(cache: ci.Cache) -> dict[str, Any]:
     }
 
 
-def _dependency(other: Job, job: Job) -> dict[str, Any]:
-    archive = next((artifact for artifact in other.artifacts if artifact.file_type == "archive"), None)
+def _dependency(needed: Job, job: Job) -> dict[str, Any]:
+    archive = next((artifact for artifact in needed.artifacts if artifact.file_type == "archive"), None)
     file = {"filename": archive.filename, "size": archive.size} if archive else None
-    return {"id": other.id, "name": other.name, "token": job.token, "artifacts_file": file}
+    return {"id": needed.id, "name": needed.name, "token": job.token, "artifacts_file": file}
