@@ -184,6 +184,8 @@ def test_a_job_token_opens_its_own_project_while_the_job_runs(served_gitlab: Ser
     job = runner.job()
     url = job["git_info"]["repo_url"]
     git(tmp_path, "ls-remote", url)
+    own = requests.get(f"{runner.url}/api/v4/job", headers={"JOB-TOKEN": job["token"]}, timeout=5)
+    assert (own.status_code, own.json()["id"]) == (200, job["id"])
     for refused in (url.replace("deployments", "website"), url.replace(job["token"], "glcbt-x")):
         with pytest.raises(AssertionError):
             git(tmp_path, "ls-remote", refused)

@@ -143,13 +143,13 @@ class PipelineApi:
         project, pipeline = self._pipeline(caller, identifier, number)
         again = str(request.parameters.get("include_retried", "")).lower() == "true"
         records = pipeline.jobs if again else pipeline.latest
-        return ok([self._view(project, pipeline, record, request) for record in reversed(_in_scope(records, request))])
+        return ok([self.view(project, pipeline, record, request) for record in reversed(_in_scope(records, request))])
 
     def project_jobs(self, caller: Body, request: Request, identifier: str) -> Answer:
         """List the jobs of a project, the newest first."""
         project = projects.find(self._board.store, caller, identifier)
         listed = [
-            self._view(project, pipeline, record, request)
+            self.view(project, pipeline, record, request)
             for pipeline in self._of(project)
             for record in _in_scope(pipeline.jobs, request)
         ]
@@ -173,7 +173,7 @@ class PipelineApi:
     def show_job(self, caller: Body, request: Request, identifier: str, number: str) -> Answer:
         """Show a job."""
         project, pipeline, record = self._job(caller, identifier, number)
-        return ok(self._view(project, pipeline, record, request))
+        return ok(self.view(project, pipeline, record, request))
 
     def trace(self, caller: Body, _request: Request, identifier: str, number: str) -> Answer:
         """Send a job's trace."""
@@ -194,7 +194,7 @@ class PipelineApi:
         if record.status not in _PLAYABLE:
             raise errors.bad_request("Unplayable Job")
         self._board.play(pipeline, record, caller["user"])
-        return ok(self._view(project, pipeline, record, request))
+        return ok(self.view(project, pipeline, record, request))
 
     def cancel_job(self, caller: Body, request: Request, identifier: str, number: str) -> Answer:
         """Cancel a job."""
@@ -204,7 +204,7 @@ class PipelineApi:
         if record.status in ENDED or (record.status == "canceling" and not force):
             raise errors.forbidden("Job is not cancelable")
         self._board.cancel(pipeline, [record], force=force)
-        return Answer(HTTPStatus.CREATED, self._view(project, pipeline, record, request))
+        return Answer(HTTPStatus.CREATED, self.view(project, pipeline, record, request))
 
     def retry_job(self, caller: Body, request: Request, identifier: str, number: str) -> Answer:
         """Start an ended job again."""
@@ -213,7 +213,7 @@ class PipelineApi:
         if record.status not in ENDED - {"skipped"} or record.retried:
             raise errors.forbidden("Job is not retryable")
         again = self._board.retry(pipeline, record, caller["user"])
-        return Answer(HTTPStatus.CREATED, self._view(project, pipeline, again, request))
+        return Answer(HTTPStatus.CREATED, self.view(project, pipeline, again, request))
 
     def environments(self, caller: Body, _request: Request, identifier: str) -> Answer:
         """List the environments of a project."""
@@ -226,7 +226,7 @@ class PipelineApi:
     def of_runner(self, runner: int, request: Request) -> list[Body]:
         """Return the jobs that a runner has or had, the newest first."""
         listed = [
-            self._view(self._board.project(pipeline.project), pipeline, record, request)
+            self.view(self._board.project(pipeline.project), pipeline, record, request)
             for pipeline in self._board.records.pipelines.values()
             for record in pipeline.jobs
             if record.runner == runner
@@ -256,7 +256,8 @@ class PipelineApi:
         if self._board.store.role(caller, project=pipeline.project) < least:
             raise errors.forbidden()
 
-    def _view(self, project: Body, pipeline: Pipeline, record: Job, request: Request) -> Body:
+    def view(self, project: Body, pipeline: Pipeline, record: Job, request: Request) -> Body:
+        """Return a job as GitLab shows it."""
         runner = self._board.store.runners.get(str(record.runner))
         if pipeline.sha not in self._commits:
             self._commits[pipeline.sha] = self.repository(project).commit(pipeline.sha)

@@ -86,6 +86,7 @@ class GitLab:
             ("POST", f"{job}/artifacts/authorize", api.authorize_artifacts),
             ("POST", f"{job}/artifacts", api.upload_artifacts),
             ("GET", f"{job}/artifacts", api.download_artifacts),
+            ("GET", f"{_API}/job", self._own_job),
         ]
 
     def _project_routes(self) -> list[tuple[str, str, Callable[..., Answer]]]:
@@ -185,6 +186,13 @@ class GitLab:
         status = request.parameters.get("status")
         jobs = [*self._pipelines.of_runner(runner["id"], request), *self.store.jobs_of(str(runner["id"]))]
         return ok([job for job in jobs if status in {None, job["status"]}])
+
+    def _own_job(self, request: Request) -> Answer:
+        record = self._runner_api.job_of_token(request.token or str(request.parameters.get("job_token") or ""))
+        if record is None:
+            raise errors.unauthorized()
+        pipeline, job = record
+        return ok(self._pipelines.view(self.board.project(pipeline.project), pipeline, job, request))
 
     def _verify(self, request: Request) -> Answer:
         return ok(runners.verify(self.store, request.parameters))
