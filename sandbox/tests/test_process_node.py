@@ -60,7 +60,9 @@ def test_the_helper_image_is_known_in_any_version(tmp_path: Path) -> None:
     helper = helper_image_contents(tmp_path / "gitlab-runner-helper")
     registry = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
     assert re.fullmatch(helper.pattern, f"{registry}:x86_64-v19.4.0")
+    assert re.fullmatch(helper.pattern, f"{registry.partition('/')[0]}/protected/runner:1.0.0-helper")
     assert not re.fullmatch(helper.pattern, "gitlab-runner-helper-of-mine:1")
+    assert not re.fullmatch(helper.pattern, "registry.example.com/protected/runner:1.0.0")
     assert helper.folders == {"/usr/bin/gitlab-runner-helper": str(tmp_path / "gitlab-runner-helper")}
 
 

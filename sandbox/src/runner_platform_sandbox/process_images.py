@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from runner_platform_sandbox.paths import Paths
 
-HELPER_PATTERN: Final = r"[^ ]*/gitlab-runner-helper:[^ ]+"
-"""GitLab's helper image, in any registry and version."""
+HELPER_PATTERN: Final = r"[^ ]*/(gitlab-runner-helper:[^ ]+|runner:[^ ]+-helper)"
+"""GitLab's helper image, in any registry and version; protected classes take it from the platform's registry, under its name there."""
 BIN: Final = "/usr/local/bin"
 """Folder of the runner image's own programs."""
 HELPER_PROGRAM: Final = "/usr/bin/gitlab-runner-helper"
@@ -89,17 +89,17 @@ def surroundings(paths: Paths, stack: str) -> Surroundings:
     if cluster is None or cluster.status != "ACTIVE":
         raise SandboxError(f"stack {stack} has no cluster {name} in the sandbox", "deploy it: `make up`")
     try:
-        program = ensure(paths, [catalogue.PROCESS_NODE.name]).process_node
+        tools = ensure(paths, [tool.name for tool in catalogue.LATER_TOOLS])
     except ToolsError as error:
         raise SandboxError(str(error)) from error
     return Surroundings(
-        program=program,
+        program=tools.process_node,
         folder=folder_of_nodes(paths.root) / name,
         kubeconfig=Path(cluster.kubeconfig),
         authority=Path(cluster.kubeconfig).parent / "keys" / "ca.crt",
         images=(
             runner_image_contents(settings, _tools(paths), f"http://127.0.0.1:{current.ports.aws_jobs}"),
-            helper_image_contents(_helper(paths)),
+            helper_image_contents(tools.gitlab_runner.with_name("gitlab-runner-helper")),
         ),
         registries=(settings.names.registry_host(settings.platform_account.id),),
         programs=python_folders(),
@@ -144,17 +144,17 @@ def runner_image_contents(settings: Settings, tools: Mapping[str, Path], aws: st
     )
 
 
-def helper_image_contents(program: Path | None) -> Image:
+def helper_image_contents(program: Path) -> Image:
     """Compose GitLab's helper image.
 
     Args:
-        program: The helper program; None leaves it out.
+        program: The helper program.
     """
     return Image(
         pattern=HELPER_PATTERN,
         environment={"HOME": "/root"},
         files={"/usr/bin/gitlab-runner-build": _BUILD_SHELL},
-        folders={HELPER_PROGRAM: str(program)} if program is not None else {},
+        folders={HELPER_PROGRAM: str(program)},
     )
 
 
@@ -172,9 +172,3 @@ def _tools(paths: Paths) -> dict[str, Path]:
         folder = programs[catalogue.PULUMI.name].parent
         programs |= {name: folder / name for name in _BESIDE_PULUMI}
     return programs
-
-
-def _helper(paths: Paths) -> Path | None:
-    tool = catalogue.BY_NAME.get("gitlab-runner")
-    present = {} if tool is None else discover(paths, [tool])
-    return next((entry.program.with_name("gitlab-runner-helper") for entry in present.values()), None)
