@@ -54,7 +54,7 @@ def test_a_runner_is_created_once_and_then_left_alone(stack: Driver) -> None:
 
 def test_the_token_is_a_secret_output(stack: Driver) -> None:
     news = stack.check(RUNNER, "small", SMALL)
-    _, outputs = stack.stand_in.create(stack.target(RUNNER, "small"), news)
+    _, outputs = stack.provider.create(stack.target(RUNNER, "small"), news)
     assert isinstance(outputs["token"], Secret)
 
 
@@ -80,7 +80,7 @@ def test_a_runner_that_moves_is_replaced(stack: Driver, change: dict[str, Any]) 
     stack.up(RUNNER, "small", SMALL)
     state = stack.states["small"]
     news = stack.check(RUNNER, "small", {**SMALL, **change})
-    diff = stack.stand_in.diff(stack.target(RUNNER, "small"), state.outputs, state.inputs, news, [])
+    diff = stack.provider.diff(stack.target(RUNNER, "small"), state.outputs, state.inputs, news, [])
     assert set(diff.replaces) == set(change)
 
 
@@ -118,7 +118,7 @@ def test_an_import_has_all_properties_except_the_token(stack: Driver) -> None:
 
 def test_deleting_twice_is_no_error(stack: Driver) -> None:
     stack.up(RUNNER, "small", SMALL)
-    stack.stand_in.delete(stack.target(RUNNER, "small"), {}, {})
+    stack.provider.delete(stack.target(RUNNER, "small"), {}, {})
     stack.destroy(RUNNER, "small")
 
 

@@ -47,7 +47,7 @@ def test_a_type_that_is_not_modelled_is_named_with_those_that_are(driver: Driver
 
 def test_a_function_that_is_not_modelled_is_named_with_those_that_are(driver: Driver) -> None:
     with pytest.raises(ProviderError, match=r"does not model function .*getAmi; it knows .*getSubnets"):
-        driver.stand_in.invoke("aws:ec2/getAmi:getAmi", {})
+        driver.provider.invoke("aws:ec2/getAmi:getAmi", {})
 
 
 def test_a_property_that_the_sdk_has_and_the_stand_in_does_not_is_refused(driver: Driver) -> None:
@@ -136,7 +136,7 @@ def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(accoun
     driver = Driver(account.stand_in())
     inputs = cluster_inputs(account, "interrupted")
     account.planes.paused.set()
-    threading.Timer(1, driver.stand_in.cancel).start()
+    threading.Timer(1, driver.provider.cancel).start()
     started = time.monotonic()
     with pytest.raises(PartialFailureError, match="interrupted") as error:
         driver.up(CLUSTER, "interrupted", inputs)
@@ -144,7 +144,7 @@ def test_an_interrupted_wait_leaves_a_resource_that_the_next_run_finishes(accoun
     assert time.monotonic() - started < 10
     assert driver.states["interrupted"].id == "interrupted", "it exists, so the state must say so"
     account.planes.paused.clear()
-    driver.stand_in = account.stand_in()
+    driver.provider = account.stand_in()
     driver.up(CLUSTER, "interrupted", inputs)
     assert driver.states["interrupted"].outputs["status"] == "ACTIVE"
     assert account.client("eks").list_clusters()["clusters"].count("interrupted") == 1
@@ -206,7 +206,7 @@ def test_a_resource_can_live_in_another_region_than_the_provider(driver: Driver,
 
 def test_functions_return_existing_resources(driver: Driver, account: Account) -> None:
     def call(token: str, **arguments: Any) -> dict[str, Any]:
-        return driver.stand_in.invoke(token, arguments)
+        return driver.provider.invoke(token, arguments)
 
     assert call("aws:index/getCallerIdentity:getCallerIdentity")["accountId"] == CICD
     assert call("aws:index/getPartition:getPartition")["dnsSuffix"] == "amazonaws.com"

@@ -1,4 +1,7 @@
-"""The kubernetes and gitlab stand-ins under the real engine: deployed, repeated, refreshed, changed, destroyed."""
+"""Kubernetes and gitlab under the real engine: deployed, repeated, refreshed, changed, destroyed.
+
+The kubernetes provider is the stand-in, and once the real plugin.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ import pytest
 
 from runner_platform_sandbox.environment import GITLAB_TOKEN
 from runner_platform_sandbox.gitlab.server import GitLab, serve
+from sandbox.tests.support.chart_server import serving
 from sandbox.tests.support.provider_kubernetes_cases import cluster
 from tests.support.engine_home import engine_home
+from tests.support.kubernetes_plugin import use_real_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner_platform_sandbox.kubernetes.cluster import Cluster
+    from runner_platform_sandbox.paths import Paths
 
 pytestmark = pytest.mark.sandbox
 __all__ = ["cluster"]  # a fixture
@@ -58,24 +64,43 @@ def gitlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GitLab, s
 
 @pytest.fixture(scope="module")
 def pulumi(cluster: Cluster, gitlab: tuple[GitLab, str], tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp("engine")
-    _, environment = engine_home(folder)
+    """An engine with the stand-ins; no chart repository can be reached."""
+    return _engine(cluster, gitlab, tmp_path_factory.mktemp("engine"), NOBODY)[0]
+
+
+@pytest.fixture(scope="module")
+def pulumi_with_plugin(
+    cluster: Cluster, gitlab: tuple[GitLab, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """An engine with the real plugin of Kubernetes, and a chart repository."""
+    with serving(tmp_path_factory.mktemp("charts"), "0.93.0") as charts:
+        driven, paths = _engine(cluster, gitlab, tmp_path_factory.mktemp("plugin"), charts.address)
+        use_real_plugin(paths, {})
+        yield driven
+
+
+def _engine(cluster: Cluster, gitlab: tuple[GitLab, str], folder: Path, repository: str) -> tuple[Engine, Paths]:
+    paths, environment = engine_home(folder)
     environment |= {"GITLAB_BASE_URL": gitlab[1], "GITLAB_TOKEN": GITLAB_TOKEN}
     program = folder / "program"
     shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"))
     driven = Engine(environment, program, gitlab[0])
     driven.run("stack", "init")
     driven.run("config", "set", "kubeconfig", cluster.admin_kubeconfig.read_text())
-    driven.run("config", "set", "repository", NOBODY)
-    return driven
+    driven.run("config", "set", "repository", repository)
+    return driven, paths
 
 
-def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(pulumi: Engine, cluster: Cluster) -> None:
+@pytest.mark.parametrize("fixture", ["pulumi", "pulumi_with_plugin"])
+def test_a_program_is_deployed_repeated_refreshed_changed_and_destroyed(
+    fixture: str, cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
+    pulumi: Engine = request.getfixturevalue(fixture)
     assert "to create" in pulumi.run("preview"), "a first preview needs nothing to exist"
     output = pulumi.run("up", "--yes", "--skip-preview")
     outputs = json.loads(pulumi.run("stack", "output", "--json"))
     assert outputs["release"].startswith("manager-"), "a release without a name gets one"
-    assert outputs["version"] == "19.4.0", "our own chart stands in for the version that was asked for"
+    assert outputs["version"] == "19.4.0", "the sandbox's own chart, in the version that was asked for"
     (runner,) = pulumi.gitlab.store.runners.values()
     secrets = cluster.client.list("v1", "Secret", outputs["namespace"])
     assert any(item["data"].get("runner-token") for item in secrets)

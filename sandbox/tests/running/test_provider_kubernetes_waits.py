@@ -1,4 +1,4 @@
-"""The kubernetes stand-in against a real API server: waiting until objects are ready, and until they are gone."""
+"""The kubernetes provider against a real API server: waiting until objects are ready, and until they are gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from sandbox.tests.support.provider_kubernetes_cases import (
     config_map,
     deployment,
     home,
+    message,
+    plugin,
     stack,
+    stand_in,
 )
 
 if TYPE_CHECKING:
@@ -29,13 +32,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 
-__all__ = ["cluster", "stack"]  # fixtures
+__all__ = ["cluster", "plugin", "stack", "stand_in"]  # fixtures
+NOT_READY = r"timed out waiting to be Ready.*MinimumReplicasUnavailable"
+"""What the real plugin says, without a cause."""
 
 
 def test_a_pod_that_pod_security_refuses_is_explained(stack: Driver, cluster: Cluster) -> None:
     label = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.client.patch("v1", "Namespace", home(stack), None, {"metadata": {"labels": label}})
-    with pytest.raises(PartialFailureError, match=r"violates PodSecurity.*seccompProfile"):
+    cause = message(stack, stand_in=r"violates PodSecurity.*seccompProfile", plugin=NOT_READY)
+    with pytest.raises(PartialFailureError, match=cause):
         stack.up(DEPLOYMENT, "x", deployment(stack), timeout=3)
     cluster.client.patch("v1", "Namespace", home(stack), None, {"metadata": {"labels": dict.fromkeys(label)}})
     diff = stack.up(DEPLOYMENT, "x", changed(deployment(stack), "spec.replicas", 2), timeout=60)
@@ -46,7 +52,8 @@ def test_a_pod_that_pod_security_refuses_is_explained(stack: Driver, cluster: Cl
 def test_a_missing_secret_key_is_explained(stack: Driver) -> None:
     stack.up(SECRET, "token", {"metadata": {"namespace": home(stack), "name": "token"}, "stringData": {"a": "x"}})
     volumes = [{"name": "v", "secret": {"secretName": "token", "items": [{"key": "b", "path": "b"}]}}]
-    with pytest.raises(PartialFailureError, match=r"Secret 'token' in namespace .* has no key 'b'"):
+    cause = message(stack, stand_in=r"Secret 'token' in namespace .* has no key 'b'", plugin=NOT_READY)
+    with pytest.raises(PartialFailureError, match=cause):
         stack.up(DEPLOYMENT, "x", deployment(stack, volumes=volumes), timeout=4)
     assert "x" in stack.states, "what exists is in the state"
 
@@ -67,7 +74,8 @@ def test_skip_await_ends_without_waiting(stack: Driver) -> None:
 
 def test_wait_for_waits_for_what_it_says(stack: Driver) -> None:
     inputs = changed(config_map(stack), "metadata.annotations", {"pulumi.com/waitFor": "jsonpath={.data.b}=2"})
-    with pytest.raises(PartialFailureError, match="waits for jsonpath"):
+    pattern = message(stack, stand_in="waits for jsonpath", plugin="timed out waiting for the condition")
+    with pytest.raises(PartialFailureError, match=pattern):
         stack.up(CONFIG_MAP, "settings", inputs, timeout=1)
 
 
@@ -112,7 +120,10 @@ def test_a_node_pool_is_gone_only_when_its_claims_are(stack: Driver, cluster: Cl
     }
     cluster.client.create(claim)
     time.sleep(0.5)  # the garbage collector must have seen the owner reference
-    with pytest.raises(ProviderError, match="still exists: finalizers foregroundDeletion"):
+    held = message(
+        stack, stand_in="still exists: finalizers foregroundDeletion", plugin="timed out waiting for the condition"
+    )
+    with pytest.raises(ProviderError, match=held):
         stack.destroy(NODE_POOL, "pool", timeout=2)
     cluster.client.patch("v1", "ConfigMap", "held", home(stack), {"metadata": {"finalizers": None}})
     stack.destroy(NODE_POOL, "pool", timeout=30)
@@ -128,13 +139,13 @@ def test_deleting_a_deleted_object_is_no_error_and_spares_its_successor(stack: D
     assert cluster.client.find("v1", "ConfigMap", "settings", home(stack)) is not None
 
 
-def test_an_interruption_ends_the_wait_and_keeps_the_object(stack: Driver) -> None:
+def test_an_interruption_ends_the_wait_and_keeps_the_object(stand_in: Driver) -> None:
     missing = [{"name": "v", "secret": {"secretName": "nowhere"}}]
-    stack.stand_in.cancelled.set()
+    stand_in.provider.cancelled.set()
     with pytest.raises(PartialFailureError) as caught:
-        stack.up(DEPLOYMENT, "x", deployment(stack, volumes=missing))
+        stand_in.up(DEPLOYMENT, "x", deployment(stand_in, volumes=missing))
     assert isinstance(caught.value.__cause__, CancelledError)
-    assert stack.states["x"].unready
+    assert stand_in.states["x"].unready
 
 
 def test_a_refresh_records_objects_that_are_not_ready(stack: Driver) -> None:
@@ -142,7 +153,8 @@ def test_a_refresh_records_objects_that_are_not_ready(stack: Driver) -> None:
     with pytest.raises(PartialFailureError):
         stack.up(DEPLOYMENT, "x", deployment(stack, volumes=missing), timeout=2)
     stack.refresh(DEPLOYMENT, "x")
-    assert "0 of 1 replicas available" in stack.states["x"].unready, "else the next run would leave it alone"
+    reason = message(stack, stand_in="0 of 1 replicas available", plugin="does not have minimum availability")
+    assert reason in stack.states["x"].unready, "else the next run would leave it alone"
     stack.up(SECRET, "later", {"metadata": {"namespace": home(stack), "name": "later"}, "stringData": {"a": "b"}})
     stack.up(DEPLOYMENT, "x", deployment(stack, volumes=missing))
     assert not stack.states["x"].unready

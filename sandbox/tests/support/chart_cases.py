@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.paths import Paths
+from runner_platform_sandbox.providers.kubernetes.charts import app_version
 from runner_platform_sandbox.tools.discovery import Tools
 
 if TYPE_CHECKING:
@@ -242,9 +243,12 @@ CASES: dict[str, Case] = POD | DEPLOYMENT | CONFIG | ACCESS | SERVICES
 
 
 def packaged(chart: Path, folder: Path, version: str | None = None) -> Path:
-    """Create the `.tgz` of a chart, as for a company's mirror."""
+    """Create the `.tgz` of a chart, as for a company's mirror; a version brings the runner's version along."""
     helm = str(Tools.find(Paths.from_environment()).helm)
-    arguments = ["package", str(chart), "--destination", str(folder), *(["--version", version] if version else [])]
+    arguments = ["package", str(chart), "--destination", str(folder)]
+    if version:
+        _, minor, patch = map(int, version.split("."))
+        arguments += ["--version", version, "--app-version", app_version(minor, patch)]
     subprocess.run([helm, *arguments], capture_output=True, check=True, timeout=60)
     (archive,) = folder.glob("*.tgz")
     return archive

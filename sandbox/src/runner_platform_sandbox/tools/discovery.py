@@ -236,6 +236,11 @@ class Tools:
         return self._program(catalogue.PROCESS_NODE)
 
     @property
+    def kubernetes_plugin(self) -> Path:
+        """Pulumi's own Kubernetes provider, for tests."""
+        return self._program(catalogue.KUBERNETES_PLUGIN)
+
+    @property
     def uv(self) -> Path:
         """The uv of the project's environment."""
         program = find_uv(self.paths, search_path(self.paths))
@@ -251,7 +256,8 @@ class Tools:
     def path_folders(self) -> list[Path]:
         """List the folders to put before the person's PATH.
 
-        A folder that is on PATH already is left out: at the front it would hide programs of other folders.
+        A folder that is on PATH already is left out: at the front it would hide programs of other folders. The
+        Kubernetes plugin is left out, too: the engine prefers a plugin on PATH to those of its home.
         """
         on_path = search_path(self.paths).split(os.pathsep)
         # The runner lacks executors and commands of GitLab's release: it must not hide the person's own.
@@ -260,6 +266,7 @@ class Tools:
             catalogue.KWOK_STAGES.name,
             catalogue.KARPENTER_CRDS.name,
             catalogue.GITLAB_RUNNER.name,
+            catalogue.KUBERNETES_PLUGIN.name,
         }
         folders = (entry.program.parent for entry in self.present.values() if entry.name not in hidden)
         return [folder for folder in dict.fromkeys(folders) if str(folder) not in on_path]

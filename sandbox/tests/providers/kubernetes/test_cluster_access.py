@@ -200,7 +200,7 @@ def test_an_immutable_field_that_the_api_server_names_is_a_replacement(api: tupl
     )
     driver = stack(url)
     news = driver.check(CONFIG_MAP, "a", CHANGED)
-    diff = driver.stand_in.diff(driver.target(CONFIG_MAP, "a"), STORED, STORED, news, [])
+    diff = driver.provider.diff(driver.target(CONFIG_MAP, "a"), STORED, STORED, news, [])
     assert diff.replaces == ["spec.x"]
     assert diff.delete_before_replace
 
