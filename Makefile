@@ -9,6 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 BOOTSTRAP := sh sandbox/tools/bootstrap.sh
 BIN := .venv/bin
 STACK ?= dev
+PLUGINS ?= $(RUNNER_PLATFORM_PLUGINS)
 
 .PHONY: help setup up down test check format preview tools clean distclean
 
@@ -19,7 +20,7 @@ setup: ## Make .venv what uv.lock says
 	@$(BOOTSTRAP)
 
 up: setup ## Start the sandbox, deploy foundation, dev and prod into it, and prove who gets in
-	@$(BIN)/python -m runner_platform_sandbox.up
+	@RUNNER_PLATFORM_PLUGINS='$(PLUGINS)' $(BIN)/python -m runner_platform_sandbox.up
 
 down: setup ## End everything that the sandbox started; its state stays on disk
 	@$(BIN)/runner-platform sandbox stop
