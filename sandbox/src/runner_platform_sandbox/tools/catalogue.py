@@ -403,7 +403,27 @@ KUBERNETES_PLUGIN = GoTool(
     megabytes=4000,
 )
 """Pulumi's own provider, which tests hold the stand-in against. Newer releases cannot be had as Go modules."""
-TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TERRAFORM_PROVIDER, TOFU, KUBERNETES_PLUGIN)
+KUBELET = GoTool(
+    name="kubelet",
+    source="kubelet",
+    module="k8s.io/kubernetes",
+    package=".",
+    variables=_KUBERNETES,
+    own=("main.go",),
+    seconds=40,
+    megabytes=700,
+)
+"""The real kubelet on a machine of any size, for nodes whose pods really run."""
+KUBE_ROUTER = GoTool(
+    name="kube-router",
+    source="kube-router",
+    module="github.com/cloudnativelabs/kube-router/v2",
+    package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+    seconds=200,
+    megabytes=1500,
+)
+"""Enforces network policies on such a node."""
+TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TERRAFORM_PROVIDER, TOFU, KUBELET, KUBE_ROUTER, KUBERNETES_PLUGIN)
 """Tools of tests and of `prove --all` only: `make tools` builds them, `make up` does not wait for them."""
 
 _RUNNER = "gitlab.com/gitlab-org/gitlab-runner"

@@ -267,6 +267,8 @@ class Tools:
             catalogue.KARPENTER_CRDS.name,
             catalogue.GITLAB_RUNNER.name,
             catalogue.KUBERNETES_PLUGIN.name,
+            catalogue.KUBELET.name,
+            catalogue.KUBE_ROUTER.name,
         }
         folders = (entry.program.parent for entry in self.present.values() if entry.name not in hidden)
         return [folder for folder in dict.fromkeys(folders) if str(folder) not in on_path]
