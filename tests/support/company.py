@@ -57,11 +57,12 @@ class Company:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment after `sandbox env`, with the clone's own command first on PATH."""
+        """Environment after `sandbox env`, with the clone's own command first on PATH, and the clone's own sandbox."""
         variables = {name: value for name, value in self.sandbox.variables.items() if name not in BOOTSTRAP_SETS}
         return {
             **variables,
             "PATH": f"{self.environment / 'bin'}:{variables['PATH']}",
+            "PYTHONPATH": str(self.clone / "sandbox/src"),
             "GIT_CONFIG_GLOBAL": "/dev/null",
         }
 
