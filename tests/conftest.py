@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import program
+from tests.support.groups import group_tests
 from tests.support.interrupts import allow_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 allow_interrupts()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that share a sandbox run in one process."""
+    group_tests(items)
 
 
 @pytest.fixture(scope="session", autouse=True)
