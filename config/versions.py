@@ -8,7 +8,9 @@ from __future__ import annotations
 from datetime import date
 
 RUNNER_IMAGE_TAG = "1.0.0"
-"""Tag of the runner image; tags in the registry are immutable."""
+"""Tag of the runner image and its variants; tags in the registry are immutable."""
+HELPER_CHART = (0, 93)
+"""Minor version of the chart whose runner, 19.4, the image `<tag>-helper` belongs to. A helper of another version may fail jobs."""
 KUBERNETES_SUPPORT_ENDS = {
     "1.33": date(2026, 7, 29),
     "1.34": date(2026, 12, 2),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
 
-CONTAINERFILES = ("Containerfile", "builder.Containerfile")
+CONTAINERFILES = ("Containerfile", "builder.Containerfile", "helper.Containerfile")
 PROGRAM = 0o755
 FILE = 0o644
 NO_IDENTITY = "/usr/local/bin/no-identity"

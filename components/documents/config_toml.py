@@ -59,6 +59,11 @@ def runner_image(names: Names, account_id: str) -> str:
     return f"{names.registry_host(account_id)}/{names.runner_image()}:{RUNNER_IMAGE_TAG}"
 
 
+def helper_image(names: Names, account_id: str) -> str:
+    """Return the helper's image of protected classes: GitLab's, pushed to our registry. It clones with the job's credentials."""
+    return f"{runner_image(names, account_id)}-helper"
+
+
 def config_toml(runner_class: RunnerClassSettings) -> str:
     """Return the configuration template of a class, as TOML text."""
     return tomli_w.dumps(config_template(runner_class), multiline_strings=True)
@@ -165,9 +170,13 @@ def _security(runner: Runner) -> dict[str, Any]:
 def _images(runner_class: RunnerClassSettings) -> dict[str, Any]:
     keys: dict[str, Any] = {"pull_policy": ["always"], "allowed_pull_policies": ["always"]}
     if runner_class.runner.level is Level.PROTECTED:
-        # A protected class never runs an image that an open class can push.
+        # A protected class never runs an image that an open class can push, or that only a foreign registry vouches for.
         names = runner_class.names
         prefix = names.repository_prefix(Level.PROTECTED)
         images = f"{names.registry_host(runner_class.platform_account_id)}/{prefix}**"
-        keys |= {"allowed_images": [images], "allowed_services": [images]}
+        keys |= {
+            "allowed_images": [images],
+            "allowed_services": [images],
+            "helper_image": helper_image(names, runner_class.platform_account_id),
+        }
     return keys

@@ -9,7 +9,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from components.documents.node_pool import class_capacity, managers_capacity
-from config.versions import KUBERNETES_SUPPORT_ENDS
+from config.capabilities import Level
+from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ def notices(settings: Settings, today: date) -> Iterator[str]:
     """Notices of a stack, a sentence each."""
     yield from _support(settings, today)
     yield from _tokens(settings, today)
+    yield from _helper(settings)
     yield quota(settings)
 
 
@@ -54,6 +56,18 @@ def _tokens(settings: Settings, today: date) -> Iterator[str]:
                 f"runners.{name}.token: generation {runner.token} is {(today - created).days} days old; "
                 f"raise token to {runner.token + 1} and set token_created to rotate it"
             )
+
+
+def _helper(settings: Settings) -> Iterator[str]:
+    """Notice a chart whose runner is not that of the helper image. A packaged chart does not say its version in the settings."""
+    version = settings.chart.version
+    protected = [name for name, runner in settings.runners.items() if runner.level is Level.PROTECTED]
+    if version is None or not protected or _minor(version)[:2] == HELPER_CHART:
+        return
+    yield (
+        f"chart.version {version}: the helper image of {', '.join(protected)} belongs to the runner of chart "
+        f"{'.'.join(map(str, HELPER_CHART))}; push the helper of this chart's runner under a new RUNNER_IMAGE_TAG, and raise HELPER_CHART"
+    )
 
 
 def quota(settings: Settings) -> str:

@@ -26,7 +26,9 @@ from tests.support.program import STACKS, mock_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAIN, BUILDER = image_context.CONTAINERFILES
+MAIN, BUILDER, HELPER = image_context.CONTAINERFILES
+PINS = {MAIN: "BASE_IMAGE", BUILDER: "PLAIN_BUILDER", HELPER: "HELPER_IMAGE"}
+"""The argument of each Containerfile that a company fills in."""
 SCRIPTS = (
     *("bin/doctor", "bin/no-identity", "bin/runner-platform"),
     *("build/go-tools", "build/install-packages", "build/python-environment"),
@@ -127,9 +129,7 @@ def test_the_command_writes_the_context_and_refuses_a_stack_without_classes(
 def test_arguments_of_the_stack_are_filled_in_and_pins_of_the_company_are_left_open() -> None:
     for name in image_context.CONTAINERFILES:
         given = set(re.findall(r"^ARG ([A-Z_]+)$", text(name), re.MULTILINE))
-        assert given == ({"BASE_IMAGE"} if name == MAIN else {"PLAIN_BUILDER"}), (
-            "a digest that nobody fetched is no pin"
-        )
+        assert given == {PINS[name]}, "a digest that nobody fetched is no pin"
         assert f"ARG VERSION={RUNNER_IMAGE_TAG}" in text(name)
         assert "ARG STACK=dev" in text(name, "dev")
     assert f"ARG USER_ID={JOB_USER}" in text(MAIN)
@@ -142,10 +142,11 @@ def test_the_image_runs_as_a_numeric_user_with_a_home_of_its_own() -> None:
     assert not any(line.startswith("USER") for line in instructions(BUILDER)), (
         "the plain builder is root in its container"
     )
+    assert {line.split()[0] for line in instructions(HELPER)} <= {"ARG", "FROM", "LABEL"}, "GitLab's helper, unchanged"
 
 
 @pytest.mark.parametrize("name", image_context.CONTAINERFILES)
-def test_both_images_say_what_they_are(name: str) -> None:
+def test_each_image_says_what_it_is(name: str) -> None:
     (labels,) = [line for line in instructions(name) if line.startswith("LABEL")]
     for key in ("title", "description", "version", "revision", "created", "source", "base.name"):
         assert f"org.opencontainers.image.{key}=" in labels

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from components.documents.config_toml import runner_image
+from components.documents.config_toml import helper_image, runner_image
 from config import load
 from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
@@ -30,6 +30,7 @@ GIVEN = {
     "repository": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/protected/runner",
     "base_image": f"docker.io/library/debian{DIGEST}",
     "plain_builder": f"ghcr.io/osscontainertools/kaniko{DIGEST}",
+    "helper_image": f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper{DIGEST}",
 }
 GITLAB = {
     "CI_COMMIT_SHA": "abc",
@@ -78,7 +79,7 @@ def test_every_input_is_described_held_to_a_pattern_and_used(name: str) -> None:
     assert re.search(declared["regex"], declared["default"] if "default" in declared else GIVEN[name])
 
 
-@pytest.mark.parametrize("name", ["base_image", "plain_builder"])
+@pytest.mark.parametrize("name", ["base_image", "plain_builder", "helper_image"])
 @pytest.mark.parametrize("value", ["debian:trixie-slim", "debian", f"debian{DIGEST[:-1]}", f"debian{DIGEST}; evil", ""])
 def test_an_image_without_its_digest_is_refused(name: str, value: str) -> None:
     assert not re.search(INPUTS[name]["regex"], value), "what a tag points to changes"
@@ -91,6 +92,7 @@ def test_the_image_is_pushed_to_the_repository_that_classes_pull_from(stack: str
     image, _, tag = runner_image(settings.names, home).rpartition(":")
     assert re.search(INPUTS["repository"]["regex"], image)
     assert tag == RUNNER_IMAGE_TAG
+    assert helper_image(settings.names, home) == f"{image}:{tag}-helper", "the variant that the pipeline pushes"
     assert not re.search(INPUTS["repository"]["regex"], image.replace("protected/", "open/")), (
         "never what open classes write"
     )
@@ -129,6 +131,7 @@ def test_the_template_needs_no_daemon_no_privilege_and_no_stored_login() -> None
     [
         ("runner", "Containerfile", "", f"BASE_IMAGE={GIVEN['base_image']}"),
         ("builder", "builder.Containerfile", "-builder", f"PLAIN_BUILDER={GIVEN['plain_builder']}"),
+        ("helper", "helper.Containerfile", "-helper", f"HELPER_IMAGE={GIVEN['helper_image']}"),
     ],
 )
 def test_each_variant_is_pushed_under_the_rendered_version(
@@ -167,7 +170,7 @@ def test_the_rendered_context_is_what_the_next_job_builds(tmp_path: Path, stack:
     ]
     done = run(script, tmp_path, {"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
-    for variant, suffix in (("runner", ""), ("builder", "-builder")):
+    for variant, suffix in (("runner", ""), ("builder", "-builder"), ("helper", "-helper")):
         pushed = push(tmp_path, "sh", variant)
         assert pushed.returncode == 0, pushed.stderr
         assert f":{RUNNER_IMAGE_TAG}{suffix}@sha256:pushed" in pushed.stdout

@@ -135,8 +135,10 @@ def test_keys_that_runner_versions_changed_are_in_their_current_form(stack: str,
         "a finished pod counts against the quota until its grace is over"
     )
     assert kubernetes_section["pod_disruption_budget"] is False, "two budgets of one pod make every eviction fail"
-    assert {"helper_image", "helper_image_flavor"}.isdisjoint(kubernetes_section), (
-        "3.2: a pinned helper must be raised with the runner"
+    assert "helper_image_flavor" not in kubernetes_section, "3.2: it chooses among GitLab's own helper images"
+    protected = raw(stack)["runners"][runner_class]["level"] == "protected"
+    assert ("helper_image" in kubernetes_section) is protected, (
+        "3.2: a pinned helper must be raised with the runner, so only protected classes pin it"
     )
     assert {key for key in kubernetes_section if key.startswith(("pod_cpu", "pod_memory"))} == set(), (
         "3.2: runners before 18.10 ignore them, and the pod would have no limits"

@@ -114,14 +114,17 @@ def test_jobs_may_overwrite_no_setting(stack: str, runner_class: str) -> None:
 def test_protected_classes_run_only_images_that_no_open_class_can_push(stack: str, runner_class: str) -> None:
     kubernetes_section, settings = kubernetes(stack, runner_class), settings_of(stack)
     if raw(stack)["runners"][runner_class]["level"] == "open":
-        assert not {"allowed_images", "allowed_services"} & set(kubernetes_section), "open classes run any image"
+        assert not {"allowed_images", "allowed_services", "helper_image"} & set(kubernetes_section), (
+            "open classes run any image, and GitLab's own helper"
+        )
         return
     prefix = f"222222222222.dkr.ecr.eu-central-1.amazonaws.com/{settings.names.prefix}protected/"
     for key in ("allowed_images", "allowed_services"):
         assert kubernetes_section[key], f"a missing {key} allows every image: an open job could control a protected one"
         for image in kubernetes_section[key]:
             assert image.startswith(prefix), f"{key}: {image} could be pushed by an open class or by a stranger"
-    assert kubernetes_section["image"].startswith(prefix), "the default image is a protected one"
+    for key in ("image", "helper_image"):
+        assert kubernetes_section[key].startswith(prefix), f"{key} runs in every job"
 
 
 @pytest.mark.parametrize(("stack", "runner_class"), CLASSES)

@@ -53,6 +53,16 @@ def test_an_old_token_asks_to_be_rotated_by_one_generation() -> None:
     )
 
 
+def test_a_chart_with_another_runner_asks_for_its_helper_image() -> None:
+    settings = load.of_stack("prod")
+    assert "helper image" not in "\n".join(notices(settings, date(2026, 11, 21))), (
+        "the committed chart is the pinned one"
+    )
+    newer = replace(settings, chart=settings.chart.model_copy(update={"version": "0.94.0"}))
+    text = "\n".join(notices(newer, date(2026, 11, 21)))
+    assert "chart.version 0.94.0: the helper image of deploy belongs to the runner of chart 0.93" in text
+
+
 def test_the_quota_of_full_load_counts_every_class_and_the_managers() -> None:
     settings = load.of_stack("prod")
     without = replace(settings, runners={name: runner for name, runner in settings.runners.items() if name != "big"})
