@@ -27,6 +27,7 @@ from components.documents.helm_values import CA_SECRET, TOKEN_ANNOTATION, TOKEN_
 from components.documents.namespaces import EXECUTOR_RULES, jobs_quota, namespace_labels
 from components.documents.network_policies import HTTPS_PORT, jobs_policy, manager_policy
 from components.documents.profiles import class_profiles
+from components.job_admission import JobAdmission, JobAdmissionArgs
 from config.names import (
     AWS_CONFIG_MAP,
     JOB_SERVICE_ACCOUNT,
@@ -77,7 +78,10 @@ class RunnerClass(pulumi.ComponentResource):
         self._name, self._args = name, args
         self._class_name, self._runner = args.runner_class.name, args.runner_class.runner
         self._in_jobs, self._in_manager = namespace_jobs(self._class_name), namespace_manager(self._class_name)
-        self._jobs = self._namespace("jobs", self._in_jobs, *args.nodes)
+        admission = JobAdmission(
+            f"{name}-admission", JobAdmissionArgs(runner_class=args.runner_class), pulumi.ResourceOptions(parent=self)
+        )
+        self._jobs = self._namespace("jobs", self._in_jobs, admission.binding, *args.nodes)
         self._manager = self._namespace("manager", self._in_manager, self._jobs, *args.needs)
         objects = [*self._jobs_permissions(), *self._jobs_guards(), *self._manager_objects()]
         self.helm_release = self._release([*objects, *args.after])

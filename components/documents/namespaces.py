@@ -43,9 +43,10 @@ def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, 
 def jobs_quota(runner: Runner) -> dict[str, str]:
     """Return the hard limits of a jobs' namespace.
 
-    A job above them fails at once, so they hold every pod that can stand at the same time. The ceiling of costs is the NodePool's.
+    A job above them fails at once, so they hold every pod that can stand at the same time, with as many services as a job may start.
+    The ceiling of costs is the NodePool's.
     """
-    count, request = pods_at_once(runner.concurrent), pods.pod(runner)
+    count, request = pods_at_once(runner.concurrent), pods.largest_pod(runner)
     return {
         "pods": str(count),
         "requests.cpu": cpu_text(count * request.cpu),

@@ -37,6 +37,8 @@ HELPER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """The helper container clones, caches and uploads; GitLab asks for 250 MiB at least."""
 SERVICE = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """A service container; a pod counts one."""
+MOST_SERVICES = 5
+"""Services that a job may start. A pod with so many still fits on the nodes of every class, and the quota holds it."""
 MANAGER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """A manager pod."""
 
@@ -49,3 +51,11 @@ def build(runner: Runner) -> Request:
 def pod(runner: Runner) -> Request:
     """Return the request of a whole job pod: build, helper and one service."""
     return build(runner) + HELPER + SERVICE
+
+
+def largest_pod(runner: Runner) -> Request:
+    """Return the request of a job pod with as many services as a job may start."""
+    services = Request(
+        cpu=MOST_SERVICES * SERVICE.cpu, memory=MOST_SERVICES * SERVICE.memory, disk=MOST_SERVICES * SERVICE.disk
+    )
+    return build(runner) + HELPER + services

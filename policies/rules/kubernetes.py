@@ -1,19 +1,21 @@
-"""The rule of rights inside the cluster."""
+"""Rules inside the cluster: rights of managers, and the admission of job pods."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
+from components.documents.job_admission import admission_name, job_admission, job_admission_binding
 from components.documents.namespaces import EXECUTOR_RULES
-from policies.rule import resource_rule
-from policies.type_tokens import BINDINGS, KUBERNETES_ROLES
+from policies.rule import resource_rule, stack_rule
+from policies.type_tokens import ADMISSION_BINDING, ADMISSION_POLICY, BINDINGS, KUBERNETES_ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 ADMINS = ("cluster-admin", "admin", "edit")
 
@@ -66,3 +68,36 @@ def _binding(binding: CheckedResource) -> Iterator[str]:
             yield f"{subject.path} is a {kind or 'subject without kind'}, not a service account"
         elif subject["name"].text() == "default":
             yield f"{subject.path} is the service account `default`, which every pod has that names no other"
+
+
+@stack_rule(
+    "E10",
+    "kubernetes-admission-checks-job-pods",
+    demands="in each class's namespace the API server admits few containers, all pulled anew, and only listed images in a protected class",
+    stops="A16, A24, A28: a job gets a container past the runner's lists, with an image of somebody else or one that was left on the node",
+    remedy="Leave policy and binding as components/documents/job_admission.py writes them.",
+    source="https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/; CIS EKS 5.1.4",
+    severity=Severity.CRITICAL,
+)
+def job_pods_are_checked(stack: CheckedStack) -> Iterator[tuple[str, str]]:
+    """Policy and binding of every class, exactly as the program writes them."""
+    settings = stack.run.platform_settings
+    if settings is None:
+        return
+    for runner_class in settings.runners:
+        yield from _admission(stack, ADMISSION_POLICY, runner_class, job_admission(settings.runner_class(runner_class)))
+        yield from _admission(stack, ADMISSION_BINDING, runner_class, job_admission_binding(runner_class))
+
+
+def _admission(
+    stack: CheckedStack, token: str, runner_class: str, expected: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    name, kind = admission_name(runner_class), token.rpartition(":")[2]
+    resources = [resource for resource in stack.of(token) if resource["metadata"]["name"].text() == name]
+    if not resources:
+        yield "", f"there is no {kind} {name}: no job pod of class {runner_class} is checked"
+    for resource in resources:
+        spec = resource["spec"].get({})
+        if spec is not None and spec != expected:
+            different = sorted(key for key in {*spec, *expected} if spec.get(key) != expected.get(key))
+            yield resource.urn, f"spec.{different[0]} is not that of components/documents/job_admission.py"

@@ -169,7 +169,7 @@ def _is_identity_patch(text: str) -> bool:
     "R04",
     "helm-release-pulls-listed-images",
     [RELEASE],
-    demands="images are pulled always; a protected class runs only images of the protected repositories",
+    demands="images are pulled always; a protected class runs only images of the protected repositories, helper included",
     stops="A16, A24: a job runs another project's private image, or a protected job runs an image that an open job made",
     remedy="Keep pull_policy at always; push the image to a protected repository first.",
     settings=("runners.{runner}",),
@@ -189,6 +189,10 @@ def images_are_listed(release: CheckedResource) -> Iterator[str]:
     if settings is None or runner_class is None or settings.runners[runner_class].level is not Level.PROTECTED:
         return
     repositories = f"{settings.names.registry_host(settings.platform_account.id)}/{settings.names.repository_prefix(Level.PROTECTED)}"
+    yield from _protected_images(config, repositories)
+
+
+def _protected_images(config: RunnerConfig, repositories: str) -> Iterator[str]:
     for key in ("allowed_images", "allowed_services"):
         fields = list(config.everywhere(key))
         if not fields and not config.entry.absent:
@@ -196,6 +200,12 @@ def images_are_listed(release: CheckedResource) -> Iterator[str]:
         for field in fields:
             if foreign := [image for image in field.texts() if not image.startswith(repositories)]:
                 yield f"{field.path} allows {foreign[0]}, which is not below {repositories}"
+    helpers = list(config.everywhere("helper_image"))
+    if not helpers and not config.entry.absent:
+        yield f"{CONFIG} does not set helper_image: GitLab's registry would bring the helper of a protected class"
+    for field in helpers:
+        if not (field.text() or repositories).startswith(repositories):
+            yield f"{field.path} is {field.text()}, which is not below {repositories}"
 
 
 @resource_rule(

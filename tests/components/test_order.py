@@ -108,9 +108,13 @@ def test_a_class_is_deleted_in_the_order_release_namespaces_nodes(stack: str) ->
             for resource in mock_run(stack).resources
             if resource.name.startswith(f"{name}-runner-") and resource.type.startswith("kubernetes:")
         ]
-        inner = {content for content in contents if not content.endswith(("-release", "-manager", "-jobs"))}
+        outer = ("-release", "-manager", "-jobs", "-admission-policy", "-admission-binding")
+        inner = {content for content in contents if not content.endswith(outer)}
         assert len(inner) >= 9, f"{inner}: accounts, rights, policies, quota, config and token"
         assert_waits(stack, f"{name}-runner-release", *inner, f"{name}-object-1-runner")
+        assert_waits(
+            stack, f"{name}-runner-jobs", f"{name}-runner-admission-policy", f"{name}-runner-admission-binding"
+        )
         for namespace in (f"{name}-runner-manager", f"{name}-runner-jobs"):
             assert_waits(
                 stack, namespace, f"{name}-nodes-pool", f"{name}-nodes-class", "managers-pool", "managers-class"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_gitlab import UserRunner
 from pulumi_kubernetes.helm.v3 import Release
 
-from components.documents import config_toml, helm_values, job_identity
+from components.documents import config_toml, helm_values, job_admission, job_identity
 from tests.attacks.change import GONE, put, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
@@ -36,6 +36,13 @@ def from_environment(name: str, value: str) -> Change:
 def patch(**spec: Any) -> Change:
     """Add fields to the patch of the pod specification."""
     return with_result(job_identity.pod_patch, lambda patch: {**patch, **spec})
+
+
+def admission(edit: Edit, runner_class: str = "deploy") -> Change:
+    """Change the admission policy of a class."""
+    return with_result(
+        job_admission.job_admission, edit, lambda arguments: arguments["runner_class"].name == runner_class
+    )
 
 
 SOCKET = {"host_path": [{"name": "docker", "mount_path": "/var/run/docker.sock", "host_path": "/var/run/docker.sock"}]}
@@ -151,6 +158,53 @@ MUTATIONS = [
         "A22",
         "the chart from somewhere else",
         with_inputs(Release, "small-runner-release", repository_opts={"repo": "https://charts.evil.example"}),
+    ),
+    seen_by(
+        "R04",
+        "A16",
+        "a foreign registry brings the protected class's helper",
+        toml("helper_image", "registry.example.com/helper:1", "deploy"),
+    ),
+    seen_by(
+        "R04", "A16", "GitLab's registry brings the protected class's helper", toml("helper_image", GONE, "deploy")
+    ),
+    seen_by(
+        "E10",
+        "A16",
+        "the API server only warns about job pods of the protected class",
+        with_result(
+            job_admission.job_admission_binding,
+            put(["Warn"], "validationActions"),
+            lambda arguments: arguments["runner_class"] == "deploy",
+        ),
+    ),
+    seen_by(
+        "E10",
+        "A16",
+        "the API server admits every image in the protected class",
+        admission(put({"expression": "true"}, "validations", 1)),
+    ),
+    seen_by(
+        "E10",
+        "A24",
+        "the API server admits job pods while it cannot evaluate the policy",
+        admission(put("Ignore", "failurePolicy"), "small"),
+    ),
+    seen_by(
+        "E10",
+        "A24",
+        "the API server admits containers that pull no image",
+        admission(put(lambda validations: validations[1:], "validations"), "small"),
+    ),
+    seen_by(
+        "E10",
+        "A28",
+        "the API server checks no job pod of the protected class",
+        with_result(
+            job_admission.admission_name,
+            lambda name: f"{name}-unused",
+            lambda arguments: arguments["runner_class"] == "deploy",
+        ),
     ),
     seen_by("R02", "A23", "jobs choose what they tolerate", toml("node_tolerations_overwrite_allowed", ".*")),
     seen_by("R02", "A23", "jobs choose their nodes", toml("node_selector_overwrite_allowed", "^.*$")),

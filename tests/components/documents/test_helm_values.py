@@ -142,6 +142,7 @@ def test_the_quota_holds_the_jobs_of_two_managers_and_those_still_ending(stack: 
     hard = jobs_quota(runner)
     count = int(hard["pods"])
     assert count == 3 * runner.concurrent, "7.4: a rolled manager's jobs run on beside those of the new one"
-    assert parse_cpu(hard["requests.cpu"]) == count * (runner.cpu + 200)
-    assert parse_memory(hard["requests.memory"]) == count * (runner.memory + 512 * 2**20)
+    # The helper, and five services of each job.
+    assert parse_cpu(hard["requests.cpu"]) == count * (runner.cpu + 600)
+    assert parse_memory(hard["requests.memory"]) == count * (runner.memory + 6 * 256 * 2**20)
     assert hard["services.loadbalancers"] == "0", "a job publishes nothing"
