@@ -88,6 +88,7 @@ def test_every_keyword_of_gitlabs_schema_is_read_or_refused_by_name() -> None:
         ("build: {script: [make}", ".gitlab-ci.yml: it is no YAML: while parsing a flow sequence"),
         ("[make]", ".gitlab-ci.yml: it holds list, not a mapping"),
         ("varables: 3\nbuild: {script: [x]}", "top level: `varables` is neither a keyword nor a job; did you mean `variables`?"),
+        ("image: {script: [make]}", "job image: `image` is a keyword of the top level; give the job another name"),
         ("stages: test\nbuild: {script: [x]}", "`stages`: 'test' has the wrong type; give array"),
         ("workflow: {rule: []}\nbuild: {script: [x]}", "`workflow`: GitLab has no keyword `rule` here; did you mean `rules`?"),
         ("build: {script: [x], cache: {pathes: [x]}}", "job build: `cache`: GitLab has no keyword `pathes` here; did you mean `paths`?"),

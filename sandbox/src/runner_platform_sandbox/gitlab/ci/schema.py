@@ -75,10 +75,15 @@ def check_job(name: str, job: Mapping[str, Any]) -> None:
 def check_top_level(config: Mapping[str, Any]) -> None:
     """Refuse a wrong keyword of the top level, and names that are neither keyword nor job."""
     for keyword in GLOBAL:
-        if keyword in config:
-            if isinstance(config[keyword], Mapping):
-                _refuse_missing(keyword, config[keyword], f"`{keyword}`")
-            _check(keyword, config[keyword], f"`{keyword}`")
+        value = config.get(keyword)
+        if isinstance(value, Mapping):
+            if "script" in value:
+                raise PipelineError(
+                    f"job {keyword}: `{keyword}` is a keyword of the top level; give the job another name"
+                )
+            _refuse_missing(keyword, value, f"`{keyword}`")
+        if value is not None:
+            _check(keyword, value, f"`{keyword}`")
     for name, value in config.items():
         if name not in GLOBAL and not name.startswith(".") and not isinstance(value, Mapping):
             raise PipelineError(
