@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,8 +15,9 @@ from tests.support.ci_components import commands, run, variables_of
 from tests.support.small_repository import git
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from runner_platform_sandbox.gitlab.ci import pipeline
 
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="the runner image brings jq, this machine has none")
 TOKEN = "header.claims.signature"
@@ -92,11 +93,11 @@ class Job:
         }
         return {**known, **more}
 
-    def run(self, job: Mapping[str, Any], shell: str = "sh", **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, job: pipeline.Job, shell: str = "sh", **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a job's before_script and script."""
         return run(commands(job), self.clone, variables_of(job, self.variables(**variables)), shell)
 
-    def begun(self, job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    def begun(self, job: pipeline.Job) -> subprocess.Popen[bytes]:
         """Begin a job's before_script and script, and do not wait."""
         return subprocess.Popen(
             ["sh", "-e", "-c", commands(job)], cwd=self.clone, env=variables_of(job, self.variables())

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -151,9 +151,7 @@ class Company:
             without: prefixes of the environment variables to remove.
             more: variables of this job alone.
         """
-        job: dict[str, Any] = component("platform").jobs(environment=str(self.environment), folder=str(self.folder))[
-            name
-        ]
+        job = component("platform").jobs(environment=str(self.environment), folder=str(self.folder))[name]
         variables = {
             **{key: value for key, value in self.variables.items() if not key.startswith(without)},
             "CI": "true",
@@ -166,7 +164,7 @@ class Company:
             "CI_PROJECT_DIR": str(self.clone),
             "CI_PROJECT_PATH": "senncloud/runner-platform",
             "CI_SERVER_URL": "https://gitlab.com",
-            **({"RUNNER_PLATFORM_ID_TOKEN": self.token()} if "id_tokens" in job else {}),
+            **({"RUNNER_PLATFORM_ID_TOKEN": self.token()} if job.id_tokens else {}),
             **more,
         }
         return run(commands(job), self.clone, variables_of(job, variables), seconds=1800)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.ci_components import component, run
+from tests.support.ci_components import after, component, run
 from tests.support.ci_job import Job, needs_jq
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_opentofu_applies_the_plan_that_was_reviewed(job: Job) -> None:
     for name in ("tofu:plan:dev", "tofu:dev", "tofu:plan:prod", "tofu:prod"):
         done = job.run(jobs[name])
         assert done.returncode == 0, done.stderr
-        assert run("\n".join(jobs[name].get("after_script", ["true"])), job.clone, job.variables()).returncode == 0
+        assert run(after(jobs[name]), job.clone, job.variables()).returncode == 0
     counts = json.loads((job.clone / "infrastructure/dev/counts.json").read_text())
     assert counts == {"create": 2, "update": 1, "delete": 1}
     assert not (job.clone / "infrastructure/dev/saved.json").exists(), "the saved plan has every value in clear text"
@@ -155,7 +155,7 @@ def test_a_failed_apply_fails_the_job_and_after_script_ends(job: Job) -> None:
     job.tool("tofu", 'case "$1" in apply) exit 1 ;; esac')
     definition = component("opentofu").jobs()["tofu:dev"]
     assert job.run(definition).returncode == 1
-    assert run("\n".join(definition["after_script"]), job.clone, job.variables()).returncode == 0
+    assert run(after(definition), job.clone, job.variables()).returncode == 0
 
 
 def test_after_a_cancel_the_pod_stays_until_the_apply_has_finished(job: Job) -> None:
@@ -168,7 +168,7 @@ def test_after_a_cancel_the_pod_stays_until_the_apply_has_finished(job: Job) -> 
     with job.begun(definition) as shell:
         job.cancel(shell, job.clone / "infrastructure/dev/running")
         began = time.monotonic()
-        done = run("\n".join(definition["after_script"]), job.clone, job.variables())
+        done = run(after(definition), job.clone, job.variables())
         assert done.returncode == 0
         assert time.monotonic() - began > 0.5, "after_script waits for the apply"
         assert shell.wait(10) == 1

@@ -7,8 +7,6 @@ import json
 import re
 import shutil
 import stat
-import string
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +14,18 @@ import pytest
 import yaml
 
 from config import load
+from runner_platform_sandbox.gitlab.ci.variables import expand, values_of
+from tests.support.ci_components import MAIN, component, jobs_in, run, variables_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEMPLATE = load.ROOT / "templates" / "aws-oidc.gitlab-ci.yml"
-TEXT = TEMPLATE.read_text()
-HEADER, BODY = (yaml.safe_load(part) for part in TEXT.split("\n---\n"))
-INPUTS: dict[str, dict[str, Any]] = HEADER["spec"]["inputs"]
-EXAMPLE = yaml.safe_load("\n".join(re.findall(r"^#   (.*)$", TEXT, re.MULTILINE)))
+    from runner_platform_sandbox.gitlab.ci.pipeline import Job
+
+TEMPLATE = component("aws-oidc.gitlab-ci")
+TEXT = TEMPLATE.path.read_text()
+INPUTS = TEMPLATE.inputs
+EXAMPLE = yaml.safe_load(TEMPLATE.example)
 TOKEN = "header.claims.signature"
 GITLAB = {"CI_SERVER_URL": "https://gitlab.com", "CI_PIPELINE_ID": "1234567890", "CI_JOB_ID": "98765432101"}
 SESSION = "gitlab-1234567890-98765432101"
@@ -50,12 +51,10 @@ class Result:
     """Arguments and environment of the `aws` call; None if `aws` was not called."""
 
 
-def _interpolated(text: str, values: dict[str, Any]) -> str:
-    def value(match: re.Match[str]) -> str:
-        input_value = values.get(match[1], INPUTS[match[1]].get("default"))
-        return json.dumps(input_value) if isinstance(input_value, bool) else str(input_value)
-
-    return re.sub(r"\$\[\[ inputs\.(\w+) \]\]", value, text)
+def _job(**inputs: Any) -> Job:
+    """Return a job that extends the template's."""
+    job = {"extends": inputs.get("job", ".aws-oidc"), "script": ["deploy"]}
+    return jobs_in(json.dumps({**json.loads(TEMPLATE.including(**inputs)), "release": job}), MAIN)["release"]
 
 
 def _run(
@@ -71,20 +70,9 @@ def _run(
     aws = tools / "aws"
     aws.write_text(AWS_STAND_IN.format(record=tools, identity=identity))
     aws.chmod(0o755)
-    values = {"role_arn": ROLE, "region": "eu-central-1", "folder": str(tmp_path), **inputs}
-    job = yaml.safe_load(_interpolated(TEXT.split("\n---\n")[1], values))[values.get("job", ".aws-oidc")]
+    job = _job(folder=str(tmp_path), **inputs)
     variables = {**GITLAB, "AWS_OIDC_TOKEN": TOKEN, "PATH": f"{tools}:/usr/bin:/bin", **(environment or {})}
-    # Job variables are exported before the script, and expanded with the predefined ones.
-    job_variables = {name: string.Template(text).substitute(variables) for name, text in job["variables"].items()}
-    command = [shell, "sh"] if shell == "busybox" else [shell]
-    done = subprocess.run(
-        [*command, "-e", "-c", "\n".join(job["before_script"])],
-        env={**job_variables, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    done = run("\n".join(job.before_script), tmp_path, variables_of(job, variables), shell)
     return Result(
         code=done.returncode,
         output=done.stdout + done.stderr,
@@ -99,11 +87,6 @@ def _recorded(folder: Path) -> dict[str, Any]:
         "arguments": (folder / "arguments").read_text().splitlines(),
         "environment": {name: value for name, _, value in variables},
     }
-
-
-def test_the_file_is_a_header_and_a_configuration() -> None:
-    assert len(list(yaml.safe_load_all(TEXT))) == 2
-    assert list(BODY) == ["$[[ inputs.job ]]"]
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -139,8 +122,10 @@ def test_a_value_that_is_not_a_role_arn_is_refused(value: str) -> None:
 
 
 def test_the_audience_is_the_gitlab_url_as_in_the_trust() -> None:
-    aud = BODY["$[[ inputs.job ]]"]["id_tokens"]["AWS_OIDC_TOKEN"]["aud"]
-    assert string.Template(aud).substitute(GITLAB) == load.of_stack("prod").gitlab.url
+    job = _job()
+    (token,) = job.id_tokens
+    assert token.name == "AWS_OIDC_TOKEN"
+    assert expand(token.audiences[0], values_of(job.variables)) == load.of_stack("prod").gitlab.url
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from components.documents.config_toml import helper_image, runner_image
 from config import load
 from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
-from tests.support.ci_components import component, run
+from runner_platform_sandbox.gitlab.ci.variables import values_of
+from tests.support.ci_components import BRANCH, MAIN, REQUEST, commands, component, run
 from tests.support.class_settings import settings_of
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
-TEXT = (load.ROOT / "templates" / "runner-image.gitlab-ci.yml").read_text()
-HEADER, BODY = (yaml.safe_load(part) for part in TEXT.split("\n---\n"))
-INPUTS: dict[str, dict[str, Any]] = HEADER["spec"]["inputs"]
+TEMPLATE = component("runner-image.gitlab-ci")
+TEXT = TEMPLATE.path.read_text()
+INPUTS = TEMPLATE.inputs
 DIGEST = f"@sha256:{'0' * 64}"
-GIVEN = {
-    "repository": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/protected/runner",
-    "base_image": f"docker.io/library/debian{DIGEST}",
-    "plain_builder": f"ghcr.io/osscontainertools/kaniko{DIGEST}",
-    "helper_image": f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper{DIGEST}",
-}
+GIVEN = TEMPLATE.example_inputs
 GITLAB = {
     "CI_COMMIT_SHA": "abc",
     "CI_COMMIT_TIMESTAMP": "2026-11-21T00:00:00Z",
@@ -46,29 +41,12 @@ echo sha256:pushed > digest
 SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
 
 
-@cache
-def jobs() -> dict[str, Any]:
-    """Return the jobs with the example inputs."""
-    values = {name: declared.get("default") for name, declared in INPUTS.items()} | GIVEN
-    text = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: str(values[match[1]]), TEXT.split("\n---\n")[1])
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
-
-
 def push(folder: Path, shell: str, variant: str) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin" / "executor").write_text(KANIKO_STAND_IN)
     (folder / "bin" / "executor").chmod(0o755)
-    script = "\n".join(jobs()["runner-image:push"]["script"])
-    return subprocess.run(
-        [*([shell, "sh"] if shell == "busybox" else [shell]), "-e", "-c", script],
-        cwd=folder,
-        env={**GITLAB, "VARIANT": variant, "CI_PROJECT_DIR": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    variables = {**GITLAB, "VARIANT": variant, "CI_PROJECT_DIR": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"}
+    return run(commands(TEMPLATE.jobs()["runner-image:push"]), folder, variables, shell)
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -103,21 +81,22 @@ def test_the_image_is_pushed_to_the_repository_that_classes_pull_from(stack: str
 
 def test_only_a_protected_class_builds_and_only_on_protected_refs() -> None:
     assert settings_of("prod").runners[INPUTS["tag"]["default"]].level is Level.PROTECTED
-    for name in ("runner-image:render", "runner-image:push"):
-        assert jobs()[name]["extends"] == ".runner-image"
-    shared = jobs()[".runner-image"]
-    assert shared["tags"] == ["deploy"]
-    first, *_ = shared["rules"]
-    assert first["when"] == "never"
-    assert '$CI_COMMIT_REF_PROTECTED != "true"' in first["if"]
-    assert "merge_request_event" in first["if"]
+    raised = replace(MAIN, changed_files=["config/versions.py"])
+    for situation, start in ((raised, "on_success"), (MAIN, "manual"), (replace(MAIN, source="web"), "manual")):
+        jobs = TEMPLATE.running(situation).values()
+        assert {job.group for job in jobs} == {"runner-image:render", "runner-image:push"}
+        assert {job.when for job in jobs} == {start}
+        assert {job.tags for job in jobs} == {("deploy",)}
+    for situation in (BRANCH, REQUEST, replace(REQUEST, protected=True), replace(raised, protected=False)):
+        assert TEMPLATE.running(situation) == {}
 
 
 def test_the_class_may_push_to_the_repository() -> None:
-    pushed = jobs()["runner-image:push"]
-    assert pushed["image"]["name"].startswith(f"{GIVEN['repository']}:"), "a protected class runs protected images only"
-    assert pushed["variables"]["AWS_PROFILE"] in settings_of("prod").accounts_of("deploy")
-    assert "image" not in jobs()["runner-image:render"], "the class's default image"
+    pushed = TEMPLATE.jobs()["runner-image:push"]
+    assert pushed.image
+    assert pushed.image.name.startswith(f"{GIVEN['repository']}:"), "a protected class runs protected images only"
+    assert values_of(pushed.variables)["AWS_PROFILE"] in settings_of("prod").accounts_of("deploy")
+    assert TEMPLATE.jobs()["runner-image:render"].image is None, "the class's default image"
 
 
 def test_the_template_needs_no_daemon_no_privilege_and_no_stored_login() -> None:
@@ -165,10 +144,8 @@ def test_a_context_without_a_version_and_an_unknown_variant_are_refused(tmp_path
 @pytest.mark.thorough
 @pytest.mark.parametrize("stack", ["prod", "dev"])
 def test_the_rendered_context_is_what_the_next_job_builds(tmp_path: Path, stack: str) -> None:
-    (script,) = component("runner-image.gitlab-ci").jobs(stack=stack, environment=sys.prefix)["runner-image:render"][
-        "script"
-    ]
-    done = run(script, tmp_path, {"PATH": "/usr/bin:/bin"})
+    render = TEMPLATE.jobs(stack=stack, environment=sys.prefix)["runner-image:render"]
+    done = run(commands(render), tmp_path, {"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     for variant, suffix in (("runner", ""), ("builder", "-builder"), ("helper", "-helper")):
         pushed = push(tmp_path, "sh", variant)

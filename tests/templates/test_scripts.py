@@ -9,33 +9,38 @@ import shutil
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.ci_components import ALL, Component, component, matrix, run
+from runner_platform_sandbox.gitlab.ci.variables import values_of
+from tests.support.ci_components import ALL, Component, after, component, run
 from tests.support.ci_job import TOKEN, Job, needs_jq
 from tests.support.small_repository import git
+
+if TYPE_CHECKING:
+    from runner_platform_sandbox.gitlab.ci import pipeline
 
 pytestmark = pytest.mark.thorough
 
 SHELLS = [shell for shell in ("bash", "dash") if shutil.which(shell)]
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    pipeline_job = Job(tmp_path / f"{time.monotonic_ns()}")
-    pipeline_job.tool(
+def pipeline_job(folder: Path) -> Job:
+    job = Job(folder)
+    job.tool(
         "runner-platform", 'case "$1" in backend) echo s3://state ;; profiles) echo "[profile platform-admin]" ;; esac'
     )
-    return pipeline_job
+    return job
 
 
-def platform(job: Job, name: str) -> dict[str, Any]:
-    definition: dict[str, Any] = component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[
-        name
-    ]
-    return definition
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return pipeline_job(tmp_path / f"{time.monotonic_ns()}")
+
+
+def platform(job: Job, name: str) -> pipeline.Job:
+    return component("platform").jobs(environment=str(job.environment), folder=str(job.folder))[name]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -76,7 +81,7 @@ def test_a_fork_is_checked_by_the_target_branch_of_the_original_project(job: Job
 
 @pytest.mark.parametrize("name", ["check", "changes"])
 def test_unreviewed_code_gets_no_credential(job: Job, name: str) -> None:
-    assert not {key for key in platform(job, name).get("variables", {}) if "TOKEN" in key or "SECRET" in key}
+    assert not {key for key in values_of(platform(job, name).variables) if "TOKEN" in key or "SECRET" in key}
     job.run(platform(job, name), STACK="dev")
     received = job.environment_of("runner-platform")
     assert received["AWS_EC2_METADATA_DISABLED"] == "true"
@@ -127,9 +132,10 @@ def test_after_the_merge_a_job_has_only_its_role_of_the_platform(job: Job, name:
         "AWS_CONFIG_FILE": "/class/config",
     }
     definition = platform(job, name)
-    done = job.run(definition, STACK=definition["variables"].get("STACK", "dev"), **inherited)
+    done = job.run(definition, STACK=values_of(definition.variables)["STACK"], **inherited)
     assert done.returncode == 0, done.stderr
-    role, own = definition["variables"]["PLATFORM_ROLE"], job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
+    role = values_of(definition.variables)["PLATFORM_ROLE"]
+    own = job.folder / f"runner-platform-{job.variables()['CI_JOB_ID']}"
     assert job.called[:2] == [
         f"runner-platform profiles --platform {role} --token-file {own}/token",
         "runner-platform backend",
@@ -179,7 +185,7 @@ def test_a_deployment_ends_with_the_exit_code_of_the_driver(job: Job, code: int)
     job.tool("runner-platform", f'case "$1" in up) exit {code} ;; esac')
     definition = platform(job, "dev")
     assert job.run(definition).returncode == code
-    assert run("\n".join(definition["after_script"]), job.clone, job.variables()).returncode == 0
+    assert run(after(definition), job.clone, job.variables()).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
@@ -192,14 +198,14 @@ def test_after_a_cancel_the_pod_stays_until_the_driver_has_finished(job: Job, na
     with job.begun(definition) as shell:
         job.cancel(shell, job.clone / "running")
         began = time.monotonic()
-        done = run("\n".join(definition["after_script"]), job.clone, job.variables())
+        done = run(after(definition), job.clone, job.variables())
         assert done.returncode == 0
         assert time.monotonic() - began > 0.5, "after_script waits for the driver"
         assert shell.wait(10) == 3
 
 
 def test_after_script_ends_at_once_if_no_deployment_began(job: Job) -> None:
-    assert run("\n".join(platform(job, "dev")["after_script"]), job.clone, job.variables()).returncode == 0
+    assert run(after(platform(job, "dev")), job.clone, job.variables()).returncode == 0
 
 
 def test_the_job_drift_checks_drift_and_runners_and_fails_with_either(job: Job) -> None:
@@ -221,23 +227,25 @@ EXECUTOR = 'while [ $# -gt 0 ]; do if [ "$1" = --digest-file ]; then printf sha2
 
 
 @needs_jq
-@pytest.mark.parametrize(("path", "name"), [(path, name) for path in ALL for name in Component(path).jobs()])
-def test_every_job_of_every_template_runs(job: Job, path: Path, name: str) -> None:
+@pytest.mark.parametrize("path", ALL, ids=[path.stem for path in ALL])
+def test_every_job_of_every_template_runs(tmp_path: Path, path: Path) -> None:
     template = Component(path)
-    for tool, answers in {"aws": AWS, "executor": EXECUTOR, "tofu": "echo '{}'"}.items():
-        job.tool(tool, answers)
-    for tool in ("ruff", "mypy", "pytest"):
-        job.tool(tool)
-    for folder in ("infrastructure/dev", "infrastructure/prod", "context"):
-        (job.clone / folder).mkdir(parents=True)
-    for file in ("Containerfile", "builder.Containerfile"):
-        (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
-    (job.environment / "bin/python").symlink_to(job.tools / "executor")
-    own = {"environment": str(job.environment), "folder": str(job.folder)}
-    definition = template.jobs(**{key: value for key, value in own.items() if key in template.inputs})[name]
-    for row in matrix(definition):
-        done = job.run(definition, CI_JOB_ID="-".join(["1", *row.values()]), **row)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert job.called, "the job calls at least one tool"
-    after = run("\n".join(definition.get("after_script", [":"])), job.clone, job.variables())
-    assert after.returncode == 0, after.stderr
+    for name in template.jobs():
+        job = pipeline_job(tmp_path / name.replace(":", "-"))
+        for tool, answers in {"aws": AWS, "executor": EXECUTOR, "tofu": "echo '{}'"}.items():
+            job.tool(tool, answers)
+        for tool in ("ruff", "mypy", "pytest"):
+            job.tool(tool)
+        for folder in ("infrastructure/dev", "infrastructure/prod", "context"):
+            (job.clone / folder).mkdir(parents=True)
+        for file in ("Containerfile", "builder.Containerfile"):
+            (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
+        (job.environment / "bin/python").symlink_to(job.tools / "executor")
+        own = {"environment": str(job.environment), "folder": str(job.folder)}
+        copies = template.copies(**{key: value for key, value in own.items() if key in template.inputs})[name]
+        for number, copy in enumerate(copies):
+            done = job.run(copy, CI_JOB_ID=f"1-{number}")
+            assert done.returncode == 0, f"{copy.name}: {done.stdout}{done.stderr}"
+            assert job.called, f"{copy.name} calls at least one tool"
+        ended = run(after(copies[0]), job.clone, job.variables())
+        assert ended.returncode == 0, ended.stderr

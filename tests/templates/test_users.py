@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.support.ci_job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from runner_platform_sandbox.gitlab.ci import pipeline
 
 pytestmark = [
     pytest.mark.processes,
@@ -36,7 +39,7 @@ def job() -> Iterator[Job]:
         yield pipeline_job
 
 
-def run_as_job_user(job: Job, definition: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def run_as_job_user(job: Job, definition: pipeline.Job) -> subprocess.CompletedProcess[str]:
     variables = variables_of(definition, job.variables(STACK="dev"))
     return subprocess.run(
         ["sh", "-e", "-c", commands(definition)],
@@ -61,7 +64,7 @@ def test_jobs_of_a_merge_request_work_in_a_clone_of_root(job: Job, name: str) ->
 
 def test_without_the_template_s_variables_git_refuses_the_clone_of_root(job: Job) -> None:
     definition = component("platform").jobs(environment=str(job.environment))["check"]
-    definition["variables"] = {}
+    definition = replace(definition, variables=())
     done = run_as_job_user(job, definition)
     assert done.returncode != 0
     assert "dubious ownership" in done.stderr, "what every merge request's job said in a real pod"

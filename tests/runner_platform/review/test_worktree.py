@@ -12,6 +12,7 @@ from runner_platform.check.resource_list import from_json, to_json
 from runner_platform.errors import FailedError, WrongUseError
 from runner_platform.review import worktree
 from runner_platform.stacks import project_of
+from runner_platform_sandbox.gitlab.ci.variables import values_of
 from tests.support.ci_components import component
 from tests.support.program import mock_run
 from tests.support.small_repository import commit, git, made
@@ -52,7 +53,7 @@ def test_a_clone_of_another_user_is_compared_if_the_job_names_it_safe(
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # Git's own switch: the helper clones as another user
     with pytest.raises(FailedError, match=r"dubious ownership[\s\S]*safe.directory"), worktree.at("HEAD"):
         pass
-    safe = component("platform").jobs()["changes"]["variables"]
+    safe = values_of(component("platform").jobs()["changes"].variables)
     for name, value in safe.items():
         if name.startswith("GIT_CONFIG_"):
             monkeypatch.setenv(name, value.replace("$CI_PROJECT_DIR", str(repository)))

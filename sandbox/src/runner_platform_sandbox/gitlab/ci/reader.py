@@ -1,7 +1,8 @@
 """The reader of pipeline files: text, situation and files in, the jobs of one pipeline out. No network, no process.
 
 Why this is own code: of the libraries on PyPI, gitlab-emulator (16.3, MIT) knows neither inputs nor components and gives `&&` no precedence;
-gitlabci-local (13.2, Apache-2.0) expands inputs inside a program that runs containers, and evaluates no rules; gcip writes pipelines and reads none.
+gitlabci-local (13.2, Apache-2.0) expands inputs inside a program that runs containers, and evaluates no rules; gcip writes pipelines and reads none. gitlab-ci-local is written for
+Node.js: tests compare its recorded answers with these (sandbox/docs/pipelines.md).
 """
 
 from __future__ import annotations
