@@ -138,6 +138,8 @@ def test_a_job_has_gitlabs_variables_about_itself_below_its_own() -> None:
     values = values_of(one.variables)
     assert {name: values[name] for name in values if name.startswith(("CI_JOB", "CI_NODE", "CI_ENV", "CI_COMMIT"))} == {
         "CI_JOB_NAME": "one",
+        "CI_JOB_NAME_SLUG": "one",
+        "CI_JOB_MANUAL": "true",
         "CI_JOB_GROUP_NAME": "one",
         "CI_JOB_STAGE": "ship",
         "CI_NODE_TOTAL": "1",

@@ -92,6 +92,13 @@ def test_the_starter_wins_over_settings_and_settings_over_the_file() -> None:
     assert values["CI_DEFAULT_BRANCH"] == "job"
 
 
+def test_a_file_cannot_change_who_started_the_pipeline() -> None:
+    # lib/gitlab/ci/variables/builder.rb of GitLab: the user's variables come after those of the file.
+    text = "one: {script: [make], variables: {GITLAB_USER_LOGIN: owner, CI_PIPELINE_IID: 9}}"
+    values = values_of(job(text, predefined={"GITLAB_USER_LOGIN": "developer", "CI_PIPELINE_IID": "1"}).variables)
+    assert (values["GITLAB_USER_LOGIN"], values["CI_PIPELINE_IID"]) == ("developer", "9")
+
+
 def test_a_protected_variable_reaches_protected_refs_only() -> None:
     settings = [Variable(name="TOKEN", value="secret", protected=True, public=False)]
     text = "one: {script: [make]}"

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.gitlab.ci.variables import Variable
 
 
+def slug(text: str) -> str:
+    """Return a text for host names and paths: lower case, digits and hyphens, at most 63 characters."""
+    return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
+
+
 class Files(Protocol):
     """Files of a project at one commit, and the way to other projects."""
 
@@ -63,14 +68,13 @@ class Context:
 
     def variables(self) -> dict[str, str]:
         """Return the predefined variables with those that follow from the ref. https://docs.gitlab.com/ci/variables/predefined_variables/."""
-        slug = re.sub(r"[^a-z0-9]", "-", self.ref.lower())[:63].strip("-")
         values = {
             "CI": "true",
             "GITLAB_CI": "true",
             "CI_DEFAULT_BRANCH": self.default_branch,
             "CI_PIPELINE_SOURCE": self.source,
             "CI_COMMIT_REF_NAME": self.ref,
-            "CI_COMMIT_REF_SLUG": slug,
+            "CI_COMMIT_REF_SLUG": slug(self.ref),
             "CI_COMMIT_REF_PROTECTED": "true" if self.protected else "false",
         }
         if self.tag:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from runner_platform_sandbox.gitlab.ci import copies, document, durations, environments, rules, schema, values
+from runner_platform_sandbox.gitlab.ci.context import slug
 from runner_platform_sandbox.gitlab.ci.pipeline import Environment, Job
 from runner_platform_sandbox.gitlab.ci.variables import Variable, expand, expanded, merged, values_of
 
@@ -34,7 +35,7 @@ class Shared:
 def variables_around(
     context: Context, own: tuple[Variable, ...], environment: str | None = None
 ) -> tuple[Variable, ...]:
-    """Return variables in GitLab's order of precedence, the lowest first.
+    """Return variables in GitLab's order of precedence, the lowest first (lib/gitlab/ci/variables/builder.rb of GitLab).
 
     Args:
         context: Situation of the pipeline.
@@ -47,9 +48,11 @@ def variables_around(
         if environments.in_scope(variable.environment_scope, environment)
         and (context.protected or not variable.protected)
     )
+    predefined = [Variable(name=name, value=value) for name, value in context.variables().items()]
     return merged(
-        (Variable(name=name, value=value) for name, value in context.variables().items()),
+        predefined,
         own,
+        (variable for variable in predefined if variable.name.startswith("GITLAB_USER_")),
         settings,
         (Variable(name=name, value=value) for name, value in context.pipeline_variables.items()),
     )
@@ -109,10 +112,12 @@ class JobReader:
         root = [item for item in self._shared.root_variables if inherit is True or (inherit and item.name in inherit)]
         predefined = {
             "CI_JOB_NAME": copy.name,
+            "CI_JOB_NAME_SLUG": slug(copy.name),
             "CI_JOB_STAGE": self._stage,
             "CI_JOB_GROUP_NAME": self._name,
             "CI_NODE_TOTAL": str(copy.total),
             **({"CI_NODE_INDEX": str(copy.number)} if copy.parallel else {}),
+            **({"CI_JOB_MANUAL": "true"} if self._config.get("when") in {"manual", "delayed"} else {}),
         }
         return merged(
             values.variables(predefined),
@@ -178,9 +183,7 @@ class JobReader:
             start_in=durations.seconds(config["start_in"], f"{where}: start_in") if "start_in" in config else None,
             manual_confirmation=config.get("manual_confirmation"),
             allow_failure=allow_failure is True,
-            allow_failure_exit_codes=tuple(document.flat(allow_failure["exit_codes"]))
-            if isinstance(allow_failure, Mapping)
-            else (),
+            allow_failure_exit_codes=values.exit_codes(allow_failure),
             environment=environment,
             resource_group=expand(group, simple, unknown="") if group else None,
             cache=values.caches(config.get("cache"), self._shared.files, protected=self._shared.context.protected),

@@ -138,6 +138,11 @@ def id_tokens(config: Mapping[str, Any] | None) -> tuple[IdToken, ...]:
 def retry(config: Any) -> Retry:
     """Return the value of `retry`: a number, or a mapping with `max`, `when` and `exit_codes`."""
     config = config if isinstance(config, Mapping) else {"max": config or 0}
-    codes = tuple(int(code) for code in flat(config.get("exit_codes")))
+    codes = exit_codes(config)
     when = texts(config.get("when")) or (() if codes else ("always",))
     return Retry(max=config.get("max", 0), when=when, exit_codes=codes)
+
+
+def exit_codes(config: Any) -> tuple[int, ...]:
+    """Return `exit_codes` of `retry` or of `allow_failure`, a number or a list."""
+    return tuple(int(code) for code in flat(config.get("exit_codes"))) if isinstance(config, Mapping) else ()
