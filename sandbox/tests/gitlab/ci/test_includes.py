@@ -86,7 +86,7 @@ def test_a_file_of_another_project_includes_from_that_project() -> None:
         ("{component: $CI_SERVER_FQDN/team/shared/scan}", "is incomplete; write host/group/project/name@version"),
         ("{template: Auto-DevOps.gitlab-ci.yml}", "`include: template` is not known to the sandbox's GitLab"),
         ("https://example.com/ci.yml", "`include: remote` is not known to the sandbox's GitLab"),
-        ("{locl: ci/test.yml}", "no keyword `locl`; did you mean `local`?"),
+        ("{locl: ci/test.yml}", "no keyword `locl` here; did you mean `local`?"),
         ("[3]", "`include` holds 3"),
         ("ci/loop.yml", "more than 150 files; does a file include itself?"),
     ],

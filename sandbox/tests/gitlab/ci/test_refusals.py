@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner_platform_sandbox.gitlab.ci import schema
 from runner_platform_sandbox.gitlab.ci.errors import PipelineError
+from sandbox.tests.gitlab.ci.test_jobs import EVERYTHING
 from sandbox.tests.support.pipeline_files import job, pipeline
+from tests.support.generated_cases import QUICK, VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LACKING = {
     "trigger": "other/project",
@@ -74,6 +85,13 @@ def test_every_keyword_of_gitlabs_schema_is_read_or_refused_by_name() -> None:
     [
         ("build: {scirpt: [make]}", "job build: GitLab has no keyword `scirpt` here; did you mean `script`?"),
         ("build: {script: [make], artifacts: {pathes: [x]}}", "job build: `artifacts`: GitLab has no keyword `pathes` here; did you mean `paths`?"),
+        ("build: {script: [x], when: never}", "job build: `when: never` belongs into a rule"),
+        ("build: {script: [x], when: delayed}", "job build: `when`: a delayed job needs `start_in`; add it"),
+        ("build: {script: [x], start_in: 1h}", "job build: `start_in` is for `when: delayed` only"),
+        ("build: {script: [x], parallel: {matrix: [{A: []}]}}", "job build: `parallel: matrix` has an empty list"),
+        ("build: {script: [x], extends: 3}", "job build: `extends` names 3, and no file has such a job"),
+        ("build: {script: [x], environment: {name: a, on_stop: b}}", "job build: `on_stop` names b, and no file has such a job"),
+        ("workflow: {rules: [[x]]}\nbuild: {script: [x]}", "workflow: rules: rule 1: 'x' is no rule"),
         ("build: {stage: test}", "job build: it has no `script`; add one, or begin its name with a dot"),
         ("build: {script: [make], when: sometimes}", "job build: `when`: `sometimes` is not allowed; use one of on_success"),
         ("build: {script: [make], script: 3}", "job build: `script`: 3 is no text; put it in quotes"),
@@ -102,3 +120,30 @@ def test_a_wrong_file_is_refused_where_it_is_wrong(text: str, message: str) -> N
     with pytest.raises(PipelineError) as refusal:
         pipeline(text)
     assert message in str(refusal.value)
+
+
+VALID: dict[str, Any] = yaml.safe_load(EVERYTHING)
+VALID["workflow"] = {"name": "x", "rules": [{"if": "$CI", "variables": {"A": "b"}}, {"when": "always"}]}
+VALID["one"]["needs"] = [{"job": "two", "artifacts": False}]
+VALID["two"]["rules"] = [{"changes": ["a"], "exists": {"paths": ["b"]}}, {"when": "always"}]
+VALID["two"]["parallel"] = {"matrix": [{"A": ["x", "y"]}]}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Return the paths of all values inside a value."""
+    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+@QUICK
+@given(st.sampled_from(list(places(VALID))), VALUES)
+def test_a_file_with_any_value_at_any_place_is_read_or_refused(path: tuple[Any, ...], value: Any) -> None:
+    config = copy.deepcopy(VALID)
+    parent = config
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    with suppress(PipelineError):
+        pipeline(yaml.safe_dump(config))

@@ -27,10 +27,6 @@ class Reference(list[str]):
     """`!reference [job, keyword]`, until it is looked up."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with GitLab's own tag."""
-
-
 def _reference(loader: yaml.SafeLoader, node: yaml.Node) -> Reference:
     if not isinstance(node, yaml.SequenceNode):
         raise yaml.constructor.ConstructorError(
@@ -39,6 +35,8 @@ def _reference(loader: yaml.SafeLoader, node: yaml.Node) -> Reference:
     return Reference(str(item) for item in loader.construct_sequence(node))
 
 
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+"""YAML with GitLab's own tag, in C where PyYAML has it."""
 _Loader.add_constructor("!reference", _reference)
 
 
@@ -75,7 +73,15 @@ def parse(text: str, file: str) -> Config:
         raise PipelineError(
             f"{file}: it holds {type(config).__name__}, not a mapping; write jobs as `name:` with keywords below"
         )
-    return {str(key): value for key, value in config.items()}
+    return {str(key): _with_text_keys(value) for key, value in config.items()}
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, list) and not isinstance(value, Reference):
+        return [_with_text_keys(item) for item in value]
+    return value
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
@@ -99,14 +105,14 @@ def extended(config: Config) -> Config:
                 f"job {path[0]}: `extends` goes round or too deep: {' -> '.join([*path, name])}; shorten it"
             )
         value = config[name]
-        if not isinstance(value, dict) or "extends" not in value:
+        if not isinstance(value, dict) or value.get("extends") is None:
             return value
         result: Config = {}
-        for base in [value["extends"]] if isinstance(value["extends"], str) else value["extends"]:
-            if not isinstance(config.get(str(base)), dict):
+        for base in flat(value["extends"]):
+            if not isinstance(base, str) or not isinstance(config.get(base), dict):
                 remedy = f"define it{likely(str(base), config)}"
                 raise PipelineError(f"job {name}: `extends` names {base}, and no file has such a job; {remedy}")
-            result = merged(result, job(str(base), (*path, name)))
+            result = merged(result, job(base, (*path, name)))
         done[name] = merged(result, {key: item for key, item in value.items() if key != "extends"})
         return done[name]
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from runner_platform_sandbox.gitlab.ci import document
+from runner_platform_sandbox.gitlab.ci import document, schema
 from runner_platform_sandbox.gitlab.ci.errors import PipelineError
 from runner_platform_sandbox.gitlab.ci.variables import expand
 
@@ -46,41 +46,50 @@ def configuration(text: str, passed: Mapping[str, Any], values: Mapping[str, str
         raise PipelineError(
             f"{file}: `inputs` has {name}, which `spec: inputs` does not declare; remove it{document.likely(name, declared)}"
         )
-    inputs = {name: _value(name, declared[name] or {}, passed, file) for name in declared}
+    inputs = {name: _value(name, declared[name], passed, file) for name in declared}
     config = document.parse(body, file)
     return config if header is None else _Interpolation(inputs, values, file).replaced(config)
 
 
-def _declared(header: str | None, file: str) -> dict[str, Any]:
-    spec = document.parse(header or "", file).get("spec", {}) or {}
-    for keyword in set(spec) - {"inputs", "description"}:
-        raise PipelineError(
-            f"{file}: `spec: {keyword}` is not known to the sandbox's GitLab; remove it or run this pipeline in GitLab"
-        )
-    return dict(spec.get("inputs") or {})
+def _declared(header: str | None, file: str) -> dict[str, Mapping[str, Any]]:
+    """Return the declaration of each input, checked."""
+    spec = document.parse(header or "", file).get("spec") or {}
+    lacking = "is not known to the sandbox's GitLab"
+    for keyword in set(spec) - {"inputs", "description"} if isinstance(spec, dict) else ():
+        raise PipelineError(f"{file}: `spec: {keyword}` {lacking}; remove it or run this pipeline in GitLab")
+    inputs = spec.get("inputs") if isinstance(spec, dict) else None
+    for name, declared in inputs.items() if isinstance(inputs, dict) else ():
+        for keyword in set(declared) - set(_KEYWORDS) if isinstance(declared, dict) else ():
+            hint = document.likely(keyword, _KEYWORDS)
+            raise PipelineError(
+                f"{file}: input {name}: `{keyword}` {lacking}{hint}; remove it or run this pipeline in GitLab"
+            )
+    schema.check_spec(spec, file)
+    return {name: declared or {} for name, declared in (inputs or {}).items()}
 
 
 def _value(name: str, declared: Mapping[str, Any], passed: Mapping[str, Any], file: str) -> Any:
     where = f"{file}: input {name}"
-    for keyword in set(declared) - set(_KEYWORDS):
-        raise PipelineError(
-            f"{where}: `{keyword}` is not known to the sandbox's GitLab{document.likely(keyword, _KEYWORDS)}; remove it or run this pipeline in GitLab"
-        )
     if name not in passed and "default" not in declared:
         raise PipelineError(f"{where}: it has no value and no default; give it below `inputs`")
     value = passed.get(name, declared.get("default"))
     kind = declared.get("type", "string")
-    if kind not in _TYPES:
-        raise PipelineError(f"{where}: there is no type {kind}; use {', '.join(_TYPES)}")
     if not isinstance(value, _TYPES[kind]) or (kind == "number" and isinstance(value, bool)):
         raise PipelineError(f"{where}: {value!r} is no {kind}; {'quote it' if kind == 'string' else f'give a {kind}'}")
     if "options" in declared and value not in declared["options"]:
         raise PipelineError(
             f"{where}: {value!r} is no option; choose one of {', '.join(map(str, declared['options']))}"
         )
-    if "regex" in declared and not re.search(declared["regex"], str(value)):
+    if "regex" in declared and not _pattern(declared["regex"], where).search(str(value)):
         raise PipelineError(f"{where}: {value!r} does not match {declared['regex']}; give a value that matches")
     return value
+
+
+def _pattern(text: str, where: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise PipelineError(f"{where}: `regex: {text}` is no regular expression ({error}); correct it") from None
 
 
 @dataclass(frozen=True)

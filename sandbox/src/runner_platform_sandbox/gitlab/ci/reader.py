@@ -45,7 +45,7 @@ def read_pipeline(text: str, *, context: Context, files: Files) -> Pipeline:
     shared = Shared(
         context=context,
         files=files,
-        defaults={**{key: config[key] for key in _OLD_DEFAULTS if key in config}, **config.get("default", {})},
+        defaults={**{key: config[key] for key in _OLD_DEFAULTS if key in config}, **(config.get("default") or {})},
         root_variables=root,
         has_workflow_rules=has_workflow_rules,
     )
@@ -105,5 +105,10 @@ def _jobs(configs: Mapping[str, Mapping[str, Any]], stages: list[str], shared: S
     for job, written in pairs:
         job_needs = graph.needs(job, written)
         jobs.append(replace(job, needs=job_needs, dependencies=graph.dependencies(job, job_needs)))
+        stop = job.environment.on_stop if job.environment else None
+        if stop is not None and stop not in configs:
+            raise PipelineError(
+                f"job {job.group}: `on_stop` names {stop}, and no file has such a job{document.likely(stop, configs)}; correct the name"
+            )
     needs.check_order(jobs)
     return tuple(sorted(jobs, key=lambda job: stages.index(job.stage)))

@@ -37,6 +37,10 @@ def matching(rules: Sequence[Mapping[str, Any]], situation: Situation, where: st
         where: Job and keyword, for messages.
     """
     for number, rule in enumerate(rules, 1):
+        if not isinstance(rule, Mapping):
+            raise PipelineError(
+                f"{where}: rule {number}: {rule!r} is no rule; write `if`, `changes`, `exists` or `when` with a value"
+            )
         if _matches(rule, situation, f"{where}: rule {number}"):
             return rule
     return None

@@ -54,6 +54,20 @@ MISSING: Final = {
     "workflow": frozenset({"auto_cancel"}),
 }
 """Keywords that GitLab has and the sandbox's GitLab lacks, by the keyword above them."""
+_INCLUDE: Final = {
+    "additionalProperties": False,
+    "properties": {
+        **{
+            way: {"type": "string"}
+            for way in ("local", "project", "ref", "component", "template", "remote", "artifact")
+        },
+        "file": {"type": ["string", "array"], "items": {"type": "string"}},
+        "inputs": {"type": ["object", "null"]},
+        "rules": {"$ref": "#/definitions/includeRules"},
+        **{keyword: {} for keyword in ("job", "integrity", "cache")},
+    },
+}
+"""An entry of `include`: GitLab's schema also looks at the ends of paths, where GitLab allows variables."""
 
 
 def check_job(name: str, job: Mapping[str, Any]) -> None:
@@ -70,6 +84,17 @@ def check_job(name: str, job: Mapping[str, Any]) -> None:
         raise PipelineError(
             f"{where}: it has no `script`; add one, or begin its name with a dot if other jobs extend it"
         )
+    _check_when(job, where)
+    matrix = job["parallel"]["matrix"] if isinstance(job.get("parallel"), Mapping) else [{"": 1}]
+    if not matrix or not all(entry and all(value != [] for value in entry.values()) for entry in matrix):
+        raise PipelineError(f"{where}: `parallel: matrix` has an empty list; give each variable at least one value")
+
+
+def _check_when(job: Mapping[str, Any], where: str) -> None:
+    if job.get("when") == "never":
+        raise PipelineError(f"{where}: `when: never` belongs into a rule; write `rules: [{{when: never}}]`")
+    if "start_in" in job and job.get("when") != "delayed":
+        raise PipelineError(f"{where}: `start_in` is for `when: delayed` only; remove it or change `when`")
 
 
 def check_top_level(config: Mapping[str, Any]) -> None:
@@ -91,15 +116,14 @@ def check_top_level(config: Mapping[str, Any]) -> None:
             )
 
 
+def check_spec(spec: Any, file: str) -> None:
+    """Refuse a wrong header of a file."""
+    _check("spec", spec, f"{file}: `spec`")
+
+
 def check_include(entry: Mapping[str, Any], file: str) -> None:
-    """Refuse an entry of `include` with an unknown keyword."""
-    keywords = {
-        keyword for way in _schema()["definitions"]["include_item"]["oneOf"] for keyword in way.get("properties", {})
-    }
-    for keyword in set(entry) - keywords:
-        raise PipelineError(
-            f"{file}: `include` has no keyword `{keyword}`{likely(keyword, keywords)}; remove or correct it"
-        )
+    """Refuse an entry of `include` with an unknown keyword or a value of a wrong type."""
+    _check("include", entry, f"{file}: `include`")
 
 
 def job_keywords() -> set[str]:
@@ -131,7 +155,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _validator(part: str) -> Draft7Validator:
-    own = {"$ref": "#/definitions/job"} if part == "job" else _schema()["properties"].get(part, {})
+    own = {"job": {"$ref": "#/definitions/job"}, "include": _INCLUDE}.get(part) or _schema()["properties"].get(part, {})
     return Draft7Validator({**own, "definitions": _schema()["definitions"]})
 
 
@@ -145,17 +169,23 @@ def _check(part: str, value: Any, where: str) -> None:
 def _explained(error: ValidationError) -> str:
     """Say what a schema error means, with the remedy."""
     expected: Any = error.validator_value
-    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+    instance: Any = error.instance
+    kind = error.validator
+    if kind == "additionalProperties" and isinstance(instance, Mapping):
         keywords = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
-        wrong = next(str(key) for key in error.instance if key not in keywords)
-        return f"GitLab has no keyword `{wrong}` here{likely(wrong, keywords)}; remove or correct it"
-    if error.validator == "enum":
-        return f"`{error.instance}` is not allowed; use one of {', '.join(map(str, expected))}"
-    if error.validator == "type":
-        kinds = expected if isinstance(expected, list) else [expected]
-        return f"{error.instance!r} has the wrong type; give {' or '.join(kinds)}"
-    if error.validator in {"anyOf", "oneOf"} and isinstance(error.instance, bool | int | float):
-        return f"{json.dumps(error.instance)} is no text; put it in quotes"
-    if error.validator == "required":
-        return f"{error.message}; add it"
-    return f"GitLab's schema refuses the value: {error.message}; compare it with docs.gitlab.com/ci/yaml"
+        wrong = next(str(key) for key in instance if key not in keywords)
+        message = f"GitLab has no keyword `{wrong}` here{likely(wrong, keywords)}; remove or correct it"
+    elif kind == "not" and instance == "delayed":
+        message = "a delayed job needs `start_in`; add it"
+    elif kind == "enum":
+        message = f"`{instance}` is not allowed; use one of {', '.join(map(str, expected))}"
+    elif kind == "type":
+        kinds = " or ".join(expected) if isinstance(expected, list) else expected
+        message = f"{instance!r} has the wrong type; give {kinds}"
+    elif kind in {"anyOf", "oneOf"} and isinstance(instance, bool | int | float):
+        message = f"{json.dumps(instance)} is no text; put it in quotes"
+    elif kind == "required":
+        message = f"{error.message}; add it"
+    else:
+        message = f"GitLab's schema refuses the value: {error.message}; compare it with docs.gitlab.com/ci/yaml"
+    return message
