@@ -34,7 +34,7 @@ class JobAdmission(pulumi.ComponentResource):
     def __init__(self, name: str, args: JobAdmissionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:JobAdmission", name, None, opts)
         runner_class = args.runner_class
-        metadata = {"name": admission_name(runner_class.name)}
+        metadata = kubernetes.meta.v1.ObjectMetaArgs(name=admission_name(runner_class.name))
         policy = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicy(
             f"{name}-policy",
             metadata=metadata,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from components.documents.config_toml import helper_image, runner_image
-from config import load
 from config.capabilities import Level
 from config.versions import RUNNER_IMAGE_TAG
 from runner_platform_sandbox.gitlab.ci.variables import values_of

@@ -423,7 +423,15 @@ KUBE_ROUTER = GoTool(
     megabytes=1500,
 )
 """Enforces network policies on such a node."""
-TEST_TOOLS: tuple[Tool, ...] = (PROBE_JAVASCRIPT, PROBE_GO, TERRAFORM_PROVIDER, TOFU, KUBELET, KUBE_ROUTER, KUBERNETES_PLUGIN)
+TEST_TOOLS: tuple[Tool, ...] = (
+    PROBE_JAVASCRIPT,
+    PROBE_GO,
+    TERRAFORM_PROVIDER,
+    TOFU,
+    KUBELET,
+    KUBE_ROUTER,
+    KUBERNETES_PLUGIN,
+)
 """Tools of tests and of `prove --all` only: `make tools` builds them, `make up` does not wait for them."""
 
 _RUNNER = "gitlab.com/gitlab-org/gitlab-runner"
