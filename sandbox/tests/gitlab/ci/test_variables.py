@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner_platform_sandbox.gitlab.ci.errors import PipelineError
-from runner_platform_sandbox.gitlab.ci.variables import Variable, expand, expanded, values_of
+from runner_platform_sandbox.gitlab.ci.variables import Variable, expand, expanded, merged, values_of
 from sandbox.tests.support.pipeline_files import job
 
 
@@ -57,6 +57,19 @@ def test_raw_values_stay_and_references_to_files_are_left_to_the_shell() -> None
     )
     assert values["RAW"] == "$A"
     assert values["USES"] == "$KEY $A"
+
+
+def test_where_gitlab_expands_a_name_without_value_is_empty_or_stays() -> None:
+    # expand in app/models/concerns/ci/deployable.rb, expand_existing for tags in lib/gitlab/ci/pipeline/seed/build.rb of GitLab
+    text = "one: {script: [make], tags: [t-$NO], resource_group: g-$NO, environment: {name: e-$NO}}"
+    only = job(text)
+    assert only.environment
+    assert (only.tags, only.resource_group, only.environment.name) == (("t-$NO",), "g-", "e-")
+
+
+def test_merged_variables_are_in_the_order_of_their_precedence() -> None:
+    first, second, third = variable("A", "1"), variable("B", "2"), variable("A", "3")
+    assert merged([first, second], [third]) == (second, third)
 
 
 def test_a_circle_of_variables_is_refused_with_its_path() -> None:
