@@ -54,7 +54,7 @@ MISSING: Final = {
     "workflow": frozenset({"auto_cancel"}),
 }
 """Keywords that GitLab has and the sandbox's GitLab lacks, by the keyword above them."""
-_INCLUDE: Final = {
+_INCLUDE: Final[Mapping[str, Any]] = {
     "additionalProperties": False,
     "properties": {
         **{
@@ -155,7 +155,12 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _validator(part: str) -> Draft7Validator:
-    own = {"job": {"$ref": "#/definitions/job"}, "include": _INCLUDE}.get(part) or _schema()["properties"].get(part, {})
+    parts: dict[str, Mapping[str, Any]] = {
+        **_schema()["properties"],
+        "job": {"$ref": "#/definitions/job"},
+        "include": _INCLUDE,
+    }
+    own = parts.get(part, {})
     return Draft7Validator({**own, "definitions": _schema()["definitions"]})
 
 
