@@ -1,4 +1,4 @@
-"""The commands `runner-platform sandbox start|stop|status|env|reset`, installed by the entry point `runner_platform.commands`.
+"""The commands `runner-platform sandbox start|stop|status|env|run|reset`, installed by the entry point `runner_platform.commands`.
 
 Standard output carries the result (export lines, the table, JSON), standard error everything else, so that
 `eval "$(runner-platform sandbox env)"` is safe.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path  # noqa: TC003 - Typer reads the types
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,6 +66,36 @@ def env() -> None:
     """Print export lines for `eval`: with them pulumi, aws, kubectl and helm talk to the sandbox."""
     with _reported():
         typer.echo(environment.shell(environment.variables(Paths.from_environment())), nl=False)
+
+
+@app.command("run")
+def run_pipeline(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Pipeline file or its folder, which is pushed whole. Default: one job per runner class."),
+    ] = None,
+    *,
+    project: Annotated[
+        str, typer.Option(help="Project in GitLab; made if it does not exist.")
+    ] = "senncloud/deployments",
+    ref: Annotated[str | None, typer.Option(help="Branch. Default: main if protected, else trial.")] = None,
+    protected: Annotated[bool, typer.Option("--protected", help="Run on a protected branch.")] = False,
+    job: Annotated[
+        str | None, typer.Option(help="Run this job and those that it waits for; a manual one is started.")
+    ] = None,
+    stack: Annotated[str, typer.Option(help="Deployed stack whose runners take the jobs.")] = "dev",
+) -> None:
+    """Run a pipeline by the real runners of a deployed stack. Exit code 1 when it fails, 3 after Ctrl-C."""
+    # Imported here because they bring Pulumi and GitLab's client along, and `sandbox env` has to be fast.
+    from runner_platform_sandbox.run import pipeline_run  # noqa: PLC0415
+
+    with _reported():
+        order = pipeline_run.Order(
+            file=file, project=project, ref=ref, protected=protected or file is None, job=job, stack=stack
+        )
+        code = pipeline_run.run(Paths.from_environment(), order, terminal.console())
+        if code:
+            raise typer.Exit(code)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 FAILED: Final = 1
+WRONG_USE: Final = 2
 INTERRUPTED: Final = 3
 LOCKED: Final = 4
 
@@ -18,7 +19,7 @@ class SandboxError(Exception):
     Args:
         message: What happened, with the names and values that matter.
         remedy: The next step; empty if the message already has it.
-        exit_code: 1 failed, 3 interrupted with the state saved, 4 another command holds the sandbox.
+        exit_code: 1 failed, 2 wrong use, 3 interrupted with the state saved, 4 another command holds the sandbox.
     """
 
     def __init__(self, message: str, remedy: str = "", *, exit_code: int = FAILED) -> None:

@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def held(paths: Paths, command: str | None = None) -> Iterator[None]:
+def held(paths: Paths, command: str | None = None, *, file: Path | None = None) -> Iterator[None]:
     """Hold the sandbox's lock, or refuse at once and name the holder.
 
     Args:
         paths: The sandbox.
         command: The holder's name for other commands; by default the command line of this process.
+        file: The file of another lock in the sandbox's root, for what may be done once at a time beside other commands.
 
     Raises:
         SandboxError: Another command holds the lock (exit code 4), the folder cannot be written, or its disk fills up.
     """
     try:
         paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(file or paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SandboxError(
             f"cannot use {paths.root} for the sandbox: {error.strerror}",
