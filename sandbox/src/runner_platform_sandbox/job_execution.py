@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.job_mode import job_mode
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from runner_platform_sandbox.paths import Paths
     from runner_platform_sandbox.runner_managers import RunnerManager
-
-NO_REAL_PODS: Final = "the sandbox has no real node yet"
 
 
 @contextlib.contextmanager
@@ -34,7 +32,7 @@ def executing(
     Raises:
         SandboxError: Jobs cannot run on this machine, or a part of it does not start.
     """
-    mode = job_mode(NO_REAL_PODS)
+    mode = job_mode()
     if not mode.possible:
         raise SandboxError(str(mode))
     say(str(mode))

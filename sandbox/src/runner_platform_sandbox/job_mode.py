@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from runner_platform_sandbox import process_node
+
+NO_REAL_PODS: Final = "the sandbox starts no real node for a pipeline yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,8 @@ class JobMode:
         return f"jobs cannot run in real pods: {self.reason}; nor as processes: {self.obstacle}"
 
 
-def job_mode(reason: str) -> JobMode:
-    """Return how jobs run.
+def job_mode(reason: str = NO_REAL_PODS) -> JobMode:
+    """Return how jobs run on this machine.
 
     Args:
         reason: Why this machine cannot run real pods; empty if it can.

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from runner_platform_sandbox import environment, lifecycle, lock, organization, state, terminal
+from runner_platform_sandbox import environment, job_mode, lifecycle, lock, organization, state, terminal
 from runner_platform_sandbox.errors import INTERRUPTED, SandboxError
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.terminal import sayer, show_error
@@ -85,7 +85,8 @@ def _up(paths: Paths, names: Sequence[str], console: Console, meter: Meter) -> N
         sayer(console)(f"meanwhile in the sandbox: {text}")
     current = state.read(paths)
     if current is not None:
-        console.print(summary.render(current, organization.read(), deployed, meter, proofs), crop=False)
+        jobs = str(job_mode.job_mode())
+        console.print(summary.render(current, organization.read(), deployed, meter, proofs, jobs), crop=False)
     proof.require_fine(proofs)
 
 

@@ -95,6 +95,7 @@ def render(
     deployed: Sequence[Deployed],
     meter: Meter,
     proofs: Sequence[Proof] = (),
+    jobs: str = "",
 ) -> RenderableType:
     """Lay the summary out for a terminal of 80 columns or more.
 
@@ -104,6 +105,7 @@ def render(
         deployed: The stacks, in order.
         meter: Time and memory.
         proofs: The matrices of the stacks.
+        jobs: How jobs run on this machine.
     """
     parts: list[RenderableType] = [_stacks(organization, deployed)]
     classes = [line for cluster in current.clusters for line in manager_lines(cluster)]
@@ -115,6 +117,8 @@ def render(
             parts.append(Text(f"{text} the nearest version that it has", style="yellow"))
     # The proof has laid out its lines already; a finding stays on one line, however long.
     parts += [Text.from_ansi(f"{proof.text}\n", no_wrap=True, overflow="ignore") for proof in proofs]
+    if jobs:
+        parts.append(Text(f"{jobs}\n"))
     parts.append(_figures(meter))
     parts.append(_next(current))
     return Group(*parts)
