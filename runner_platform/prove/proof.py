@@ -89,7 +89,7 @@ def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
     start = time.monotonic()
     settings = stacks.settings_of(stack)
     with ThreadPoolExecutor(1) as pool:
-        comparison = pool.submit(_compare_runners, stack, watcher.say)
+        comparison = pool.submit(compare_runners, stack, watcher.say)
         results = attempt_all(settings, watcher, attempts.Scope.of(everything=everything))
         runners, gitlab_problem = comparison.result()
     return Proof(
@@ -102,7 +102,7 @@ def prove(stack: str, watcher: Watcher, *, everything: bool = False) -> Proof:
     )
 
 
-def _compare_runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunner], str]:
+def compare_runners(stack: str, say: Callable[[str], None]) -> tuple[dict[str, LiveRunner], str]:
     """Return GitLab's runners by class, or the reason why GitLab did not answer."""
     try:
         runners = live_runners.of_stack(stack, lambda url: say(f"target: GitLab at {url}"))

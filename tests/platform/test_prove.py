@@ -188,7 +188,7 @@ def test_an_interrupted_proof_ends_at_once_and_leaves_no_token(sandbox: Sandbox,
     running.terminate()
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 3
-    assert errors.splitlines()[-1] == "interrupted; tokens and Jobs of the proof are removed"
+    assert errors.splitlines()[-1] == "interrupted; tokens, Jobs and branches of the proof are removed"
     assert list(tmp_path.iterdir()) == []
 
 
