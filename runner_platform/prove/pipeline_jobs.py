@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from components.documents.job_identity import IDENTITY_FOLDER
 from config import load
 from config.capabilities import Level
-from config.names import MANAGER_SERVICE_ACCOUNT, namespace_jobs, namespace_manager
+from config.names import IDENTITY_FOLDER, MANAGER_SERVICE_ACCOUNT, namespace_jobs, namespace_manager
 from runner_platform.prove.attempts import (
     DEFAULT_PROFILE,
     REFUSED,
