@@ -137,11 +137,11 @@ def _cell(settings: Settings, attempt: Attempt, project: str) -> PipelineJob:
 
 def _jobs_with_variables(settings: Settings, runner_class: str, home: Branch) -> Iterator[PipelineJob]:
     """Plan two jobs that set each variable of runner and SDK: the pod stays the class's, and STS refuses a role of others."""
-    other = next((name for name in settings.runners if name != runner_class), runner_class)
+    neighbour = next((name for name in settings.runners if name != runner_class), runner_class)
     variables = {
         "KUBERNETES_SERVICE_ACCOUNT_OVERWRITE": MANAGER_SERVICE_ACCOUNT,
         "KUBERNETES_NAMESPACE_OVERWRITE": namespace_manager(runner_class),
-        **{f"KUBERNETES_{name}": f"{namespace_jobs(other)}=x" for name in OVERWRITES},
+        **{f"KUBERNETES_{name}": f"{namespace_jobs(neighbour)}=x" for name in OVERWRITES},
         **dict.fromkeys(("FF_USE_ADVANCED_POD_SPEC_CONFIGURATION", "FF_USE_POD_ACTIVE_DEADLINE_SECONDS"), "false"),
         **dict.fromkeys(("FF_CONCRETE", "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"), "true"),
     }

@@ -238,7 +238,7 @@ def test_every_job_of_every_template_runs(tmp_path: Path, path: Path) -> None:
             job.tool(tool)
         for folder in ("infrastructure/dev", "infrastructure/prod", "context"):
             (job.clone / folder).mkdir(parents=True)
-        for file in ("Containerfile", "builder.Containerfile"):
+        for file in ("Containerfile", "builder.Containerfile", "helper.Containerfile"):
             (job.clone / "context" / file).write_text("ARG VERSION=1.0.0\n")
         (job.environment / "bin/python").symlink_to(job.tools / "executor")
         own = {"environment": str(job.environment), "folder": str(job.folder)}
