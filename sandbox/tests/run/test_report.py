@@ -18,7 +18,7 @@ def job(name: str, status: str, **fields: Any) -> dict[str, Any]:
         "tag_list": ["small-dev"],
         "allow_failure": False,
         "duration": 12.4,
-        "runner": {"description": "gitlab-runner-small-dev"},
+        "runner": {"description": "small-dev of runner-platform-dev, generation 1"},
     }
     return {**defaults, **fields}
 
@@ -45,7 +45,7 @@ def test_the_table_fits_and_says_everything_about_each_job(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert lines[0].split() == ["job", "class", "runner", "state", "seconds", "exit", "code"]
     text = "\n".join(lines)
-    assert all(word in text for word in ("success", "failed (allowed)", "137", "12", "skipped"))
+    assert all(word in text for word in ("small-dev", "success", "failed (allowed)", "137", "12", "skipped"))
     assert lines[-1].split() == ["deploy", "-", "-", "skipped", "-", "-"]
 
 

@@ -72,12 +72,13 @@ class Bench:
         )
         current.supervisor = state.Process(name="supervisor", pid=identity.pid, started=identity.started)
         state.write(self.paths, current)
-        monkeypatch.setattr(pipeline_run, "running_managers", self.managers)
-        monkeypatch.setattr(pipeline_run, "running_process_node", lambda *_: contextlib.nullcontext())
+        monkeypatch.setattr(pipeline_run, "executing", self.managers)
         monkeypatch.setattr(pipeline_run, "POLL_SECONDS", 0.05)
 
     @contextlib.contextmanager
-    def managers(self, _paths: Paths, _stack: str, classes: list[str]) -> Iterator[list[FakeManager]]:
+    def managers(
+        self, _paths: Paths, _stack: str, classes: list[str], _say: Callable[[str], None]
+    ) -> Iterator[list[FakeManager]]:
         self.classes = classes
         stopping = threading.Event()
 
@@ -130,7 +131,7 @@ def test_a_folder_is_pushed_and_its_pipeline_runs_to_the_end(bench: Bench, folde
     assert "deploy | success after" in output
     assert output.endswith("pipeline 1 succeeded\n")
     row = next(line for line in output.splitlines() if line.startswith("deploy ") and "|" not in line)
-    assert row.split() == ["deploy", "small", "small", "of", "dev", "success", "0", "0"]
+    assert row.split() == ["deploy", "small", "small", "success", "0", "0"]
     repository = next((bench.paths.root.parent / "gitlab" / "repositories").iterdir())
     listed = git(repository, "ls-tree", "-r", "--name-only", "refs/heads/trial").split()
     assert listed == [".gitignore", ".gitlab-ci.yml", "main.py"], "what .gitignore names stays at home"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gitlab.exceptions
 
-from runner_platform_sandbox.run.report import Job, Prefix
+from runner_platform_sandbox.run.report import Job, Prefix, runner_name
 from runner_platform_sandbox.run.traces import Trace
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _sentence(job: Job) -> str:
     """Return a job's change as a sentence."""
     status = str(job["status"]).replace("_", " ")
     if job["status"] == "running":
-        return f"runs on {(job.get('runner') or {}).get('description') or 'a runner'}"
+        return f"runs on {runner_name(job) or 'a runner'}"
     if job["status"] in ENDED and job.get("duration") is not None:
         code = f", exit code {job['exit_code']}" if job.get("exit_code") else ""
         return f"{status} after {job['duration']:.0f} s{code}"

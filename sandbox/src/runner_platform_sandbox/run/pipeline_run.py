@@ -17,12 +17,11 @@ from config.errors import SettingsError
 from runner_platform_sandbox import lock, organization, state
 from runner_platform_sandbox.environment import GITLAB_TOKEN
 from runner_platform_sandbox.errors import FAILED, INTERRUPTED, WRONG_USE, SandboxError
-from runner_platform_sandbox.process_images import running_process_node
+from runner_platform_sandbox.job_execution import executing
 from runner_platform_sandbox.run import components, newcomer, snapshot
 from runner_platform_sandbox.run.jobs import JobWatch
 from runner_platform_sandbox.run.pods import remove_pods
 from runner_platform_sandbox.run.report import conclusion, table
-from runner_platform_sandbox.runner_managers import running_managers
 from runner_platform_sandbox.terminal import sayer
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ def _finish(
     interrupted = False
     try:
         classes = _classes(watch, settings, class_of, order)
-        with running_process_node(paths, order.stack), running_managers(paths, order.stack, classes) as managers:
+        with executing(paths, order.stack, classes, say) as managers:
             try:
                 while not watch.step():
                     _require_alive(managers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -51,12 +52,18 @@ def table(jobs: Iterable[Job], class_of: Mapping[str, str]) -> Table:
         listing.add_row(
             job["name"],
             " ".join(dict.fromkeys(class_of[tag] for tag in job["tag_list"] if tag in class_of)) or "-",
-            (job.get("runner") or {}).get("description") or "-",
+            runner_name(job) or "-",
             Text(state, style=_STATE_COLOURS.get(job["status"], "")),
             f"{job['duration']:.0f}" if job.get("duration") is not None else "-",
             str(job.get("exit_code", "-")),
         )
     return listing
+
+
+def runner_name(job: Job) -> str:
+    """Return the first words of the description of a job's runner, its tag; empty without a runner."""
+    description = str((job.get("runner") or {}).get("description") or "")
+    return re.split(r",| of ", description)[0]
 
 
 def conclusion(number: int, status: str, jobs: Sequence[Job]) -> str:

@@ -194,6 +194,7 @@ def _next(current: State) -> Text:
         "Try next:",
         '  eval "$(.venv/bin/runner-platform sandbox env)"; pulumi preview -s dev',
         f"  kubectl --context {context} get pods -A",
+        "  runner-platform sandbox run --stack prod",
         "  runner-platform prove --stack prod --all",
         "  runner-platform sandbox status",
     )
