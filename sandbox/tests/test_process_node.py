@@ -126,6 +126,7 @@ def fake_surroundings(folder: Path, *lines: str) -> Surroundings:
     [
         ("empty /x: mkdir /x: no space left on device", "free some space"),
         ("cannot run a job as a process: mount /usr: permission denied", "--security-opt"),
+        ("cannot run a job as a process: no user namespaces (no space left on device)", "--security-opt"),
         ("another process node (process 7) runs the jobs of this cluster; wait until it ends", ""),
     ],
 )

@@ -216,7 +216,8 @@ class ProcessNode:
 
 
 def _remedy(words: str) -> str:
-    if "no space left on device" in words:
+    # The kernel says "no space left on device", too, where a setting allows no further user namespaces.
+    if "no space left on device" in words and "user namespaces" not in words:
         return disk.REMEDY
     return namespace_remedy() if words.startswith("cannot run a job as a process") else ""
 
