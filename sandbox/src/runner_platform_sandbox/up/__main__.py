@@ -16,7 +16,7 @@ from runner_platform_sandbox import environment, job_mode, lifecycle, lock, orga
 from runner_platform_sandbox.errors import INTERRUPTED, SandboxError
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.terminal import sayer, show_error
-from runner_platform_sandbox.up import progress, proof, summary
+from runner_platform_sandbox.up import later, progress, proof, summary
 from runner_platform_sandbox.up.deployments import (
     Deployed,
     Engine,
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = Paths.from_environment()
         with lock.held(paths), Meter(paths) as meter:
             _up(paths, names or all_stacks, console, meter)
+        later.build(paths, console)
     except SandboxError as error:
         show_error(console, error)
         return error.exit_code
