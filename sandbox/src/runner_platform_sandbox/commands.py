@@ -1,4 +1,4 @@
-"""The commands `runner-platform sandbox start|stop|status|env|run|reset`, installed by the entry point `runner_platform.commands`.
+"""The commands `runner-platform sandbox start|stop|status|env|run|runners|reset`, installed by the entry point `runner_platform.commands`.
 
 Standard output carries the result (export lines, the table, JSON), standard error everything else, so that
 `eval "$(runner-platform sandbox env)"` is safe.
@@ -94,6 +94,21 @@ def run_pipeline(
             file=file, project=project, ref=ref, protected=protected or file is None, job=job, stack=stack
         )
         code = pipeline_run.run(Paths.from_environment(), order, terminal.console())
+        if code:
+            raise typer.Exit(code)
+
+
+@app.command("runners")
+def run_command(
+    command: Annotated[list[str], typer.Argument(help="Command and arguments, after `--`.")],
+    *,
+    stack: Annotated[str, typer.Option(help="Deployed stack whose runners take jobs.")] = "dev",
+) -> None:
+    """Run a command while the real runners of a stack take jobs: `sandbox runners -- runner-platform prove --stack dev --by pipeline`."""
+    from runner_platform_sandbox.run import command_run  # noqa: PLC0415
+
+    with _reported() as console:
+        code = command_run.run(Paths.from_environment(), stack, command, console)
         if code:
             raise typer.Exit(code)
 

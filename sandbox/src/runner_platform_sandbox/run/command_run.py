@@ -1,0 +1,40 @@
+"""Run a command while the real runners of a deployed stack take jobs, such as `runner-platform prove --by pipeline`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from config import load
+from config.errors import SettingsError
+from runner_platform_sandbox import environment
+from runner_platform_sandbox.errors import WRONG_USE, SandboxError
+from runner_platform_sandbox.job_execution import executing
+from runner_platform_sandbox.terminal import sayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from runner_platform_sandbox.paths import Paths
+
+
+def run(paths: Paths, stack: str, command: Sequence[str], console: Console) -> int:
+    """Run a command in the environment of `sandbox env`, and return its exit code.
+
+    Raises:
+        SandboxError: The stack does not exist or is not deployed, jobs cannot run here, or there is no such command.
+    """
+    try:
+        classes = list(load.of_stack(stack).runners)
+    except SettingsError as error:
+        raise SandboxError(str(error), exit_code=WRONG_USE) from error
+    with executing(paths, stack, classes, sayer(console)):
+        variables = {**os.environ, **environment.variables(paths)}
+        try:
+            return subprocess.run(command, env=variables, check=False).returncode
+        except OSError as error:
+            reason = error.strerror or error
+            raise SandboxError(f"cannot run {command[0]}: {reason}", "name a program", exit_code=WRONG_USE) from error
