@@ -126,12 +126,21 @@ def _key(job: PipelineJob) -> str:
     return f"{job.branch} {job.name}"
 
 
+def _project(api: gitlab.Gitlab, path: str) -> Project:
+    try:
+        return api.projects.get(path)
+    except GitlabError as error:
+        raise FailedError(
+            f"GitLab at {api.url} refuses to show project {path}: {error.error_message}; name one that GITLAB_TOKEN may see"
+        ) from None
+
+
 @contextlib.contextmanager
 def _started(
     api: gitlab.Gitlab, branch: Branch, jobs: Sequence[PipelineJob], number: int, watcher: Watcher
 ) -> Iterator[_Pipeline]:
     """Push a branch and start its pipeline; cancel the pipeline and remove the branch when the block ends."""
-    project = api.projects.get(branch.project)
+    project = _project(api, branch.project)
     name = f"runner-platform-prove-{int(time.time())}-{number}"
     text = pipeline_jobs.pipeline_text(jobs)
     with pipeline_branches.pushed(project, name, text, str(os.environ.get("GITLAB_TOKEN")), protected=branch.protected):
