@@ -145,16 +145,22 @@ def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
                 text = without_variables(value)
                 (patterns if operator.patterns and globs.is_pattern(text) else literals).add(text)
     plain = {literal for literal in literals if not globs.is_pattern(literal)}
-    witnesses = _witnesses(patterns | plain, choice) if textual or not literals else ()
-    if witnesses is None:
-        return None
     excluded = (*choice.outside, *(plain if choice.unnamed else ()))
-    candidates = dict.fromkeys([*witnesses, *(near for literal in sorted(literals) for near in _near(literal))])
-    return [
-        text
-        for text in candidates
-        if globs.matches(choice.within, text) and not any(globs.matches(pattern, text) for pattern in excluded)
-    ]
+
+    def possible(candidates: Iterable[str]) -> list[str]:
+        return [
+            text
+            for text in dict.fromkeys(candidates)
+            if globs.matches(choice.within, text) and not any(globs.matches(pattern, text) for pattern in excluded)
+        ]
+
+    near = [text for literal in sorted(literals) for text in _near(literal)]
+    texts = [] if textual or not literals else possible(near)
+    if texts:
+        return texts
+    # Also where no literal can be a value: the caller has some value, whatever `Null` or a number is compared with.
+    witnesses = _witnesses(patterns | plain, choice)
+    return None if witnesses is None else possible([*witnesses, *near])
 
 
 def _witnesses(patterns: set[str], choice: Choice) -> tuple[str, ...] | None:

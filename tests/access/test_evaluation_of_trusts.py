@@ -155,3 +155,14 @@ def test_a_trust_for_roles_admits_exactly_the_expected_callers(name: str) -> Non
         by_account(graph, FOREIGN, DELEGATED),
     )
     assert decisions == expected
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [{"Null": {"aws:PrincipalArn": "false"}}, {"NumericNotEquals": {"aws:PrincipalArn": "5"}}],
+    ids=["Null", "a number"],
+)
+def test_an_account_has_principals_whatever_their_arn_is_compared_with(condition: Any) -> None:
+    """A trust of everybody stays open beside a condition whose values can be no ARN."""
+    graph = world(role("target", trusts("*"), trusts("*", Condition=condition)))
+    assert by_account(graph, CICD, TARGET) is ALLOWED
