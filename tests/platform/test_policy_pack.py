@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sandbox
 
 STACKS = ("foundation", "dev", "prod")
-POLICY = re.compile(r"\[(mandatory|advisory)\]\s+(\S+)\s+\((\S+): (\S+)\)")
+POLICY = re.compile(r"\[(mandatory|advisory)\]\s+(?:\[severity: \w+\]\s+)?(\S+)\s+\((\S+): (\S+)\)")
 
 
 def findings(done: Completed) -> list[tuple[str, str, str]]:
