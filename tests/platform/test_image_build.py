@@ -19,14 +19,18 @@ from components.documents.job_identity import pod_patch
 from config import load
 from config.names import AWS_CONFIG_MAP, namespace_jobs
 from config.versions import RUNNER_IMAGE_TAG
-from runner_platform import image_context
+from runner_platform import class_files, image_context
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.paths import Paths
+from runner_platform_sandbox.real_node.images import name_image
+from runner_platform_sandbox.real_node.programs import obstacle
+from runner_platform_sandbox.real_node.stack import running_nodes
 from runner_platform_sandbox.tools.discovery import Tools
 from tests.support import job_pods
 from tests.support.class_settings import settings_of
 from tests.support.image_builder import BASE, Builder, Container, mirrors
 from tests.support.small_repository import git
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,9 +202,7 @@ def test_a_checkout_runs_with_the_image_s_dependencies(container: Container) -> 
 @pytest.fixture
 def identity(sandbox: Sandbox, tmp_path: Path) -> list[str]:
     """The volume of a job pod of class small: the ConfigMap's text and a real token."""
-    name = settings_of("prod").names.cluster
-    kubeconfig = next(cluster.kubeconfig for cluster in sandbox.state().clusters if cluster.name == name)
-    client = KubeClient.from_kubeconfig(Path(kubeconfig))
+    client = KubeClient.from_kubeconfig(kubeconfig(sandbox))
     try:
         job_pods.write_identity(client, "small", tmp_path)
         config = client.get("v1", "ConfigMap", AWS_CONFIG_MAP, namespace_jobs("small"))["data"]["config"]
@@ -209,6 +211,12 @@ def identity(sandbox: Sandbox, tmp_path: Path) -> list[str]:
     (tmp_path / "config").write_text(config)
     tmp_path.chmod(0o755)
     return [f"{tmp_path}:{MOUNT}:ro"]
+
+
+def kubeconfig(sandbox: Sandbox) -> Path:
+    """Return the administrator's kubeconfig of stack prod."""
+    name = settings_of("prod").names.cluster
+    return Path(next(cluster.kubeconfig for cluster in sandbox.state().clusters if cluster.name == name))
 
 
 def doctor(
@@ -271,6 +279,34 @@ def test_doctor_finds_a_read_only_home(
     home.mkdir(mode=0o755)
     document = doctor(container, sandbox, "--sdk", "go", "dev", mounts=[*identity, f"{home}:/home/runner:ro"])
     assert [finding["cause"] for finding in document["findings"]] == ["read-only-home"]
+
+
+def test_the_image_is_a_job_in_a_real_pod(
+    builder: Builder, container: Container, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    del container  # the image has to be built
+    reason = obstacle(sandbox.paths)
+    if reason:
+        pytest.skip(reason)
+    runner = job_pods.configuration(class_files.values("prod", "small"))
+    layout = tmp_path / "runner"
+    builder.buildah("push", "--disable-compression", RUNNER, f"oci:{layout}:runner")
+    name_image(layout, [runner["kubernetes"]["image"]])
+    pod = job_pods.job_pod(runner, "runner-image")
+    endpoint = f"http://127.0.0.1:{sandbox.state().ports.aws_jobs}"
+    pod["spec"]["containers"][0]["env"].append({"name": "AWS_ENDPOINT_URL_STS", "value": endpoint})
+    file, namespace = kubeconfig(sandbox), namespace_jobs("small")
+    with running_nodes(sandbox.paths, "prod", ["small"]) as (node,), KubeClient.from_kubeconfig(file) as client:
+        node.add_image("job", layout)
+        client.create(pod)
+        until(
+            lambda: client.get("v1", "Pod", "runner-image", namespace)["status"]["phase"] == "Running", "the job", 180
+        )
+        command = ["exec", "runner-image", f"--namespace={namespace}", "--", "doctor", "--json", "--sdk", "cli", "dev"]
+        done = sandbox.run([str(Tools.find(sandbox.paths).kubectl), f"--kubeconfig={file}", *command])
+        document = json.loads(done.stdout)
+        assert document["ok"], document
+        assert document["class"] == "small"
 
 
 def test_the_builder_image_adds_only_metadata_to_the_plain_builder(builder: Builder, context: Path) -> None:

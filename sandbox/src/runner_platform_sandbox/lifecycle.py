@@ -31,6 +31,7 @@ from runner_platform_sandbox import (
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.processes import ProcessId
+from runner_platform_sandbox.real_node.node import end_nodes
 from runner_platform_sandbox.terminal import sayer
 from runner_platform_sandbox.tools.ensure import ensure
 from runner_platform_sandbox.tools.errors import ToolsError
@@ -156,6 +157,7 @@ def reset(paths: Paths, progress: Callable[[str], None] = lambda _: None) -> Non
 def _end_all(paths: Paths, progress: Callable[[str], None]) -> int:
     ended = runner_managers.end_leftovers(paths.root)  # first: they remove their pods
     ended += process_node.end_leftovers(paths.root)
+    ended += end_nodes(paths.clusters)
     current = state.read(paths)
     if current is None:
         return ended

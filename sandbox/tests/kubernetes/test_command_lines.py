@@ -25,6 +25,7 @@ from runner_platform_sandbox.kubernetes.command_lines import (
 from runner_platform_sandbox.kubernetes.control_plane import Children, ControlPlane
 from runner_platform_sandbox.kubernetes.keys import KUBELET_CLIENT, Keys
 from runner_platform_sandbox.kubernetes.kubeconfig import read_kubeconfig
+from runner_platform_sandbox.kubernetes.pools import REAL_NODE_LABEL
 
 ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/ABC"
 STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete")
@@ -83,6 +84,17 @@ def test_the_api_server_speaks_for_the_clusters_issuer_and_asks_the_webhook(bina
     assert not [
         flag for flag in command_lines.api_server(binaries, layout, spec(webhook_url=None)) if "webhook" in flag
     ]
+
+
+def test_the_api_server_is_the_only_client_of_a_kubelet_and_kwok_leaves_its_node_alone(
+    binaries: Binaries, layout: Layout
+) -> None:
+    command_lines.write_files(binaries, layout, spec())
+    line = command_lines.api_server(binaries, layout, spec())
+    for flag in ("--kubelet-client-certificate", "--kubelet-client-key"):
+        (file,) = [argument.partition("=")[2] for argument in line if argument.startswith(f"{flag}=")]
+        assert (layout.folder / file).exists()
+    assert f"--manage-nodes-with-label-selector=!{REAL_NODE_LABEL}" in command_lines.kwok(binaries, layout)
 
 
 def test_a_cluster_knows_its_name_in_aws() -> None:

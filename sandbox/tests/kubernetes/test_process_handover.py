@@ -9,6 +9,7 @@ import pytest
 
 from runner_platform_sandbox.kubernetes.command_lines import PROCESS_CONDITION, REFERENCES_CONDITION
 from runner_platform_sandbox.kubernetes.kubelet import JOB_LABEL, KubeletLoop, is_live
+from runner_platform_sandbox.kubernetes.pools import REAL_NODE_LABEL
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.kubernetes.client import KubeClient
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def pod(*, job: bool = True, phase: str = "Pending", handed_over: bool = False, secret: str = "") -> dict[str, Any]:
+def pod(
+    *, job: bool = True, phase: str = "Pending", handed_over: bool = False, secret: str = "", node: str = "node"
+) -> dict[str, Any]:
     volumes = [{"name": "v", "secret": {"secretName": secret}}] if secret else []
     conditions = [{"type": PROCESS_CONDITION, "status": "True"}] if handed_over else []
     return {
         "metadata": {"name": "p", "namespace": "jobs", "uid": "u", "labels": {JOB_LABEL: "p"} if job else {}},
-        "spec": {"nodeName": "node", "containers": [{"name": "build", "image": "i"}], "volumes": volumes},
+        "spec": {"nodeName": node, "containers": [{"name": "build", "image": "i"}], "volumes": volumes},
         "status": {"phase": phase, "conditions": conditions},
     }
 
@@ -35,13 +38,13 @@ class Cluster:
     def __init__(self, body: dict[str, Any], *, age: timedelta | None) -> None:
         self._body, self._age = body, age
         self.statuses: list[dict[str, Any]] = []
-        self.pods = self.secrets = self.config_maps = self
+        self.pods = self.secrets = self.config_maps = self.nodes = self
 
     def all(self) -> list[dict[str, Any]]:
         return [self._body]
 
-    def get(self, _name: str, _namespace: str) -> None:
-        return None
+    def get(self, name: str, _namespace: str = "") -> dict[str, Any] | None:
+        return {"metadata": {"labels": {REAL_NODE_LABEL: "true"}}} if name == "real" else None
 
     def put(self, _body: dict[str, Any]) -> None:
         pass
@@ -70,10 +73,11 @@ class Cluster:
         (pod(), timedelta(minutes=1), {REFERENCES_CONDITION: "True"}),
         (pod(job=False), timedelta(0), {REFERENCES_CONDITION: "True"}),
         (pod(secret="gone"), timedelta(0), {REFERENCES_CONDITION: "False"}),
+        (pod(node="real"), timedelta(0), {}),
         (pod(phase="Running", handed_over=True), timedelta(0), {}),
         (pod(phase="Running", handed_over=True), None, {PROCESS_CONDITION: "False"}),
     ],
-    ids=["job", "no node", "a dead node", "another pod", "a missing secret", "running", "orphaned"],
+    ids=["job", "no node", "a dead node", "another pod", "a missing secret", "on a real node", "running", "orphaned"],
 )
 def test_a_job_pod_is_handed_over_while_a_process_node_lives(
     body: dict[str, Any], age: timedelta | None, written: dict[str, str]

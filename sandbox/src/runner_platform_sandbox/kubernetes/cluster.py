@@ -20,6 +20,8 @@ from runner_platform_sandbox.kubernetes.copies import Copies
 from runner_platform_sandbox.kubernetes.errors import ApiError, UnknownKindError, UnreachableError
 from runner_platform_sandbox.kubernetes.kubelet import KubeletLoop
 from runner_platform_sandbox.kubernetes.nodes import NodeLoop
+from runner_platform_sandbox.kubernetes.pools import POOL_LABEL, REAL_NODE_LABEL
+from runner_platform_sandbox.real_node.plan import FOLDER, recorded_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,6 +199,7 @@ class Cluster:
             try:
                 self.served_version = client.version().removeprefix("v")
                 auto_mode.install(client, self._binaries.karpenter_crds)
+                self._forget_ended_nodes(client)
             except (ApiError, UnknownKindError, UnreachableError) as error:
                 client.close()
                 raise SandboxError(
@@ -251,6 +254,13 @@ class Cluster:
     def pods_by_namespace(self) -> dict[str, list[PodState]]:
         """Return the pods by namespace, without empty namespaces."""
         return pods_by_namespace(self.client)
+
+    def _forget_ended_nodes(self, client: KubeClient) -> None:
+        """Delete the Nodes of kubelets that ended with the sandbox: their pools would wait for them for ever."""
+        for node in client.list("v1", "Node", label_selector=REAL_NODE_LABEL):
+            process = recorded_process(self.folder / FOLDER / node["metadata"]["labels"][POOL_LABEL])
+            if process is None or not process.alive:
+                client.delete("v1", "Node", node["metadata"]["name"])
 
     def _start_loops(self, client: KubeClient) -> None:
         self._copies = copies = Copies(client)

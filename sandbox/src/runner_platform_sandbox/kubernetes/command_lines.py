@@ -7,6 +7,7 @@ Flags: https://kubernetes.io/docs/reference/command-line-tools-reference/
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,12 +15,13 @@ import yaml
 
 from runner_platform_sandbox.disk import replace
 from runner_platform_sandbox.errors import SandboxError
+from runner_platform_sandbox.kubernetes.keys import ADMINISTRATORS, Keys
+from runner_platform_sandbox.kubernetes.pools import REAL_NODE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runner_platform_sandbox.kubernetes.keys import Keys
     from runner_platform_sandbox.tools.discovery import Tools
 
 DEFAULT_AUDIENCE = "https://kubernetes.default.svc"
@@ -29,6 +31,9 @@ REFERENCES_CONDITION = "sandbox.runner-platform/References"
 
 PROCESS_CONDITION = "sandbox.runner-platform/Process"
 """Pod condition that keeps kwok away: a process node runs the pod (`process_node`). Set by the stand-in kubelet, too."""
+
+PORTS = "ports.json"
+"""File of a control plane's ports in its folder."""
 
 CONTROLLERS = (
     "namespace-controller",
@@ -119,6 +124,21 @@ class Layout:
     etcd_port: int
     api_port: int
 
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Return the layout of a control plane that was started before.
+
+        Raises:
+            SandboxError: The folder holds none.
+        """
+        try:
+            ports = json.loads((folder / PORTS).read_text())
+            return cls(folder=folder, keys=Keys(folder / "keys"), etcd_port=ports["etcd"], api_port=ports["api"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SandboxError(
+                f"{folder} holds no control plane: {error!r}", "`runner-platform sandbox start`"
+            ) from error
+
     @property
     def endpoint(self) -> str:
         """URL of the API server."""
@@ -159,7 +179,7 @@ def api_server(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> list[st
         f"--kubelet-client-certificate={keys.kubelet_client_certificate}",
         f"--kubelet-client-key={keys.kubelet_client_key}",
         f"--client-ca-file={keys.ca}",
-        "--authorization-mode=RBAC",
+        "--authorization-mode=Node,RBAC",  # as EKS; the kubelet of a real node may read what its pods need
         "--allow-privileged=true",  # as EKS; otherwise the server refuses privileged pods before pod security admission sees them
         f"--service-account-key-file={keys.signing_public_key}",
         f"--service-account-signing-key-file={keys.signing_key}",
@@ -203,7 +223,7 @@ def kwok(binaries: Binaries, layout: Layout) -> list[str]:
         str(binaries.kwok),
         f"--kubeconfig={layout.kubeconfig('kwok')}",
         f"--config={layout.folder / 'kwok.yaml'}",
-        "--manage-all-nodes=true",
+        f"--manage-nodes-with-label-selector=!{REAL_NODE_LABEL}",
         # Without leases: kwok ignores a pod's changes until it holds its node's lease, which costs seconds, or the change.
         "--node-lease-duration-seconds=0",
         "--cidr=10.244.0.0/16",
@@ -213,9 +233,9 @@ def kwok(binaries: Binaries, layout: Layout) -> list[str]:
 
 def write_files(binaries: Binaries, layout: Layout, spec: ClusterSpec) -> None:
     """Write the files that the command lines refer to, except keys."""
-    _write_kubeconfig(layout, "admin", "runner-platform-sandbox", spec.name)
+    write_kubeconfig(layout.kubeconfig("admin"), layout, "runner-platform-sandbox", cluster=spec.name)
     for user in ("controller-manager", "scheduler", "kwok"):
-        _write_kubeconfig(layout, user, f"system:sandbox-{user}", spec.name)
+        write_kubeconfig(layout.kubeconfig(user), layout, f"system:sandbox-{user}", cluster=spec.name)
     if spec.webhook_url:
         _write(layout.folder / "token-webhook.yaml", _kubeconfig("webhook", {"server": spec.webhook_url}, {}))
     scheduler_config = {
@@ -266,11 +286,20 @@ def _read_stages(folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
                 yield document, file.parent.name in _STAGE_FOLDERS
 
 
-def _write_kubeconfig(layout: Layout, name: str, user: str, cluster: str) -> None:
-    certificate, key = layout.keys.client(user)
+def write_kubeconfig(file: Path, layout: Layout, user: str, group: str = ADMINISTRATORS, *, cluster: str) -> None:
+    """Write the kubeconfig of a user with a certificate.
+
+    Args:
+        file: The kubeconfig.
+        layout: The control plane.
+        user: Name in the certificate, which is made on first use.
+        group: Group in the certificate.
+        cluster: Name of the cluster, for the context.
+    """
+    certificate, key = layout.keys.client(user, group)
     server = {"server": layout.endpoint, "certificate-authority-data": _base64(layout.keys.ca.read_text())}
     credentials = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
-    _write(layout.kubeconfig(name), _kubeconfig(cluster, server, credentials))
+    _write(file, _kubeconfig(cluster, server, credentials))
 
 
 def _kubeconfig(name: str, cluster: dict[str, Any], user: dict[str, Any]) -> dict[str, Any]:

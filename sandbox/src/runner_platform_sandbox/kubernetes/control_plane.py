@@ -322,7 +322,7 @@ class ControlPlane:
             time.sleep(_POLL_SECONDS)
 
     def _ports(self) -> dict[str, int]:
-        file = self.folder / "ports.json"
+        file = self.folder / command_lines.PORTS
         try:
             recorded = json.loads(file.read_text())
             return {"etcd": int(recorded["etcd"]), "api": int(recorded["api"])}

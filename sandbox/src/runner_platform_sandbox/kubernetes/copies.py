@@ -23,7 +23,7 @@ from runner_platform_sandbox.kubernetes.errors import (
     UnreachableError,
 )
 from runner_platform_sandbox.kubernetes.placement import is_active, is_daemon, requests
-from runner_platform_sandbox.kubernetes.pools import POOL_LABEL, node_name
+from runner_platform_sandbox.kubernetes.pools import POOL_LABEL, REAL_NODE_LABEL, node_name
 from runner_platform_sandbox.kubernetes.quantities import Amounts, add, amounts
 
 if TYPE_CHECKING:
@@ -82,6 +82,12 @@ class Snapshot:
         for claim in self.claims_of(pool):
             total = add(total, {**amounts((claim.get("status") or {}).get("capacity")), "nodes": 1})
         return total
+
+    @property
+    def real_pools(self) -> set[str]:
+        """Names of the pools whose pods wait for a node with a kubelet; nothing is launched for them."""
+        labels = [node["metadata"]["labels"] for node in self.nodes.values()]
+        return {item[POOL_LABEL] for item in labels if REAL_NODE_LABEL in item and POOL_LABEL in item}
 
     def claim_of(self, node: str) -> Body | None:
         """Return the claim of a node, or None for a node without a pool."""

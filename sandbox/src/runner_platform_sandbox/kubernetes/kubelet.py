@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner_platform_sandbox.kubernetes.client import STRATEGIC_PATCH
 from runner_platform_sandbox.kubernetes.command_lines import PROCESS_CONDITION, REFERENCES_CONDITION
 from runner_platform_sandbox.kubernetes.errors import NotFoundError
+from runner_platform_sandbox.kubernetes.pools import REAL_NODE_LABEL
 from runner_platform_sandbox.kubernetes.quantities import now_text
 from runner_platform_sandbox.kubernetes.references import Kind, Reference, missing
 
@@ -54,7 +55,7 @@ class KubeletLoop:
         if not self._copies.synced:
             return _SOON_SECONDS
         pods = self._copies.pods.all()
-        waiting = [pod for pod in pods if _waits_for_start(pod)]
+        waiting = [pod for pod in pods if _waits_for_start(pod) and not self._is_real(pod["spec"]["nodeName"])]
         handed_over = [pod for pod in pods if _holds(pod, PROCESS_CONDITION)]
         process_node = bool(handed_over or any(map(is_job, waiting))) and self._has_process_node()
         for pod in waiting:
@@ -68,6 +69,11 @@ class KubeletLoop:
     def _has_process_node(self) -> bool:
         lease = self._client.find("coordination.k8s.io/v1", "Lease", LEASE, LEASE_NAMESPACE)
         return lease is not None and is_live(lease, datetime.now(UTC))
+
+    def _is_real(self, name: str) -> bool:
+        """Whether a node has a kubelet, which does all this itself."""
+        node = self._copies.nodes.get(name)
+        return node is not None and REAL_NODE_LABEL in (node["metadata"].get("labels") or {})
 
     def _check(self, pod: Body, *, process_node: bool) -> None:
         problems = missing(pod, self._keys)

@@ -84,7 +84,8 @@ class NodeLoop:
         if not self._copies.synced:
             return _SOON_SECONDS
         snapshot = self._copies.snapshot()
-        pools = self._ready_pools(snapshot)
+        real = snapshot.real_pools
+        pools = [pool for pool in self._ready_pools(snapshot) if pool.name not in real]
         self._status.run(snapshot)
         waiting = self._terminator.run(snapshot)
         self._register(snapshot)

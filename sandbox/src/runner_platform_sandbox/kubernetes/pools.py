@@ -51,6 +51,8 @@ _MIB = 2**20
 TERMINATION_FINALIZER: Final = "karpenter.sh/termination"
 CLASS_FINALIZER: Final = "eks.amazonaws.com/termination"
 CLASS_LABEL: Final = "eks.amazonaws.com/nodeclass"
+REAL_NODE_LABEL: Final = "sandbox.runner-platform/real-node"
+"""Label of a node with a kubelet (`real_node`): kwok and the loops leave it, its pods and its pool alone."""
 NODE_ANNOTATION: Final = "sandbox.runner-platform/node"
 DISK_ANNOTATION: Final = "sandbox.runner-platform/disk-bytes"
 DEFAULT_GRACE: Final = "24h"
