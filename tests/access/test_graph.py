@@ -117,6 +117,7 @@ def administrators(count: int, kind: str) -> list[Resource]:
     return [role(f"r{index}", trust(index), policies=[policy(index)]) for index in range(count)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind",
     [
