@@ -32,7 +32,7 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 	$(BIN)/pytest -n auto --dist worksteal --cov --ignore=tests/platform --ignore=sandbox/tests/running
 
 test: check tools ## Everything, with a sandbox of its own: minutes
-	$(BIN)/pytest -n 4 --dist loadgroup -m 'sandbox or processes or thorough'
+	$(BIN)/pytest -n 4 --dist loadfile -m 'sandbox or processes or thorough'
 
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

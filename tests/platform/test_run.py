@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner_platform_sandbox.real_node.programs import obstacle
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,3 +67,15 @@ def test_a_folder_runs_with_artifacts_variables_and_a_masked_token(sandbox: Sand
     assert "failed (allowed)" in rows["check"]
     assert rows["check"].split()[-1] == "7"
     assert "success" in rows["deploy"]
+
+
+def test_a_job_runs_in_a_real_pod_where_the_machine_can(sandbox: Sandbox) -> None:
+    reason = obstacle(sandbox.paths)
+    if reason:
+        pytest.skip(reason)
+    done = sandbox.command("run", "--real-pods", "--job", "deploy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "jobs run in real pods" in done.stdout + done.stderr
+    assert "deploy | account cicd lets this class in as delegated-role-dev/runner-deploy-dev" in lines
+    assert "deploy | account prod refuses this class" in lines

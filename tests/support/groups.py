@@ -1,23 +1,39 @@
-"""Groups of tests that one worker runs, since they share what is expensive to make (`pytest --dist loadgroup`)."""
+"""Distribution of tests over processes: whole files, and all files in the sandbox of the run together.
+
+That sandbox has three stacks; a second process would deploy them again. `pytest --dist loadfile` uses this.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ast
+from functools import cache
 
-import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from config import load
 
 STACKS = "stacks"
-"""Tests in the sandbox of the whole run, with its three stacks: a second worker would deploy them again."""
+"""Group of the files whose tests use the fixture `sandbox`."""
 
 
-def group_tests(items: Iterable[pytest.Item]) -> None:
-    """Put all tests of the deployed stacks into one group, and the other tests of a file into another."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(
-                pytest.mark.xdist_group(STACKS if "sandbox" in fixtures else item.nodeid.partition("::")[0])
-            )
+class GroupScheduling(LoadScopeScheduling):
+    """Sends the tests of a group to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0])
+
+
+@cache
+def group_of(file: str) -> str:
+    """Return the group of a test file, which is relative to the repository."""
+    functions = (
+        node for node in ast.walk(ast.parse((load.ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)
+    )
+    return STACKS if any(_takes_sandbox(function) for function in functions) else file
+
+
+def _takes_sandbox(function: ast.FunctionDef) -> bool:
+    """Whether a test or a fixture has the argument `sandbox`."""
+    arguments = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    is_fixture = any("fixture" in ast.unparse(decorator) for decorator in function.decorator_list)
+    return "sandbox" in arguments and (is_fixture or function.name.startswith("test_"))

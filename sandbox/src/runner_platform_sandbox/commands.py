@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+RealPods = Annotated[
+    bool, typer.Option("--real-pods", help="Run jobs in real pods, not as processes. Needs Linux and root.")
+]
+
 app = typer.Typer(name="sandbox", help="A cloud on this machine: AWS, GitLab and Kubernetes.", no_args_is_help=True)
 
 
@@ -84,6 +88,7 @@ def run_pipeline(
         str | None, typer.Option(help="Run this job and those that it waits for; a manual one is started.")
     ] = None,
     stack: Annotated[str, typer.Option(help="Deployed stack whose runners take the jobs.")] = "dev",
+    real_pods: RealPods = False,
 ) -> None:
     """Run a pipeline by the real runners of a deployed stack. Exit code 1 when it fails, 3 after Ctrl-C."""
     # Imported here because they bring Pulumi and GitLab's client along, and `sandbox env` has to be fast.
@@ -91,7 +96,13 @@ def run_pipeline(
 
     with _reported():
         order = pipeline_run.Order(
-            file=file, project=project, ref=ref, protected=protected or file is None, job=job, stack=stack
+            file=file,
+            project=project,
+            ref=ref,
+            protected=protected or file is None,
+            job=job,
+            stack=stack,
+            real_pods=real_pods,
         )
         code = pipeline_run.run(Paths.from_environment(), order, terminal.console())
         if code:
@@ -103,12 +114,13 @@ def run_command(
     command: Annotated[list[str], typer.Argument(help="Command and arguments, after `--`.")],
     *,
     stack: Annotated[str, typer.Option(help="Deployed stack whose runners take jobs.")] = "dev",
+    real_pods: RealPods = False,
 ) -> None:
     """Run a command while the real runners of a stack take jobs: `sandbox runners -- runner-platform prove --stack dev --by pipeline`."""
     from runner_platform_sandbox.run import command_run  # noqa: PLC0415
 
     with _reported() as console:
-        code = command_run.run(Paths.from_environment(), stack, command, console)
+        code = command_run.run(Paths.from_environment(), stack, command, console, real_pods=real_pods)
         if code:
             raise typer.Exit(code)
 

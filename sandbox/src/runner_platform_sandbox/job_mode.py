@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from runner_platform_sandbox import process_node
+from runner_platform_sandbox.real_node.programs import machine_obstacle
 
-NO_REAL_PODS: Final = "the sandbox starts no real node for a pipeline yet"
+ON_REQUEST: Final = "`sandbox run --real-pods` runs them in real pods"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,14 @@ class JobMode:
         return f"jobs cannot run in real pods: {self.reason}; nor as processes: {self.obstacle}"
 
 
-def job_mode(reason: str = NO_REAL_PODS) -> JobMode:
+def job_mode(reason: str | None = None) -> JobMode:
     """Return how jobs run on this machine.
 
     Args:
-        reason: Why this machine cannot run real pods; empty if it can.
+        reason: Why jobs do not run in real pods; empty if they do. By default what this machine lacks, or that nobody asked for them.
     """
+    if reason is None:
+        reason = machine_obstacle() or ON_REQUEST
     if not reason:
         return JobMode(real_pods=True)
     return JobMode(real_pods=False, reason=reason, obstacle=process_node.obstacle())

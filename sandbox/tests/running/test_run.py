@@ -77,8 +77,9 @@ class Bench:
 
     @contextlib.contextmanager
     def managers(
-        self, _paths: Paths, _stack: str, classes: list[str], _say: Callable[[str], None]
+        self, _paths: Paths, _stack: str, classes: list[str], _say: Callable[[str], None], *, real_pods: bool
     ) -> Iterator[list[FakeManager]]:
+        assert not real_pods
         self.classes = classes
         stopping = threading.Event()
 

@@ -9,13 +9,14 @@ import gzip
 import hashlib
 import json
 import platform
+import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.real_node.registry import INDEX, NAME_ANNOTATION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -60,6 +61,33 @@ def name_image(layout: Path, names: Sequence[str]) -> None:
     (descriptor,) = index["manifests"]
     index["manifests"] = [{**descriptor, "annotations": {NAME_ANNOTATION: name}} for name in names]
     (layout / INDEX).write_text(json.dumps(index))
+
+
+def with_variables(layout: Path, target: Path, variables: Mapping[str, str]) -> None:
+    """Write a copy of an image that has further variables in its environment; layers are linked.
+
+    Args:
+        layout: Layout of the image.
+        target: New folder of the copy.
+        variables: Variables of every container of the copy.
+    """
+    source, blobs = layout / "blobs" / "sha256", target / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for blob in source.iterdir():
+        (blobs / blob.name).symlink_to(blob)
+    index = json.loads((layout / INDEX).read_text())
+    manifest = json.loads((source / _hexadecimal(index["manifests"][0])).read_text())
+    configuration = json.loads((source / _hexadecimal(manifest["config"])).read_text())
+    configuration["config"]["Env"] += [f"{name}={value}" for name, value in variables.items()]
+    manifest["config"] = _blob(blobs, manifest["config"]["mediaType"], configuration)
+    descriptor = _blob(blobs, manifest["mediaType"], manifest)
+    index["manifests"] = [{**descriptor, "annotations": entry["annotations"]} for entry in index["manifests"]]
+    (target / INDEX).write_text(json.dumps(index))
+    shutil.copy(layout / "oci-layout", target)
+
+
+def _hexadecimal(descriptor: Mapping[str, Any]) -> str:
+    return str(descriptor["digest"]).removeprefix("sha256:")
 
 
 def _layer(blobs: Path, root: Path) -> tuple[dict[str, Any], str]:

@@ -93,10 +93,17 @@ class RealNode(ServerProcess):
 
     def add_image(self, name: str, layout: Path) -> None:
         """Serve one more image layout; `name` is the name of its folder."""
-        self.images.mkdir(parents=True, exist_ok=True)
-        link = self.images / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(layout)
+        self.place_of_image(name).symlink_to(layout)
+
+    def place_of_image(self, name: str) -> Path:
+        """Return the folder of a new image layout that the node serves; a former one is removed."""
+        place = self.images / name
+        if place.is_symlink():
+            place.unlink()
+        elif place.exists():
+            shutil.rmtree(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
     @property
     def first_process(self) -> int:

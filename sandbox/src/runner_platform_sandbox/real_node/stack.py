@@ -7,11 +7,13 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from components.documents.config_toml import helper_image as protected_helper_image
 from components.documents.config_toml import runner_image
 from config import load
 from runner_platform_sandbox import state
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes.client import KubeClient
+from runner_platform_sandbox.real_node.images import with_variables
 from runner_platform_sandbox.real_node.job_images import helper_image, job_image
 from runner_platform_sandbox.real_node.node import RealNode
 from runner_platform_sandbox.real_node.programs import Programs
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
 
 HELPER_IMAGE: Final = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
-"""GitLab's own, since the platform's configuration names none."""
+"""GitLab's own, which open classes use."""
 
 
 @contextlib.contextmanager
@@ -66,15 +68,25 @@ def running_nodes(paths: Paths, stack: str, classes: Sequence[str]) -> Iterator[
                 region=cluster.region,
                 loopback=[current.ports.aws_jobs, current.ports.gitlab],
             )
-            add_images(paths, node, image)
+            aws = f"http://127.0.0.1:{current.ports.aws_jobs}"
+            add_images(
+                paths, node, image, protected_helper_image(settings.names, settings.platform_account.id), aws=aws
+            )
             running.append(nodes.enter_context(node))
         yield running
 
 
-def add_images(paths: Paths, node: RealNode, image: str) -> None:
+def add_images(paths: Paths, node: RealNode, image: str, *helpers: str, aws: str = "") -> None:
     """Let a node serve a job image under the name of the class's image, and the runner's helper image.
 
     The runner's helper has a tag with processor and version; a pod of `prove` names none.
+
+    Args:
+        paths: Has the cache.
+        node: The node.
+        image: Full name of the job image.
+        helpers: Further full names of the helper image.
+        aws: Address of AWS for the jobs, which the job image then names; empty if each job names it.
     """
     try:
         program = ensure(paths, [GITLAB_RUNNER.name]).gitlab_runner
@@ -82,6 +94,13 @@ def add_images(paths: Paths, node: RealNode, image: str) -> None:
         raise SandboxError(str(error)) from error
     version = (program.parents[1] / "share" / "VERSION").read_text().strip()
     tags = ("latest", f"{platform.machine()}-v{version}")
-    helper = helper_image(paths, program.with_name("gitlab-runner-helper"), *(f"{HELPER_IMAGE}:{tag}" for tag in tags))
+    helper = helper_image(
+        paths, program.with_name("gitlab-runner-helper"), *(f"{HELPER_IMAGE}:{tag}" for tag in tags), *helpers
+    )
     node.add_image("helper", helper)
-    node.add_image("job", job_image(paths, image))
+    layout = job_image(paths, image)
+    if aws:
+        variables = {"AWS_ENDPOINT_URL": aws, "AWS_ENDPOINT_URL_STS": aws}  # Go's STS client reads the second one alone
+        with_variables(layout, node.place_of_image("job"), variables)
+    else:
+        node.add_image("job", layout)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
 
 
-def run(paths: Paths, stack: str, command: Sequence[str], console: Console) -> int:
+def run(paths: Paths, stack: str, command: Sequence[str], console: Console, *, real_pods: bool = False) -> int:
     """Run a command in the environment of `sandbox env`, and return its exit code.
 
     Raises:
@@ -31,7 +31,7 @@ def run(paths: Paths, stack: str, command: Sequence[str], console: Console) -> i
         classes = list(load.of_stack(stack).runners)
     except SettingsError as error:
         raise SandboxError(str(error), exit_code=WRONG_USE) from error
-    with executing(paths, stack, classes, sayer(console)):
+    with executing(paths, stack, classes, sayer(console), real_pods=real_pods):
         variables = {**os.environ, **environment.variables(paths)}
         try:
             return subprocess.run(command, env=variables, check=False).returncode

@@ -53,6 +53,8 @@ class Order:
     job: str | None
     """The only job that is wanted."""
     stack: str
+    real_pods: bool = False
+    """Runs jobs in real pods, not as processes."""
 
     @property
     def branch(self) -> str:
@@ -171,7 +173,7 @@ def _finish(
     interrupted = False
     try:
         classes = _classes(watch, settings, class_of, order)
-        with executing(paths, order.stack, classes, say) as managers:
+        with executing(paths, order.stack, classes, say, real_pods=order.real_pods) as managers:
             try:
                 while not watch.step():
                     _require_alive(managers)
