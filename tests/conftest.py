@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 allow_interrupts()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look at the sandbox of the run first: tests of the lifecycle expect what `make up` leaves, and nothing of other tests."""
+    items.sort(key=lambda item: item.path.name != "test_lifecycle.py")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
     """Let one process run all tests that share a sandbox."""
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
