@@ -31,7 +31,6 @@ from runner_platform_sandbox import organization as organizations
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.paths import PUBLIC_PASSPHRASE
 from runner_platform_sandbox.tools.discovery import Tools
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,10 +119,7 @@ def _write(file: Path, text: str, *, mode: int = 0o600) -> None:
 
 def _path(paths: Paths) -> str:
     """Return PATH: the sandbox's folders, the virtual environment, the tools, then the caller's folders."""
-    try:
-        folders = [str(folder) for folder in Tools.find(paths).path_folders()]
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
+    folders = [str(folder) for folder in Tools.find(paths).path_folders()]
     ours = [str(paths.bin), str(Path(sys.prefix) / "bin"), *folders]
     theirs = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder not in ours]
     return os.pathsep.join([*dict.fromkeys(ours), *theirs])

@@ -34,7 +34,6 @@ from runner_platform_sandbox.processes import ProcessId
 from runner_platform_sandbox.real_node.node import end_nodes
 from runner_platform_sandbox.terminal import sayer
 from runner_platform_sandbox.tools.ensure import ensure
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,18 +71,15 @@ def prepare(
         SandboxError: A tool cannot be built, or the sandbox does not start.
     """
     members = organization.read()  # first: an unreadable file costs no waiting yet
-    try:
-        with phase("tools"):
-            tools = ensure(paths, console=console)
-        with phase("sandbox"):
-            current = start(paths, sayer(console))
-            # The stack files may name more accounts or people than when the sandbox was started.
-            AwsAdmin(f"http://127.0.0.1:{current.ports.aws}").organization(members.request())
-        with phase("engine"):
-            engine.prepare(paths, tools, Path(sys.prefix))
-            environment.install(paths, current, members)
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
+    with phase("tools"):
+        tools = ensure(paths, console=console)
+    with phase("sandbox"):
+        current = start(paths, sayer(console))
+        # The stack files may name more accounts or people than when the sandbox was started.
+        AwsAdmin(f"http://127.0.0.1:{current.ports.aws}").organization(members.request())
+    with phase("engine"):
+        engine.prepare(paths, tools, Path(sys.prefix))
+        environment.install(paths, current, members)
     return current
 
 

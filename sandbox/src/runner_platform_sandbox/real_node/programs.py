@@ -18,7 +18,6 @@ from runner_platform_sandbox.real_node import debian
 from runner_platform_sandbox.tools import catalogue
 from runner_platform_sandbox.tools.cache import digest, locked, staged
 from runner_platform_sandbox.tools.discovery import discover
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.paths import Paths
@@ -143,6 +142,6 @@ def obstacle(paths: Paths) -> str:
     """Return why no node can run here, or an empty string."""
     try:
         Programs.find(paths)
-    except (SandboxError, ToolsError) as error:
+    except SandboxError as error:
         return str(error)
     return ""

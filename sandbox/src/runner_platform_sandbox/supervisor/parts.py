@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runner_platform_sandbox import organization as organizations
 from runner_platform_sandbox.aws.client import AwsAdmin
 from runner_platform_sandbox.aws.process import AwsServer
-from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.gitlab.process import GitlabServer
 from runner_platform_sandbox.kubernetes.cluster import Cluster
 from runner_platform_sandbox.kubernetes.command_lines import Binaries, ClusterSpec
 from runner_platform_sandbox.processes import ProcessId
 from runner_platform_sandbox.state import Process
 from runner_platform_sandbox.tools.discovery import Tools
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -108,11 +106,8 @@ def assemble(paths: Paths, current: State) -> Assembly:
         SandboxError: A tool or the organisation's file is missing.
     """
     members = organizations.read()
-    try:
-        tools = Tools.find(paths)
-        binaries, python = Binaries.of(tools), tools.ministack_python
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
+    tools = Tools.find(paths)
+    binaries, python = Binaries.of(tools), tools.ministack_python
     base = f"http://127.0.0.1:{current.ports.aws}"
     admin = AwsAdmin(base)
 

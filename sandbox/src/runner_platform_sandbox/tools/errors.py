@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from runner_platform_sandbox.errors import SandboxError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class ToolsError(Exception):
+class ToolsError(SandboxError):
     """A tool is missing or cannot be built; the message names it, the reason and the remedy."""
 
 
