@@ -59,6 +59,10 @@ def runner_image(names: Names, account_id: str) -> str:
     return f"{names.registry_host(account_id)}/{names.runner_image()}:{RUNNER_IMAGE_TAG}"
 
 
+GITLAB_HELPER_IMAGE = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
+"""GitLab's own helper image, which open classes use; the runner adds a tag with its architecture and version."""
+
+
 def helper_image(names: Names, account_id: str) -> str:
     """Return the helper's image of protected classes: GitLab's, pushed to our registry. It clones with the job's credentials."""
     return f"{runner_image(names, account_id)}-helper"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from components.documents.config_toml import GITLAB_HELPER_IMAGE
 from components.documents.job_identity import FEATURE_FLAG
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 BUILD = "build"
 HELPER = "helper"
-HELPER_IMAGE = "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper"
-"""GitLab's own, if the configuration names none; the runner adds a tag with its architecture and version."""
 JOB_TIMEOUT = 3600
 """GitLab's default, in seconds."""
 KUBERNETES_GRACE = 30
@@ -199,7 +198,7 @@ def _toleration(taint: str, effect: str) -> dict[str, str]:
 
 def _container(name: str, kubernetes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     requests, limits = (_resources(kubernetes, prefix, kind) for kind in ("request", "limit"))
-    image = kubernetes["image"] if name == BUILD else kubernetes.get("helper_image", HELPER_IMAGE)
+    image = kubernetes["image"] if name == BUILD else kubernetes.get("helper_image", GITLAB_HELPER_IMAGE)
     container = {
         "name": name,
         "image": image,

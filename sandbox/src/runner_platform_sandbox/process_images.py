@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from components.documents.config_toml import JOB_USER, runner_image
 from components.documents.profiles import class_profiles
-from config import load
-from runner_platform_sandbox import state
-from runner_platform_sandbox.errors import SandboxError
+from runner_platform_sandbox.deployed_stack import deployed_stack, job_addresses
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.process_node import (
     Image,
@@ -31,7 +29,6 @@ from runner_platform_sandbox.process_node import (
 from runner_platform_sandbox.tools import catalogue
 from runner_platform_sandbox.tools.discovery import discover
 from runner_platform_sandbox.tools.ensure import ensure
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,25 +77,16 @@ def surroundings(paths: Paths, stack: str) -> Surroundings:
     problem = obstacle()
     if problem:
         raise ProcessNodeError(problem)
-    current = state.read(paths)
-    if current is None or not current.running:
-        raise SandboxError("the sandbox does not run", "start it: `make up`")
-    settings = load.of_stack(stack)
-    name = settings.names.cluster
-    cluster = next((cluster for cluster in current.clusters if cluster.name == name), None)
-    if cluster is None or cluster.status != "ACTIVE":
-        raise SandboxError(f"stack {stack} has no cluster {name} in the sandbox", "deploy it: `make up`")
-    try:
-        tools = ensure(paths, [tool.name for tool in catalogue.LATER_TOOLS])
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
+    deployed = deployed_stack(paths, stack)
+    settings = deployed.settings
+    tools = ensure(paths, [tool.name for tool in catalogue.LATER_TOOLS])
     return Surroundings(
         program=tools.process_node,
-        folder=folder_of_nodes(paths.root) / name,
-        kubeconfig=Path(cluster.kubeconfig),
-        authority=Path(cluster.kubeconfig).parent / "keys" / "ca.crt",
+        folder=folder_of_nodes(paths.root) / deployed.cluster.name,
+        kubeconfig=deployed.kubeconfig,
+        authority=deployed.kubeconfig.parent / "keys" / "ca.crt",
         images=(
-            runner_image_contents(settings, _tools(paths), f"http://127.0.0.1:{current.ports.aws_jobs}"),
+            runner_image_contents(settings, _tools(paths), deployed.aws),
             helper_image_contents(tools.gitlab_runner.with_name("gitlab-runner-helper")),
         ),
         registries=(settings.names.registry_host(settings.platform_account.id),),
@@ -133,8 +121,7 @@ def runner_image_contents(settings: Settings, tools: Mapping[str, Path], aws: st
             "AWS_CONFIG_FILE": "/etc/runner-platform/aws/config",
             "AWS_SDK_LOAD_CONFIG": "1",
             "AWS_PAGER": "",
-            "AWS_ENDPOINT_URL": aws,
-            "AWS_ENDPOINT_URL_STS": aws,  # Go's STS client reads no other variable
+            **job_addresses(aws),
             "AWS_EC2_METADATA_DISABLED": "true",
         },
         user=JOB_USER,

@@ -113,8 +113,9 @@ def end_leftovers(root: Path) -> int:
     """End the process nodes of killed callers, remove their files, and return their number."""
     ended = 0
     for record in folder_of_nodes(root).glob(f"*/{_RECORD}"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            ended += processes.end(ProcessId(**json.loads(record.read_text())), patience=STOP_SECONDS)
+        process = processes.read_record(record)
+        if process is not None:
+            ended += processes.end(process, patience=STOP_SECONDS)
         shutil.rmtree(record.parent / "pods", ignore_errors=True)
         record.unlink(missing_ok=True)
     return ended
@@ -163,7 +164,7 @@ class ProcessNode:
             )
         identity = ProcessId.of(self._process.pid)
         if identity is not None:
-            disk.replace(self.folder / _RECORD, json.dumps(asdict(identity)))
+            processes.write_record(self.folder / _RECORD, identity)
         try:
             self._wait_until_ready(self._process)
         except BaseException:

@@ -7,15 +7,17 @@ nothing after a reboot or a long night.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import psutil
 
+from runner_platform_sandbox import disk
 from runner_platform_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -65,6 +67,20 @@ class ProcessId:
     def alive(self) -> bool:
         """Whether exactly this process still runs."""
         return self.find() is not None
+
+
+def write_record(file: Path, process: ProcessId) -> None:
+    """Write down a process, so that a later command can end it if this one is killed."""
+    disk.replace(file, json.dumps(asdict(process)))
+
+
+def read_record(file: Path) -> ProcessId | None:
+    """Return a process that was written down, or None if the file is absent or not one."""
+    try:
+        recorded = json.loads(file.read_text())
+        return ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def family(process: ProcessId) -> list[ProcessId]:

@@ -18,25 +18,24 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import requests
 
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
-from config import load
 from config.names import helm_release, namespace_manager
-from runner_platform_sandbox import ports, processes, state
+from runner_platform_sandbox import ports, processes
+from runner_platform_sandbox.deployed_stack import deployed_stack
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.processes import ProcessId
 from runner_platform_sandbox.tools.catalogue import GITLAB_RUNNER
 from runner_platform_sandbox.tools.ensure import ensure
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from runner_platform_sandbox.paths import Paths
 
@@ -120,25 +119,16 @@ def running_managers(paths: Paths, stack: str, classes: Sequence[str]) -> Iterat
 
 
 def _surroundings(paths: Paths, stack: str) -> Surroundings:
-    current = state.read(paths)
-    if current is None or not current.running:
-        raise SandboxError("the sandbox does not run", "start it: `make up`")
-    name = load.of_stack(stack).names.cluster
-    cluster = next((cluster for cluster in current.clusters if cluster.name == name), None)
-    if cluster is None or cluster.status != "ACTIVE":
-        raise SandboxError(f"stack {stack} has no cluster {name} in the sandbox", "deploy it: `make up`")
-    try:
-        tools = ensure(paths, [GITLAB_RUNNER.name])
-    except ToolsError as error:
-        raise SandboxError(str(error)) from error
+    deployed = deployed_stack(paths, stack)
+    tools = ensure(paths, [GITLAB_RUNNER.name])
     return Surroundings(
         program=tools.gitlab_runner,
         root=paths.root,
         stack=stack,
-        kubeconfig=Path(cluster.kubeconfig),
-        gitlab=f"http://127.0.0.1:{current.ports.gitlab}",
-        aws=f"http://127.0.0.1:{current.ports.aws_jobs}",
-        region=cluster.region,
+        kubeconfig=deployed.kubeconfig,
+        gitlab=deployed.gitlab,
+        aws=deployed.aws,
+        region=deployed.cluster.region,
     )
 
 
@@ -164,8 +154,8 @@ def end_leftovers(root: Path) -> int:
     """End the managers of a killed caller and return their number."""
     ended = 0
     for record in folder_of_managers(root).glob(f"*/*/{_RECORD}"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            process = ProcessId(**json.loads(record.read_text()))
+        process = processes.read_record(record)
+        if process is not None:
             ended += processes.end(process, patience=ABORT_SECONDS)
         record.unlink(missing_ok=True)
     return ended
@@ -247,8 +237,7 @@ class RunnerManager:
             )
         identity = ProcessId.of(self._process.pid)
         if identity is not None:
-            record = json.dumps({"pid": identity.pid, "started": identity.started})
-            (self.folder / _RECORD).write_text(record)
+            processes.write_record(self.folder / _RECORD, identity)
 
     def wait_until_it_asks(self) -> None:
         """Wait until the manager, registered, asks GitLab for jobs.

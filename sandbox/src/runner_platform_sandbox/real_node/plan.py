@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from runner_platform_sandbox.disk import replace
+from runner_platform_sandbox import processes
 from runner_platform_sandbox.processes import ProcessId
 
 if TYPE_CHECKING:
@@ -21,14 +20,9 @@ PROCESS: Final = "process.json"
 
 def recorded_process(folder: Path) -> ProcessId | None:
     """Return the process that a node has or had, or None."""
-    try:
-        recorded = json.loads((folder / PROCESS).read_text())
-        return ProcessId(pid=recorded["pid"], started=recorded["started"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+    return processes.read_record(folder / PROCESS)
 
 
 def record_this_process(folder: Path) -> None:
     """Write down this process, so that a later command can end it if its owner was killed."""
-    identity = ProcessId.mine()
-    replace(folder / PROCESS, json.dumps({"pid": identity.pid, "started": identity.started}))
+    processes.write_record(folder / PROCESS, ProcessId.mine())

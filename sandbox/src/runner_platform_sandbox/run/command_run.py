@@ -6,9 +6,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from config import load
-from config.errors import SettingsError
 from runner_platform_sandbox import environment
+from runner_platform_sandbox.deployed_stack import settings_of
 from runner_platform_sandbox.errors import WRONG_USE, SandboxError
 from runner_platform_sandbox.job_execution import executing
 from runner_platform_sandbox.terminal import sayer
@@ -27,11 +26,7 @@ def run(paths: Paths, stack: str, command: Sequence[str], console: Console, *, r
     Raises:
         SandboxError: The stack does not exist or is not deployed, jobs cannot run here, or there is no such command.
     """
-    try:
-        classes = list(load.of_stack(stack).runners)
-    except SettingsError as error:
-        raise SandboxError(str(error), exit_code=WRONG_USE) from error
-    with executing(paths, stack, classes, sayer(console), real_pods=real_pods):
+    with executing(paths, stack, list(settings_of(stack).runners), sayer(console), real_pods=real_pods):
         variables = {**os.environ, **environment.variables(paths)}
         try:
             return subprocess.run(command, env=variables, check=False).returncode

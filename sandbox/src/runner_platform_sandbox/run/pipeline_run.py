@@ -13,8 +13,8 @@ import gitlab.exceptions
 import requests
 
 from config import load
-from config.errors import SettingsError
-from runner_platform_sandbox import lock, organization, state
+from runner_platform_sandbox import lock, organization
+from runner_platform_sandbox.deployed_stack import running_state, settings_of
 from runner_platform_sandbox.environment import GITLAB_TOKEN
 from runner_platform_sandbox.errors import FAILED, INTERRUPTED, WRONG_USE, SandboxError
 from runner_platform_sandbox.job_execution import executing
@@ -72,10 +72,7 @@ def run(paths: Paths, order: Order, console: Console) -> int:
         SandboxError: Something is missing or wrong; the message says the next step.
     """
     folder, text = _source(order)
-    current = state.read(paths)
-    if current is None or not current.running:
-        raise SandboxError("the sandbox is not running", "start it: `make up`")
-    settings = _settings(order.stack)
+    current, settings = running_state(paths), settings_of(order.stack)
     client = gitlab.Gitlab(f"http://127.0.0.1:{current.ports.gitlab}", private_token=GITLAB_TOKEN, timeout=30)
     # The managers of a class have one folder, so a stack has one run at a time.
     with lock.held(paths, file=paths.root / f"run-{order.stack}.lock"):
@@ -124,13 +121,6 @@ def _source(order: Order) -> tuple[Path | None, str]:
             "name a file in GitLab's format, or none for the pipeline that the sandbox brings",
             exit_code=WRONG_USE,
         ) from error
-
-
-def _settings(stack: str) -> Settings:
-    try:
-        return load.of_stack(stack)
-    except SettingsError as error:
-        raise SandboxError(str(error), exit_code=WRONG_USE) from error
 
 
 def _project(client: gitlab.Gitlab, order: Order) -> Project:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from runner_platform_sandbox import disk, processes, state
+from runner_platform_sandbox import processes, state
 from runner_platform_sandbox.errors import INTERRUPTED, LOCKED, SandboxError
 from runner_platform_sandbox.organization import PROJECT
 from runner_platform_sandbox.processes import ProcessId
@@ -311,9 +311,9 @@ def end_leftovers(paths: Paths) -> list[int]:
     """
     ended: list[int] = []
     for record in sorted(_records(paths).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            recorded = json.loads(record.read_text())
-            ended += _end(paths, ProcessId(pid=int(recorded["pid"]), started=float(recorded["started"])))
+        driver = processes.read_record(record)
+        if driver is not None:
+            ended += _end(paths, driver)
         record.unlink(missing_ok=True)
     return ended
 
@@ -335,8 +335,7 @@ def _end(paths: Paths, leader: ProcessId) -> list[int]:
 def _record(paths: Paths, name: str, pid: int) -> None:
     identity = ProcessId.of(pid)
     if identity is not None:
-        record = {"pid": identity.pid, "started": identity.started}
-        disk.replace(_records(paths) / f"{name}.json", json.dumps(record))
+        processes.write_record(_records(paths) / f"{name}.json", identity)
 
 
 def _records(paths: Paths) -> Path:
