@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING
 from runner_platform_sandbox.errors import SandboxError
 from runner_platform_sandbox.job_mode import job_mode
 from runner_platform_sandbox.process_images import running_process_node
-from runner_platform_sandbox.real_node import programs
 from runner_platform_sandbox.real_node.stack import running_nodes
 from runner_platform_sandbox.runner_managers import running_managers
-from runner_platform_sandbox.tools.catalogue import GITLAB_RUNNER, KUBE_ROUTER, KUBELET
-from runner_platform_sandbox.tools.ensure import ensure
-from runner_platform_sandbox.tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,24 +34,11 @@ def executing(
     Raises:
         SandboxError: Jobs cannot run on this machine, or a part of it does not start.
     """
-    mode = job_mode(_obstacle(paths) if real_pods else None)
-    if real_pods and not mode.real_pods:
-        raise SandboxError(f"jobs cannot run in real pods: {mode.reason}", "leave `--real-pods` out")
+    mode = job_mode("" if real_pods else None)
     if not mode.possible:
         raise SandboxError(str(mode))
-    say(str(mode))
     node = running_nodes(paths, stack, classes) if real_pods else running_process_node(paths, stack)
-    with node, running_managers(paths, stack, classes) as managers:
-        yield managers
-
-
-def _obstacle(paths: Paths) -> str:
-    """Return why real pods cannot run here, or nothing; builds the tools of a node if the machine can run one."""
-    reason = programs.machine_obstacle()
-    if reason:
-        return reason
-    try:
-        ensure(paths, [tool.name for tool in (GITLAB_RUNNER, KUBELET, KUBE_ROUTER)])
-    except ToolsError as error:
-        return str(error)
-    return programs.obstacle(paths)
+    with node:
+        say(str(mode))
+        with running_managers(paths, stack, classes) as managers:
+            yield managers

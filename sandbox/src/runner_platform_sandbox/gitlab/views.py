@@ -75,7 +75,6 @@ def job(
         runner: The runner that has or had it, if there is one.
         base: URL of the server.
     """
-    archive = next((artifact for artifact in record.artifacts if artifact.file_type == "archive"), None)
     begin = record.started
     return {
         "id": record.id,
@@ -98,7 +97,7 @@ def job(
         "web_url": f"{base}/{project['path']}/-/jobs/{record.id}",
         "project": {"ci_job_token_scope_enabled": True},
         "artifacts": [artifact.model_dump(exclude={"expire_in"}) for artifact in record.artifacts],
-        "artifacts_file": {"filename": archive.filename, "size": archive.size} if archive else None,
+        "artifacts_file": record.archive_file,
         "artifacts_expire_at": None,
         "runner": None if runner is None else summary(runner),
         "runner_manager": {"system_id": record.manager} if record.manager else None,

@@ -55,7 +55,7 @@ class Programs:
         """
         obstacle = machine_obstacle()
         if obstacle:
-            raise SandboxError(obstacle, "jobs run as processes on this machine")
+            raise SandboxError(obstacle, "leave `--real-pods` out: jobs then run as processes")
         present = discover(paths, (catalogue.KUBELET, catalogue.KUBE_ROUTER))
         if catalogue.KUBELET.name not in present:
             raise SandboxError(

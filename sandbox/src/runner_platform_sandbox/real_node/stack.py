@@ -13,8 +13,8 @@ from runner_platform_sandbox.kubernetes.client import KubeClient
 from runner_platform_sandbox.real_node.images import with_variables
 from runner_platform_sandbox.real_node.job_images import helper_image, job_image
 from runner_platform_sandbox.real_node.node import RealNode
-from runner_platform_sandbox.real_node.programs import Programs
-from runner_platform_sandbox.tools.catalogue import GITLAB_RUNNER
+from runner_platform_sandbox.real_node.programs import Programs, machine_obstacle
+from runner_platform_sandbox.tools.catalogue import GITLAB_RUNNER, KUBE_ROUTER, KUBELET
 from runner_platform_sandbox.tools.ensure import ensure
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def running_nodes(paths: Paths, stack: str, classes: Sequence[str]) -> Iterator[list[RealNode]]:
-    """Run one real node for each runner class of a deployed stack, and end them afterwards.
+    """Run one real node for each runner class of a deployed stack, and end them afterwards; build their tools if they are missing.
 
     Pods reach GitLab and the jobs' AWS listener at the ports that both have on this machine's loopback.
 
@@ -38,6 +38,8 @@ def running_nodes(paths: Paths, stack: str, classes: Sequence[str]) -> Iterator[
         SandboxError: This machine cannot run a node (see `programs.obstacle`), the sandbox does not run, the stack or a
             class is not deployed, or a node does not start.
     """
+    if not machine_obstacle():
+        ensure(paths, [tool.name for tool in (GITLAB_RUNNER, KUBELET, KUBE_ROUTER)])
     programs = Programs.find(paths)
     deployed = deployed_stack(paths, stack)
     names, account = deployed.settings.names, deployed.settings.platform_account.id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gitlab.exceptions
 
+from runner_platform_sandbox.gitlab.jobs.records import ENDED
 from runner_platform_sandbox.run.report import Job, Prefix, runner_name
 from runner_platform_sandbox.run.traces import Trace
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gitlab.v4.objects import Project, ProjectPipeline
     from rich.console import Console
 
-ENDED: Final = frozenset({"success", "failed", "canceled", "skipped"})
 _QUIET_SECONDS: Final = 30.0
 """A job that waits so long is mentioned again."""
 

@@ -30,10 +30,9 @@ def claims(
         environment: Name of the job's environment, if it has one.
     """
     path = str(project["path"])
-    kind = "tag" if pipeline.tag else "branch"
     ref_path = f"refs/{'tags' if pipeline.tag else 'heads'}/{pipeline.ref}"
     return {
-        "sub": f"project_path:{path}:ref_type:{kind}:ref:{pipeline.ref}",
+        "sub": f"project_path:{path}:ref_type:{pipeline.ref_type}:ref:{pipeline.ref}",
         "aud": audiences[0] if len(audiences) == 1 else list(audiences),
         **_project_claims(project),
         **{f"job_{name}": value for name, value in _project_claims(project).items()},
@@ -45,7 +44,7 @@ def claims(
         "pipeline_source": pipeline.source,
         "job_id": str(job.id),
         "ref": pipeline.ref,
-        "ref_type": kind,
+        "ref_type": pipeline.ref_type,
         "ref_path": ref_path,
         "ref_protected": str(pipeline.protected).lower(),
         **_environment_claims(job, environment),

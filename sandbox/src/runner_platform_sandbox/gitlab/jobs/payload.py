@@ -132,7 +132,7 @@ def _git_info(
         "ref": pipeline.ref,
         "sha": pipeline.sha,
         "before_sha": "0" * 40,
-        "ref_type": "tag" if pipeline.tag else "branch",
+        "ref_type": pipeline.ref_type,
         "refspecs": [f"+{kept}:{kept}", *named],
         "depth": depth,
         "protected": pipeline.protected,
@@ -245,6 +245,4 @@ def _cache(cache: ci.Cache) -> dict[str, Any]:
 
 
 def _dependency(needed: Job, job: Job) -> dict[str, Any]:
-    archive = next((artifact for artifact in needed.artifacts if artifact.file_type == "archive"), None)
-    file = {"filename": archive.filename, "size": archive.size} if archive else None
-    return {"id": needed.id, "name": needed.name, "token": job.token, "artifacts_file": file}
+    return {"id": needed.id, "name": needed.name, "token": job.token, "artifacts_file": needed.archive_file}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,6 +81,16 @@ class Job(_Model):
         return self.definition.stage
 
     @property
+    def archive(self) -> Artifact | None:
+        """The archive of its artifacts, if it uploaded one."""
+        return next((artifact for artifact in self.artifacts if artifact.file_type == "archive"), None)
+
+    @property
+    def archive_file(self) -> dict[str, Any] | None:
+        """Name and size of the archive, as GitLab shows them to people and to runners."""
+        return {"filename": self.archive.filename, "size": self.archive.size} if self.archive else None
+
+    @property
     def allowed_to_fail(self) -> bool:
         """Whether the pipeline goes on although the job failed."""
         return self.definition.allow_failure or (
@@ -107,6 +117,11 @@ class Pipeline(_Model):
     variables: dict[str, str] = Field(default_factory=dict)
     """Variables that the starter gave."""
     jobs: list[Job] = Field(default_factory=list)
+
+    @property
+    def ref_type(self) -> str:
+        """`tag` or `branch`."""
+        return "tag" if self.tag else "branch"
 
     @property
     def latest(self) -> list[Job]:

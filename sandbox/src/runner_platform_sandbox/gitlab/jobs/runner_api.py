@@ -168,7 +168,7 @@ class RunnerApi:
 
 def archive(board: Board, job: Job) -> Answer:
     """Return the archive of a job as an answer."""
-    artifact = next((artifact for artifact in job.artifacts if artifact.file_type == "archive"), None)
+    artifact = job.archive
     if artifact is None:
         raise errors.not_found()
     headers = {
