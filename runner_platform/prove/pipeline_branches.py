@@ -40,22 +40,35 @@ def pushed(project: Project, branch: str, text: str, token: str, *, protected: b
     Raises:
         FailedError: GitLab refuses the protection or the push.
     """
+    with tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as name:
+        folder = Path(name)
+        _commit(folder, text)
+        if protected:
+            _set_protection(project, branch, protected=True)
+        try:
+            _git(folder, "push", "--quiet", project.http_url_to_repo, f"HEAD:refs/heads/{branch}", token=token)
+        except FailedError:
+            if protected:
+                _set_protection(project, branch, protected=False)
+            raise
+        try:
+            yield
+        finally:
+            if protected:  # first: a protected branch cannot be removed by a push
+                _set_protection(project, branch, protected=False)
+            _git(folder, "push", "--quiet", project.http_url_to_repo, f":refs/heads/{branch}", token=token)
+
+
+def _set_protection(project: Project, branch: str, *, protected: bool) -> None:
     try:
         if protected:
             project.protectedbranches.create({"name": branch})
-        with tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as folder:
-            _commit(Path(folder), text)
-            _git(Path(folder), "push", "--quiet", project.http_url_to_repo, f"HEAD:refs/heads/{branch}", token=token)
-            try:
-                yield
-            finally:
-                if protected:
-                    project.protectedbranches.delete(branch)
-                _git(Path(folder), "push", "--quiet", project.http_url_to_repo, f":refs/heads/{branch}", token=token)
+        else:
+            project.protectedbranches.delete(branch)
     except GitlabError as error:
         raise FailedError(
-            f"GitLab refuses the branch {branch} of project {project.path_with_namespace}: {error.error_message}; GITLAB_TOKEN "
-            "needs the scopes api and write_repository, and the role Maintainer in this project"
+            f"GitLab refuses the protection of branch {branch} of project {project.path_with_namespace}: {error.error_message}; "
+            "GITLAB_TOKEN needs the scopes api and write_repository, and the role Maintainer in this project"
         ) from None
 
 
