@@ -6,6 +6,7 @@ pipeline file. Nothing here touches GitLab.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,14 @@ from config.capabilities import Level
 from config.names import IDENTITY_FOLDER, MANAGER_SERVICE_ACCOUNT, namespace_jobs, namespace_manager
 from runner_platform.prove.attempts import (
     DEFAULT_PROFILE,
-    REFUSED,
     Attempt,
-    Identity,
     Scope,
     Sdk,
     Way,
-    job_account,
     of_classes,
 )
 from runner_platform.prove.results import Answer, Roles, result_of
+from runner_platform.prove.strangers import stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,8 +71,6 @@ class PipelineJob:
     tag: str
     attempt: Attempt
     variables: Mapping[str, str] = field(default_factory=dict)
-    before: Sequence[str] = ()
-    """Commands before the probe."""
     starts: bool = True
     """False if GitLab must give the job to no runner."""
 
@@ -83,7 +80,7 @@ class PipelineJob:
         return {
             "tags": [self.tag],
             "variables": {"GIT_DEPTH": "1", **self.variables},
-            "script": [*self.before, f"python3 {PROBE_FILE} '{profile}' || true"],
+            "script": [f"python3 {PROBE_FILE} '{profile}' || true"],
             "timeout": "10 minutes",
         }
 
@@ -107,15 +104,12 @@ def plan(
         strangers: projects outside of the group, such as forks.
     """
     jobs = [_cell(settings, attempt, project) for attempt in of_classes(settings, accounts, SCOPE)]
-    for name in settings.runners:
-        home = _home(settings, name, project)
-        jobs += _jobs_with_variables(settings, name, home)
-        if settings.runners[name].level is Level.PROTECTED:
-            jobs.append(_never(settings, name, replace(home, protected=False), "on a branch that is not protected"))
-        jobs += [
-            _never(settings, name, Branch(project=stranger, protected=True), f"in project {stranger}")
-            for stranger in strangers
-        ]
+    for regular in [job for job in jobs if job.attempt.profile == DEFAULT_PROFILE]:
+        jobs += _jobs_with_variables(settings, regular)
+        if regular.branch.protected:
+            branch = replace(regular.branch, protected=False)
+            jobs.append(_never(regular, branch, "on a branch that is not protected"))
+        jobs += [_never(regular, Branch(project=path, protected=True), f"in project {path}") for path in strangers]
     return jobs
 
 
@@ -135,8 +129,9 @@ def _cell(settings: Settings, attempt: Attempt, project: str) -> PipelineJob:
     )
 
 
-def _jobs_with_variables(settings: Settings, runner_class: str, home: Branch) -> Iterator[PipelineJob]:
+def _jobs_with_variables(settings: Settings, regular: PipelineJob) -> Iterator[PipelineJob]:
     """Plan two jobs that set each variable of runner and SDK: the pod stays the class's, and STS refuses a role of others."""
+    runner_class = regular.attempt.identity.runner_class
     neighbour = next((name for name in settings.runners if name != runner_class), runner_class)
     variables = {
         "KUBERNETES_SERVICE_ACCOUNT_OVERWRITE": MANAGER_SERVICE_ACCOUNT,
@@ -145,22 +140,11 @@ def _jobs_with_variables(settings: Settings, runner_class: str, home: Branch) ->
         **dict.fromkeys(("FF_USE_ADVANCED_POD_SPEC_CONFIGURATION", "FF_USE_POD_ACTIVE_DEADLINE_SECONDS"), "false"),
         **dict.fromkeys(("FF_CONCRETE", "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"), "true"),
     }
-    own = next(
-        attempt
-        for attempt in of_classes(settings, {}, SCOPE)
-        if attempt.runner_class == runner_class and attempt.profile == DEFAULT_PROFILE
-    )
     group = "jobs that set the runner's and the SDK's variables"
-    caller = f"{job_account(runner_class)} with variables of its own"
-    yield PipelineJob(
-        name=f"{runner_class}:variables",
-        branch=home,
-        tag=settings.runner_tag(runner_class),
-        attempt=replace(own, runner_class=None, caller=caller, group=group),
-        variables=variables,
-    )
-    level = Level.OPEN if settings.runners[runner_class].level is Level.PROTECTED else Level.PROTECTED
-    role = _role_of_the_other_level(settings, level)
+    caller = f"{regular.attempt.caller} with variables of its own"
+    own_role = replace(regular.attempt, runner_class=None, caller=caller, group=group)
+    yield replace(regular, name=f"{runner_class}:variables", attempt=own_role, variables=variables)
+    role = _role_of_the_other_level(settings, runner_class)
     if role:
         aws = {
             "AWS_CONFIG_FILE": "/dev/null",
@@ -168,51 +152,33 @@ def _jobs_with_variables(settings: Settings, runner_class: str, home: Branch) ->
             "AWS_ROLE_ARN": role,
             "AWS_WEB_IDENTITY_TOKEN_FILE": f"{IDENTITY_FOLDER}/token",
         }
-        yield PipelineJob(
-            name=f"{runner_class}:role of others",
-            branch=home,
-            tag=settings.runner_tag(runner_class),
-            attempt=_refused(settings, runner_class, f"{caller}, for a role of others", group, _STS_REFUSALS),
-            variables=aws,
-        )
+        refused = _refused(regular.attempt, f"{caller}, for a role of others", group, _STS_REFUSALS)
+        yield replace(regular, name=f"{runner_class}:role of others", attempt=refused, variables=aws)
 
 
 _STS_REFUSALS = frozenset({"AccessDenied", "InvalidIdentityToken"})
 
 
-def _role_of_the_other_level(settings: Settings, level: Level) -> str:
-    for name, role_level in settings.roles_needed():
-        if role_level is level:
+def _role_of_the_other_level(settings: Settings, runner_class: str) -> str:
+    """Return the first delegated role of the level that a class does not have; empty if there is none."""
+    for name, level in settings.roles_needed():
+        if level is not settings.runners[runner_class].level:
             return settings.names.role_arn(settings.accounts[name].id, settings.names.delegated_role(level))
     return ""
 
 
-def _never(settings: Settings, runner_class: str, branch: Branch, where: str) -> PipelineJob:
-    """Plan a job with the class's tag that no runner may take."""
+def _never(regular: PipelineJob, branch: Branch, where: str) -> PipelineJob:
+    """Plan a job with the tag of a regular one that no runner may take."""
+    runner_class = regular.attempt.identity.runner_class
     caller = f"job with the tag of {runner_class} {where}"
-    group = "jobs that no runner may take"
-    return PipelineJob(
-        name=f"{runner_class}:never",
-        branch=branch,
-        tag=settings.runner_tag(runner_class),
-        attempt=_refused(settings, runner_class, caller, group, frozenset({NEVER_STARTED})),
-        starts=False,
-    )
+    attempt = _refused(regular.attempt, caller, "jobs that no runner may take", frozenset({NEVER_STARTED}))
+    return replace(regular, name=f"{runner_class}:never", branch=branch, attempt=attempt, starts=False)
 
 
-def _refused(settings: Settings, runner_class: str, caller: str, group: str, kinds: frozenset[str]) -> Attempt:
-    return Attempt(
-        runner_class=None,
-        caller=caller,
-        identity=Identity(stack=settings.stack, runner_class=runner_class),
-        profile=DEFAULT_PROFILE,
-        sdk=Sdk.CLI,
-        way=Way.DEFAULT,
-        expected=REFUSED,
-        refusal_kinds=kinds,
-        control=(job_account(runner_class), DEFAULT_PROFILE, Sdk.CLI, Way.DEFAULT),
-        group=group,
-    )
+def _refused(regular: Attempt, caller: str, group: str, kinds: frozenset[str]) -> Attempt:
+    """Return an attempt that must be refused, beside a regular one that must succeed."""
+    attempt = stranger(regular.identity, caller, DEFAULT_PROFILE, kinds, regular.key, sdk=Sdk.CLI)
+    return replace(attempt, group=group)
 
 
 def read_trace(trace: str) -> Answer:
@@ -220,11 +186,8 @@ def read_trace(trace: str) -> Answer:
     for line in reversed(trace.splitlines()):
         start = line.find('{"')
         if start >= 0:
-            try:
-                answer: dict[str, Any] = json.loads(line[start : line.rindex("}") + 1])
-            except ValueError:
-                continue
-            return Answer(arn=answer.get("arn", ""), error=answer.get("error", ""), kind=answer.get("kind", ""))
+            with contextlib.suppress(ValueError):
+                return Answer.of(json.loads(line[start : line.rindex("}") + 1]))
     end = " ".join(trace.split())[-300:] or "nothing"
     return Answer(error=f"the job's trace has no answer of {PROBE_FILE}: {end}", kind="Crashed")
 

@@ -115,7 +115,9 @@ def _results(api: gitlab.Gitlab, jobs: Sequence[PipelineJob], watcher: Watcher) 
         for pipeline in pipelines:
             for name, live in pipeline.live().items():
                 job = pipeline.jobs[name]
-                trace = pipeline.project.jobs.get(live["id"]).trace() if live["status"] not in WAITING else b""
+                trace = (
+                    pipeline.project.jobs.get(live["id"], lazy=True).trace() if live["status"] not in WAITING else b""
+                )
                 results[_key(job)] = pipeline_jobs.result(
                     job, live["status"], bytes(trace).decode(errors="replace"), roles
                 )

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from config import load
 from runner_platform.errors import FailedError
@@ -86,10 +86,9 @@ class Probes:
             program = self._programs[attempt.sdk]
             line = _executed([*program.command, argument], {**program.variables, **environment})
         try:
-            answer: dict[str, Any] = json.loads(line)
+            return Answer.of(json.loads(line))
         except ValueError:
             return Answer(error=line.strip() or "the probe printed nothing", kind="Crashed")
-        return Answer(arn=answer.get("arn", ""), error=answer.get("error", ""), kind=answer.get("kind", ""))
 
     def _forked(self, argument: str, environment: Mapping[str, str]) -> str:
         server = self._fork_servers.get()

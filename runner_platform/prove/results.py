@@ -33,6 +33,11 @@ class Answer:
     error: str = ""
     kind: str = ""
 
+    @classmethod
+    def of(cls, document: Mapping[str, str]) -> Answer:
+        """Read the JSON object that a probe printed; unknown keys are ignored."""
+        return cls(arn=document.get("arn", ""), error=document.get("error", ""), kind=document.get("kind", ""))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:

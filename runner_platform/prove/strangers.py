@@ -189,7 +189,7 @@ def _from_own_role(
     )
     yield control
     for profile in roles:
-        yield _stranger(identity, caller, profile, DENIED, control.key)
+        yield stranger(identity, caller, profile, DENIED, control.key)
 
 
 def _with_added_profiles(settings: Settings, runner_class: str, roles: Mapping[str, str]) -> Iterator[Attempt]:
@@ -198,7 +198,7 @@ def _with_added_profiles(settings: Settings, runner_class: str, roles: Mapping[s
     identity = Identity(stack=settings.stack, runner_class=runner_class, profiles=text)
     caller = f"{job_account(runner_class)} with a profile of its own"
     for profile in roles:
-        yield _stranger(identity, caller, profile, DENIED, _job_key(runner_class))
+        yield stranger(identity, caller, profile, DENIED, _job_key(runner_class))
 
 
 def _refused(
@@ -212,18 +212,25 @@ def _refused(
     kinds: frozenset[str] = DENIED,
 ) -> Attempt:
     identity = Identity(stack=settings.stack, runner_class=runner_class, token=token, profiles=profiles)
-    return _stranger(identity, caller, profile, kinds, _job_key(runner_class))
+    return stranger(identity, caller, profile, kinds, _job_key(runner_class))
 
 
-def _stranger(
-    identity: Identity, caller: str, profile: str, refusal_kinds: frozenset[str], control: AttemptKey
+def stranger(
+    identity: Identity,
+    caller: str,
+    profile: str,
+    refusal_kinds: frozenset[str],
+    control: AttemptKey,
+    *,
+    sdk: Sdk = SDK,
 ) -> Attempt:
+    """Return an attempt of a stranger, which must be refused for one of these kinds."""
     return Attempt(
         runner_class=None,
         caller=caller,
         identity=identity,
         profile=profile,
-        sdk=SDK,
+        sdk=sdk,
         way=Way.DEFAULT if profile == DEFAULT_PROFILE else Way.NAMED,
         expected=REFUSED,
         refusal_kinds=refusal_kinds,
