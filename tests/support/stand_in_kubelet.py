@@ -6,14 +6,10 @@ import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.support.certificate import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +54,9 @@ def running(folder: Path, client: KubeClient, log: Callable[[dict[str, Any]], st
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(folder))
+    # The API server does not verify kubelets by default.
+    write_certificate(folder / "kubelet.pem", "kubelet")
+    context.load_cert_chain(folder / "kubelet.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     kubelet = StandInKubelet(port=server.server_address[1])
     thread = threading.Thread(target=server.serve_forever)
@@ -69,24 +67,3 @@ def running(folder: Path, client: KubeClient, log: Callable[[dict[str, Any]], st
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _certificate(folder: Path) -> Path:
-    """Write a self-signed certificate; the API server does not verify kubelets by default."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "kubelet.pem"
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(key.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM))
-    return file

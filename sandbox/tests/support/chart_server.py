@@ -9,26 +9,21 @@ from __future__ import annotations
 import ssl
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sandbox.tests.support.chart_cases import packaged
+from tests.support.certificate import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "charts.gitlab.io"
 CHART = Path(__file__).parents[2] / "chart" / "gitlab-runner"
-_LIFETIME = timedelta(days=1)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,7 +87,7 @@ class ChartServer(ThreadingHTTPServer):
         index = {"apiVersion": "v1", "entries": {"gitlab-runner": entries}}
         (folder / "index.yaml").write_text(yaml.safe_dump(index))
         self.certificate = folder / "certificate.pem"
-        self.certificate.write_bytes(_certificate())
+        write_certificate(self.certificate, HOST)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(self.certificate)
 
@@ -118,24 +113,3 @@ def serving(folder: Path, *versions: str) -> Iterator[ChartServer]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
-
-
-def _certificate() -> bytes:
-    """Return a certificate of the host, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _LIFETIME)
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
