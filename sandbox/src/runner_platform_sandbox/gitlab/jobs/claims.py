@@ -30,7 +30,6 @@ def claims(
         environment: Name of the job's environment, if it has one.
     """
     path = str(project["path"])
-    ref_path = f"refs/{'tags' if pipeline.tag else 'heads'}/{pipeline.ref}"
     return {
         "sub": f"project_path:{path}:ref_type:{pipeline.ref_type}:ref:{pipeline.ref}",
         "aud": audiences[0] if len(audiences) == 1 else list(audiences),
@@ -43,15 +42,12 @@ def claims(
         "pipeline_id": str(pipeline.id),
         "pipeline_source": pipeline.source,
         "job_id": str(job.id),
-        "ref": pipeline.ref,
-        "ref_type": pipeline.ref_type,
-        "ref_path": ref_path,
-        "ref_protected": str(pipeline.protected).lower(),
+        **_ref_claims(pipeline),
         **_environment_claims(job, environment),
         "runner_id": job.runner,
         "runner_environment": "self-hosted",
         "sha": pipeline.sha,
-        "ci_config_ref_uri": f"{server}/{path}//.gitlab-ci.yml@{ref_path}",
+        "ci_config_ref_uri": f"{server}/{path}//.gitlab-ci.yml@{pipeline.ref_path}",
         "ci_config_sha": pipeline.sha,
         "project_visibility": "private",
         "expires_in": job.timeout,
@@ -65,6 +61,15 @@ def _project_claims(project: Mapping[str, Any]) -> dict[str, str]:
         "namespace_path": path.rpartition("/")[0],
         "project_id": str(project["id"]),
         "project_path": path,
+    }
+
+
+def _ref_claims(pipeline: Pipeline) -> dict[str, str]:
+    return {
+        "ref": pipeline.ref,
+        "ref_type": pipeline.ref_type,
+        "ref_path": pipeline.ref_path,
+        "ref_protected": str(pipeline.protected).lower(),
     }
 
 

@@ -124,6 +124,11 @@ class Pipeline(_Model):
         return "tag" if self.tag else "branch"
 
     @property
+    def ref_path(self) -> str:
+        """The full ref, such as `refs/heads/main`."""
+        return f"refs/{'tags' if self.tag else 'heads'}/{self.ref}"
+
+    @property
     def latest(self) -> list[Job]:
         """Jobs that no retry replaced."""
         return [job for job in self.jobs if not job.retried]
