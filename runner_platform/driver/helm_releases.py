@@ -59,9 +59,10 @@ def delete_pending_revisions(run: Run) -> int:
     try:
         revisions = latest_revisions(cluster, settings)
     except ApiRefusalError as error:
-        if error.status != HTTPStatus.UNAUTHORIZED:
+        if error.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise
-        # A destroy deletes the deployer's access after the last release. If releases are left, the engine reports the refusal itself.
+        # A destroy deletes the deployer's access policy, then its access entry, after the last release. If releases are left, the engine
+        # reports the refusal itself.
         return 0
     pending = [revision for revision in revisions if revision.status in PENDING]
     for revision in pending:

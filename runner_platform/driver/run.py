@@ -19,7 +19,7 @@ from pulumi.automation._stack import StackInitMode
 
 from runner_platform.driver import locks, remaining_changes
 from runner_platform.driver.engine_process import STOP_SECONDS, EngineProcess, Interruption, end_session
-from runner_platform.driver.engine_progress import Progress, describe_failure, error_lines
+from runner_platform.driver.engine_progress import DISCONNECTED, Progress, describe_failure, error_lines
 from runner_platform.driver.locks import Fate
 from runner_platform.errors import FailedError, InterruptedRunError, LockedError
 
@@ -49,6 +49,10 @@ class Patience:
     """For the resource in hand after a signal; then the engine is ended."""
     throttled: float = 15.0
     """Before the second attempt of a throttled run."""
+
+
+class _DisconnectedError(FailedError):
+    """The engine lost a connection before it began a step."""
 
 
 class _ThrottledError(FailedError):
@@ -171,7 +175,7 @@ class Run:
             time.sleep(min(POLL_SECONDS, max(0.05, deadline - time.monotonic())))
 
     def drive(self, call: Callable[[Callable[[EngineEvent], None]], Any]) -> Progress:
-        """Run a long command of the engine; try a throttled one again.
+        """Run a long command of the engine; try it again if it was throttled, or disconnected before it began.
 
         Args:
             call: calls the SDK with the given receiver of events.
@@ -182,12 +186,12 @@ class Run:
             LockedError: another run holds the stack for longer than the patience.
         """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_ThrottledError),
+            retry=tenacity.retry_if_exception_type((_DisconnectedError, _ThrottledError)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_exponential_jitter(
                 multiplier=self.patience.throttled, max=300, jitter=self.patience.throttled / 3
             ),
-            before_sleep=self._report_throttling,
+            before_sleep=self._report_retry,
             reraise=True,
         )
         retrying(self._drive_once, call)
@@ -207,6 +211,8 @@ class Run:
             # A resource that may exist is looked for before anything is tried again.
             lost = self.progress.uncertain and self.progress.unfinished
             kind = _ThrottledError if self.progress.throttled and not lost else FailedError
+            if not self.progress.begun and DISCONNECTED.search(str(error)):
+                kind = _DisconnectedError
             raise kind(
                 describe_failure(self.operation, self.project.stack, self.progress, error, self.engine.exit_code)
             ) from None
@@ -252,11 +258,15 @@ class Run:
         if self._recorded:
             self.record = locks.add_engine(self.project, self.record, pid)
 
-    def _report_throttling(self, state: tenacity.RetryCallState) -> None:
+    def _report_retry(self, state: tenacity.RetryCallState) -> None:
         seconds = state.next_action.sleep if state.next_action else 0
-        self.say(
-            f"throttled by a cloud; tries again in {seconds:.0f} s (attempt {state.attempt_number + 1} of {ATTEMPTS})"
+        error = state.outcome.exception() if state.outcome else None
+        why = (
+            "throttled by a cloud"
+            if isinstance(error, _ThrottledError)
+            else "the engine lost a connection before it began"
         )
+        self.say(f"{why}; tries again in {seconds:.0f} s (attempt {state.attempt_number + 1} of {ATTEMPTS})")
 
     def _raise_if_interrupted(self) -> None:
         if not self.interruption.requested:

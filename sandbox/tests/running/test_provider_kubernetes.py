@@ -26,6 +26,7 @@ from sandbox.tests.support.provider_kubernetes_cases import (
     plugin,
     stack,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from runner_platform_sandbox.kubernetes.cluster import Cluster
@@ -81,7 +82,14 @@ def test_an_update_in_place_keeps_the_object(stack: Driver) -> None:
     assert (diff.changes, planned["spec"]["replicas"]) == (["spec.replicas"], 2)
     stack.up(DEPLOYMENT, "x", more)
     outputs = stack.states["x"].outputs
-    assert (outputs["metadata"]["uid"], outputs["status"]["availableReplicas"]) == (uid, 2)
+    assert (outputs["metadata"]["uid"], outputs["spec"]["replicas"]) == (uid, 2)
+
+    def available() -> bool:
+        # The plugin may return with the second replica on its way: `Progressing` is still true from the first rollout.
+        stack.refresh(DEPLOYMENT, "x")
+        return bool(stack.states["x"].outputs["status"]["availableReplicas"] == 2)
+
+    until(available, "the second replica")
 
 
 def test_a_field_that_leaves_the_program_leaves_the_object(stack: Driver, cluster: Cluster) -> None:

@@ -51,7 +51,14 @@ def end(code):
 def fail(message):
     say(diagnosticEvent={{"urn": "{URN}", "message": message, "color": "", "severity": "error"}})
     end(255)
+CUT = "error: get stack secrets manager: KMS: Decrypt, read tcp: use of closed network connection"
+if how == "cut" and turn == 1:
+    sys.stderr.write(CUT)
+    end(255)
 say(resourcePreEvent={{"metadata": about}})
+if how == "cut later":
+    sys.stderr.write(CUT)
+    end(255)
 if how in ("waits", "polite"):
     signal.signal(signal.SIGINT, lambda *_: count("interrupts"))
     count("ready")
@@ -175,6 +182,20 @@ def test_a_throttled_run_is_tried_again(
     assert run("throttled").changes == {"create": 1}
     assert (tmp_path / "runs").read_text() == "2"
     assert "attempt 2 of 4" in capsys.readouterr().out
+
+
+def test_a_run_that_was_disconnected_before_it_began_is_tried_again(
+    run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cut").changes == {"create": 1}
+    assert (tmp_path / "runs").read_text() == "2"
+    assert "the engine lost a connection before it began; tries again in" in capsys.readouterr().out
+
+
+def test_a_run_that_was_disconnected_later_is_not_tried_again(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match="use of closed network connection"):
+        run("cut later")
+    assert (tmp_path / "runs").read_text() == "1"
 
 
 def test_an_unanswered_creation_is_searched_instead_of_tried_again(
