@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from components.documents.platform_roles import SECRETS_KEY_ALIAS
 from config.names import state_bucket
+from runner_platform.driver.engine_process import retrying_disconnected
 from runner_platform.errors import FailedError
 from runner_platform.stacks import MISSING_CLI
 
@@ -87,6 +88,9 @@ class Backend:
         Raises:
             FailedError: the command failed, or the Pulumi CLI is missing.
         """
+        return retrying_disconnected()(self._run_once, *arguments)
+
+    def _run_once(self, *arguments: str) -> str:
         inherited = {name: value for name, value in os.environ.items() if name not in PASSPHRASES}
         try:
             done = subprocess.run(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
+import tenacity
 from pulumi import automation
 from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import create_command_error
@@ -32,8 +34,15 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DISCONNECTED: Final = re.compile(r"use of closed network connection|connection reset|broken pipe|unexpected EOF")
+"""A connection of the engine itself ended within an answer, such as that of the key that decrypts the settings.
+
+Source: https://github.com/aws/aws-sdk-go-v2/issues/1825
+"""
 STOP_SECONDS: Final = 20 * 60.0
 """How long the resource in hand may take after a signal. The longest, a cluster, takes a quarter of an hour."""
+RETRY_SECONDS: Final = 1.0
+"""Time before a command that could not reach the key of the secrets runs again."""
 TERMINATE_SECONDS: Final = 10.0
 """Time between SIGTERM and SIGKILL for the processes of a session."""
 PLUGIN_SECONDS: Final = 2.0
@@ -99,6 +108,16 @@ class Interruption:
         process.end()
 
 
+def retrying_disconnected() -> tenacity.Retrying:
+    """Retry a command that lost its connection to the key of the secrets: the engine asks for it before it does anything."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_message(match=rf"(?s).*\bsecrets \(code=.*(?:{DISCONNECTED.pattern})"),
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_fixed(RETRY_SECONDS),
+        reraise=True,
+    )
+
+
 class EngineProcess(automation.PulumiCommand):
     """`pulumi` from PATH.
 
@@ -129,12 +148,17 @@ class EngineProcess(automation.PulumiCommand):
         on_output: Callable[[str], Any] | None = None,
         on_error: Callable[[str], Any] | None = None,
     ) -> CommandResult:
-        """Run a command to its end, as the SDK's own does.
+        """Run a command to its end, as the SDK's own does; run a short one again if it could not reach the key of the secrets.
 
         Raises:
             CommandError: the command failed.
         """
         del on_output, on_error  # events say more than lines
+        if "--event-log" in args:  # `Run.drive` knows whether it began
+            return self._run_once(args, cwd, additional_env)
+        return retrying_disconnected()(self._run_once, args, cwd, additional_env)
+
+    def _run_once(self, args: list[str], cwd: str, additional_env: Mapping[str, str]) -> CommandResult:
         environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         with tempfile.TemporaryDirectory(prefix="runner-platform-") as folder:
             texts = Path(folder) / "stdout", Path(folder) / "stderr"

@@ -50,11 +50,6 @@ UNCERTAIN: Final = re.compile(
     r"|[Tt]ime(?:d )?[Oo]ut|deadline exceeded|connection reset|\bEOF\b|broken pipe"
 )
 """A provider's process ended, or its request was never answered."""
-DISCONNECTED: Final = re.compile(r"use of closed network connection|connection reset|broken pipe|unexpected EOF")
-"""A connection of the engine itself ended within an answer, such as that of the key that decrypts the settings.
-
-Source: https://github.com/aws/aws-sdk-go-v2/issues/1825
-"""
 MOST_ERRORS: Final = 10
 """Errors that a failed run lists."""
 _URN_PARTS: Final = 4

@@ -18,8 +18,8 @@ from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
 from runner_platform.driver import locks, remaining_changes
-from runner_platform.driver.engine_process import STOP_SECONDS, EngineProcess, Interruption, end_session
-from runner_platform.driver.engine_progress import DISCONNECTED, Progress, describe_failure, error_lines
+from runner_platform.driver.engine_process import DISCONNECTED, STOP_SECONDS, EngineProcess, Interruption, end_session
+from runner_platform.driver.engine_progress import Progress, describe_failure, error_lines
 from runner_platform.driver.locks import Fate
 from runner_platform.errors import FailedError, InterruptedRunError, LockedError
 

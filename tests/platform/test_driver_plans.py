@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +114,7 @@ def test_a_stopped_run_names_the_remaining_changes_of_its_plan(stack: Stack) -> 
     running = stack.begin("up", "--plan", str(plan), PULUMI_PARALLEL="1")
     stack.in_the_middle(running)
     running.terminate()
+    time.sleep(2)  # the signal goes through the driver to the engine
     stack.gitlab.open.set()
     done = stack.end(running)
     assert done.returncode == 3, done.stdout
