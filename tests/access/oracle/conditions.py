@@ -173,7 +173,7 @@ def _holds(operator: str, key: str, texts: list[Any], context: Context, *, varia
         return any((str(text).lower() == "true") == (not values) for text in texts)
     if not values:
         if if_exists and value is None:
-            return True
+            return set_operator != "ForAnyValue" or context.readings("ForAnyValue with IfExists holds without the key")
         return {"": name in NEGATED, "ForAllValues": True, "ForAnyValue": False}[set_operator]
     positive = NEGATED.get(name, name)
     results = [

@@ -75,8 +75,8 @@ def decide(request: Request, readings: Readings) -> tuple[bool, str]:
     }
     effects = {name: _effects(documents, request, own_context) for name, documents in layers.items()}
     grants, denied = _resource_policy(request, readings)
-    for name, found in {**effects, "the resource's policy": frozenset(["Deny"] if denied else [])}.items():
-        if "Deny" in found:
+    for name, kinds in {**effects, "the resource's policy": frozenset(["Deny"] if denied else [])}.items():
+        if "Deny" in kinds:
             return False, f"{name} denies it"
     identity = "Allow" in effects["an identity-based policy"]
     limits = [name for name in list(layers)[1:] if layers[name] and "Allow" not in effects[name]]
@@ -165,7 +165,7 @@ def _resource_policy(request: Request, readings: Readings) -> tuple[frozenset[st
         elif "NotPrincipal" in statement:
             denied = denied or not _excepted(statement["NotPrincipal"], request, readings)
         else:
-            denied = denied or bool(_named(statement["Principal"], request.caller))
+            denied = denied or _denies(statement["Principal"], request, readings)
     return frozenset(grants), denied
 
 
@@ -218,6 +218,14 @@ def _grants(statement: dict[str, Any], request: Request, readings: Readings) -> 
     if "everybody" in names and _asks_for_principal_arn(statement):
         names.add("everybody by aws:PrincipalArn")
     return frozenset(names)
+
+
+def _denies(element: Any, request: Request, readings: Readings) -> bool:
+    """Whether the Principal of a Deny covers the caller."""
+    if _named(element, request.caller):
+        return True
+    account = {request.owner, f"arn:aws:iam::{request.owner}:root"} & set(_principals(element, "AWS"))
+    return bool(account) and request.caller.federated is not None and readings("an account covers its web identities")
 
 
 def _asks_for_principal_arn(statement: dict[str, Any]) -> bool:

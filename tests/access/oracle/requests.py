@@ -143,24 +143,17 @@ def _resource_keys(world: World, account: str, tags: Tags) -> Keys:
 def _passed_tags(tags: Tags, transitive: frozenset[str], inherited: Tags) -> Keys:
     """Condition keys of the tags that a request for a session passes; what a chain inherits may or may not count."""
     statement = "inherited tags are tags of the request"
-    everything = combined(inherited, tags)
-    names = {
-        "aws:TagKeys": (tags, everything),
-        "sts:TransitiveTagKeys": (transitive, {**inherited, **dict.fromkeys(transitive)}),
-    }
     keys: Keys = _tag_keys("aws:RequestTag", tags)
     for key, value in inherited.items():
         keys[f"aws:RequestTag/{key}"] = Doubtful(statement=statement, if_true=value, if_false=None)
-    for name, (certain, possible) in names.items():
-        if certain:
-            without: Values | None = sorted(certain)
-            keys[name] = (
-                Doubtful(statement=statement, if_true=sorted(possible), if_false=without) if inherited else without
-            )
-        elif inherited and possible:
-            keys[name] = Doubtful(statement=statement, if_true=sorted(possible), if_false=None)
+    for name, passed in (("aws:TagKeys", set(tags)), ("sts:TransitiveTagKeys", set(transitive))):
+        certain: Values | None = sorted(passed) or None
+        if inherited:
+            keys[name] = Doubtful(statement=statement, if_true=sorted(passed | set(inherited)), if_false=certain)
         else:
-            keys[name] = Doubtful(statement="a key without any value is part of the request", if_true=[], if_false=None)
+            keys[name] = certain or Doubtful(
+                statement="a key without any value is part of the request", if_true=[], if_false=None
+            )
     return keys
 
 
@@ -220,14 +213,15 @@ def _assume_role(world: World, question: AssumeRole, readings: Readings) -> list
 
 def _tagging(request: Request, readings: Readings) -> Request:
     """Return the request for sts:TagSession that goes with a request for a session with tags."""
-    statement = "sts:TagSession has the keys of sts:AssumeRole"
+    statement = "sts:TagSession has the token's and the session's keys of the request that it goes with"
 
     def contexts(context: Context) -> Context:
-        keys = dict(context.keys)
-        for key in ("sts:externalid", "sts:rolesessionname"):
-            value = keys.get(key)
-            if isinstance(value, str):
-                keys[key] = Doubtful(statement=statement, if_true=value, if_false=None)
+        keys = {
+            key: Doubtful(statement=statement, if_true=value, if_false=None)
+            if isinstance(value, str) and not key.startswith(("aws:", "iam:"))
+            else value
+            for key, value in context.keys.items()
+        }
         return Context(keys, readings)
 
     own = request.identity_context
