@@ -10,6 +10,7 @@ import json
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tests.access.oracle.requests import pod_tags
 from tests.access.oracle.world import (
     Act,
     AssumeRole,
@@ -142,6 +143,10 @@ class _Maker:
         )
 
     def _session(self, role: str, name: str) -> Session:
+        policy = self._limit() if self.maybe(0.25) else None
+        if self.maybe(0.15):
+            tags = pod_tags(self._pod_question(role))
+            return Session(role=role, name=name, tags=tags, transitive=frozenset(tags))
         tags = self.tags(0.35)
         return Session(
             role=role,
@@ -149,7 +154,7 @@ class _Maker:
             tags=tags,
             transitive=frozenset(key for key in tags if self.maybe(0.3)),
             inherited={key: value for key, value in self.tags(0.15).items() if key not in tags},
-            policy=self._limit() if self.maybe(0.25) else None,
+            policy=policy,
         )
 
     def _resources(self) -> dict[str, Resource]:
@@ -276,7 +281,9 @@ class _Maker:
         )
         if self.maybe(0.35):
             keys = ["aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalOrgID", "aws:PrincipalType", "aws:userid"]
-            keys += [f"aws:PrincipalTag/{key}" for key in TAGS] + [f"aws:ResourceTag/{key}" for key in TAGS]
+            keys += [f"aws:PrincipalTag/{key}" for key in (*TAGS, "kubernetes-namespace")] + [
+                f"aws:ResourceTag/{key}" for key in TAGS
+            ]
             keys += [
                 "iam:ResourceTag/Level",
                 "aws:RequestTag/Team",
@@ -329,7 +336,9 @@ class _Maker:
         effect = "Deny" if self.maybe(0.13) else "Allow"
         kind = self.random.choice(("AWS", "AWS", "AWS", "Federated", "Service"))
         keys = ["aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalOrgID", "aws:PrincipalType", "aws:userid"]
-        keys += [f"aws:PrincipalTag/{key}" for key in TAGS] + [f"aws:RequestTag/{key}" for key in TAGS]
+        keys += [f"aws:PrincipalTag/{key}" for key in (*TAGS, "kubernetes-namespace")] + [
+            f"aws:RequestTag/{key}" for key in TAGS
+        ]
         keys += [
             "aws:TagKeys",
             "sts:TransitiveTagKeys",
@@ -459,15 +468,7 @@ class _Maker:
             )
             for _ in range(3)
         ]
-        questions += [
-            AssumeRoleForPod(
-                role=self.random.choice(for_services or roles),
-                cluster=self.random.choice(CLUSTERS),
-                namespace=self.random.choice(NAMESPACES),
-                service_account=self.random.choice(SERVICE_ACCOUNTS),
-            )
-            for _ in range(2)
-        ]
+        questions += [self._pod_question(self.random.choice(for_services or roles)) for _ in range(2)]
         return questions
 
     def _caller(self, world: World, document: Document | None) -> Session:
@@ -481,6 +482,14 @@ class _Maker:
             or f"{world.roles[session.role].account}:root" in text
         ]
         return self.random.choice(likely if likely and self.maybe(0.7) else world.sessions)
+
+    def _pod_question(self, role: str) -> AssumeRoleForPod:
+        return AssumeRoleForPod(
+            role=role,
+            cluster=self.random.choice(CLUSTERS),
+            namespace=self.random.choice(NAMESPACES),
+            service_account=self.random.choice(SERVICE_ACCOUNTS),
+        )
 
     def _act(self, world: World) -> Act:
         resource = self.random.choice(list(world.resources.values()))
