@@ -18,6 +18,7 @@ from access.evaluation import is_allowed, witness_resources
 from access.graph import ROLE_KINDS
 from access.policy_documents import without_variables
 from config.capabilities import Level
+from config.partitions import PARTITIONS, partition_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,8 @@ WRITES = {
     CACHE: ("s3:PutObject", "s3:ReplicateObject"),
 }
 """Actions that change what another class consumes, or give the right to change it."""
-ECR_HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(.+)", re.ASCII)
+_DOMAINS = "|".join(re.escape(partition_domain(partition)) for partition in PARTITIONS)
+ECR_HOST = re.compile(rf"(\d{{12}})\.dkr\.ecr\.([a-z0-9-]+)\.(?:{_DOMAINS})/(.+)", re.ASCII)
 
 
 class Consumed(NamedTuple):

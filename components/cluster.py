@@ -10,6 +10,7 @@ Sources: https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -21,6 +22,8 @@ from components.documents.cluster import tagging_permissions
 from components.documents.storage import key_policy
 from components.providers import cluster_provider
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
+from config.networks import overlap
+from config.partitions import service_principal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +152,9 @@ class Cluster(pulumi.ComponentResource):
             storage_config={"block_storage": {"enabled": True}},
             kubernetes_network_config={
                 "elastic_load_balancing": {"enabled": True},
-                "service_ipv4_cidr": args.settings.service_cidr,
+                "service_ipv4_cidr": args.network.vpc_cidrs.apply(
+                    partial(verified_services, service_cidr=args.settings.service_cidr)
+                ),
             },
             encryption_config={"provider": {"key_arn": key.arn}, "resources": ["secrets"]},
             enabled_cluster_log_types=list(LOG_TYPES),
@@ -234,7 +239,7 @@ class ClusterRoles(pulumi.ComponentResource):
         node = self._role(
             "node",
             args.names.node_role(),
-            trust.service(trust.service_principal("ec2", args.names.organization.partition)),
+            trust.service(service_principal("ec2", args.names.organization.partition)),
         )
         self.attachments = [
             *self._attach("cluster", control_plane, CLUSTER_POLICIES),
@@ -330,3 +335,17 @@ class ClusterAccess(pulumi.ComponentResource):
             access_scope={"type": "cluster"},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[entry]),
         )
+
+
+def verified_services(vpc_cidrs: Sequence[str], service_cidr: str) -> str:
+    """Return the services' network, after checking that it is apart from the VPC, which may be an existing one.
+
+    Raises:
+        RunError: a network of the VPC overlaps it, which EKS refuses.
+    """
+    overlapping = overlap(service_cidr, vpc_cidrs)
+    if overlapping is not None:
+        raise pulumi.RunError(
+            f"cluster.service_cidr: {service_cidr} overlaps {overlapping} of the VPC; choose a private network that is apart"
+        )
+    return service_cidr

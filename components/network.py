@@ -7,6 +7,7 @@ flow logs, and a default security group without rules. The arithmetic of subnets
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -14,6 +15,7 @@ import pulumi_aws as aws
 
 from components.documents import network, trust
 from components.documents.network import flow_log_writer
+from config.partitions import ZONES_WITHOUT_EKS, is_availability_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +90,9 @@ class Network(pulumi.ComponentResource):
         zones = aws.get_availability_zones_output(
             state="available",
             filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
+            exclude_zone_ids=list(ZONES_WITHOUT_EKS),
             opts=pulumi.InvokeOptions(parent=self),
-        ).names
+        ).names.apply(partial(enough_zones, count=settings.zones))
         aws.ec2.DefaultSecurityGroup(
             f"{name}-default-security-group", vpc_id=vpc.id, opts=child
         )  # without rules it is closed
@@ -206,24 +209,51 @@ class Network(pulumi.ComponentResource):
         )
 
 
+def enough_zones(names: Sequence[str], count: int) -> list[str]:
+    """Return the zones of a new VPC.
+
+    Raises:
+        RunError: the account has fewer zones with EKS in this region.
+    """
+    if len(names) < count:
+        raise pulumi.RunError(
+            f"network.zones: is {count}, and the account has {len(names)} zones with EKS in this region ({', '.join(names)}); "
+            f"write zones: {len(names)}, or choose another region"
+        )
+    return list(names[:count])
+
+
 def verified_subnets(existing: ExistingNetwork, subnets: Sequence[Any]) -> list[str]:
     """Return the ids of existing subnets, after checking that nodes can live there.
 
     Raises:
-        RunError: a subnet is in another VPC, or gives public addresses; or all subnets are in one zone.
+        RunError: a subnet is in another VPC, gives public addresses, or is where EKS takes none; or all subnets are in one zone.
     """
     for subnet in subnets:
-        if subnet.vpc_id != existing.vpc:
-            raise pulumi.RunError(
-                f"network.existing.private: {subnet.id} is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
-            )
-        if subnet.map_public_ip_on_launch:
-            raise pulumi.RunError(
-                f"network.existing.private: {subnet.id} gives public addresses to what starts in it; list private subnets"
-            )
+        mistake = _mistake(existing, subnet)
+        if mistake is not None:
+            raise pulumi.RunError(f"network.existing.private: {subnet.id} {mistake}")
     zones = {subnet.availability_zone for subnet in subnets}
     if len(zones) < min(2, len(existing.private)):
         raise pulumi.RunError(
             f"network.existing.private: all subnets are in {', '.join(zones)}; EKS needs two zones: list subnets of at least two"
         )
     return [subnet.id for subnet in subnets]
+
+
+def _mistake(existing: ExistingNetwork, subnet: Any) -> str | None:
+    """Return why nodes of EKS cannot live in a subnet, with the remedy, else None.
+
+    Source: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+    """
+    if subnet.vpc_id != existing.vpc:
+        return f"is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
+    if subnet.map_public_ip_on_launch:
+        return "gives public addresses to what starts in it; list private subnets"
+    if subnet.outpost_arn:
+        return f"is on the Outpost {subnet.outpost_arn}, where EKS Auto Mode has no nodes; list subnets of the region's zones"
+    if not is_availability_zone(subnet.availability_zone):
+        return f"is in {subnet.availability_zone}, a Local Zone or Wavelength Zone, where EKS has no control plane; list subnets of the region's zones"
+    if subnet.availability_zone_id in ZONES_WITHOUT_EKS:
+        return f"is in {subnet.availability_zone} ({subnet.availability_zone_id}), a zone without EKS; list subnets of other zones"
+    return None

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import platform_roles, trust
+from components.documents import platform_roles
 from components.documents.boundary import BoundaryAccount, boundary
-from components.documents.statements import merged
 from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE
 
 if TYPE_CHECKING:
@@ -87,6 +86,14 @@ class PlatformAccess(pulumi.ComponentResource):
         account = platform_roles.PlatformRoleAccount(
             organization=args.organization, account_id=args.account_id, state_bucket=args.state_bucket
         )
+        self._trust = platform_roles.platform_trust(
+            organization=args.organization,
+            account_id=args.account_id,
+            gitlab_url=args.gitlab_url,
+            project=args.project,
+            ref=args.ref,
+            operators=args.operators,
+        )
         # Roles wait for the provider: IAM refuses to trust a provider that does not exist.
         self.deployer_arn = self._role("deployer", DEPLOYER_ROLE, platform_roles.deployer(account), provider)
         self.reader_arn = self._role(
@@ -111,7 +118,7 @@ class PlatformAccess(pulumi.ComponentResource):
             name=physical_name,  # fixed: the caller's AWS config names it
             path=PLATFORM_ROLE_PATH,
             description=f"The runner platform's own {kind}",
-            assume_role_policy=pulumi.Output.json_dumps(self._trust()),
+            assume_role_policy=pulumi.Output.json_dumps(self._trust),
             max_session_duration=DEPLOYER_SESSION_SECONDS,
             opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[provider])),
         )
@@ -130,26 +137,3 @@ class PlatformAccess(pulumi.ComponentResource):
         return pulumi.Output.all(role.arn, inline.id, *(attachment.id for attachment in attachments)).apply(
             lambda values: str(values[0])
         )
-
-    def _trust(self) -> Document:
-        args = self._args
-        pipeline = trust.gitlab(
-            partition=args.organization.partition,
-            account_id=args.account_id,
-            url=args.gitlab_url,
-            audience=args.gitlab_url,
-            subjects=[trust.gitlab_subject(args.project, ref=args.ref)],
-        )
-        by_account: dict[str, list[str]] = {}
-        for arn in args.operators:
-            by_account.setdefault(arn.split(":")[4], []).append(arn)
-        people = [
-            trust.roles_of_account(
-                partition=args.organization.partition,
-                account_id=account,
-                role_arns=arns,
-                organization_id=args.organization.id,
-            )
-            for account, arns in sorted(by_account.items())
-        ]
-        return merged(pipeline, *people)

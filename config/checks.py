@@ -12,21 +12,39 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from config import names
+from config import names, networks, partitions
 from config.capabilities import Level
 from config.errors import Problem
+from config.gitlab_values import issuer_port
 from config.sections import CLASS_NAME, RESERVED_NAMES
 from config.versions import CHART_WITH_NATIVE_SECCOMP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from config.foundation import FoundationAccount, FoundationPlatform
-    from config.sections import Account, Alarms, Chart, Cluster, GitLabOidc, Network, Organization, Platform, Runner
+    from config.foundation import FoundationAccount, FoundationGitLab, FoundationPlatform
+    from config.sections import (
+        Account,
+        Alarms,
+        Chart,
+        Cluster,
+        GitLab,
+        GitLabOidc,
+        Network,
+        Organization,
+        Platform,
+        Registry,
+        Runner,
+    )
 
 
 RESERVED_PROFILES = ("base", "default")
 """Profiles of a class's AWS config that are not accounts."""
+POOLS_OF_EKS = ("default", "system")
+"""Names of objects that Auto Mode itself makes; a class's NodePool and NodeClass have the class's name.
+
+Source: https://docs.aws.amazon.com/eks/latest/userguide/set-builtin-node-pools.html
+"""
 SPOT_LIMIT = 3600
 """Longest job, in seconds, of a class on spot nodes."""
 SHORTEST_JOB, LONGEST_JOB = 600, 24 * 3600
@@ -177,6 +195,11 @@ def runner_names(runners: Mapping[str, Runner]) -> Iterator[Problem]:
                 path=f"runners.{name}",
                 message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}",
             )
+        elif name in POOLS_OF_EKS:
+            yield Problem(
+                path=f"runners.{name}",
+                message=f"is not a name for a class, since Auto Mode has objects of that name itself; use none of {', '.join(POOLS_OF_EKS)}",
+            )
 
 
 def runner_accounts(
@@ -272,9 +295,123 @@ def gitlab_oidc_accounts(
             )
 
 
+def gitlab_issuer(gitlab: GitLab, gitlab_oidc: Mapping[str, GitLabOidc]) -> Iterator[Problem]:
+    """Check that IAM takes the instance as the issuer of ID tokens, if a role trusts them."""
+    if gitlab_oidc:
+        yield from _issuer(gitlab.url, "or drop gitlab_oidc and use runner classes")
+
+
+def foundation_issuer(gitlab: FoundationGitLab) -> Iterator[Problem]:
+    """Check that IAM takes the instance as the issuer of the pipeline's ID tokens."""
+    yield from _issuer(gitlab.url, "and use that address here and in the stacks")
+
+
+def _issuer(url: str, way_out: str) -> Iterator[Problem]:
+    port = issuer_port(url)
+    if port is not None:
+        yield Problem(
+            path="gitlab.url",
+            message=f"{url!r} has port {port}, and IAM takes no issuer of ID tokens with a port: serve GitLab at port 443 "
+            f"(external_url without a port), {way_out}",
+        )
+
+
+def administrators(
+    cluster: Cluster, organization: Organization, accounts: Mapping[str, Account], account_names: Collection[str]
+) -> Iterator[Problem]:
+    """Check that the cluster's administrators are roles of listed accounts of the organisation."""
+    if len(accounts) == len(account_names):
+        yield from _people("cluster.administrators", cluster.administrators, organization, accounts)
+
+
+def operators(
+    platform: FoundationPlatform,
+    organization: Organization,
+    accounts: Mapping[str, FoundationAccount],
+    account_names: Collection[str],
+) -> Iterator[Problem]:
+    """Check that the platform's operators are roles of listed accounts of the organisation."""
+    if len(accounts) == len(account_names):
+        yield from _people("platform.operators", platform.operators, organization, accounts)
+
+
+def _people(
+    path: str, arns: Iterable[str], organization: Organization, accounts: Mapping[str, Account | FoundationAccount]
+) -> Iterator[Problem]:
+    account_ids_by_name = {account.id: name for name, account in accounts.items()}
+    for position, arn in enumerate(arns):
+        _, partition, _, _, account_id, _ = arn.split(":", 5)
+        if partition != organization.partition:
+            yield Problem(
+                path=f"{path}.{position}",
+                message=f"{arn!r} is in partition {partition}, and the organisation is in {organization.partition}; "
+                f"write arn:{organization.partition}:iam::…",
+            )
+        if account_id not in account_ids_by_name:
+            yield Problem(
+                path=f"{path}.{position}",
+                message=f"{arn!r} is in account {account_id}, which is not in accounts; name a role of a listed account, "
+                f'or list the account (<name>: {{id: "{account_id}"}})',
+            )
+
+
+def repositories(registry: Registry, stack: str, organization: Organization) -> Iterator[Problem]:
+    """Check that repositories have names of a length that ECR takes, and are listed once."""
+    stack_names = names.Names(organization=organization, stack=stack)
+    for level in Level:
+        listed: set[str] = set()
+        for position, repository in enumerate(getattr(registry, level.value)):
+            path = f"registry.{level.value}.{position}"
+            message = names.length_problem("repository", stack_names.repository_prefix(level) + repository)
+            if message is not None:
+                yield Problem(path=path, message=message)
+            if repository in listed:
+                yield Problem(path=path, message=f"{repository!r} is listed twice; list it once")
+            listed.add(repository)
+
+
+def network_zones(network: Network, organization: Organization) -> Iterator[Problem]:
+    """Check that the region has as many zones with EKS."""
+    offered = partitions.zones_with_eks(organization.region)
+    if network.zones is not None and network.zones > offered:
+        yield Problem(
+            path="network.zones",
+            message=f"is {network.zones}, and {organization.region} offers {offered} zones with EKS; write zones: {offered}, "
+            "or choose another region",
+        )
+
+
+def endpoint_networks(network: Network, cluster: Cluster) -> Iterator[Problem]:
+    """Check that `network.endpoint_cidrs` opens subnets with endpoints, and not the cluster."""
+    for position, endpoints in enumerate(network.endpoint_cidrs):
+        path = f"network.endpoint_cidrs.{position}"
+        if ipaddress.IPv4Network(endpoints).prefixlen < LARGEST_NETWORK:
+            yield Problem(
+                path=path,
+                message=f"{endpoints} is larger than a subnet can be (/{LARGEST_NETWORK}); list the subnets that hold the endpoints",
+            )
+        if networks.overlap(endpoints, [cluster.service_cidr]):
+            yield Problem(
+                path=path,
+                message=f"{endpoints} overlaps cluster.service_cidr {cluster.service_cidr}, where no endpoint is and the API server answers; "
+                "list the subnets that hold the endpoints",
+            )
+        if network.cidr and ipaddress.IPv4Network(network.cidr).subnet_of(ipaddress.IPv4Network(endpoints)):
+            yield Problem(
+                path=path,
+                message=f"{endpoints} holds all of network.cidr {network.cidr}, so that jobs would reach nodes and the API server; "
+                "list the subnets that hold the endpoints",
+            )
+
+
 def service_network(cluster: Cluster) -> Iterator[Problem]:
-    """Check the size of the services' network."""
+    """Check the range and the size of the services' network."""
     services = ipaddress.IPv4Network(cluster.service_cidr)
+    if not networks.is_private(cluster.service_cidr):
+        yield Problem(
+            path="cluster.service_cidr",
+            message=f"{services} is outside {', '.join(networks.PRIVATE)}, which EKS demands; write one such as 172.20.0.0/16",
+        )
     if not LARGEST_SERVICES <= services.prefixlen <= SMALLEST_SERVICES:
         yield Problem(
             path="cluster.service_cidr",
@@ -313,9 +450,21 @@ STACK_CHECKS: tuple[Check, ...] = (
     pod_security,
     gitlab_oidc_names,
     gitlab_oidc_accounts,
+    gitlab_issuer,
+    administrators,
+    repositories,
+    network_zones,
+    endpoint_networks,
     service_network,
     vpc_network,
 )
 """Rules of a stack of the platform."""
-FOUNDATION_CHECKS: tuple[Check, ...] = (account_ids, platform_account, state_account, state_bucket_names)
+FOUNDATION_CHECKS: tuple[Check, ...] = (
+    account_ids,
+    platform_account,
+    state_account,
+    state_bucket_names,
+    foundation_issuer,
+    operators,
+)
 """Rules of the foundation."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from config import checks
-from config.sections import AccountId, GitLabUrl, Organization, RoleArn, Section, Tags, pattern, refuse_own_roles
+from config.gitlab_values import (  # pydantic reads the annotations at run time
+    GitLabUrl,  # noqa: TC001
+    OneBranch,  # noqa: TC001
+    ProjectPath,  # noqa: TC001
+)
+from config.sections import AccountId, Organization, RoleArn, Section, Tags, refuse_own_roles
 from config.settings import Parser
 
 if TYPE_CHECKING:
@@ -41,12 +46,9 @@ class FoundationPlatform(Section):
     """Name of the account that keeps the platform's own state."""
     protect: bool
     """Guards state, keys and the platform's own roles against deletion."""
-    project: Annotated[
-        str,
-        pattern(r"[\w.-]+(/[\w.-]+)+", "is not the full path of a project; write group/project, without wildcards"),
-    ]
+    project: ProjectPath
     """Full path of the GitLab project that holds this program."""
-    ref: Annotated[str, pattern(r"[\w./-]+", "is not a branch; name exactly one, without wildcards")] = "main"
+    ref: OneBranch = "main"
     """The protected branch that deploys."""
     operators: tuple[RoleArn, ...] = Field(default=(), strict=False)
     """Roles of people who may deploy from outside the pipeline."""
@@ -68,12 +70,13 @@ class FoundationSettings:
     tags: Tags
 
 
-def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
+def parse(raw: Mapping[str, Any], source: str, *more_checks: checks.Check) -> FoundationSettings:
     """Parse the foundation's configuration.
 
     Args:
         raw: values by key, without the project's namespace.
         source: name of the configuration in the error.
+        more_checks: rules beside those of `config.checks`, in the same form.
 
     Raises:
         SettingsError: with every problem.
@@ -87,6 +90,7 @@ def parse(raw: Mapping[str, Any], source: str) -> FoundationSettings:
         "tags": parser.object("tags", Tags, required=False),
         "accounts": parser.mapping("accounts", FoundationAccount),
     }
-    parser.problems += checks.run(checks.FOUNDATION_CHECKS, {**values, "account_names": parser.account_names()})
+    names = {"account_names": parser.account_names()}
+    parser.problems += checks.run([*checks.FOUNDATION_CHECKS, *more_checks], {**values, **names})
     parser.finish(source)
     return FoundationSettings(**values)

@@ -45,14 +45,17 @@ def current(*more_checks: Check) -> settings.Settings:
         )
 
 
-def current_foundation() -> foundation.FoundationSettings:
+def current_foundation(*more_checks: Check) -> foundation.FoundationSettings:
     """Return the settings of the running foundation program.
+
+    Args:
+        more_checks: rules beside those of `config.checks`.
 
     Raises:
         ProgramSettingsError: with every problem.
     """
     with _without_traceback():
-        return foundation.parse(_running_config(foundation.PROJECT), FOUNDATION_FILE)
+        return foundation.parse(_running_config(foundation.PROJECT), FOUNDATION_FILE, *more_checks)
 
 
 @contextmanager

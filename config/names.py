@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from config.capabilities import Level
+from config.partitions import partition_domain
 
 if TYPE_CHECKING:
     from config.sections import Organization
@@ -164,11 +165,6 @@ class Names:
 def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
     """Return the ARN of a role: `arn:<partition>:iam::<account>:role<path><name>`."""
     return f"arn:{partition}:iam::{account_id}:role{path}{name}"
-
-
-def partition_domain(partition: str) -> str:
-    """Return the domain of a partition's endpoints, and of service principals that differ between partitions."""
-    return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
 
 
 def boundary_arn(partition: str, account_id: str) -> str:

@@ -24,9 +24,17 @@ _MEMORY_UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
-_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
+_CPU = re.compile(r"([0-9]{1,12})m|([0-9]{1,9})(?:\.([0-9]{1,3}))?")
+_MEMORY = re.compile(r"([0-9]{1,15})(Ki|Mi|Gi|Ti|k|M|G|T)")
+_DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
+SMALLEST = {"cpu": 10, "memory": 64 * MEBIBYTE, "disk": GIBIBYTE}
+LARGEST = {"disk": 59_000 * GIBIBYTE}
+"""Sizes of a job's pod: less starts no shell, and a node's disk ends at 59,000 GiB.
+
+Source: https://docs.aws.amazon.com/eks/latest/userguide/create-node-class.html (`ephemeralStorage.size`)
+"""
 
 
 def parse_cpu(value: Any) -> int:
@@ -36,7 +44,7 @@ def parse_cpu(value: Any) -> int:
         FieldError: not a CPU quantity, or not above zero.
     """
     text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
-    match = re.fullmatch(r"(\d+)m|(\d+)(?:\.(\d{1,3}))?", text)
+    match = _CPU.fullmatch(text)
     if match is None:
         raise FieldError(f'{quoted(value)} is not a CPU quantity; write cores or millicores, such as "4" or "500m"')
     millis, whole, fraction = match.groups()
@@ -53,7 +61,7 @@ def parse_memory(value: Any) -> int:
         FieldError: not a quantity with a unit, or not above zero.
     """
     text = value.strip() if isinstance(value, str) else ""
-    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)", text)
+    match = _MEMORY.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise FieldError(
             f"{quoted(value)} is not a quantity of bytes; write a number with a unit, such as 512Mi or 8Gi"
@@ -76,6 +84,24 @@ def parse_duration(value: Any) -> int:
     if total == 0:
         raise FieldError(f"{quoted(value)} is a duration of zero; write hours and minutes, such as 4h, 90m or 1h30m")
     return total
+
+
+def refuse_odd_size(kind: str, value: int) -> None:
+    """Refuse a size of a job's pod that no job can run with, or no node can have.
+
+    Args:
+        kind: `cpu`, `memory` or `disk`.
+        value: millicores or bytes.
+
+    Raises:
+        FieldError: with the value and the limit.
+    """
+    text = cpu_text if kind == "cpu" else memory_text
+    smallest, largest = SMALLEST[kind], LARGEST.get(kind)
+    if value < smallest:
+        raise FieldError(f"{text(value)} is too small for a job; write {text(smallest)} or more")
+    if largest is not None and value > largest:
+        raise FieldError(f"{text(value)} is more than a node's disk can have; write {text(largest)} or less")
 
 
 def cpu_text(millicores: int) -> str:

@@ -5,15 +5,25 @@ Rules between objects are in `config/checks.py`.
 
 from __future__ import annotations
 
-import ipaddress
+import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Capability, Level, refuse_cdk
-from config.errors import FieldError, quoted
-from config.quantities import Bytes, Cpu, Seconds  # noqa: TC001  # pydantic reads the annotations at run time
+from config.errors import FieldError
+from config.gitlab_values import (  # pydantic reads the annotations at run time
+    BranchOrTag,  # noqa: TC001
+    CaBundle,  # noqa: TC001
+    GitLabUrl,  # noqa: TC001
+    ProjectPattern,  # noqa: TC001
+)
+from config.networks import MOST_PUBLIC_NETWORKS, Cidr, PublicCidr
+from config.partitions import ARN_PARTITION, REGIONS_WITHOUT_EKS, Partition, partition_of, regions
+from config.quantities import Bytes, Cpu, Seconds, refuse_odd_size
+from config.values import pattern, refuse_repeated, url_pattern
+from config.versions import KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes, oldest_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,30 +35,10 @@ images below `protected/open/`, and prod's protected classes run images below `p
 SHORTEST_SESSION, LONGEST_SESSION = 3600, 12 * 3600
 OLDEST_CHART = (0, 86, 0)
 FEWEST_ADMINISTRATORS = 2
+_NUMBER = r"(0|[1-9]\d{0,5})"
 _OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
 
 
-def pattern(regex: str, remedy: str) -> AfterValidator:
-    """Return a validator of text: the text must match as a whole, else the error shows the value and the remedy."""
-    compiled = re.compile(regex, re.ASCII)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise FieldError(f"{quoted(value)} {remedy}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(value))
-    except ValueError as error:
-        raise FieldError(f"{quoted(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16") from None
-
-
-Cidr = Annotated[str, AfterValidator(_network)]
-"""An IPv4 network in CIDR notation."""
 AccountId = Annotated[
     str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
 ]
@@ -56,7 +46,7 @@ AccountId = Annotated[
 RoleArn = Annotated[
     str,
     pattern(
-        r"arn:aws(-us-gov|-cn)?:iam::\d{12}:role/[\w+=,.@/-]+",
+        rf"arn:{ARN_PARTITION}:iam::\d{{12}}:role/([\w+=,.@-]+/)*[\w+=,.@-]{{1,64}}",
         "is not the ARN of an IAM role; write arn:aws:iam::<account id>:role/<name>",
     ),
 ]
@@ -65,22 +55,14 @@ TopicArn = Annotated[
     str,
     # A FIFO topic has a dot in its name. It takes no e-mail subscription, so that nobody would hear the alarm.
     pattern(
-        r"arn:aws(-us-gov|-cn)?:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}",
+        rf"arn:{ARN_PARTITION}:sns:[a-z0-9-]+:\d{{12}}:[\w-]{{1,256}}",
         "is not the ARN of a standard SNS topic; write arn:aws:sns:<region>:<account id>:<name>, as `aws sns list-topics` shows it",
     ),
 ]
 """The ARN of a standard SNS topic."""
-GitLabUrl = Annotated[
-    str,
-    pattern(
-        r"https://[a-z0-9.-]+(:\d+)?",
-        "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
-    ),
-]
-"""The root of a GitLab instance."""
-ProjectId = Annotated[str, pattern(r"\d+", "is not a numeric project id; the project's page shows it")]
+ProjectId = Annotated[str, pattern(r"[1-9]\d{0,17}", "is not a numeric project id; the project's page shows it")]
 """The numeric id of a GitLab project."""
-GroupId = Annotated[str, pattern(r"\d+", "is not a numeric group id; the group's page shows it")]
+GroupId = Annotated[str, pattern(r"[1-9]\d{0,17}", "is not a numeric group id; the group's page shows it")]
 """The numeric id of a GitLab group."""
 RepositoryName = Annotated[
     str,
@@ -95,14 +77,23 @@ TagValue = Annotated[
 
 
 def refuse_own_roles(arns: Iterable[str]) -> None:
-    """Refuse roles of the platform and of deployments where roles of people are expected: jobs would act as people.
+    """Refuse roles of the platform, of deployments and of AWS where roles of people are expected: jobs would act as people.
 
     Raises:
-        FieldError: one of the roles is not a person's.
+        FieldError: one of the roles is not a person's, or two differ in their path alone.
     """
+    owners: dict[tuple[str, str], str] = {}
     for arn in arns:
         if _OWN_ROLE.search(arn):
             raise FieldError(f"names {arn}, a role of the platform itself or of a deployment; name roles of people")
+        if ":role/aws-service-role/" in arn:
+            raise FieldError(f"names {arn}, which only an AWS service can use; name roles of people")
+        owner = owners.setdefault((arn.split(":")[4], arn.rpartition("/")[2].lower()), arn)
+        if owner != arn:
+            raise FieldError(
+                f"names {arn} and {owner}, and an account has one role of a name, whatever its path and case; "
+                "write the one that `aws iam get-role` shows"
+            )
 
 
 class Section(BaseModel):
@@ -119,19 +110,27 @@ class Organization(Section):
         pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
     ]
     """Id of the organisation. Trusts and bucket policies admit its accounts only."""
-    region: Annotated[str, pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
+    region: Annotated[str, pattern(r"[a-z]{2,4}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
     """Region of everything."""
-    partition: Literal["aws", "aws-us-gov", "aws-cn"] = "aws"
+    partition: Partition = "aws"
     """Partition of everything; it must be the region's."""
 
     @model_validator(mode="after")
     def _region_of_the_partition(self) -> Self:
-        partitions = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
-        expected = next((name for prefix, name in partitions.items() if self.region.startswith(prefix)), "aws")
+        expected = partition_of(self.region)
+        if expected is None:
+            nearest = difflib.get_close_matches(self.region, regions(self.partition), n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(regions(self.partition))}"
+            raise FieldError(
+                f"has region {self.region!r}, which AWS does not have as far as botocore knows; {hint} "
+                "For a new region, raise boto3 in pyproject.toml"
+            )
         if expected != self.partition:
             raise FieldError(
                 f"has region {self.region!r}, which is in partition {expected!r}, and partition {self.partition!r}; make them agree"
             )
+        if self.region in REGIONS_WITHOUT_EKS:
+            raise FieldError(f"has region {self.region!r}, in which AWS offers no EKS; choose another region")
         return self
 
 
@@ -188,7 +187,7 @@ class GitLab(Section):
     """`managed`: the program registers the runners. `external`: you register them and bring their tokens."""
     group: GroupId | None = None
     """Numeric id of the group whose projects may use the open classes; required with `runners: managed`."""
-    ca_bundle: str | None = None
+    ca_bundle: CaBundle | None = None
     """PEM of a private certificate authority that signed the instance's certificate."""
 
     @model_validator(mode="after")
@@ -204,10 +203,20 @@ class Chart(Section):
     """Source of the gitlab-runner chart: a repository with a version, or a packaged chart."""
 
     repository: (
-        Annotated[str, pattern(r"(https|oci)://\S+", "is not a chart repository; write https://… or oci://…")] | None
+        Annotated[
+            str,
+            url_pattern(
+                r"(https|oci)://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[\w.~%+/-]*)?",
+                "is not a chart repository; write https://… or oci://…",
+            ),
+        ]
+        | None
     ) = None
     """Repository of the chart, `https://…` or `oci://…`; needs `version`."""
-    version: Annotated[str, pattern(r"\d+\.\d+\.\d+", "is not a chart version; write one such as 0.93.0")] | None = None
+    version: (
+        Annotated[str, pattern(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}", "is not a chart version; write one such as 0.93.0")]
+        | None
+    ) = None
     """Version of the chart in the repository, 0.86.0 or newer."""
     path: Annotated[str, pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
     """A packaged chart, instead of repository and version."""
@@ -275,12 +284,18 @@ class Runner(Section):
         | None
     ) = None
     """Tag in GitLab, unique over all stacks. Without it, the name of the class, with `-<stack>` outside prod."""
-    token: int = Field(default=1, ge=1)
+    token: int = Field(default=1, ge=1, le=9999)
     """Generation of the runner authentication token. Raise it by one to rotate."""
     token_created: (
         Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"')] | None
     ) = None
     """Date of the generation in quotes, such as `"2026-11-21"`. `check` reminds you after 180 days."""
+
+    @field_validator("cpu", "memory", "disk")
+    @classmethod
+    def _sizes_of_a_pod(cls, value: int, info: ValidationInfo) -> int:
+        refuse_odd_size(str(info.field_name), value)
+        return value
 
     @field_validator("accounts", mode="before")
     @classmethod
@@ -328,11 +343,11 @@ class GitLabOidc(Section):
     """Name of the account of the role."""
     level: Annotated[Level, Field(strict=False)]
     """Trust level whose capabilities the role has."""
-    project: Annotated[str, pattern(r"[\w.*-]+(/[\w.*-]+)+", "is not the full path of a project; write group/project")]
-    """Full path of the GitLab project. Wildcards are for `open` only."""
-    ref: str | None = None
+    project: ProjectPattern
+    """Full path of the GitLab project. Wildcards are for `open` only, and never in the top-level group."""
+    ref: BranchOrTag | None = None
     """Branch whose jobs may assume the role."""
-    tag: str | None = None
+    tag: BranchOrTag | None = None
     """Git tag whose jobs may assume the role."""
     environment: Literal["production", "staging", "testing", "development", "other"] | None = None
     """Deployment tier of a protected environment; the project's `sub` must hold it (`components/documents/trust.py`)."""
@@ -367,6 +382,12 @@ class ExistingNetwork(Section):
         min_length=2, max_length=3, strict=False
     )
     """Ids of two or three private subnets."""
+
+    @field_validator("private")
+    @classmethod
+    def _each_subnet_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        refuse_repeated(value)
+        return value
 
 
 class Network(Section):
@@ -405,10 +426,22 @@ class PrivateAccess(Section):
 class ClusterAccess(Section):
     """How clients reach the cluster's API."""
 
-    public_cidrs: tuple[Cidr, ...] | None = Field(default=None, strict=False)
-    """Networks that reach the API over the internet."""
+    public_cidrs: tuple[PublicCidr, ...] | None = Field(default=None, strict=False)
+    """Networks that reach the API over the internet, at most 40."""
     private: PrivateAccess | None = None
     """The API is reachable from inside the network only."""
+
+    @field_validator("public_cidrs")
+    @classmethod
+    def _as_many_as_eks_takes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        networks = value or ()
+        refuse_repeated(networks)
+        if len(networks) > MOST_PUBLIC_NETWORKS:
+            raise FieldError(
+                f"lists {len(networks)} networks, and EKS takes {MOST_PUBLIC_NETWORKS}; join neighbours into larger networks, "
+                "or use access: {private: …}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _public_or_private(self) -> Self:
@@ -432,7 +465,19 @@ class Cluster(Section):
     access: ClusterAccess
     """How to reach the API: exactly one of its keys."""
     service_cidr: Cidr = "172.20.0.0/16"
-    """Range of the services' addresses."""
+    """Range of the services' addresses: private, a /12 to a /24."""
+
+    @field_validator("version")
+    @classmethod
+    def _version_that_eks_offers(cls, value: str) -> str:
+        newest, oldest = newest_kubernetes(), oldest_kubernetes()
+        if value in KUBERNETES_SUPPORT_ENDS:
+            return value
+        if minor_version(value) > minor_version(newest):
+            raise FieldError(
+                f"{value!r} is not known yet; the newest is {newest!r}. If EKS offers it, add its end of support to config/versions.py"
+            )
+        raise FieldError(f"{value!r} is out of EKS's standard support; write {oldest!r} to {newest!r}")
 
     @model_validator(mode="after")
     def _two_administrators(self) -> Self:

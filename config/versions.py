@@ -15,10 +15,27 @@ KUBERNETES_SUPPORT_ENDS = {
     "1.33": date(2026, 7, 29),
     "1.34": date(2026, 12, 2),
     "1.35": date(2027, 3, 27),
+    "1.36": date(2027, 8, 2),
 }
-"""End of EKS standard support per minor version. Source: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html"""
+"""End of EKS standard support per minor version, as of November 2026. The oldest is the first whose namespaces are deleted in the order
+that `components/runner_class.py` needs. Source: https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html"""
 CHART_WITH_NATIVE_SECCOMP = (0, 88, 0)
 """Runner 18.11: `seccomp_profile` in `pod_security_context`."""
 CLOUDWATCH_ADDON = "v6.3.0-eksbuild.1"
 """EKS add-on `amazon-cloudwatch-observability`, with alarms only. AWS tried this version on Auto Mode's nodes:
 https://github.com/aws-samples/sample-aws-eks-auto-mode/pull/21"""
+
+
+def minor_version(version: str) -> tuple[int, ...]:
+    """Return a version as numbers: `"1.35"` is (1, 35)."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def newest_kubernetes() -> str:
+    """Return the newest minor version of `KUBERNETES_SUPPORT_ENDS`."""
+    return max(KUBERNETES_SUPPORT_ENDS, key=minor_version)
+
+
+def oldest_kubernetes() -> str:
+    """Return the oldest minor version of `KUBERNETES_SUPPORT_ENDS`."""
+    return min(KUBERNETES_SUPPORT_ENDS, key=minor_version)

@@ -6,6 +6,7 @@ role runs it, rarely; the profiles `foundation-<account>` come from that person'
 
 import pulumi
 
+from components.documents.checks import FOUNDATION_CHECKS
 from components.guard import Guard, GuardArgs
 from components.platform_access import PlatformAccess, PlatformAccessArgs
 from components.providers import account_providers
@@ -15,7 +16,7 @@ from config import load
 from config.names import state_bucket
 from config.tags import default_tags
 
-settings = load.current_foundation()
+settings = load.current_foundation(*FOUNDATION_CHECKS)
 organization, platform = settings.organization, settings.platform
 tags = default_tags(pulumi.get_stack(), settings.tags)
 providers = account_providers(settings.accounts, region=organization.region, tags=tags, profile_prefix="foundation")

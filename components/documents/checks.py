@@ -11,27 +11,43 @@ from typing import TYPE_CHECKING
 
 from components.documents.network import blocks_of_subnet, cut_vpc
 from components.documents.node_pool import NoInstanceTypeError, SmallLimitsError, blocks_at_full_load, class_capacity
-from components.documents.trust import roles_of_account
+from components.documents.platform_roles import platform_trust
+from components.documents.trust import assume_roles, roles_of_account
 from config.capabilities import Level
 from config.errors import Problem
 from config.names import Names
+from config.quantities import GIBIBYTE, LARGEST
 from config.settings import classes_that_enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from components.documents.statements import Document
     from config.checks import Check
+    from config.foundation import FoundationGitLab, FoundationPlatform
     from config.sections import Account, Network, Organization, Platform, Runner
 
 TRUST_LIMIT = 2048
 """Longest trust document of a role, in characters without white space; IAM's default quota."""
+INLINE_LIMIT = 10_240
+"""Longest sum of a role's inline policies, in characters without white space.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+LARGEST_NODE_DISK = LARGEST["disk"] // GIBIBYTE
 
 
 def node_capacity(runners: Mapping[str, Runner]) -> Iterator[Problem]:
     """Check that an instance type fits a pod of the class, and `limits` fit all jobs."""
     for name, runner in runners.items():
         try:
-            class_capacity(runner)
+            disk = class_capacity(runner).disk_gib
+            if disk > LARGEST_NODE_DISK:
+                yield Problem(
+                    path=f"runners.{name}.disk",
+                    message=f"makes the disk of a node {disk} GiB, for all pods that a node holds; Auto Mode takes {LARGEST_NODE_DISK}: "
+                    "lower disk, or raise cpu or memory, so that a node holds fewer pods",
+                )
         except NoInstanceTypeError as error:
             yield Problem(path=f"runners.{name}", message=str(error))
         except SmallLimitsError as error:
@@ -76,7 +92,7 @@ def trust_length(
                 role_arns=[names.role_arn(home, names.job_role(runner_class)) for runner_class in classes],
                 organization_id=organization.id,
             )
-            length = len(json.dumps(trust, separators=(",", ":")))
+            length = characters(trust)
             if length > TRUST_LIMIT:
                 yield Problem(
                     path=f"accounts.{account_name}.{level.value}",
@@ -85,5 +101,53 @@ def trust_length(
                 )
 
 
-CHECKS: tuple[Check, ...] = (node_capacity, network_capacity, trust_length)
-"""Rules to pass to `config.load`."""
+def job_role_length(
+    organization: Organization,
+    accounts: Mapping[str, Account],
+    runners: Mapping[str, Runner],
+    stack: str,
+) -> Iterator[Problem]:
+    """Check that IAM takes the inline policy of every job role, which names the delegated roles of all accounts of the class."""
+    names = Names(organization=organization, stack=stack)
+    for class_name, runner in runners.items():
+        role = names.delegated_role(runner.level)
+        entered = [account.id for name, account in accounts.items() if runner.may_enter(name, account)]
+        length = characters(assume_roles([names.role_arn(account_id, role) for account_id in entered]))
+        if length > INLINE_LIMIT:
+            yield Problem(
+                path=f"runners.{class_name}.accounts",
+                message=f"the class may enter {len(entered)} accounts, which makes the inline policy of its job role {length} characters long; "
+                f"IAM takes {INLINE_LIMIT}: narrow the class with accounts: […], or put some of the accounts into another stack",
+            )
+
+
+def operators_trust_length(
+    platform: FoundationPlatform, organization: Organization, gitlab: FoundationGitLab
+) -> Iterator[Problem]:
+    """Check that IAM takes the trust of the platform's own roles, which names every operator."""
+    trust = platform_trust(
+        organization=organization,
+        account_id="0" * 12,
+        gitlab_url=gitlab.url,
+        project=platform.project,
+        ref=platform.ref,
+        operators=platform.operators,
+    )
+    length = characters(trust)
+    if length > TRUST_LIMIT:
+        yield Problem(
+            path="platform.operators",
+            message=f"names {len(platform.operators)} roles, which makes the trust of the platform's own roles {length} characters long; "
+            f"IAM takes {TRUST_LIMIT}: name fewer roles, such as one that your people share",
+        )
+
+
+def characters(document: Document) -> int:
+    """Return the length of a policy document as IAM counts it: without white space."""
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+CHECKS: tuple[Check, ...] = (node_capacity, network_capacity, trust_length, job_role_length)
+"""Rules of a stack of the platform, to pass to `config.load`."""
+FOUNDATION_CHECKS: tuple[Check, ...] = (operators_trust_length,)
+"""Rules of the foundation, to pass to `config.load`."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.documents import statements
+from components.documents import statements, trust
 from components.documents.boundary import BUCKET_SETTINGS
-from components.documents.statements import Document, document
+from components.documents.statements import Document, document, merged
 from config.names import PLATFORM_ROLE_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.sections import Organization
 
 SECRETS_KEY_ALIAS = "alias/cicd-platform/secrets"
@@ -114,3 +116,41 @@ def reader(account: PlatformRoleAccount) -> Document:
             "Resource": "*",
         },
     )
+
+
+def platform_trust(
+    *,
+    organization: Organization,
+    account_id: str,
+    gitlab_url: str,
+    project: str,
+    ref: str,
+    operators: Sequence[str],
+) -> Document:
+    """Trust GitLab's ID tokens of one project and branch, and the roles of people who operate the platform.
+
+    Args:
+        organization: partition and id.
+        account_id: account of the roles and of GitLab's OIDC provider.
+        gitlab_url: root of the instance; also the audience of its tokens.
+        project: full path of the project that holds this program.
+        ref: protected branch of the project.
+        operators: ARNs of the people's roles.
+    """
+    pipeline = trust.gitlab(
+        partition=organization.partition,
+        account_id=account_id,
+        url=gitlab_url,
+        audience=gitlab_url,
+        subjects=[trust.gitlab_subject(project, ref=ref)],
+    )
+    by_account: dict[str, list[str]] = {}
+    for arn in operators:
+        by_account.setdefault(arn.split(":")[4], []).append(arn)
+    people = [
+        trust.roles_of_account(
+            partition=organization.partition, account_id=account, role_arns=arns, organization_id=organization.id
+        )
+        for account, arns in sorted(by_account.items())
+    ]
+    return merged(pipeline, *people)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.documents.statements import Document, allow, document
-from config.names import partition_domain
+from config.partitions import partition_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

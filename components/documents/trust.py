@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.documents.statements import Document, document
-from config.names import partition_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,14 +39,6 @@ def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_
     if for_account is not None:
         statement["Condition"] = {"StringEquals": {"aws:SourceAccount": for_account}}
     return document(statement)
-
-
-def service_principal(name: str, partition: str) -> str:
-    """Return the principal of a service whose name depends on the partition, such as EC2 and CloudWatch Logs.
-
-    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
-    """
-    return f"{name}.{partition_domain(partition)}"
 
 
 def service_account(*, provider_arn: str, issuer: str, namespace: str, account: str) -> Document:

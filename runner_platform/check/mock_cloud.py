@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.runtime import mocks
 
 from access.resource import account_ids
+from config.partitions import partition_domain, partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "arn": "arn:{partition}:iam::{account}:oidc-provider/{host}"
     },
     "aws:cloudwatch/logGroup:LogGroup": {"arn": "arn:{partition}:logs:{region}:{account}:log-group:{name}"},
-    "aws:ecr/repository:Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.amazonaws.com/{name}"},
+    "aws:ecr/repository:Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.{domain}/{name}"},
     "gitlab:index/userRunner:UserRunner": {"token": "glrt-rehearsal"},
 }
 """Outputs that the programs use and that are not inputs, as templates over the inputs and the provider's account, region and partition."""
@@ -67,15 +68,21 @@ PLAIN = frozenset(
 
 def issuer_of(cluster: str, region: str) -> str:
     """The mock issuer of a cluster, made from the cluster's name: in AWS, too, every cluster has another one."""
-    return f"https://oidc.eks.{region}.amazonaws.com/id/{hashlib.sha256(cluster.encode()).hexdigest()[:28].upper()}"
+    domain = partition_domain(partition_of(region) or "aws")
+    return f"https://oidc.eks.{region}.{domain}/id/{hashlib.sha256(cluster.encode()).hexdigest()[:28].upper()}"
 
 
 def place_of(provider: Mapping[str, Any]) -> dict[str, str]:
     """Account, region and partition in an AWS provider's inputs."""
     region = str(provider.get("region", "eu-central-1"))
     accounts = account_ids(provider) or [NO_ACCOUNT]
-    partition = "aws-us-gov" if region.startswith("us-gov-") else "aws-cn" if region.startswith("cn-") else "aws"
-    return {"account": accounts[0], "region": region, "partition": partition}
+    partition = partition_of(region) or "aws"
+    return {
+        "account": accounts[0],
+        "region": region,
+        "partition": partition,
+        "domain": partition_domain(partition),
+    }
 
 
 class Mocks(mocks.Mocks):
@@ -128,6 +135,8 @@ class Mocks(mocks.Mocks):
                 "id": args.args["id"],
                 "vpcId": self.existing.get("vpc"),
                 "mapPublicIpOnLaunch": False,
+                "outpostArn": "",
+                "availabilityZoneId": f"euc1-az{list(self.existing['private']).index(args.args['id']) + 1}",
                 "availabilityZone": f"eu-central-1{'abc'[list(self.existing['private']).index(args.args['id']) % 3]}",
             }
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from components.documents.node_pool import class_capacity, managers_capacity
 from config.capabilities import Level
-from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS
+from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +32,11 @@ def notices(settings: Settings, today: date) -> Iterator[str]:
 
 def _support(settings: Settings, today: date) -> Iterator[str]:
     version = settings.cluster.version
-    ends = KUBERNETES_SUPPORT_ENDS.get(version)
-    newest = max(KUBERNETES_SUPPORT_ENDS, key=_minor)
-    if ends is None:
-        yield f"cluster.version {version}: its end of support is not in config/versions.py; add it"
-    elif today > ends:
+    ends, newest = KUBERNETES_SUPPORT_ENDS[version], newest_kubernetes()
+    if today > ends:
         yield f"cluster.version {version}: standard support ended on {ends}; EKS will upgrade it by itself: raise it, newest known here is {newest}"
     elif today > ends - WARN_BEFORE:
         yield f"cluster.version {version}: standard support ends on {ends}, in {(ends - today).days} days; raise it, newest known here is {newest}"
-
-
-def _minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
 
 
 def _tokens(settings: Settings, today: date) -> Iterator[str]:
@@ -62,7 +55,7 @@ def _helper(settings: Settings) -> Iterator[str]:
     """Notice a chart whose runner is not that of the helper image. A packaged chart does not say its version in the settings."""
     version = settings.chart.version
     protected = [name for name, runner in settings.runners.items() if runner.level is Level.PROTECTED]
-    if version is None or not protected or _minor(version)[:2] == HELPER_CHART:
+    if version is None or not protected or minor_version(version)[:2] == HELPER_CHART:
         return
     yield (
         f"chart.version {version}: the helper image of {', '.join(protected)} belongs to the runner of chart "

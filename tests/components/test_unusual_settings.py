@@ -17,10 +17,12 @@ import pulumi
 import pytest
 from pulumi.runtime import config as runtime_config
 
-from components.network import verified_subnets
+from components.cluster import verified_services
+from components.network import enough_zones, verified_subnets
 from config.errors import SettingsError
 from config.secrets import runner_token
 from config.sections import ExistingNetwork
+from tests.support.certificate import certificate
 from tests.support.packaged_chart import packaged
 from tests.support.program import ABSENT, TOKEN, mock_run, mock_run_of, names_of, one_class, policy, put
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough
 
-AUTHORITY = "-----BEGIN CERTIFICATE-----\nfabricated\n-----END CERTIFICATE-----\n"
+AUTHORITY = certificate("gitlab.example.com")
 EXISTING = {"vpc": "vpc-0a", "private": ["subnet-0a", "subnet-0c"]}
 
 
@@ -53,7 +55,7 @@ def unusual_run() -> MockRun:
         "gitlab": {"url": "https://gitlab.example.com:8443", "runners": "external", "ca_bundle": AUTHORITY},
         "cluster.access": {"private": {"reached_from": "vpn"}},
         "cluster.administrators": [
-            *("arn:aws-us-gov:iam::222222222222:role/people/reader", "arn:aws-us-gov:iam::111111111111:role/reader"),
+            *("arn:aws-us-gov:iam::222222222222:role/people/reader", "arn:aws-us-gov:iam::333333333333:role/reader"),
         ],
         "chart": {"path": mirrored()},
         "cache.expire_days": 0,
@@ -61,7 +63,6 @@ def unusual_run() -> MockRun:
         "runners.small.arch": "arm64",
         "runners.small.pod_security": "restricted",
         "runners.small.tag": "special",
-        "gitlab_oidc": {"app": {"account": "dev", "level": "open", "project": "senncloud/app", "ref": "main"}},
     }.items():
         put(values, path, value)
     with mock.patch.dict(os.environ, {"RUNNER_TOKEN_SMALL": f"{TOKEN}\n"}):
@@ -195,14 +196,12 @@ def test_a_class_s_own_tag_is_exported() -> None:
 
 def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() -> None:
     (role,) = [
-        resource
-        for resource in unusual_run().of_type("aws:iam/role:Role")
-        if resource.inputs["name"] == "gitlab-app-dev"
+        resource for resource in larger().of_type("aws:iam/role:Role") if resource.inputs["name"] == "gitlab-app-dev"
     ]
     assert role.provider.rpartition("::")[2] == "dev", "in the account that it opens"
     assert role.inputs["permissionsBoundary"].endswith(":policy/cicd-platform/delegated-boundary")
     (statement,) = policy(role, "assumeRolePolicy")["Statement"]
-    assert statement["Condition"]["StringEquals"]["gitlab.example.com:8443:sub"] == (
+    assert statement["Condition"]["StringEquals"]["gitlab.com:sub"] == (
         "project_path:senncloud/app:ref_type:branch:ref:main"
     )
 
@@ -210,8 +209,18 @@ def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() 
 class Subnet:
     """The result of looking up a subnet."""
 
-    def __init__(self, name: str, vpc: str = "vpc-0a", zone: str = "a", public: bool = False) -> None:
-        self.id, self.vpc_id, self.availability_zone, self.map_public_ip_on_launch = name, vpc, zone, public
+    def __init__(
+        self,
+        name: str,
+        vpc: str = "vpc-0a",
+        zone: str = "a",
+        public: bool = False,
+        zone_id: str = "",
+        outpost: str = "",
+    ) -> None:
+        self.id, self.vpc_id, self.map_public_ip_on_launch = name, vpc, public
+        self.availability_zone = zone if len(zone) > 1 else f"us-east-1{zone}"
+        self.availability_zone_id, self.outpost_arn = zone_id, outpost
 
 
 @pytest.mark.parametrize(
@@ -219,12 +228,28 @@ class Subnet:
     [
         ([Subnet("subnet-0a"), Subnet("subnet-0b", vpc="vpc-0b", zone="b")], "subnet-0b is in vpc-0b, not in vpc-0a"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", public=True)], "subnet-0b gives public addresses"),
-        ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in a; EKS needs two zones"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in us-east-1a; EKS needs two zones"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="us-west-2-lax-1a")], "us-west-2-lax-1a, a Local Zone"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="us-east-1-wl1-bos-wlz-1")], "or Wavelength Zone"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", outpost="arn:aws:outposts:…")], "is on the Outpost"),
+        ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="e", zone_id="use1-az3")], "use1-az3.*a zone without EKS"),
     ],
 )
 def test_subnets_that_do_not_fit_nodes_are_refused_by_id(subnets: list[Subnet], words: str) -> None:
     with pytest.raises(pulumi.RunError, match=words):
         verified_subnets(ExistingNetwork.model_validate(EXISTING), subnets)
+
+
+def test_a_region_with_fewer_zones_than_asked_for_is_refused() -> None:
+    assert enough_zones(["us-west-1a", "us-west-1b", "us-west-1c"], 2) == ["us-west-1a", "us-west-1b"]
+    with pytest.raises(pulumi.RunError, match="is 3, and the account has 2 zones"):
+        enough_zones(["us-west-1a", "us-west-1b"], 3)
+
+
+def test_an_existing_network_that_overlaps_the_services_is_refused() -> None:
+    assert verified_services(["10.0.0.0/16"], "172.20.0.0/16") == "172.20.0.0/16"
+    with pytest.raises(pulumi.RunError, match=r"172\.20\.0\.0/16 overlaps 172\.16\.0\.0/12"):
+        verified_services(["10.0.0.0/16", "172.16.0.0/12"], "172.20.0.0/16")
 
 
 def test_subnets_that_fit_are_taken_in_order() -> None:
@@ -238,6 +263,7 @@ def with_more(memory: str) -> dict[str, Any]:
     values["accounts"]["stage"] = {"id": "555555555555", "open": ["ecs", "pulumi"]}
     values["accounts"] |= {f"team{number}": {"id": f"{number:012}", "open": ["state"]} for number in range(6)}
     values["runners"]["huge"] = {**values["runners"]["small"], "cpu": "30", "memory": memory, "disk": "90Gi"}
+    values["gitlab_oidc"] = {"app": {"account": "dev", "level": "open", "project": "senncloud/app", "ref": "main"}}
     values["tokens"] = {"small": TOKEN, "huge": f"{TOKEN}-huge"}
     return values
 

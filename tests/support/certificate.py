@@ -17,12 +17,22 @@ _BACKDATED = timedelta(minutes=5)
 _LIFETIME = timedelta(days=1)
 
 
+def certificate(host: str) -> str:
+    """Return the PEM of a certificate of a host, signed by itself."""
+    return _signed(host)[1].decode()
+
+
 def write_certificate(file: Path, host: str) -> None:
     """Write a key and a certificate of a host, signed by itself, into one PEM file."""
+    key, pem = _signed(host)
+    file.write_bytes(key + pem)
+
+
+def _signed(host: str) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
-    certificate = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -34,4 +44,4 @@ def write_certificate(file: Path, host: str) -> None:
         .sign(key, hashes.SHA256())
     )
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(key.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM))
+    return key.private_bytes(*form), signed.public_bytes(serialization.Encoding.PEM)

@@ -20,6 +20,7 @@ from pulumi.runtime.proto import source_pb2
 from components.documents import checks
 from config import foundation, load, settings
 from config.errors import SettingsError
+from config.partitions import partition_of
 from runner_platform.check import policy_pack
 from runner_platform.check.mock_run import run_program
 
@@ -52,6 +53,14 @@ def raw(stack: str, **changes: Any) -> dict[str, Any]:
     return values
 
 
+def raw_in(region: str, stack: str = "prod") -> dict[str, Any]:
+    """The configuration of a stack file as it would be in a region of another partition."""
+    partition = partition_of(region)
+    values: dict[str, Any] = json.loads(_raw(stack).replace("arn:aws:", f"arn:{partition}:"))
+    values["organization"] |= {"region": region, "partition": partition}
+    return values
+
+
 def put(values: dict[str, Any], path: str, value: Any) -> None:
     """Set the value at a dotted path, or remove it with ABSENT."""
     *parents, last = path.split(".")
@@ -66,7 +75,7 @@ def put(values: dict[str, Any], path: str, value: Any) -> None:
 def parsed(values: dict[str, Any], stack: str = "dev") -> Any:
     """Settings of a configuration, with every check that the program makes."""
     if stack == foundation.STACK:
-        return foundation.parse(values, "the file")
+        return foundation.parse(values, "the file", *checks.FOUNDATION_CHECKS)
     return settings.parse(values, stack, "the file", *checks.CHECKS)
 
 

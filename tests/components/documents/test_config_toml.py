@@ -18,7 +18,7 @@ from components.documents import job_identity, pods
 from components.documents.config_toml import OVERWRITES, config_toml, request_concurrency, runner_image
 from config.quantities import parse_cpu, parse_memory
 from tests.support.class_settings import CLASSES, settings_of
-from tests.support.program import parsed, raw
+from tests.support.program import parsed, raw, raw_in
 
 DATA = Path(__file__).parents[2] / "data"
 KEYS: dict[str, Any] = json.loads((DATA / "runner-config-keys.json").read_text())["config"]
@@ -260,15 +260,17 @@ def test_classes_with_many_concurrent_jobs_ask_for_several_at_once(concurrent: i
 
 
 @pytest.mark.parametrize(
-    ("partition", "region", "host"),
+    ("region", "host"),
     [
-        ("aws", "eu-central-1", "222222222222.dkr.ecr.eu-central-1.amazonaws.com"),
-        ("aws-us-gov", "us-gov-west-1", "222222222222.dkr.ecr.us-gov-west-1.amazonaws.com"),
-        ("aws-cn", "cn-north-1", "222222222222.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("eu-central-1", "222222222222.dkr.ecr.eu-central-1.amazonaws.com"),
+        ("us-gov-west-1", "222222222222.dkr.ecr.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "222222222222.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "222222222222.dkr.ecr.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", "222222222222.dkr.ecr.us-iso-east-1.c2s.ic.gov"),
     ],
 )
-def test_the_registry_s_host_is_that_of_the_partition(partition: str, region: str, host: str) -> None:
-    settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
+def test_the_registry_s_host_is_that_of_the_partition(region: str, host: str) -> None:
+    settings = parsed(raw_in(region), "prod")
     assert settings.names.registry_host(settings.platform_account.id) == host
     assert runner_image(settings.names, settings.platform_account.id).startswith(f"{host}/protected/runner:"), (
         "pinned, with a tag"

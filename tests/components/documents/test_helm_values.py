@@ -13,6 +13,7 @@ from components.documents import namespaces
 from components.documents.helm_values import helm_values
 from components.documents.namespaces import jobs_quota, namespace_labels
 from config.quantities import parse_cpu, parse_memory
+from tests.support.certificate import certificate
 from tests.support.class_settings import CLASSES, settings_of
 from tests.support.program import parsed, raw
 
@@ -120,7 +121,7 @@ def test_a_manager_fits_pod_security_restricted(stack: str, runner_class: str) -
 
 
 def test_only_a_private_authority_is_mounted() -> None:
-    bundle = "-----BEGIN CERTIFICATE-----"
+    bundle = certificate("gitlab.example.com")
     settings = parsed(raw("dev", gitlab__url="https://gitlab.example.com", gitlab__ca_bundle=bundle))
     assert helm_values(settings.runner_class("small"))["certsSecretName"] == "gitlab-ca"
     assert "certsSecretName" not in helm_values(settings_of("dev").runner_class("small"))

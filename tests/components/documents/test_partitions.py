@@ -7,29 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.documents import capabilities, cluster, network, platform_roles, registry, storage, trust
+from components.documents import capabilities, cluster, network, platform_roles, registry, storage
 from components.documents.boundary import BoundaryAccount, boundary
 from config.capabilities import Capability, Level
 from config.names import Names
+from config.partitions import service_principal
 from config.sections import Organization
 from tests.support.class_settings import delegated_trust
-from tests.support.program import parsed, raw
+from tests.support.program import parsed, raw_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTITIONS = {"aws": "eu-central-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+PARTITIONS = {
+    "aws": ("eu-central-1", "amazonaws.com"),
+    "aws-us-gov": ("us-gov-west-1", "amazonaws.com"),
+    "aws-cn": ("cn-north-1", "amazonaws.com.cn"),
+    "aws-eusc": ("eusc-de-east-1", "amazonaws.eu"),
+    "aws-iso": ("us-iso-east-1", "c2s.ic.gov"),
+    "aws-iso-b": ("us-isob-east-1", "sc2s.sgov.gov"),
+    "aws-iso-e": ("eu-isoe-west-1", "cloud.adc-e.uk"),
+    "aws-iso-f": ("us-isof-south-1", "csp.hci.ic.gov"),
+}
 ACCOUNT = "222222222222"
 
 
 def organization_in(partition: str) -> Organization:
-    return Organization(id="o-senncloud01", region=PARTITIONS[partition], partition=partition)  # type: ignore[arg-type]  # one of three
+    return Organization(id="o-senncloud01", region=PARTITIONS[partition][0], partition=partition)  # type: ignore[arg-type]  # one of eight
 
 
 def every_document(partition: str) -> Iterator[tuple[str, dict[str, Any]]]:
     organization = organization_in(partition)
-    region = PARTITIONS[partition]
-    settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
+    region = PARTITIONS[partition][0]
+    settings = parsed(raw_in(region), "prod")
     names = settings.names
     for account, level in settings.roles_needed():
         yield f"trust {account} {level}", delegated_trust(settings, account, level)
@@ -60,7 +70,7 @@ def test_every_arn_carries_the_partition(partition: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("partition", "domain"), [("aws", "amazonaws.com"), ("aws-us-gov", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn")]
+    ("partition", "domain"), [(partition, domain) for partition, (_, domain) in PARTITIONS.items()]
 )
 def test_service_names_have_the_domain_of_the_partition(partition: str, domain: str) -> None:
     organization = organization_in(partition)
@@ -78,4 +88,5 @@ def test_service_names_have_the_domain_of_the_partition(partition: str, domain: 
     assert services == [f"s3.{organization.region}.{domain}"], (
         "the key may be used through S3 only, under the name of S3 in this partition"
     )
-    assert trust.service_principal("ec2", partition) == f"ec2.{domain}"
+    in_china = partition == "aws-cn"
+    assert service_principal("ec2", partition) == ("ec2.amazonaws.com.cn" if in_china else "ec2.amazonaws.com")

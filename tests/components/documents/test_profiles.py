@@ -12,7 +12,7 @@ from components.documents import profiles
 from components.documents.cluster import kubeconfig
 from config import load
 from tests.support.class_settings import CLASSES, settings_of
-from tests.support.program import STACKS, parsed, raw
+from tests.support.program import STACKS, parsed, raw_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,9 +60,11 @@ def test_a_class_without_accounts_has_only_its_own_role(tmp_path: Path) -> None:
     assert set(read(tmp_path, text("prod", "review"))) == {"default", "base"}
 
 
-@pytest.mark.parametrize(("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws-cn", "cn-north-1")])
+@pytest.mark.parametrize(
+    ("partition", "region"), [("aws-us-gov", "us-gov-west-1"), ("aws-cn", "cn-north-1"), ("aws-eusc", "eusc-de-east-1")]
+)
 def test_roles_and_regions_are_those_of_the_partition(partition: str, region: str, tmp_path: Path) -> None:
-    settings = parsed(raw("prod", organization__partition=partition, organization__region=region), "prod")
+    settings = parsed(raw_in(region), "prod")
     for keys in read(tmp_path, profiles.class_profiles(settings.runner_class("small"))).values():
         assert keys["role_arn"].startswith(f"arn:{partition}:iam::")
         assert keys["region"] == region

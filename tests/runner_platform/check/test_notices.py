@@ -37,10 +37,6 @@ def test_the_end_of_kubernetes_support_is_announced_sixty_days_ahead(today: date
     assert (expected or "") in text
 
 
-def test_a_version_without_a_known_end_asks_for_one() -> None:
-    assert "config/versions.py" in notices_text("1.99", date(2026, 11, 21))
-
-
 def test_an_old_token_asks_to_be_rotated_by_one_generation() -> None:
     settings = load.of_stack("prod")
     small = settings.runners["small"].model_copy(update={"token_created": "2026-01-01", "token": 3})
