@@ -109,6 +109,13 @@ def _surroundings(world: World) -> Keys:
     }
 
 
+def _stranger_keys(name: str) -> Keys:
+    """Condition keys that AWS lists for all requests, but without a value for callers that are no session."""
+    statement = "a caller without an IAM identity has keys of its own"
+    keys = ("aws:PrincipalAccount", "aws:PrincipalType", "aws:userid")
+    return {key: Doubtful(statement=statement, if_true=name, if_false=None) for key in keys}
+
+
 def _session_keys(world: World, session: Session) -> Keys:
     role = world.roles[session.role]
     keys: Keys = {
@@ -245,6 +252,7 @@ def _with_token(world: World, question: AssumeRoleWithToken, readings: Readings)
         raise RefusedError(f"the OIDC provider does not list the audience {question.audience}")
     keys: Keys = {
         **_surroundings(world),
+        **_stranger_keys("Anonymous"),
         f"{question.issuer}:sub": question.subject,
         f"{question.issuer}:aud": question.audience,
         "sts:RoleSessionName": question.session_name,
@@ -281,7 +289,10 @@ def _for_pod(world: World, question: AssumeRoleForPod, readings: Readings) -> li
     statement = "EKS Pod Identity says which cluster it acts for"
     keys: Keys = {
         **_surroundings(world),
+        **_stranger_keys(PODS),
         "aws:PrincipalIsAWSService": "true",
+        "aws:PrincipalArn": Doubtful(statement="a service has an aws:PrincipalArn", if_true=PODS, if_false=None),
+        "aws:SourceIp": Doubtful(statement="the pod's address counts", if_true=world.source_ip, if_false=None),
         "aws:SourceArn": Doubtful(statement=statement, if_true=question.cluster, if_false=None),
         "aws:SourceAccount": Doubtful(statement=statement, if_true=question.cluster.split(":")[4], if_false=None),
         **_resource_keys(world, role.account, {}),
