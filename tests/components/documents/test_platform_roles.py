@@ -27,3 +27,24 @@ def test_the_reader_decrypts_secrets_and_state_of_the_platform_only() -> None:
         if "kms:Decrypt" in listed(statement["Action"]):
             aliases = statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"]
             assert set(aliases) == {"alias/cicd-platform/secrets", "alias/cicd-platform/state"}
+
+
+def test_the_deployer_makes_roles_policies_and_providers_of_the_platform_only() -> None:
+    account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
+    allow = {statement["Sid"]: statement for statement in statements(platform_roles.deployer(account), "Allow")}
+    own = f"arn:aws:iam::{ACCOUNT}:"
+    paths = ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
+    assert allow["OwnRolesAndPolicies"]["Resource"] == [f"{own}{path}" for path in paths]
+    assert set(allow["Services"]["NotAction"]) == {
+        *("iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*")
+    }
+    services = allow["ServiceLinkedRoles"]["Condition"]["StringLike"]["iam:AWSServiceName"]
+    assert set(services) == {"eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"}
+
+
+def test_the_deployer_stops_no_trail_and_opens_no_state_bucket() -> None:
+    account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
+    deny = {statement["Sid"]: statement for statement in statements(platform_roles.deployer(account), "Deny")}
+    assert {"cloudtrail:Delete*", "cloudtrail:Stop*"} < set(deny["NotTheTrail"]["Action"])
+    assert deny["StateBucketsStayAsTheyAre"]["Resource"] == "arn:aws:s3:::o-senncloud01-state-*"
+    assert "s3:PutBucket*" in deny["StateBucketsStayAsTheyAre"]["Action"]

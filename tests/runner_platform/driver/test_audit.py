@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from config import load
 from runner_platform.driver import audit
 from runner_platform.driver.audit import AccountNames
 
@@ -109,3 +112,36 @@ def test_a_resource_in_the_index_of_tags_is_listed_once() -> None:
 def test_repositories_of_another_stack_are_not_listed(name: str) -> None:
     leftovers = search(describe_repositories=[{"repositories": [{"repositoryName": name}]}])
     assert [leftover.id for leftover in leftovers] == ([name] if name.startswith("dev/") else [])
+
+
+def test_a_state_store_stays_and_a_lost_bucket_is_removed() -> None:
+    account = replace(NAMES, buckets={"cache-dev": "", "state": "it outlives every stack"})
+    answers = {**EMPTY, "list_buckets": {"Buckets": [{"Name": "state"}, {"Name": "cache-dev"}, {"Name": "foreign"}]}}
+    kept, lost = audit.search_account(Account(**answers), account)
+    assert (kept.id, kept.command, kept.stays) == ("state", "", "it outlives every stack")
+    assert (lost.id, lost.stays) == ("cache-dev", "")
+    assert lost.command == "aws s3 rb s3://cache-dev --force --profile platform-cicd"
+
+
+def test_runners_that_somebody_else_makes_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    runners = [
+        {"id": 7, "description": "small-dev of runner-platform-dev, generation 1"},
+        {"id": 8, "description": "x"},
+    ]
+
+    def connection(url: str) -> Any:
+        asked.append(url)
+        return SimpleNamespace(url=url, http_list=lambda *_, **__: runners)
+
+    monkeypatch.setattr(audit.live_runners, "connection", connection)
+    settings = load.of_stack("dev")
+    external = replace(settings, gitlab=settings.gitlab.model_copy(update={"runners": "external"}))
+    project: Any = SimpleNamespace(settings=external)
+    assert audit._find_runners(project) == []
+    assert asked == []
+    project.settings = settings
+    owners = {runner.project or runner.group for runner in settings.runners.values()}
+    (runner,) = audit._find_runners(project)
+    assert runner.id == "7 (small-dev of runner-platform-dev, generation 1)", owners
+    assert runner.command.endswith(f"{settings.gitlab.url}/api/v4/runners/7")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +37,61 @@ def test_the_half_made_replacement_of_a_resource_marks_the_old_one_for_deletion(
 def test_a_replacement_that_does_not_exist_leaves_the_old_resource_alone() -> None:
     old = {**VPC, "id": "vpc-0"}
     assert repair.add_recovered([old], [VPC], [None]) == [old]
+
+
+class LostRun:
+    """A run whose engine exports a state and takes the repaired one."""
+
+    def __init__(self, deployment: dict[str, Any]) -> None:
+        self.exported, self.imported, self.refreshed = {"deployment": deployment}, {}, []
+        self.leftovers: list[str] = []
+        self.why_unrecorded = "the last run was killed"
+        self.project = SimpleNamespace()
+        self.progress = SimpleNamespace(uncertain=True, unfinished=[VPC])
+        self.stack = SimpleNamespace(refresh=lambda target, **_: self.refreshed.append(target))
+
+    def query(self, *arguments: str) -> str:
+        if arguments[1] == "import":
+            self.imported = json.loads(Path(arguments[3]).read_text())
+            return ""
+        return json.dumps(self.exported)
+
+    def drive(self, call: Callable[[Any], Any]) -> None:
+        call(None)
+
+    def report_leftover(self, text: str) -> None:
+        self.leftovers.append(text)
+
+
+@pytest.mark.parametrize("existing", [["vpc-1"], []], ids=["made", "not made"])
+def test_a_lost_creation_is_kept_if_it_exists_and_made_again_if_not(
+    monkeypatch: pytest.MonkeyPatch, vpcs: list[str], existing: list[str]
+) -> None:
+    vpcs += existing
+    bucket = {"urn": "urn:bucket", "type": "aws:s3/bucket:Bucket", "custom": True, "id": "b"}
+    operations = [{"type": "creating", "resource": VPC}, {"type": "updating", "resource": bucket}]
+    run: Any = LostRun({"resources": [bucket], "pending_operations": operations})
+    monkeypatch.setattr(repair.stack_state, "require", lambda _: SimpleNamespace(pending=operations))
+    repair.settle_pending(run)
+    deployment = run.imported["deployment"]
+    assert deployment["pending_operations"] == []
+    assert [entry["id"] for entry in deployment["resources"]] == ["b", *existing]
+    outcome = "it exists (vpc-1) and is kept" if existing else "it is made again"
+    assert any(f"was being made when the last run was killed; {outcome}" in text for text in run.leftovers)
+    assert any("was in the middle of updating; it is read back" in text for text in run.leftovers)
+    assert run.refreshed == [["urn:vpc", "urn:bucket"] if existing else ["urn:bucket"]]
+
+
+@pytest.mark.parametrize("uncertain", [True, False])
+def test_a_creation_without_an_answer_is_searched_only_if_the_answer_was_lost(
+    monkeypatch: pytest.MonkeyPatch, vpcs: list[str], uncertain: bool
+) -> None:
+    vpcs.append("vpc-1")
+    monkeypatch.setattr(repair, "SETTLE_SECONDS", 0)
+    run: Any = LostRun({"resources": []})
+    run.progress.uncertain = uncertain
+    repair.settle_unanswered(run)
+    assert run.refreshed == ([["urn:vpc"]] if uncertain else [])
 
 
 def test_types_with_a_name_are_found_by_name() -> None:
