@@ -9,9 +9,11 @@ export PYTHONDONTWRITEBYTECODE :=
 BOOTSTRAP := sh sandbox/tools/bootstrap.sh
 BIN := .venv/bin
 STACK ?= dev
+SEED ?= 0
+SAMPLE ?= 150
 PLUGINS ?= $(RUNNER_PLATFORM_PLUGINS)
 
-.PHONY: help setup up down test check format preview tools clean distclean
+.PHONY: help setup up down test check mutants format preview tools clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,9 @@ check: setup ## Format, lint, types and unit tests: no network, no engine
 test: check tools ## Everything, with a sandbox of its own: minutes
 	$(BIN)/pytest -n 4 --dist loadfile -m 'sandbox or processes or thorough'
 
+mutants: setup ## Change the core in SAMPLE places, and see whether the tests notice: make mutants SEED=7
+	$(BIN)/python -m tests.mutants --seed "$(SEED)" --sample "$(SAMPLE)"
+
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -46,7 +51,7 @@ tools: setup ## Build the sandbox's tools that PATH and the cache do not have
 	@$(BIN)/python -m runner_platform_sandbox.tools ensure
 
 clean: ## Remove reports and the caches of the checks
-	rm -rf reports .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf reports mutants .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Also remove .venv and the tools that were built, for every clone

@@ -44,11 +44,11 @@ def test_the_pipeline_gives_the_templates_inputs_that_they_declare() -> None:
             assert re.search(declared[name]["regex"], value), f"{include['local']}: {name}"
 
 
-def test_the_pipeline_is_the_example_of_the_platforms_template() -> None:
+def test_the_pipeline_includes_what_the_platforms_template_shows() -> None:
     head = (load.ROOT / "templates" / "platform.yml").read_text().split("spec:")[0]
     example = head.split("Example, the whole .gitlab-ci.yml:")[1].rpartition("#\n# docs/")[0]
     lines = [line.removeprefix("#") for line in example.splitlines()]
-    assert yaml.safe_load("\n".join(lines)) == yaml.safe_load(PIPELINE.read_text())
+    assert yaml.safe_load("\n".join(lines))["include"] == yaml.safe_load(PIPELINE.read_text())["include"]
 
 
 def test_every_path_of_codeowners_exists_and_has_an_owner() -> None:
