@@ -115,6 +115,9 @@ class Alarms(pulumi.ComponentResource):
             name=names.alarms_role(),  # fixed: `access` names it
             path=names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(document),
+            permissions_boundary=names.organization_boundary(
+                args.topic.split(":")[4]
+            ),  # the platform's account, as the topic's
             opts=pulumi.ResourceOptions(parent=self),
         )
         policy = aws.iam.RolePolicyAttachment(

@@ -90,7 +90,11 @@ class Cluster(pulumi.ComponentResource):
         super().__init__("runnerplatform:index:Cluster", name, None, opts)
         self._name, self._args = name, args
         names = args.names
-        roles = ClusterRoles(f"{name}-roles", ClusterRolesArgs(names=names), pulumi.ResourceOptions(parent=self))
+        roles = ClusterRoles(
+            f"{name}-roles",
+            ClusterRolesArgs(names=names, account_id=args.account_id),
+            pulumi.ResourceOptions(parent=self),
+        )
         cluster = self._control_plane(roles)
         self.issuer = cluster.identities[0].oidcs[0].issuer.apply(str)
         provider = aws.iam.OpenIdConnectProvider(
@@ -214,6 +218,8 @@ class ClusterRolesArgs:
 
     names: Names
     """Names of the stack."""
+    account_id: str
+    """Account of the roles."""
 
 
 class ClusterRoles(pulumi.ComponentResource):
@@ -230,7 +236,7 @@ class ClusterRoles(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ClusterRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:ClusterRoles", name, None, opts)
-        self._name, self._names = name, args.names
+        self._name, self._names, self._account_id = name, args.names, args.account_id
         control_plane = self._role(
             "cluster",
             args.names.cluster_role(),
@@ -261,6 +267,7 @@ class ClusterRoles(pulumi.ComponentResource):
             name=physical_name,  # fixed: `access` and the deployer's permissions name it
             path=self._names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(trust_document),
+            permissions_boundary=self._names.organization_boundary(self._account_id),
             opts=pulumi.ResourceOptions(parent=self),
         )
 

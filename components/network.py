@@ -193,6 +193,7 @@ class Network(pulumi.ComponentResource):
             assume_role_policy=pulumi.Output.json_dumps(
                 trust.service("vpc-flow-logs.amazonaws.com", for_account=self._account_id)
             ),
+            permissions_boundary=names.organization_boundary(self._account_id),
             opts=self._child,
         )
         document = flow_log_writer(names.organization, self._account_id, log_group)

@@ -14,7 +14,7 @@ import pulumi_aws as aws
 
 from components.documents import platform_roles
 from components.documents.boundary import BoundaryAccount, boundary
-from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE
+from config.names import BOUNDARY_POLICY, DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, organization_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,8 @@ class PlatformAccessArgs:
     """Protected branch of the project."""
     operators: Sequence[str]
     """ARNs of roles of people who may deploy too."""
+    boundary: str | None
+    """Permissions boundary that the organisation demands (`platform.boundary`)."""
     protect: bool
     """Guard the roles, the boundary and the provider against deletion."""
 
@@ -119,6 +121,7 @@ class PlatformAccess(pulumi.ComponentResource):
             path=PLATFORM_ROLE_PATH,
             description=f"The runner platform's own {kind}",
             assume_role_policy=pulumi.Output.json_dumps(self._trust),
+            permissions_boundary=organization_boundary(args.organization.partition, args.account_id, args.boundary),
             max_session_duration=DEPLOYER_SESSION_SECONDS,
             opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[provider])),
         )

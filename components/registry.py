@@ -1,6 +1,6 @@
 """Registry: the container repositories of a stack, with one prefix for each trust level.
 
-Owns the repositories of the settings and the runner image's, with immutable tags, scanning, expiry, and the organisation's
+Owns the repositories of the settings and the runner image's, with immutable tags unless the settings say otherwise, scanning, expiry, and the organisation's
 permission to pull. Delegated roles bring the permission to push, by prefix.
 """
 
@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from components.documents.registry import lifecycle, pull_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from config.names import Names
 
@@ -26,8 +26,8 @@ class RegistryArgs:
 
     names: Names
     """Names of the stack."""
-    repositories: Sequence[str]
-    """Names of all repositories, the runner image's among them."""
+    repositories: Mapping[str, bool]
+    """Whether tags may be overwritten, by name of every repository, the runner image's among them."""
     protect: bool
     """Guard repositories against deletion."""
 
@@ -35,7 +35,7 @@ class RegistryArgs:
         """Refuse a registry without the runner image's repository."""
         if self.names.runner_image() not in self.repositories:
             raise ValueError(
-                f"repositories {self.repositories} lack {self.names.runner_image()!r}, which every job pulls; add it"
+                f"repositories {list(self.repositories)} lack {self.names.runner_image()!r}, which every job pulls; add it"
             )
 
 
@@ -63,7 +63,7 @@ class Registry(pulumi.ComponentResource):
         repository = aws.ecr.Repository(
             name,
             name=physical_name,  # fixed: permissions go by prefix, and pipelines name it
-            image_tag_mutability="IMMUTABLE",
+            image_tag_mutability="MUTABLE" if self._args.repositories[physical_name] else "IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             force_delete=not protect,
             opts=pulumi.ResourceOptions(parent=self, protect=protect),

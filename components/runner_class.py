@@ -28,6 +28,7 @@ from components.documents.namespaces import EXECUTOR_RULES, jobs_quota, namespac
 from components.documents.network_policies import HTTPS_PORT, jobs_policy, manager_policy
 from components.documents.profiles import class_profiles
 from components.job_admission import JobAdmission, JobAdmissionArgs
+from config.gitlab_values import host_and_port
 from config.names import (
     AWS_CONFIG_MAP,
     JOB_SERVICE_ACCOUNT,
@@ -165,7 +166,7 @@ class RunnerClass(pulumi.ComponentResource):
     def _manager_objects(self) -> list[pulumi.Resource]:
         name, args, namespace = self._name, self._args, self._in_manager
         gitlab = args.runner_class.gitlab
-        host, _, port = gitlab.url.removeprefix("https://").partition(":")
+        host, port = host_and_port(gitlab.url)
         objects: list[pulumi.Resource] = [
             kubernetes.core.v1.ServiceAccount(
                 f"{name}-manager-account",

@@ -82,6 +82,7 @@ class RunnerIdentity(pulumi.ComponentResource):
             name=physical_name,  # fixed: profiles and the delegated roles' trust name it
             path=args.runner_class.names.role_path,
             assume_role_policy=pulumi.Output.json_dumps(document),
+            permissions_boundary=args.runner_class.names.organization_boundary(args.runner_class.platform_account_id),
             max_session_duration=SESSION_SECONDS,
             tags=class_tags(args.runner_class.name),
             opts=pulumi.ResourceOptions(parent=self),

@@ -51,7 +51,7 @@ class RunnerObject(pulumi.ComponentResource):
             project_id=attributes.owner if of_project else None,
             group_id=None if of_project else attributes.owner,
             description=f"{names.tag(args.runner_class.name)} of {names.cluster}, generation {args.generation}",
-            tag_lists=[attributes.tag],
+            tag_lists=list(attributes.tags),
             untagged=False,
             access_level=attributes.access_level,
             locked=attributes.locked,

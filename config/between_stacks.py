@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Level
+from config.checks import TagSelection
 from config.errors import Problem
 
 if TYPE_CHECKING:
@@ -39,18 +40,31 @@ def organizations(foundation: FoundationSettings, stacks: Mapping[str, Settings]
                 )
 
 
-def runner_tags(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Check that no two stacks of one GitLab instance use the same tag: a job would run on either."""
-    owners: dict[tuple[str, str], str] = {}
+def boundaries(foundation: FoundationSettings, stacks: Mapping[str, Settings]) -> Iterator[Problem]:
+    """Check that the foundation and the stacks name the same boundary, if they name one."""
+    expected = foundation.platform.boundary
     for stack, settings in stacks.items():
-        for name in settings.runners:
-            tag = settings.runner_tag(name)
-            owner = owners.setdefault((settings.gitlab.url, tag), f"{stack}: runners.{name}")
-            if owner != f"{stack}: runners.{name}":
-                yield Problem(
-                    path=f"{stack}: runners.{name}.tag",
-                    message=f"{tag!r} is also the tag of {owner}, so that a job would run on either; choose another tag",
-                )
+        value = settings.platform.boundary
+        if None not in {value, expected} and value != expected:
+            yield Problem(
+                path=f"{stack}: platform.boundary",
+                message=f"{value!r} differs from foundation/Pulumi.foundation.yaml ({expected!r}); correct one of the files",
+            )
+
+
+def runner_tags(stacks: Mapping[str, Settings]) -> Iterator[Problem]:
+    """Check that the tags of a job select a class of one stack only, of all stacks of one GitLab instance."""
+    earlier: dict[str, list[TagSelection]] = {}
+    for stack, settings in stacks.items():
+        selections = [
+            TagSelection.of(f"{stack}: runners.{name}", runner, settings.names.tag(name))
+            for name, runner in settings.runners.items()
+        ]
+        for selection in selections:
+            clash = next(filter(None, map(selection.clash_with, earlier.get(settings.gitlab.url, []))), None)
+            if clash is not None:
+                yield Problem(path=f"{selection.name}.{selection.key}", message=clash)
+        earlier.setdefault(settings.gitlab.url, []).extend(selections)
 
 
 def levels(stacks: Mapping[str, Settings]) -> Iterator[Problem]:

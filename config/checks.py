@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from config import names, networks, partitions
 from config.capabilities import Level
 from config.errors import Problem
-from config.gitlab_values import issuer_port
-from config.sections import CLASS_NAME, RESERVED_NAMES
+from config.gitlab_values import host_and_port
+from config.sections import ACCOUNT_NAME, CLASS_NAME, RESERVED_NAMES
 from config.versions import CHART_WITH_NATIVE_SECCOMP
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ def account_ids(accounts: Mapping[str, Account | FoundationAccount]) -> Iterator
     """Check the names of accounts, and that their ids are unique. Names become profiles and parts of role names."""
     owners: dict[str, str] = {}
     for name, account in accounts.items():
-        if not CLASS_NAME.fullmatch(name) or name in RESERVED_PROFILES:
+        if not ACCOUNT_NAME.fullmatch(name) or name in RESERVED_PROFILES:
             yield Problem(
                 path=f"accounts.{name}",
-                message=f"is not a name for an account; use small letters and digits, 2 to 16, and none of {', '.join(RESERVED_PROFILES)}",
+                message="is not a name for an account; use 2 to 32 small letters and digits, with single dashes within, "
+                f"and none of {', '.join(RESERVED_PROFILES)}",
             )
         owner = owners.setdefault(account.id, name)
         if owner != name:
@@ -174,17 +176,51 @@ def alarm_topic(
 
 
 def runner_tags(runners: Mapping[str, Runner], organization: Organization, stack: str) -> Iterator[Problem]:
-    """Check that GitLab tags are unique, since a job for one class could run on another."""
+    """Check that the tags of a job select one class, since a job for one class could run on another."""
     stack_names = names.Names(organization=organization, stack=stack)
-    owners: dict[str, str] = {}
-    for name, runner in runners.items():
-        tag = runner.tag or stack_names.tag(name)
-        owner = owners.setdefault(tag, name)
-        if owner != name:
-            yield Problem(
-                path=f"runners.{name}.tag",
-                message=f"{tag!r} is also the tag of {owner!r}, so that a job for one class could run on the other; give each class its own",
+    selections = [TagSelection.of(name, runner, stack_names.tag(name)) for name, runner in runners.items()]
+    for position, selection in enumerate(selections):
+        clash = next(filter(None, map(selection.clash_with, selections[:position])), None)
+        if clash is not None:
+            yield Problem(path=f"runners.{selection.name}.{selection.key}", message=clash)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagSelection:
+    """How jobs select a class in GitLab: a runner takes a job if it has all tags of the job."""
+
+    name: str
+    """The class, as messages name it."""
+    key: str
+    """`tag` or `tags`: the key of the class's settings."""
+    level: Level
+    tags: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, runner: Runner, default: str) -> TagSelection:
+        """Return the selection of a class; `default` is its tag if it names none."""
+        return cls(
+            name=name, key="tags" if runner.tags else "tag", level=runner.level, tags=runner.tags_in_gitlab(default)
+        )
+
+    def clash_with(self, owner: TagSelection) -> str | None:
+        """Return why a job for one class could run on the other, with the remedy, else None."""
+        tags, owner_tags = set(self.tags), set(owner.tags)
+        shared = tags & owner_tags
+        text = ", ".join(repr(tag) for tag in sorted(shared))
+        if tags == owner_tags:
+            return f"{text} is also the tag of {owner.name!r}, so that a job for one class could run on the other; give each class its own"
+        if shared in (tags, owner_tags):
+            return (
+                f"{text} selects {owner.name!r} too, so that a job for one class could run on the other; "
+                "give each class a tag that the other has not"
             )
+        if shared and self.level is not owner.level:
+            return (
+                f"{text} is shared with {owner.name!r} of level {owner.level.value}, so that a job could run on the wrong level; "
+                "share tags within a level only"
+            )
+        return None
 
 
 def runner_names(runners: Mapping[str, Runner]) -> Iterator[Problem]:
@@ -307,8 +343,8 @@ def foundation_issuer(gitlab: FoundationGitLab) -> Iterator[Problem]:
 
 
 def _issuer(url: str, way_out: str) -> Iterator[Problem]:
-    port = issuer_port(url)
-    if port is not None:
+    port = host_and_port(url)[1]
+    if port:
         yield Problem(
             path="gitlab.url",
             message=f"{url!r} has port {port}, and IAM takes no issuer of ID tokens with a port: serve GitLab at port 443 "
@@ -355,18 +391,34 @@ def _people(
             )
 
 
+def boundary_partition(platform: Platform | FoundationPlatform, organization: Organization) -> Iterator[Problem]:
+    """Check that an ARN in `platform.boundary` is of the organisation's partition."""
+    partition = (platform.boundary or "").partition(":iam::")[0].removeprefix("arn:")
+    if ":iam::" in (platform.boundary or "") and partition != organization.partition:
+        yield Problem(
+            path="platform.boundary",
+            message=f"{platform.boundary!r} is in partition {partition}, and the organisation is in {organization.partition}; "
+            "write the policy's name, such as company/boundary",
+        )
+
+
 def repositories(registry: Registry, stack: str, organization: Organization) -> Iterator[Problem]:
-    """Check that repositories have names of a length that ECR takes, and are listed once."""
+    """Check that repositories have names of a length that ECR takes, are listed once, and leave the runner image alone."""
     stack_names = names.Names(organization=organization, stack=stack)
     for level in Level:
         listed: set[str] = set()
-        for position, repository in enumerate(getattr(registry, level.value)):
-            path = f"registry.{level.value}.{position}"
-            message = names.length_problem("repository", stack_names.repository_prefix(level) + repository)
+        prefix = stack_names.repository_prefix(level)
+        for path, repository in registry.entries(level):
+            message = names.length_problem("repository", prefix + repository)
             if message is not None:
                 yield Problem(path=path, message=message)
             if repository in listed:
                 yield Problem(path=path, message=f"{repository!r} is listed twice; list it once")
+            if prefix + repository == stack_names.runner_image() and ".mutable." in path:
+                yield Problem(
+                    path=path,
+                    message=f"{repository!r} is the runner image's own repository, whose tags never change; choose another name",
+                )
             listed.add(repository)
 
 
@@ -452,6 +504,7 @@ STACK_CHECKS: tuple[Check, ...] = (
     gitlab_oidc_accounts,
     gitlab_issuer,
     administrators,
+    boundary_partition,
     repositories,
     network_zones,
     endpoint_networks,
@@ -466,5 +519,6 @@ FOUNDATION_CHECKS: tuple[Check, ...] = (
     state_bucket_names,
     foundation_issuer,
     operators,
+    boundary_partition,
 )
 """Rules of the foundation."""

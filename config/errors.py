@@ -20,6 +20,7 @@ REMEDIES = {
     "int_type": "write a whole number, without quotes",
     "bool_type": "write true or false, without quotes",
     "tuple_type": "write a list, such as [one, two]",
+    "dict_type": "write an object, such as {{key: value}}",
     "model_type": "write an object, such as {{key: value}}",
     "enum": "write one of {expected}",
     "literal_error": "write one of {expected}",

@@ -13,7 +13,7 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
     OneBranch,  # noqa: TC001
     ProjectPath,  # noqa: TC001
 )
-from config.sections import AccountId, Organization, RoleArn, Section, Tags, refuse_own_roles
+from config.sections import AccountId, BoundaryPolicy, Organization, RoleArn, Section, Tags, refuse_own_roles
 from config.settings import Parser
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class FoundationPlatform(Section):
     """Name of the account that keeps the platform's own state."""
     protect: bool
     """Guards state, keys and the platform's own roles against deletion."""
+    boundary: BoundaryPolicy | None = None
+    """Permissions boundary that the organisation demands of the platform's own roles: a managed policy that each account has under this name
+    (`company/boundary`), or an ARN."""
     project: ProjectPath
     """Full path of the GitLab project that holds this program."""
     ref: OneBranch = "main"

@@ -29,8 +29,12 @@ _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?\[\\$]|\.\.|@\{|//|^[/.-]|/\.
 
 
 def _check_url(value: str) -> str:
-    parts = urlsplit(value)
-    host, _, port = parts.netloc.partition(":")
+    host, port = host_and_port(value)
+    path = urlsplit(value).path
+    if path.endswith("/api/v4"):
+        raise FieldError(f"{quoted(value)} is the address of the API; drop /api/v4")
+    if path and host == "gitlab.com":
+        raise FieldError(f"{quoted(value)} is a page of gitlab.com; write https://gitlab.com")
     if len(host) > LONGEST_HOST:
         raise FieldError(
             f"{quoted(value)} has a host of {len(host)} characters; the limit is {LONGEST_HOST}: write the host that DNS knows"
@@ -44,9 +48,10 @@ def _check_url(value: str) -> str:
     return value
 
 
-def issuer_port(url: str) -> str | None:
-    """Return the port in the address of an instance, or None; IAM takes no issuer with a port."""
-    return urlsplit(url).netloc.partition(":")[2] or None
+def host_and_port(url: str) -> tuple[str, str]:
+    """Return host and port in the address of an instance; the port is empty if the address names none."""
+    host, _, port = urlsplit(url).netloc.partition(":")
+    return host, port
 
 
 def _check_bundle(value: str) -> str:
@@ -99,8 +104,8 @@ def _check_project_pattern(value: str) -> str:
 GitLabUrl = Annotated[
     str,
     url_pattern(
-        rf"https://{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?",
-        "is not the root of a GitLab instance; write https:// and the host name, with no slash at the end",
+        rf"https://{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?(/[A-Za-z0-9_][\w.-]*)*",
+        "is not the root of a GitLab instance; write https:// and the host name (and the path, if GitLab is below one), with no slash at the end",
     ),
     AfterValidator(_check_url),
 ]

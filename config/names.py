@@ -71,6 +71,8 @@ class Names:
     """Id, region and partition."""
     stack: str
     """The stack's name."""
+    organization_policy: str | None = None
+    """The permissions boundary that the organisation demands (`platform.boundary`)."""
 
     @property
     def suffix(self) -> str:
@@ -158,8 +160,12 @@ class Names:
         return role_arn(self.organization.partition, account_id, self.role_path, name)
 
     def boundary_arn(self, account_id: str) -> str:
-        """Return the ARN of an account's permissions boundary."""
+        """Return the ARN of the boundary of an account's delegated roles and GitLab roles."""
         return boundary_arn(self.organization.partition, account_id)
+
+    def organization_boundary(self, account_id: str) -> str | None:
+        """Return the ARN of the boundary of the stack's further roles in an account: the organisation's, if it demands one."""
+        return organization_boundary(self.organization.partition, account_id, self.organization_policy)
 
 
 def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
@@ -170,6 +176,19 @@ def role_arn(partition: str, account_id: str, path: str, name: str) -> str:
 def boundary_arn(partition: str, account_id: str) -> str:
     """Return the ARN of the permissions boundary that the foundation keeps in an account."""
     return f"arn:{partition}:iam::{account_id}:policy{PLATFORM_ROLE_PATH}{BOUNDARY_POLICY}"
+
+
+def organization_boundary(partition: str, account_id: str, policy: str | None) -> str | None:
+    """Return the ARN of the organisation's boundary in an account.
+
+    Args:
+        partition: the organisation's.
+        account_id: account of the role.
+        policy: name or ARN of a managed policy (`platform.boundary`); None if the organisation demands none.
+    """
+    if policy is None or ":iam::aws:" in policy:
+        return policy
+    return f"arn:{partition}:iam::{account_id}:policy/{policy.partition(':policy/')[2] or policy}"
 
 
 def length_problem(kind: str, name: str) -> str | None:

@@ -9,7 +9,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Capability, Level, refuse_cdk
 from config.errors import FieldError
@@ -19,16 +19,20 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
     GitLabUrl,  # noqa: TC001
     ProjectPattern,  # noqa: TC001
 )
+from config.names import BOUNDARY_POLICY
 from config.networks import MOST_PUBLIC_NETWORKS, Cidr, PublicCidr
 from config.partitions import ARN_PARTITION, REGIONS_WITHOUT_EKS, Partition, partition_of, regions
 from config.quantities import Bytes, Cpu, Seconds, refuse_odd_size
+from config.tag_limits import refuse_odd_tags
 from config.values import pattern, refuse_repeated, url_pattern
 from config.versions import KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes, oldest_kubernetes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 CLASS_NAME = re.compile(r"^[a-z][a-z0-9]{1,15}$")
+ACCOUNT_NAME = re.compile(r"^(?=.{2,32}$)[a-z][a-z0-9]*(-[a-z0-9]+)*$", re.ASCII)
+"""Names of accounts, which become AWS profiles and parts of logical names."""
 RESERVED_NAMES = frozenset({"open", "protected", "manager", "managers", "foundation", "platform"})
 """Names that no class and no stack may have, since other names would become ambiguous. Open classes of a stack `protected` would push
 images below `protected/open/`, and prod's protected classes run images below `protected/`."""
@@ -69,6 +73,10 @@ RepositoryName = Annotated[
     pattern(r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"),
 ]
 """The name of a container repository, without the prefix of its level."""
+RunnerTag = Annotated[
+    str, pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes")
+]
+"""A tag of a runner in GitLab."""
 TagValue = Annotated[
     str,
     pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value; write 1 to 128 letters, digits, spaces and . : / = + @ _ -"),
@@ -94,6 +102,30 @@ def refuse_own_roles(arns: Iterable[str]) -> None:
                 f"names {arn} and {owner}, and an account has one role of a name, whatever its path and case; "
                 "write the one that `aws iam get-role` shows"
             )
+
+
+def refuse_own_boundary(value: str) -> str:
+    """Return a policy's name, unless it is the platform's own boundary, which forbids what the platform's roles do.
+
+    Raises:
+        FieldError: it is the platform's own.
+    """
+    if value.rpartition("/")[2] == BOUNDARY_POLICY:
+        raise FieldError(
+            f"{value!r} is the platform's own boundary, for delegated roles; name the organisation's, or drop the key"
+        )
+    return value
+
+
+BoundaryPolicy = Annotated[
+    str,
+    pattern(
+        rf"(arn:{ARN_PARTITION}:iam::(aws|\d{{12}}):policy/)?([\w+=,.@-]+/)*[\w+=,.@-]{{1,128}}",
+        "is not the name or ARN of a managed policy; write a name with its path, such as company/boundary",
+    ),
+    AfterValidator(refuse_own_boundary),
+]
+"""A managed policy of the organisation, which every account has under the same name, or AWS's own."""
 
 
 class Section(BaseModel):
@@ -176,6 +208,9 @@ class Platform(Section):
     """Name of the account that holds cluster, registry and job cache."""
     protect: bool
     """Guards cluster, keys and buckets against deletion."""
+    boundary: BoundaryPolicy | None = None
+    """Permissions boundary that the organisation demands: a managed policy that each account has under this name (`company/boundary`), or an ARN.
+    Delegated roles and GitLab roles keep the platform's own boundary: a role has one."""
 
 
 class GitLab(Section):
@@ -276,14 +311,11 @@ class Runner(Section):
     """Protected classes only, instead of `project`: a group made for deploying projects. Every project in it may use the class."""
     limits: Limits | None = None
     """The most that the class's nodes add up to. Without it, twice the need of `concurrent` jobs. Refused below full load."""
-    tag: (
-        Annotated[
-            str,
-            pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
-        ]
-        | None
-    ) = None
+    tag: RunnerTag | None = None
     """Tag in GitLab, unique over all stacks. Without it, the name of the class, with `-<stack>` outside prod."""
+    tags: tuple[RunnerTag, ...] | None = Field(default=None, strict=False, max_length=50)
+    """Several tags instead of `tag`, such as `[docker, small]`. A job that names all of them runs on this class. Classes of one level may share
+    tags, as long as no class has all tags of another."""
     token: int = Field(default=1, ge=1, le=9999)
     """Generation of the runner authentication token. Raise it by one to rotate."""
     token_created: (
@@ -305,6 +337,19 @@ class Runner(Section):
             raise FieldError("is empty; write accounts: [] to reach none, or drop the key to reach all of the level")
         return value
 
+    @model_validator(mode="after")
+    def _tag_or_tags(self) -> Self:
+        if self.tag is not None and self.tags is not None:
+            raise FieldError("has tag and tags; write all tags into tags, and drop tag")
+        if self.tags == ():
+            raise FieldError("has tags: [], so that no job could run on it; list at least 1, or drop the key")
+        refuse_repeated(self.tags or ())
+        return self
+
+    def tags_in_gitlab(self, default: str) -> tuple[str, ...]:
+        """Return the tags of the class's runner; `default` is the tag of a class that names none."""
+        return self.tags or (self.tag or default,)
+
     def may_enter(self, account_name: str, account: Account) -> bool:
         """Return whether jobs of the class may enter an account: its level has capabilities there, and `accounts` keeps it."""
         kept = self.accounts is None or account_name in self.accounts
@@ -318,6 +363,15 @@ class Cache(Section):
     """Days until a cache archive is deleted; 0 keeps it for ever."""
 
 
+class MutableRepositories(Section):
+    """Repositories whose tags may be overwritten, such as build caches."""
+
+    open: tuple[RepositoryName, ...] = Field(default=(), strict=False)
+    """Repositories that open classes push to, without the prefix of the level."""
+    protected: tuple[RepositoryName, ...] = Field(default=(), strict=False)
+    """Repositories that protected classes push to, without the prefix of the level."""
+
+
 class Registry(Section):
     """Container repositories by trust level, beside the runner image's own."""
 
@@ -325,6 +379,14 @@ class Registry(Section):
     """Repositories that open classes push to, without the prefix of the level."""
     protected: tuple[RepositoryName, ...] = Field(default=(), strict=False)
     """Repositories that protected classes push to, without the prefix of the level."""
+    mutable: MutableRepositories = MutableRepositories()
+    """Further repositories, whose tags may be overwritten: caches of builds, and tags such as `latest`. Overwritten images go after two weeks."""
+
+    def entries(self, level: Level) -> Iterator[tuple[str, str]]:
+        """Yield `(path of the setting, name)` of a level's repositories."""
+        for key, holder in (("registry", self), ("registry.mutable", self.mutable)):
+            for position, name in enumerate(holder.open if level is Level.OPEN else holder.protected):
+                yield f"{key}.{level.value}.{position}", name
 
 
 class Tags(Section):
@@ -334,6 +396,14 @@ class Tags(Section):
     """Value of the tag `platform:owner`."""
     cost: TagValue = "cicd"
     """Value of the tag `platform:cost`."""
+    further: dict[str, str] = {}
+    """Further tags of every resource, by key, such as those that a service control policy demands. At most 40."""
+
+    @field_validator("further")
+    @classmethod
+    def _tags_that_aws_takes(cls, value: dict[str, str]) -> dict[str, str]:
+        refuse_odd_tags(value)
+        return value
 
 
 class GitLabOidc(Section):

@@ -78,7 +78,7 @@ class Settings:
     @property
     def names(self) -> Names:
         """Names of this stack."""
-        return Names(organization=self.organization, stack=self.stack)
+        return Names(organization=self.organization, stack=self.stack, organization_policy=self.platform.boundary)
 
     @property
     def platform_account(self) -> Account:
@@ -115,24 +115,24 @@ class Settings:
         """Return the entries of `gitlab_oidc` for an account, by name."""
         return {name: role for name, role in self.gitlab_oidc.items() if role.account == account}
 
-    def runner_tag(self, runner_class: str) -> str:
-        """Return the GitLab tag that selects a class."""
-        return self.runners[runner_class].tag or self.names.tag(runner_class)
+    def runner_tags(self, runner_class: str) -> tuple[str, ...]:
+        """Return the GitLab tags that together select a class."""
+        return self.runners[runner_class].tags_in_gitlab(self.names.tag(runner_class))
 
-    def repositories(self) -> list[str]:
-        """Return the names of all container repositories, the runner image's first."""
-        by_level = {Level.OPEN: self.registry.open, Level.PROTECTED: self.registry.protected}
-        repositories = [
-            f"{self.names.repository_prefix(level)}{name}" for level, names in by_level.items() for name in names
-        ]
-        return list(dict.fromkeys([self.names.runner_image(), *repositories]))
+    def repositories(self) -> dict[str, bool]:
+        """Return whether tags may be overwritten, by name of every container repository, the runner image's first."""
+        repositories = {self.names.runner_image(): False}
+        for level in Level:
+            for path, name in self.registry.entries(level):
+                repositories.setdefault(f"{self.names.repository_prefix(level)}{name}", ".mutable." in path)
+        return repositories
 
     def runner_class(self, name: str) -> RunnerClassSettings:
         """Return the settings of one runner class."""
         return RunnerClassSettings(
             name=name,
             runner=self.runners[name],
-            tag=self.runner_tag(name),
+            tags=self.runner_tags(name),
             names=self.names,
             platform_account_id=self.platform_account.id,
             accounts=self.accounts_of(name),
@@ -150,8 +150,8 @@ class RunnerClassSettings:
     """The class: its key below `runners`."""
     runner: Runner
     """Level, size and limits."""
-    tag: str
-    """GitLab tag that selects the class."""
+    tags: tuple[str, ...]
+    """GitLab tags that together select the class."""
     names: Names
     """Names of the stack."""
     platform_account_id: str

@@ -12,7 +12,7 @@ STACK, CLASS, OWNER, COST = "platform:stack", "platform:class", "platform:owner"
 
 def default_tags(stack: str, tags: Tags) -> dict[str, str]:
     """Return the tags of all resources of a stack."""
-    return {STACK: stack, OWNER: tags.owner, COST: tags.cost}
+    return {STACK: stack, OWNER: tags.owner, COST: tags.cost, **tags.further}
 
 
 def class_tags(runner_class: str) -> dict[str, str]:

@@ -35,6 +35,7 @@ for name, account in settings.accounts.items():
         project=platform.project,
         ref=platform.ref,
         operators=platform.operators,
+        boundary=platform.boundary,
         protect=platform.protect,
     )
     access[name] = PlatformAccess(f"access-{name}", access_args, opts)

@@ -54,8 +54,9 @@ def differences(expected: RunnerAttributes, live: Mapping[str, Any], *, level: L
             sentences.append(f"{key} is {actual!r} and should be {setting!r}")
     if live.get("run_untagged"):
         sentences.append("it runs untagged jobs and should not")
-    if sorted(live.get("tag_list") or ()) != [expected.tag]:
-        sentences.append(f"its tags are {', '.join(live.get('tag_list') or ()) or 'none'} and should be {expected.tag}")
+    if sorted(live.get("tag_list") or ()) != sorted(expected.tags):
+        tags = ", ".join(live.get("tag_list") or ()) or "none"
+        sentences.append(f"its tags are {tags} and should be {', '.join(expected.tags)}")
     owners = live.get("projects" if expected.runner_type == "project_type" else "groups") or ()
     owner_ids = [int(owner["id"]) for owner in owners]
     strangers = [str(owner_id) for owner_id in owner_ids if owner_id != expected.owner]

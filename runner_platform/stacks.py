@@ -75,6 +75,7 @@ def agree(stacks: Sequence[str]) -> None:
     base = load.of_foundation()
     problems = [*between_stacks.organizations(base, settings), *between_stacks.account_ids(base, settings)]
     problems += [*between_stacks.runner_tags(settings), *between_stacks.levels(settings)]
+    problems += between_stacks.boundaries(base, settings)
     if problems:
         raise SettingsError("The stack files", problems)
 

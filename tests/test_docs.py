@@ -13,6 +13,7 @@ from components.documents.config_toml import config_template
 from components.documents.disruption import disruption
 from components.documents.network_policies import dns_address
 from config import load
+from config.checks import POOLS_OF_EKS
 from config.names import helm_release, namespace_jobs
 from config.quantities import duration_text, parse_duration
 from config.sections import RESERVED_NAMES
@@ -91,7 +92,7 @@ def test_the_index_of_decisions_lists_every_decision_by_its_title() -> None:
 def test_reserved_names_are_listed() -> None:
     sentence = re.search(r"Names are 2 to 16 .*", ADD_CLASS)
     assert sentence is not None
-    assert set(re.findall(r"`(\w+)`", sentence[0])) == RESERVED_NAMES
+    assert set(re.findall(r"`(\w+)`", sentence[0])) == {*RESERVED_NAMES, *POOLS_OF_EKS}
 
 
 @pytest.mark.parametrize("row", _rows(SETTINGS, "longest job"), ids=lambda row: row[0])

@@ -24,8 +24,8 @@ class RunnerAttributes:
     """`project_type` or `group_type`."""
     owner: int
     """The project or group that the runner belongs to."""
-    tag: str
-    """The runner's only tag."""
+    tags: tuple[str, ...]
+    """The runner's tags."""
     access_level: str
     """`ref_protected`: jobs of protected branches and tags only; else `not_protected`."""
     locked: bool
@@ -54,7 +54,7 @@ def runner_attributes(runner_class: RunnerClassSettings, generation: int | None 
     return RunnerAttributes(
         runner_type="project_type" if runner.project else "group_type",
         owner=int(owner),
-        tag=runner_class.tag,
+        tags=runner_class.tags,
         access_level="ref_protected" if protected else "not_protected",
         locked=protected,
         maximum_timeout=disruption(runner.longest_job).gitlab_timeout,

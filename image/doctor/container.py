@@ -23,6 +23,15 @@ OVERRIDING = (
 METADATA = "http://169.254.169.254"
 SECONDS = 3.0
 """Time limit for STS."""
+STS_DOMAINS = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
+"""Domains of STS by the beginning of the region, where it is not amazonaws.com."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +76,8 @@ def sts_endpoint(environment: Mapping[str, str], config: Config | None) -> str:
     region = next(iter(regions), environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"))
     if endpoint or not region:
         return endpoint or ""
-    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    domain = next((name for start, name in STS_DOMAINS.items() if region.startswith(start)), "amazonaws.com")
+    return f"https://sts.{region}.{domain}"
 
 
 def _try(url: str, now: Callable[[], float]) -> tuple[str, float]:

@@ -345,7 +345,7 @@ def one_place(release: CheckedResource) -> Iterator[str]:
 @stack_rule(
     "R08",
     "gitlab-runner-binds-its-class",
-    demands="each class's runner in GitLab has its one tag, and a protected class's is locked, for protected refs, of its project",
+    demands="each class's runner in GitLab has its own tags, and a protected class's is locked, for protected refs, of its project",
     stops="A18: a merge request's pipeline runs on the runner that deploys to prod",
     remedy="Leave the runner to components/runner_object.py; set level, project and tag in the stack file.",
     settings=("runners.{runner}",),
@@ -357,22 +357,22 @@ def runners_are_bound(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     settings = stack.run.platform_settings
     if settings is None or settings.gitlab.runners != "managed":
         return
-    classes = {runner_attributes(settings.runner_class(name)).tag: name for name in settings.runners}
+    classes = {frozenset(settings.runner_tags(name)): name for name in settings.runners}
     served = set()
     for runner in stack.of(RUNNER):
         tags = runner["tagLists"].texts()
-        runner_class = classes.get(tags[0]) if len(tags) == 1 else None
+        runner_class = classes.get(frozenset(tags))
         if runner["tagLists"].unknown:
             continue
         if runner_class is None:
-            text = f"tagLists is {', '.join(tags) or 'empty'}, not the tag of one class: jobs of other classes would run on it"
+            text = f"tagLists is {', '.join(tags) or 'empty'}, not the tags of one class: jobs of other classes would run on it"
             yield runner.urn, text
             continue
         served.add(runner_class)
         yield from ((runner.urn, text) for text in _differences(runner, settings, runner_class))
     for name, runner_of_class in settings.runners.items():
         if runner_of_class.level is Level.PROTECTED and name not in served:
-            yield "", f"class {name} is protected and has no runner in GitLab with its tag"
+            yield "", f"class {name} is protected and has no runner in GitLab with its tags"
 
 
 def _differences(runner: CheckedResource, settings: Settings, runner_class: str) -> Iterator[str]:

@@ -62,15 +62,18 @@ NO_CLASS = "~"
     "C01",
     "ecr-repository-keeps-its-tags",
     [REPOSITORY],
-    demands="tags cannot be moved to another image, and images are scanned when they are pushed",
+    demands="tags cannot be moved to another image except in the repositories of registry.mutable, and images are scanned when they are pushed",
     stops="A16: a tag that prod runs is overwritten",
-    remedy="Set image_tag_mutability to IMMUTABLE and scan_on_push (components/registry.py).",
+    remedy="Set image_tag_mutability to IMMUTABLE and scan_on_push (components/registry.py), or list a cache in registry.mutable.",
     source="ECR.1, ECR.2, CKV_AWS_51, CKV_AWS_163",
 )
 def tags_are_kept(repository: CheckedResource) -> Iterator[str]:
     """Immutable tags, scanned images."""
-    if (mutability := repository["imageTagMutability"].text("MUTABLE")) not in {"IMMUTABLE", None}:
-        yield f"imageTagMutability is {mutability}, not IMMUTABLE"
+    settings, name = repository.run.platform_settings, repository["name"].text()
+    overwritten = settings is not None and settings.repositories().get(name or "", False)
+    mutability = repository["imageTagMutability"].text("MUTABLE")
+    if mutability not in {"IMMUTABLE", None} and not overwritten:
+        yield f"imageTagMutability is {mutability}, not IMMUTABLE, and registry.mutable does not list the repository"
     if repository["imageScanningConfiguration"]["scanOnPush"].flag(default=False) is False:
         yield "imageScanningConfiguration.scanOnPush is off"
 

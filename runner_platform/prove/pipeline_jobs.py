@@ -68,7 +68,7 @@ class PipelineJob:
 
     name: str
     branch: Branch
-    tag: str
+    tags: tuple[str, ...]
     attempt: Attempt
     variables: Mapping[str, str] = field(default_factory=dict)
     starts: bool = True
@@ -78,7 +78,7 @@ class PipelineJob:
         """Return the job for a pipeline file. The probe's exit code is not the job's: the answer is in the trace."""
         profile = self.attempt.profile if self.attempt.way is Way.NAMED else ""
         return {
-            "tags": [self.tag],
+            "tags": list(self.tags),
             "variables": {"GIT_DEPTH": "1", **self.variables},
             "script": [f"python3 {PROBE_FILE} '{profile}' || true"],
             "timeout": "10 minutes",
@@ -124,7 +124,7 @@ def _cell(settings: Settings, attempt: Attempt, project: str) -> PipelineJob:
     return PipelineJob(
         name=f"{name}:{attempt.profile}",
         branch=_home(settings, name, project),
-        tag=settings.runner_tag(name),
+        tags=settings.runner_tags(name),
         attempt=attempt,
     )
 

@@ -92,6 +92,7 @@ def test_a_deployer_that_trusts_more_than_one_branch_is_refused(field: str, wild
         "account_id": "222222222222",
         "state_bucket": "b",
         "gitlab_url": "https://gitlab.com",
+        "boundary": None,
         "project": "group/project",
         "ref": "main",
         "operators": (),

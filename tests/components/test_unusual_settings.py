@@ -52,7 +52,7 @@ def unusual_run() -> MockRun:
         "organization.partition": "aws-us-gov",
         "organization.region": "us-gov-west-1",
         "network": {"existing": EXISTING},
-        "gitlab": {"url": "https://gitlab.example.com:8443", "runners": "external", "ca_bundle": AUTHORITY},
+        "gitlab": {"url": "https://gitlab.example.com:8443/gitlab", "runners": "external", "ca_bundle": AUTHORITY},
         "cluster.access": {"private": {"reached_from": "vpn"}},
         "cluster.administrators": [
             *("arn:aws-us-gov:iam::222222222222:role/people/reader", "arn:aws-us-gov:iam::333333333333:role/reader"),
@@ -62,7 +62,11 @@ def unusual_run() -> MockRun:
         "registry.open": ["a/b", "a-b"],
         "runners.small.arch": "arm64",
         "runners.small.pod_security": "restricted",
-        "runners.small.tag": "special",
+        "runners.small.tags": ["special", "docker"],
+        "registry.mutable": {"open": ["cache"]},
+        "platform.boundary": "company/boundary",
+        "tags": {"further": {"Kostenstelle Straße": "4711", "empty": ""}},
+        "accounts.log-archive": {"id": "555555555555", "open": ["state"]},
     }.items():
         put(values, path, value)
     with mock.patch.dict(os.environ, {"RUNNER_TOKEN_SMALL": f"{TOKEN}\n"}):
@@ -118,7 +122,7 @@ def test_a_private_authority_reaches_the_manager_under_the_host_s_name() -> None
     )
     values = of("kubernetes:helm.sh/v3:Release", "small-runner-release").inputs["values"]
     assert values["certsSecretName"] == secret.inputs["metadata"]["name"]
-    assert values["gitlabUrl"] == "https://gitlab.example.com:8443"
+    assert values["gitlabUrl"] == "https://gitlab.example.com:8443/gitlab"
     manager = of("kubernetes:networking.k8s.io/v1:NetworkPolicy", "small-runner-manager-network")
     assert [port["port"] for port in manager.inputs["spec"]["egress"][1]["ports"]] == [443, 8443]
 
@@ -178,7 +182,40 @@ def test_two_administrators_of_one_name_and_a_role_called_reader_are_three_entri
 
 def test_repositories_that_differ_in_a_slash_are_two() -> None:
     urns = [resource.urn for resource in unusual_run().of_type("aws:ecr/repository:Repository")]
-    assert len(set(urns)) == len(urns) == 4, "runner image, apps, a/b and a-b"
+    assert len(set(urns)) == len(urns) == 5, "runner image, apps, a/b, a-b and the cache"
+
+
+def test_only_the_tags_of_a_mutable_repository_may_be_overwritten() -> None:
+    repositories = unusual_run().of_type("aws:ecr/repository:Repository")
+    mutability = {resource.inputs["name"]: resource.inputs["imageTagMutability"] for resource in repositories}
+    assert {name for name, value in mutability.items() if value == "MUTABLE"} == {"dev/open/cache"}
+    assert set(mutability.values()) == {"MUTABLE", "IMMUTABLE"}
+
+
+def test_every_role_has_the_organisation_s_boundary_or_the_platform_s_own() -> None:
+    for role in unusual_run().of_type("aws:iam/role:Role"):
+        account = role.account
+        own = role.inputs["name"].startswith(("delegated-role", "gitlab-"))
+        policy_name = "cicd-platform/delegated-boundary" if own else "company/boundary"
+        assert role.inputs["permissionsBoundary"] == f"arn:aws-us-gov:iam::{account}:policy/{policy_name}", role.name
+    plain = [role.inputs.get("permissionsBoundary") for role in mock_run("dev").of_type("aws:iam/role:Role")]
+    assert None in plain, "without platform.boundary nothing changes"
+
+
+def test_further_tags_are_on_everything_and_on_nodes() -> None:
+    tags = {"Kostenstelle Straße": "4711", "empty": ""}
+    for provider in unusual_run().of_type("pulumi:providers:aws"):
+        assert tags.items() <= dict(json.loads(provider.inputs["defaultTags"])["tags"]).items()
+    nodes = of("kubernetes:eks.amazonaws.com/v1:NodeClass", "small-nodes-class")
+    assert tags.items() <= nodes.inputs["spec"]["tags"].items()
+
+
+def test_an_account_with_a_dash_has_its_profile_and_roles() -> None:
+    config = of("kubernetes:core/v1:ConfigMap", "small-runner-aws-config").inputs["data"]["config"]
+    assert "[profile log-archive]" in config
+    role = of("aws:iam/role:Role", "delegated-log-archive-open-role")
+    assert role.account == "555555555555"
+    assert role.provider.rpartition("::")[2] == "log-archive"
 
 
 def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
@@ -190,8 +227,8 @@ def test_a_cache_that_is_kept_for_ever_has_no_expiry() -> None:
     assert rules(mock_run("dev")) == {"unfinished", "expiry"}
 
 
-def test_a_class_s_own_tag_is_exported() -> None:
-    assert unusual_run().exports["runner_tags"] == {"small": "special"}
+def test_a_class_s_own_tags_are_exported() -> None:
+    assert unusual_run().exports["runner_tags"] == {"small": "special, docker"}
 
 
 def test_a_role_for_gitlab_s_tokens_stands_in_its_account_within_the_boundary() -> None:

@@ -14,6 +14,7 @@ def test_the_committed_stack_files_agree() -> None:
         *between_stacks.account_ids(load.of_foundation(), stacks),
         *between_stacks.runner_tags(stacks),
         *between_stacks.levels(stacks),
+        *between_stacks.boundaries(load.of_foundation(), stacks),
     ]
 
 
@@ -43,6 +44,29 @@ def test_two_stacks_with_the_same_runner_tag_are_refused() -> None:
     (problem,) = between_stacks.runner_tags(stacks)
     assert "prod: runners.small.tag" in str(problem)
     assert "dev: runners.small" in str(problem)
+
+
+def test_two_boundaries_of_an_organisation_are_refused() -> None:
+    base, dev = load.of_foundation(), load.of_stack("dev")
+    base = replace(base, platform=base.platform.model_copy(update={"boundary": "company/boundary"}))
+    assert [*between_stacks.boundaries(base, {"dev": dev})] == [], "a stack without one is the owner's decision"
+    dev = replace(dev, platform=dev.platform.model_copy(update={"boundary": "other"}))
+    (problem,) = between_stacks.boundaries(base, {"dev": dev})
+    assert problem.path == "dev: platform.boundary"
+
+
+def test_tags_that_select_classes_of_two_stacks_are_refused() -> None:
+    dev, prod = load.of_stack("dev"), load.of_stack("prod")
+    small = dev.runners["small"].model_copy(update={"tags": ("docker", "small")})
+    deploy = prod.runners["deploy"].model_copy(update={"tags": ("docker", "deploy")})
+    (problem,) = between_stacks.runner_tags(
+        {"dev": replace(dev, runners={**dev.runners, "small": small}), "prod": prod}
+    )
+    assert (problem.path, "selects" in problem.message) == ("prod: runners.small.tag", True)
+    medium = small.model_copy(update={"tags": ("docker", "cheap")})
+    stacks = {"dev": replace(dev, runners={"medium": medium}), "prod": replace(prod, runners={"deploy": deploy})}
+    (problem,) = between_stacks.runner_tags(stacks)
+    assert "is shared with 'dev: runners.medium' of level open" in problem.message
 
 
 def test_an_account_has_a_capability_for_the_same_level_in_all_stacks() -> None:

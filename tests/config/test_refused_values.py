@@ -298,7 +298,81 @@ VERSIONS_AND_NAMES = [
     ("registry.open", ["apps//api"], "registry.open.0", "is not a repository name"),
     ("registry.open", ["apps:latest"], "registry.open.0", "is not a repository name"),
 ]
-REFUSED = [*REGIONS, *NETWORKS, *SIZES, *PEOPLE, *GITLAB, *VERSIONS_AND_NAMES]
+COMPANY = [
+    *(
+        ("tags", {"further": further}, "tags.further", words)
+        for further, words in (
+            ({"aws:cost": "1"}, "which AWS sets"),
+            ({"AWS:cost": "1"}, "which AWS sets"),
+            ({"platform:stack": "1"}, "which the platform sets"),
+            ({"eks:cluster": "1"}, "which EKS sets"),
+            ({"kubernetes.io/cluster/x": "1"}, "which Kubernetes sets"),
+            ({"karpenter.sh/x": "1"}, "which Auto Mode sets"),
+            ({"Name": "x"}, "write a key of your own"),
+            ({"": "x"}, "write a key of your own"),
+            ({" ": "x"}, "write a key of your own"),
+            ({"k" * 129: "x"}, "of 129 characters; the limit is 128"),
+            ({"k": "x" * 257}, "of 257 characters; the limit is 256"),
+            ({"k": "x" * 10_000}, "the limit is 256"),
+            ({"k": "a\nb"}, "write letters and digits of any language"),
+            ({"k": "a,b"}, "write letters and digits of any language"),
+            ({"k?": "a"}, "write letters and digits of any language"),
+            ({"k": "\u0000"}, "write letters and digits of any language"),
+            ({"CostCenter": "1", "costcenter": "2"}, "which are one key for IAM"),
+            ({f"k{number}": "x" for number in range(41)}, "has 41 tags; AWS takes 50"),
+        )
+    ),
+    ("tags", {"further": {"k": 4711}}, "tags.further.k", "write text, in quotes"),
+    ("tags", {"further": ["k"]}, "tags.further", "write an object"),
+    *(
+        ("platform.boundary", boundary, "platform.boundary", words)
+        for boundary, words in (
+            ("", "is not the name or ARN of a managed policy"),
+            ("/company/boundary", "is not the name or ARN of a managed policy"),
+            ("company/", "is not the name or ARN of a managed policy"),
+            ("company boundary", "is not the name or ARN of a managed policy"),
+            ("*", "is not the name or ARN of a managed policy"),
+            ("x" * 129, "is not the name or ARN of a managed policy"),
+            ("arn:aws:iam::222222222222:role/boundary", "is not the name or ARN of a managed policy"),
+            ("arn:aws:iam::1:policy/boundary", "is not the name or ARN of a managed policy"),
+            ("arn:aws-mars:iam::aws:policy/boundary", "is not the name or ARN of a managed policy"),
+            ("cicd-platform/delegated-boundary", "is the platform's own boundary"),
+            ("delegated-boundary", "is the platform's own boundary"),
+            ("arn:aws-cn:iam::aws:policy/PowerUserAccess", "is in partition aws-cn"),
+        )
+    ),
+    *(
+        ("accounts." + name, {"id": "555555555555"}, "accounts." + name, "is not a name for an account")
+        for name in (
+            "-log",
+            "log-",
+            "log--archive",
+            "Log-archive",
+            "log_archive",
+            "1log",
+            "log archive",
+            "l" * 33,
+            "l",
+            "löschen",
+        )
+    ),
+    ("registry.mutable", {"open": ["apps"]}, "registry.mutable.open.0", "'apps' is listed twice"),
+    ("registry.mutable", {"protected": ["runner"]}, "registry.mutable.protected.0", "is the runner image's own"),
+    ("registry.mutable", {"open": ["Cache"]}, "registry.mutable.open.0", "is not a repository name"),
+    ("registry.mutable", ["cache"], "registry.mutable", "write an object"),
+    ("runners.small.tags", [], "runners.small", "list at least 1"),
+    ("runners.small.tags", ["docker", "docker"], "runners.small", "lists 'docker' twice"),
+    ("runners.small.tags", ["docker, small"], "runners.small.tags.0", "is not a tag of this platform"),
+    ("runners.small.tags", "docker", "runners.small.tags", "write a list"),
+    ("runners.small.tags", ["big-dev"], "runners.big.tag", "is also the tag of 'small'"),
+    ("runners.small.tags", ["docker", "big-dev"], "runners.big.tag", "'big-dev' selects 'small' too"),
+    ("gitlab.url", "https://example.com/gitlab/", "gitlab.url", "with no slash at the end"),
+    ("gitlab.url", "https://example.com//gitlab", "gitlab.url", "is not the root of a GitLab instance"),
+    ("gitlab.url", "https://example.com/../gitlab", "gitlab.url", "is not the root of a GitLab instance"),
+    ("gitlab.url", "https://example.com/gitlab/api/v4", "gitlab.url", "drop /api/v4"),
+    ("gitlab.url", "https://gitlab.com/senncloud", "gitlab.url", "write https://gitlab.com"),
+]
+REFUSED = [*REGIONS, *NETWORKS, *SIZES, *PEOPLE, *GITLAB, *VERSIONS_AND_NAMES, *COMPANY]
 """Path and value that are put into dev's settings, where the problem is, and words of its message."""
 
 REFUSED_IN_THE_FOUNDATION = [
@@ -368,6 +442,17 @@ def test_a_secret_in_a_value_is_refused_and_not_repeated(path: str, value: str) 
             "serve GitLab at port 443",
         ),
         ({"cluster.service_cidr": "10.41.0.0/16"}, "network.cidr", "overlaps cluster.service_cidr"),
+        ({"runners.small.tag": "a", "runners.small.tags": ["a", "b"]}, "runners.small", "has tag and tags"),
+        (
+            {"runners.small.tags": ["small", "docker"], "runners.deploy.tags": ["deploy", "docker"]},
+            "runners.deploy.tags",
+            "'docker' is shared with 'small' of level open",
+        ),
+        (
+            {"runners.small.tags": ["small", "docker"], "runners.big.tags": ["docker"]},
+            "runners.big.tags",
+            "give each class a tag that the other has not",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(changes: dict[str, Any], where: str, words: str) -> None:
@@ -426,6 +511,20 @@ def test_a_class_that_enters_more_accounts_than_iam_can_name_is_refused_with_the
         ("chart.repository", "oci://registry.example.com:5000/charts/gitlab"),
         ("registry.open", ["apps", "team/api.v2", "a-b_c"]),
         ("runners.system1", CLASS),
+        (
+            "tags",
+            {"further": {"Größe": "übergroß", "cost/center": "a+b=c@d.e", "leer": "", "日本": "\uff11", "awsome": "x"}},
+        ),
+        ("tags", {"further": {f"k{number}": "x" * 256 for number in range(40)}}),
+        ("platform.boundary", "company-boundary"),
+        ("platform.boundary", "company/cloud/boundary"),
+        ("platform.boundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
+        ("platform.boundary", "arn:aws:iam::222222222222:policy/company-boundary"),
+        *(("accounts." + name, {"id": "555555555555"}) for name in ("log-archive", "prod-app", "a-1-b", "l" * 32)),
+        ("registry.mutable", {"open": ["cache"], "protected": ["cache", "apps-cache"]}),
+        ("runners.small.tags", ["docker", "small"]),
+        ("gitlab.url", "https://example.com/gitlab"),
+        ("gitlab.url", "https://example.com:8443/tools/gitlab"),
     ],
     ids=_short,
 )

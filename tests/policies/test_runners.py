@@ -183,9 +183,9 @@ RUNNER = "deploy-object-1-runner"
         ("projectId", 1.0, "projectId is 1.0, not 5678"),
         ("projectId", ABSENT, "projectId is missing, not 5678"),
         ("maximumTimeout", 60, "maximumTimeout is 60, not"),
-        ("tagLists", ["deploy", "small"], "not the tag of one class"),
-        ("tagLists", ["other"], "not the tag of one class"),
-        ("tagLists", ABSENT, "not the tag of one class"),
+        ("tagLists", ["deploy", "small"], "not the tags of one class"),
+        ("tagLists", ["other"], "not the tags of one class"),
+        ("tagLists", ABSENT, "not the tags of one class"),
     ],
 )
 def test_a_gitlab_runner_that_differs_from_its_class_is_a_violation(path: str, value: Any, message: str) -> None:
@@ -194,7 +194,7 @@ def test_a_gitlab_runner_that_differs_from_its_class_is_a_violation(path: str, v
 
 def test_a_protected_class_without_a_runner_is_a_violation() -> None:
     messages = [finding.text for finding in findings_on_stack("R08", stack_without(RUNNER))]
-    assert messages == ["class deploy is protected and has no runner in GitLab with its tag"]
+    assert messages == ["class deploy is protected and has no runner in GitLab with its tags"]
 
 
 @pytest.mark.parametrize("path", ["accessLevel", "locked", "untagged", "tagLists", "projectId"])

@@ -50,7 +50,7 @@ def create_by_hand(url: str, settings: Settings, runner_class: str, **different:
         "access_level": expected.access_level,
         "locked": expected.locked,
         "maximum_timeout": expected.maximum_timeout,
-        "tag_list": expected.tag,
+        "tag_list": ",".join(expected.tags),
         "run_untagged": False,
         **owner,
         **different,

@@ -22,7 +22,7 @@ def live_of(runner_class: str, **changed: Any) -> dict[str, Any]:
         "maximum_timeout": wanted.maximum_timeout,
         "paused": False,
         "run_untagged": False,
-        "tag_list": [wanted.tag],
+        "tag_list": [*wanted.tags],
         OWNERS[wanted.runner_type]: [{"id": wanted.owner}],
         **changed,
     }

@@ -33,7 +33,7 @@ def value(job: Job, name: str) -> str:
 def test_every_class_has_a_job_with_the_tag_of_the_class(stack: str) -> None:
     settings = load.of_stack(stack)
     assert {job.name: job.tags for job in jobs(stack).values()} == {
-        name: (settings.runner_tag(name),) for name in settings.runners
+        name: settings.runner_tags(name) for name in settings.runners
     }
 
 

@@ -36,7 +36,7 @@ def test_each_class_and_profile_is_a_job_with_the_tag_of_the_class(stack: str) -
     assert {(job.attempt.runner_class, job.attempt.profile) for job in cells} == {
         (name, profile) for name in settings.runners for profile in ("default", "base", *ACCOUNTS)
     }
-    assert all(job.tag == settings.runner_tag(str(job.attempt.runner_class)) for job in cells)
+    assert all(job.tags == settings.runner_tags(str(job.attempt.runner_class)) for job in cells)
 
 
 def test_a_protected_class_is_tried_on_a_protected_branch_of_its_project() -> None:
@@ -64,7 +64,7 @@ def test_the_pipeline_file_holds_every_job_with_its_commands() -> None:
     document = yaml.safe_load(text)
     assert document["small:dev"]["script"] == ["python3 probe.py 'dev' || true"]
     assert document["small:default"]["script"] == ["python3 probe.py '' || true"]
-    assert document["small:dev"]["tags"] == [load.of_stack("dev").runner_tag("small")]
+    assert document["small:dev"]["tags"] == [*load.of_stack("dev").runner_tags("small")]
 
 
 def test_variables_of_runner_and_sdk_are_set_by_a_job_that_keeps_its_own_role() -> None:

@@ -47,7 +47,7 @@ stages: [meet]
 _JOB: Final = """
 {name}:
   extends: .meet
-  tags: [{tag}]
+  tags: [{tags}]
   variables: {{ENTERS: "{enters}", REFUSED: "{refused}", STATE: "{state}"}}
 """
 
@@ -62,7 +62,7 @@ def pipeline_text(settings: Settings, accounts: Iterable[str]) -> str:
     jobs = [
         _JOB.format(
             name=name,
-            tag=settings.runner_tag(name),
+            tags=", ".join(settings.runner_tags(name)),
             enters=" ".join(settings.accounts_of(name)),
             refused=" ".join(account for account in accounts if account not in settings.accounts_of(name)),
             state=" ".join(_state(settings, name)),

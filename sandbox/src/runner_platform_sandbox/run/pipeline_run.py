@@ -158,7 +158,7 @@ def _finish(
 ) -> int:
     """Run the jobs of a pipeline to their ends, whatever happens, and show the table."""
     say = sayer(console)
-    class_of = {settings.runner_tag(name): name for name in settings.runners}
+    class_of = {tag: name for name in settings.runners for tag in settings.runner_tags(name)}
     watch = JobWatch(project, pipeline, console, chosen=order.job)
     interrupted = False
     try:
@@ -212,7 +212,7 @@ def _classes(watch: JobWatch, settings: Settings, class_of: dict[str, str], orde
 def _other_stack(tags: list[str], stack: str) -> str:
     for name in load.stacks():
         settings = load.of_stack(name)
-        if name != stack and any(settings.runner_tag(runner) in tags for runner in settings.runners):
+        if name != stack and any({*tags} & {*settings.runner_tags(runner)} for runner in settings.runners):
             return f", or run it on stack {name}: `--stack {name}`"
     return ""
 

@@ -1,0 +1,77 @@
+"""Settings that companies need leave the pack without a finding, except where it cannot know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from policies.rule import FindingKind, evaluate_resource
+from policies.rules import RULES
+from policies.stack import ResourceIndex, evaluate_stack
+from tests.support.policy_cases import options_with, read_by_pack, run_with
+from tests.support.program import mock_run_of, one_class, put
+
+if TYPE_CHECKING:
+    from access.resource import Resource
+    from policies.rule import Finding
+    from policies.stack_run import StackRun
+
+pytestmark = pytest.mark.thorough
+
+
+def company(**changes: Any) -> dict[str, Any]:
+    """Dev with one class, and everything that a company asked for."""
+    values = one_class()
+    for path, value in {
+        "accounts.log-archive": {"id": "555555555555", "open": ["state"]},
+        "gitlab.url": "https://example.com/gitlab",
+        "gitlab_oidc": {"app": {"account": "dev", "level": "open", "project": "senncloud/app", "ref": "main"}},
+        "registry.mutable": {"open": ["cache"], "protected": ["cache"]},
+        "runners.small.tags": ["docker", "small"],
+        "tags.further": {"CostCenter": "4711"},
+        **changes,
+    }.items():
+        put(values, path, value)
+    return values
+
+
+@cache
+def _run_and_resources(boundary: str | None) -> tuple[StackRun, tuple[Resource, ...]]:
+    values = company(**{"platform.boundary": boundary})
+    return run_with("dev", values), read_by_pack(mock_run_of("dev", values).resources)
+
+
+def findings(boundary: str | None) -> dict[str, list[Finding]]:
+    """Findings of all rules, by rule; rules without findings are left out."""
+    run, resources = _run_and_resources(boundary)
+    index = ResourceIndex(list(resources), run)
+    by_rule: dict[str, list[Finding]] = {}
+    for rule in RULES:
+        options = options_with(rule, {})
+        of_resources = [f for resource in resources for f in evaluate_resource(rule, resource, run, options)]
+        if of_rule := [*evaluate_stack(rule, index, options), *of_resources]:
+            by_rule[rule.id] = of_rule
+    return by_rule
+
+
+def test_what_companies_need_is_no_finding() -> None:
+    assert findings(None) == {}
+
+
+def test_a_boundary_that_the_program_does_not_know_leaves_access_undecided() -> None:
+    by_rule = findings("company/boundary")
+    assert set(by_rule) == {"T10"}, "the rules of boundaries take the organisation's"
+    assert {finding.kind for finding in by_rule["T10"]} == {FindingKind.UNDECIDED}
+
+
+def test_a_repository_that_nobody_listed_keeps_its_tags() -> None:
+    run, resources = _run_and_resources(None)
+    (rule,) = [rule for rule in RULES if rule.id == "C01"]
+    for resource in resources:
+        if resource.type == "aws:ecr/repository:Repository" and resource.inputs["imageTagMutability"] == "IMMUTABLE":
+            changed = replace(resource, inputs={**resource.inputs, "imageTagMutability": "MUTABLE"})
+            texts = [finding.text for finding in evaluate_resource(rule, changed, run, options_with(rule, {}))]
+            assert "registry.mutable does not list the repository" in " ".join(texts)
