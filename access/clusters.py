@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from access import runner_toml
 from access.decision import Truth, Undecided
 from access.resource import UNKNOWN, at, listed
 
@@ -87,8 +88,8 @@ def runner_config_of(values: Any, namespace: str) -> RunnerConfig:
         undecided = Undecided(f"the runner's configuration in namespace {namespace} is not known")
         return RunnerConfig(undecided=undecided, manager_account=manager)
     try:
-        sections = tomllib.loads(text).get("runners", [])
-        environment = _environment(values)
+        toml = runner_toml.read(text)
+        sections, environment = toml.runners or (), _environment(values)
         runners = tuple(_runner_entry(section, environment, namespace) for section in sections)
     except (
         tomllib.TOMLDecodeError,
@@ -101,7 +102,12 @@ def runner_config_of(values: Any, namespace: str) -> RunnerConfig:
     ) as error:
         reason = f"the runner's configuration in namespace {namespace} cannot be read: {type(error).__name__}"
         return RunnerConfig(undecided=Undecided(reason), manager_account=manager)
-    return RunnerConfig(runners=runners, manager_account=manager, environment=environment)
+    undecided: Undecided | None = None
+    if toml.twice:
+        undecided = Undecided(
+            f"{toml.twice[0]} in namespace {namespace} has two spellings, of which the runner takes either"
+        )
+    return RunnerConfig(runners=runners, undecided=undecided, manager_account=manager, environment=environment)
 
 
 def _environment(values: Any) -> dict[str, str]:
@@ -124,7 +130,8 @@ def _runner_entry(section: Mapping[str, Any], environment: Mapping[str, str], na
         *(str(patch.get(key, "")) for patch in patches for key in ("serviceAccountName", "serviceAccount")),
     ]
     images = [*settings.get("allowed_images", ()), *settings.get("allowed_services", ())]
-    limited = "allowed_images" in settings and "allowed_services" in settings
+    # The runner takes an empty list for no limit.
+    limited = bool(settings.get("allowed_images") and settings.get("allowed_services"))
     return RunnerEntry(
         namespace=environment.get("KUBERNETES_NAMESPACE") or settings.get("namespace") or namespace,
         accounts=tuple(dict.fromkeys(account for account in accounts if account)) or (DEFAULT_ACCOUNT,),

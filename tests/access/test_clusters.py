@@ -116,6 +116,14 @@ def test_a_namespace_overwrite_matches_any_part_of_a_name(expression: str, expec
     )
 
 
+def test_a_setting_in_another_spelling_counts_and_two_spellings_are_undecided() -> None:
+    strong = account("jobs-deploy", "job")
+    respelled = release(config(settings='Namespace_Overwrite_Allowed = ".*"'))
+    assert decision_for(respelled, strong, target=arn("strong")) is ALLOWED
+    twice = release(config(settings='namespace_overwrite_allowed = ""\nNamespace_Overwrite_Allowed = ""'))
+    assert decision_for(twice, strong, target=arn("strong")) is UNDECIDED
+
+
 def test_a_service_account_overwrite_reaches_other_accounts_of_the_namespace() -> None:
     admin = role("admin", trusts_token(exact("system:serviceaccount:jobs-small:admin")))
     closed, opened = config(), config(settings='service_account_overwrite_allowed = "adm"')
