@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from access.flows import flows
 from access.graph import AccessGraph
 from access.inventory import Inventory
 from access.matrix import declared, derived, differences
+from access.profiles import profile_problems
 from config import foundation, load, settings
 from config.errors import SettingsError
 from runner_platform import stacks
@@ -46,6 +47,8 @@ class Side:
     world: AccessGraph
     cells: Sequence[Cell]
     """Of all stacks."""
+    profiles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Sentences on AWS profiles that lead elsewhere than the settings declare, by stack."""
 
     @cached_property
     def flows(self) -> list[Flow]:
@@ -69,11 +72,13 @@ class Matrix:
     """Cells where the documents say something else than the settings."""
     flows: Sequence[Flow]
     """Flows from an open class to a protected one; there should be none."""
+    profiles: Sequence[str] = ()
+    """Sentences on profiles in the AWS configs of jobs that lead elsewhere than the settings declare."""
 
     @property
     def fine(self) -> bool:
-        """Whether the documents agree with the settings, and nothing flows from open to protected."""
-        return not self.differences and not self.flows
+        """Whether documents and profiles agree with the settings, and nothing flows from open to protected."""
+        return not (self.differences or self.flows or self.profiles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +190,13 @@ def _foundation_of(tree: Path) -> FoundationSettings:
 
 def _side(resources: Iterable[Resource], by_stack: Mapping[str, Settings], base: FoundationSettings) -> Side:
     facts = Inventory.of(by_stack.values(), base)
-    world = AccessGraph.of(list(resources), facts)
-    return Side(facts=facts, stacks=by_stack, foundation=base, world=world, cells=derived(world))
+    everything = list(resources)
+    world = AccessGraph.of(everything, facts)
+    profiles = {
+        name: profile_problems([resource for resource in everything if resource.stack == name], settings_of_stack)
+        for name, settings_of_stack in by_stack.items()
+    }
+    return Side(facts=facts, stacks=by_stack, foundation=base, world=world, cells=derived(world), profiles=profiles)
 
 
 def of_stack(stack: str, side: Side | None = None) -> Matrix:
@@ -211,4 +221,11 @@ def of_stack(stack: str, side: Side | None = None) -> Matrix:
         if difference.cell.role in own_roles or difference.cell.role not in all_roles
     ]
     own_flows = [flow for flow in side.flows if f":{stack}/" in f"{flow.writer} {flow.consumer}"]
-    return Matrix(stack=stack, side=side, cells=cells, differences=own_differences, flows=own_flows)
+    return Matrix(
+        stack=stack,
+        side=side,
+        cells=cells,
+        differences=own_differences,
+        flows=own_flows,
+        profiles=side.profiles.get(stack, ()),
+    )

@@ -164,13 +164,13 @@ def verdict(matrix: Matrix) -> str:
         return f"{matrix.stack}: as the settings declare it: {allowed} of {len(matrix.cells)} cells are allowed, nothing is undecided"
     return (
         f"{matrix.stack}: {len(matrix.differences)} cells are not as declared, "
-        f"{len(matrix.flows)} flows lead from open to protected"
+        f"{len(matrix.flows)} flows lead from open to protected, {len(matrix.profiles)} AWS profiles lead elsewhere"
     )
 
 
 def problems(matrix: Matrix) -> list[str]:
-    """A sentence for every cell that is not as declared, and for every flow from open to protected."""
-    sentences = [str(difference) for difference in matrix.differences]
+    """A sentence for every cell and profile that is not as declared, and for every flow from open to protected."""
+    sentences = [*map(str, matrix.differences), *matrix.profiles]
     for flow in matrix.flows:
         chain = f" by {' -> '.join(flow.chain)}" if flow.chain else ""
         reason = f" ({flow.reason})" if flow.reason else ""

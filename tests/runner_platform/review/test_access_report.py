@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from access.decision import Decision
 from access.matrix import Cell, derived
+from access.profiles import profile_problems
+from access.resource import UNKNOWN
 from config import load
 from runner_platform.cli import main
 from runner_platform.review import access_matrix, access_report
@@ -51,6 +53,47 @@ def wrong() -> access_matrix.Matrix:
         return {"assumeRolePolicy": json.dumps(trust)}
 
     return access_matrix.of_stack("dev", side(changed(inputs)))
+
+
+def test_a_profile_that_leads_elsewhere_is_reported(matrix: access_matrix.Matrix) -> None:
+    resources = [
+        replace(
+            resource,
+            inputs={
+                **resource.inputs,
+                "data": {"config": resource.inputs["data"]["config"].replace("333333333333", "444444444444")},
+            },
+        )
+        if resource.name == "small-runner-aws-config"
+        else resource
+        for resource in mock_run("dev").resources
+    ]
+    sentences = profile_problems(resources, load.of_stack("dev"))
+    role, expected = (
+        f"arn:aws:iam::{account}:role/cicd-dev/delegated-role-open-dev" for account in ("444444444444", "333333333333")
+    )
+    assert sentences == [f"class small: AWS config [profile dev] role_arn is {role}, not {expected}"]
+    assert profile_problems(mock_run("dev").resources, load.of_stack("dev")) == []
+    led_astray = replace(matrix, profiles=sentences)
+    assert not led_astray.fine
+    assert "1 AWS profiles lead elsewhere" in access_report.verdict(led_astray)
+    assert access_report.problems(led_astray) == sentences
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("no-longer", "", "is missing"),
+        ("aws-config", UNKNOWN, "is not known yet"),
+        ("aws-config", "x", "is not an AWS config file"),
+    ],
+)
+def test_an_aws_config_that_cannot_be_read_is_reported(name: str, text: Any, problem: str) -> None:
+    config = next(resource for resource in mock_run("dev").resources if resource.name == "small-runner-aws-config")
+    metadata = {**config.inputs["metadata"], "name": name}
+    config = replace(config, inputs={"metadata": metadata, "data": {"config": text}})
+    sentences = profile_problems([config], load.of_stack("dev"))
+    assert any(sentence.startswith(f"class small: the AWS config of its jobs {problem}") for sentence in sentences)
 
 
 USERS = {"small": "every project of group 1234", "deploy": "project 5678, protected branches and tags"}
