@@ -102,12 +102,16 @@ def runner_config_of(values: Any, namespace: str) -> RunnerConfig:
     ) as error:
         reason = f"the runner's configuration in namespace {namespace} cannot be read: {type(error).__name__}"
         return RunnerConfig(undecided=Undecided(reason), manager_account=manager)
-    undecided: Undecided | None = None
-    if toml.twice:
-        undecided = Undecided(
-            f"{toml.twice[0]} in namespace {namespace} has two spellings, of which the runner takes either"
-        )
-    return RunnerConfig(runners=runners, undecided=undecided, manager_account=manager, environment=environment)
+    two_spellings = [
+        Undecided(f"{key} in namespace {namespace} has two spellings, of which the runner takes either")
+        for key in toml.twice
+    ]
+    return RunnerConfig(
+        runners=runners,
+        undecided=two_spellings[0] if two_spellings else None,
+        manager_account=manager,
+        environment=environment,
+    )
 
 
 def _environment(values: Any) -> dict[str, str]:

@@ -70,7 +70,7 @@ def read_profiles(text: str) -> Profiles:
 
 def differences(actual: Mapping[str, Mapping[str, str]], expected: Profiles) -> Iterator[str]:
     """Yield a sentence for each section and key that differs. Unexpected values may be secrets, so only those of roles are shown."""
-    for section in actual.keys() - expected.keys():
+    for section in sorted(actual.keys() - expected.keys()):
         yield f"[{section}] is not one of its profiles"
     for section, keys in expected.items():
         if section not in actual:

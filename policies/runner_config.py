@@ -1,8 +1,8 @@
-"""The runner's configuration in one Helm release, from every place where a setting can be given.
+"""The runner's configuration in one Helm release: `runners.config`, the only place where a release of the platform sets the runner.
 
-A setting can be given in the TOML text, as a legacy value of the chart, and as an environment variable of the manager, which wins over the
-TOML. Rules ask here for a setting and get every place that sets it. If the text does not parse, has more than one `[[runners]]` or contains
-a template expression, the settings that the runner will read are unknown: rule R09 refuses that, the other rules are UNDECIDED.
+Rules ask here for a setting. Whatever else a release could set the runner with (environment variables, legacy values, a second table) is
+not in the table of `policies/release_table.py`, so rule R10 refuses it. If the text does not parse, has more than one `[[runners]]` or
+contains a template expression, the settings that the runner will read are unknown: rule R09 refuses that, the other rules are UNDECIDED.
 Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/ and the chart's values.
 """
 
@@ -10,33 +10,28 @@ from __future__ import annotations
 
 import tomllib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from access import runner_toml
+from access.runner_toml import RunnerToml
 from components.documents import job_identity
 from config.names import namespace_manager
 from policies.fields import ABSENT, Field, contains_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from policies.rule import CheckedResource
 
 CONFIG = "values.runners.config"
-SECURITY_CONTEXTS = (
-    "build_container_security_context",
-    "helper_container_security_context",
-    "service_container_security_context",
-    "init_permissions_container_security_context",
-)
+ENTRY = f"{CONFIG} [[runners]]"
 
 
 @lru_cache(maxsize=64)
-def _parse(text: str) -> tuple[Any, str]:
-    """Return `(runners, problem)` of a TOML text; cached, because seven rules ask about each release."""
+def _parse(text: str) -> tuple[RunnerToml, str]:
+    """Return `(configuration, problem)` of a TOML text; cached, because eight rules ask about each release."""
     try:
-        return tomllib.loads(text).get("runners"), ""
+        return runner_toml.read(text), ""
     except tomllib.TOMLDecodeError as error:
-        return None, f"is not TOML: {error}"
+        return RunnerToml(), f"is not TOML: {error}"
 
 
 class RunnerConfig:
@@ -48,7 +43,9 @@ class RunnerConfig:
         self._config = self.values["runners"]["config"]
         self.problem = ""
         """Why the configuration cannot be read; empty if it can be read or is unknown."""
-        self.entry = Field(self._parsed(), f"{CONFIG} [[runners]]", release.undecide)
+        self.toml = RunnerToml()
+        """The whole text, as the runner reads it."""
+        self.entry = Field(self._parsed(), ENTRY, release.undecide)
         """The one `[[runners]]`."""
         self.kubernetes = self.entry["kubernetes"]
         """Its `[runners.kubernetes]`."""
@@ -63,9 +60,10 @@ class RunnerConfig:
                 "is missing, so the chart uses its own default; write it with components/documents/config_toml.py"
             )
             return ABSENT
-        runners, self.problem = _parse(text)
+        self.toml, self.problem = _parse(text)
         if self.problem:
             return ABSENT
+        runners = self.toml.runners
         if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], dict):
             self.problem = "does not have exactly one [[runners]]"
             return ABSENT
@@ -81,23 +79,11 @@ class RunnerConfig:
         classes = settings.runners if settings else ()
         return next((name for name in classes if namespace_manager(name) == namespace), None)
 
-    def everywhere(self, key: str) -> Iterator[Field]:
-        """Yield every place that sets a key of `[runners.kubernetes]`: TOML, environment variable, legacy value."""
+    def setting(self, key: str) -> Field:
+        """Return a key of `[runners.kubernetes]`; if the configuration cannot be read, this counts as undecided."""
         if self.problem and self.entry.value is ABSENT:
             self._config.undecide()
-        words = key.split("_")
-        legacy = words[0] + "".join(word.title() for word in words[1:])
-        places = (self.kubernetes[key], *self.environment(f"KUBERNETES_{key.upper()}"), self.values["runners"][legacy])
-        yield from (place for place in places if not place.absent)
-
-    def environment(self, name: str | None = None) -> Iterator[Field]:
-        """Yield the manager's environment variables: all, or those with a name."""
-        for variable in self.values["envVars"].items():
-            if name is None or variable["name"].text("") == name:
-                yield variable["value"]
-        for key, value in self.values["extraEnv"].entries():
-            if name is None or key == name:
-                yield value
+        return self.kubernetes[key]
 
     def patches(self) -> list[Field]:
         """Return the patches of the pod's specification."""

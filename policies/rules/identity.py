@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import configparser
 from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
 from access.globs import is_pattern
+from access.profiles import UnreadableConfigError, differences, expected_profiles, read_profiles
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from config.names import (
     AWS_CONFIG_MAP,
@@ -46,16 +46,12 @@ from policies.type_tokens import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.settings import Settings
     from policies.rule import CheckedResource
     from policies.stack import CheckedStack
 
 EKS_GUIDE = "https://docs.aws.amazon.com/eks/latest/best-practices/identity-and-access-management.html"
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 ASSUME = "sts:AssumeRole"
-PROFILE_KEYS = frozenset(
-    {"role_arn", "web_identity_token_file", "source_profile", "role_session_name", "region", "sts_regional_endpoints"}
-)
 
 
 @stack_rule(
@@ -222,14 +218,15 @@ def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     "T13",
     "kubernetes-config-map-profiles-match-the-matrix",
     [CONFIG_MAP],
-    demands="the AWS profiles of a class name its own role and the delegated roles of its accounts, and no keys",
-    stops="A12, A25: a profile names a role of another level or account, or contains a lasting key",
-    remedy="Leave the file to components/documents/profiles.py.",
+    demands="the AWS profiles of a class are those of the settings: its own role, the delegated roles of its accounts, and no more",
+    stops="A12, A25: a profile leads to another role, level or account than its name says, takes a job's token, or holds a lasting key",
+    remedy="Leave the file to components/documents/profiles.py, and change `accounts` of the class in the stack file.",
     settings=("runners.{runner}.accounts", "runners.{runner}"),
     source="https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html",
+    severity=Severity.CRITICAL,
 )
 def profiles_match(config_map: CheckedResource) -> Iterator[str]:
-    """Every profile's role is one that the class may assume; only keys of role profiles."""
+    """One file in the ConfigMap, with exactly the profiles of the class."""
     settings, metadata = config_map.run.platform_settings, config_map["metadata"]
     if settings is None or metadata["name"].text() != AWS_CONFIG_MAP:
         return
@@ -239,32 +236,18 @@ def profiles_match(config_map: CheckedResource) -> Iterator[str]:
     if runner_class is None:
         yield f"{AWS_CONFIG_MAP} is in namespace {namespace!r}, which is not the jobs' namespace of a class"
         return
+    files = [*config_map["data"].entries(), *config_map["binaryData"].entries()]
+    yield from (f"{field.path} is a further file" for _, field in files if field.path != "data.config")
     text = config_map["data"]["config"].text()
     if text is None:
         return
-    parser = configparser.ConfigParser(interpolation=None, default_section="no default section")
     try:
-        parser.read_string(text)
-    except configparser.Error:
-        yield "data.config is not an AWS config file"
+        profiles = read_profiles(text)
+    except UnreadableConfigError as error:
+        yield f"data.config {error}"
         return
-    roles = _roles_of(settings, runner_class)
-    for section in parser.sections():
-        profile = parser[section]
-        if extra := sorted(set(profile) - PROFILE_KEYS):
-            yield f"[{section}] has {', '.join(extra)}"
-        if profile.get("role_arn") not in roles:
-            yield f"[{section}] names a role that class {runner_class} may not assume"
-
-
-def _roles_of(settings: Settings, runner_class: str) -> set[str]:
-    """Return the ARNs of a class's own role and of the delegated roles of its accounts."""
-    names, level = settings.names, settings.runners[runner_class].level
-    delegated = {
-        names.role_arn(account.id, names.delegated_role(level))
-        for account in settings.accounts_of(runner_class).values()
-    }
-    return {names.role_arn(settings.platform_account.id, names.job_role(runner_class)), *delegated}
+    deviations = differences(profiles, expected_profiles(settings, runner_class))
+    yield from (f"data.config of class {runner_class}: {text}" for text in deviations)
 
 
 @stack_rule(
@@ -284,13 +267,13 @@ def one_class_a_namespace(stack: CheckedStack) -> Iterator[tuple[str, str]]:
         return
     releases: dict[str, str] = {}
     for release in stack.of(RELEASE):
-        for field in RunnerConfig(release).everywhere("namespace"):
-            namespace = field.text()
-            if namespace is None:
-                continue
-            first = releases.setdefault(namespace, release.urn)
-            if first != release.urn:
-                yield release.urn, f"its jobs share namespace {namespace} with the jobs of {first.rpartition('::')[2]}"
+        field = RunnerConfig(release).setting("namespace")
+        namespace = None if field.absent else field.text()
+        if namespace is None:
+            continue
+        first = releases.setdefault(namespace, release.urn)
+        if first != release.urn:
+            yield release.urn, f"its jobs share namespace {namespace} with the jobs of {first.rpartition('::')[2]}"
     jobs_namespaces = {namespace_manager(name): namespace_jobs(name) for name in settings.runners}
     for binding in stack.of(*BINDINGS):
         yield from _binding(binding, jobs_namespaces)

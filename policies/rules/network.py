@@ -182,13 +182,18 @@ def _openings(policy: CheckedResource, namespace: str, settings: Settings) -> It
         for rule in spec["ingress"].items():
             yield f"{rule.path} lets connections into job pods"
     for rule in spec["ingress"].items():
-        if rule["ports"].absent and rule["from"].absent:
+        if _everything(rule["ports"]) and _everything(rule["from"]):
             yield f"{rule.path} lets every connection in"
     for rule in spec["egress"].items():
-        if rule["to"].absent:
+        if _everything(rule["to"]):
             yield f"{rule.path} has no `to`: every address is open, the metadata service too"
         for peer in rule["to"].items():
             yield from _peer(peer, rule, for_jobs, settings)
+
+
+def _everything(members: Field) -> bool:
+    """Whether a list of ports or peers limits nothing: Kubernetes reads an empty list as it reads none."""
+    return not members.unknown and not list(members.items())
 
 
 def _peer(peer: Field, rule: Field, for_jobs: bool, settings: Settings) -> Iterator[str]:
@@ -226,7 +231,8 @@ def _is_network(text: str) -> bool:
 
 def _narrow_ports(rule: Field, expected: set[float]) -> Iterator[str]:
     ports = {port["port"].number(default=-1) for port in rule["ports"].items()}
-    if rule["ports"].absent or not ports <= expected | {None}:
+    ranges = [port for port in rule["ports"].items() if not port["endPort"].absent]
+    if _everything(rule["ports"]) or ranges or not ports <= expected | {None}:
         yield f"{rule['ports'].path} opens more than {', '.join(str(int(port)) for port in sorted(expected))}"
 
 

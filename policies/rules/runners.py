@@ -1,25 +1,27 @@
 """Rules of runners: what a manager may do with the pods of jobs, what a release installs, and the runner object in GitLab.
 
-A setting of the runner can be given in several places: TOML, legacy chart values, the manager's environment variables, patches.
-`policies/runner_config.py` finds them all. GitLab's runner object is what binds a class to protected branches.
+R01 to R09 and S02 judge the keys that decide most, each with its own words. R10 refuses every other key and value that is not in the table of
+`policies/release_table.py`. GitLab's runner object is what binds a class to protected branches.
 Source: https://docs.gitlab.com/runner/security/ and https://docs.gitlab.com/runner/executors/kubernetes/
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pulumi_policy import Severity
 
 from components.documents import job_identity
-from components.documents.config_toml import OVERWRITES
 from components.documents.runner_object import runner_attributes
 from config.capabilities import Level
 from config.names import JOB_SERVICE_ACCOUNT, MANAGER_SERVICE_ACCOUNT, namespace_jobs
+from policies.fields import ABSENT
+from policies.release_table import OVERWRITES, POD_PATCH, config_table, deviations, release_table, runner_image
 from policies.rule import Option, resource_rule, stack_rule
-from policies.runner_config import CONFIG, SECURITY_CONTEXTS, RunnerConfig
+from policies.runner_config import CONFIG, RunnerConfig
 from policies.type_tokens import RELEASE, RUNNER
 
 if TYPE_CHECKING:
@@ -32,56 +34,31 @@ if TYPE_CHECKING:
 
 EXECUTOR = "https://docs.gitlab.com/runner/executors/kubernetes/"
 SECURITY = "https://docs.gitlab.com/runner/security/"
-CHART_VALUES = [
-    *("gitlabUrl", "fullnameOverride", "replicas", "concurrent", "checkInterval", "unregisterRunners", "metrics"),
-    *("terminationGracePeriodSeconds", "runners", "rbac", "serviceAccount", "livenessProbe", "readinessProbe"),
-    *("probeTimeoutSeconds", "podLabels", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
-    *("nodeSelector", "tolerations", "certsSecretName"),
-]
-"""Values of the chart that a release of the platform sets."""
-RUNNER_VALUES = ("name", "executor", "secret", "config")
-"""Values below `runners` that a release of the platform sets."""
 
 
 @resource_rule(
     "R01",
     "helm-release-runs-no-privileged-pods",
     [RELEASE],
-    demands="job pods and the manager are not privileged, cannot escalate, and add no capabilities",
-    stops="A02, A05: a job leaves its container, and takes the node and every pod's token on it",
+    demands="job pods and the manager are not privileged, and cannot escalate",
+    stops="A05: a job leaves its container, and takes the node and every pod's token on it",
     remedy="Leave [runners.kubernetes] as components/documents/config_toml.py writes it; build images with the plain builder.",
     settings=("runners.{runner}.builder", "runners.{runner}"),
     source=f"{SECURITY}; CKV_K8S_2, CKV_K8S_16, CIS EKS 4.2.1, 4.2.5",
     severity=Severity.CRITICAL,
 )
 def not_privileged(release: CheckedResource) -> Iterator[str]:
-    """Neither the pod, nor one of its containers, nor the manager."""
+    """Neither the containers of a job nor the manager."""
     config = RunnerConfig(release)
-    for key in ("privileged", "allow_privilege_escalation", "services_privileged"):
-        for field in config.everywhere(key):
-            if field.flag(default=False):
-                yield f"{field.path} is on"
-    escalation = list(config.everywhere("allow_privilege_escalation"))
-    if not escalation and not config.problem and not config.entry.absent:
+    for key in ("privileged", "allow_privilege_escalation"):
+        if config.setting(key).flag(default=False):
+            yield f"{config.setting(key).path} is on"
+    if config.setting("allow_privilege_escalation").absent and not config.problem and not config.entry.absent:
         yield f"{CONFIG} does not set allow_privilege_escalation, so the container's default applies, which allows it"
-    for field in config.everywhere("cap_add"):
-        if field.get([]):
-            yield f"{field.path} adds capabilities"
-    for key in SECURITY_CONTEXTS:
-        yield from _context(config.kubernetes[key], ("privileged", "allow_privilege_escalation"))
-    for key in ("securityContext", "podSecurityContext"):
-        yield from _context(config.values[key], ("privileged", "allowPrivilegeEscalation"))
-
-
-def _context(context: Field, flags: tuple[str, ...]) -> Iterator[str]:
-    for key in flags:
-        if context[key].flag(default=False):
+    context = config.values["securityContext"]
+    for key, default in (("privileged", False), ("allowPrivilegeEscalation", True)):
+        if context[key].flag(default=default):
             yield f"{context[key].path} is on"
-    if context["capabilities"]["add"].get([]):
-        yield f"{context['capabilities']['add'].path} adds capabilities"
-    for key in ("proc_mount", "procMount"):
-        if context[key].text("Default") not in {"Default", "", None}:
-            yield f"{context[key].path} unmasks /proc"
 
 
 @resource_rule(
@@ -99,41 +76,29 @@ def nothing_is_overwritten(release: CheckedResource) -> Iterator[str]:
     """All expressions are empty; the switch for bearer tokens is off."""
     config = RunnerConfig(release)
     for key in OVERWRITES:
-        for field in config.everywhere(key):
-            if field.text():
-                yield f"{field.path} is not empty: jobs may choose the value"
-    for field in config.everywhere("bearer_token_overwrite_allowed"):
-        if field.flag(default=False):
-            yield f"{field.path} is on: jobs may bring a token for the cluster"
+        field = config.setting(f"{key}_overwrite_allowed")
+        if field.value not in (ABSENT, None, "", False) and field.get() is not None:
+            yield f"{field.path} is {'on' if field.value is True else 'not empty'}: jobs may choose the value"
 
 
 @resource_rule(
     "R03",
     "helm-release-touches-no-host",
     [RELEASE],
-    demands="job pods mount nothing, and the one patch of their specification is the platform's own",
-    stops="A02, A05: a job reads the node's disk or container socket, or another service account's token",
-    remedy="Keep the patch that components/documents/job_identity.py makes, and no volumes.",
+    demands="the one patch of the specification of job pods is the platform's own",
+    stops="A02: a patch gives a job the node's network, disk or processes, or another service account's token",
+    remedy="Keep the patch that components/documents/job_identity.py makes.",
     settings=("runners.{runner}",),
     source=f"{EXECUTOR}#overwrite-generated-pod-specifications; CKV_K8S_17 to 19, CKV_K8S_27",
     severity=Severity.CRITICAL,
 )
 def no_host(release: CheckedResource) -> Iterator[str]:
-    """No volumes, no namespaces of the host, no patch but the platform's."""
+    """No patch but the platform's, and that one in force."""
     config = RunnerConfig(release)
     if config.problem and config.entry.absent:
         release.undecide(CONFIG)
         return
-    for kind, volumes in config.kubernetes["volumes"].entries():
-        if list(volumes.items()):
-            yield f"{volumes.path} mounts {kind} volumes into every job pod"
     yield from _patches(config)
-    for key in ("hostNetwork", "hostPID", "hostIPC"):
-        if config.values[key].flag(default=False):
-            yield f"{config.values[key].path} is on"
-    for volume in config.values["volumes"].items():
-        if not volume["hostPath"].absent:
-            yield f"{volume.path} mounts a path of the node into the manager"
 
 
 def _patches(config: RunnerConfig) -> Iterator[str]:
@@ -160,7 +125,7 @@ def _is_platform_patch(patch: Field) -> bool:
 @lru_cache(maxsize=64)
 def _is_identity_patch(text: str) -> bool:
     try:
-        return bool(yaml.safe_load(text) == job_identity.pod_patch())
+        return bool(yaml.safe_load(text) == POD_PATCH)
     except yaml.YAMLError:
         return False
 
@@ -179,33 +144,34 @@ def images_are_listed(release: CheckedResource) -> Iterator[str]:
     """Pull policies, and for protected classes the lists of images."""
     config, settings = RunnerConfig(release), release.run.platform_settings
     for key in ("pull_policy", "allowed_pull_policies"):
-        fields = list(config.everywhere(key))
-        if not fields and not config.entry.absent:
-            yield f"{CONFIG} does not set {key}"
-        for field in fields:
-            if policies := sorted(set(field.texts()) - {"always"}):
-                yield f"{field.path} allows {policies[0]!r}, not only always"
+        field = config.setting(key)
+        if config.entry.absent or field.unknown:
+            continue
+        if not (policies := field.texts()):
+            yield f"{field.path} lists nothing: a node's images would do without a pull"
+        if other_policies := sorted(set(policies) - {"always"}):
+            yield f"{field.path} allows {other_policies[0]!r}, not only always"
     runner_class = config.runner_class
     if settings is None or runner_class is None or settings.runners[runner_class].level is not Level.PROTECTED:
         return
-    repositories = f"{settings.names.registry_host(settings.platform_account.id)}/{settings.names.repository_prefix(Level.PROTECTED)}"
-    yield from _protected_images(config, repositories)
+    registry = settings.names.registry_host(settings.platform_account.id)
+    if not config.entry.absent:
+        yield from _protected_images(config, f"{registry}/{settings.names.repository_prefix(Level.PROTECTED)}")
+        helper, expected = config.setting("helper_image"), f"{runner_image(settings.runner_class(runner_class))}-helper"
+        if helper.text() not in {expected, None}:
+            yield f"{helper.path} is {helper.text() or 'missing'}, not {expected}: the helper has the job's credentials"
 
 
 def _protected_images(config: RunnerConfig, repositories: str) -> Iterator[str]:
     for key in ("allowed_images", "allowed_services"):
-        fields = list(config.everywhere(key))
-        if not fields and not config.entry.absent:
-            yield f"{CONFIG} does not set {key}: a protected class would run any image"
-        for field in fields:
-            if foreign := [image for image in field.texts() if not image.startswith(repositories)]:
-                yield f"{field.path} allows {foreign[0]}, which is not below {repositories}"
-    helpers = list(config.everywhere("helper_image"))
-    if not helpers and not config.entry.absent:
-        yield f"{CONFIG} does not set helper_image: GitLab's registry would bring the helper of a protected class"
-    for field in helpers:
-        if not (field.text() or repositories).startswith(repositories):
-            yield f"{field.path} is {field.text()}, which is not below {repositories}"
+        field = config.setting(key)
+        if field.unknown:
+            continue
+        # The runner takes an empty list for no limit.
+        if not (images := field.texts()):
+            yield f"{field.path} lists nothing: a protected class would run any image"
+        if foreign := [image for image in images if not image.startswith(repositories)]:
+            yield f"{field.path} allows {foreign[0]}, which is not below {repositories}"
 
 
 @resource_rule(
@@ -227,52 +193,44 @@ def accounts_are_split(release: CheckedResource) -> Iterator[str]:
         return
     yield from _manager(config.values)
     yield from _jobs(config, {"service_account": JOB_SERVICE_ACCOUNT, "namespace": namespace_jobs(config.runner_class)})
-    for key in ("namespace_per_job", "automount_service_account_token"):
-        yield from (f"{field.path} is on" for field in config.everywhere(key) if field.flag(default=False))
-    for key in ("bearer_token", "host", "context"):
-        for field in config.everywhere(key):
-            if field.text():
-                yield f"{field.path} is set: the manager would use another identity or another cluster"
+    mount = config.setting("automount_service_account_token")
+    if not config.entry.absent and not mount.unknown and mount.value is not False:
+        yield f"{mount.path} is not off: job pods would hold a token of the cluster"
 
 
 def _manager(values: Field) -> Iterator[str]:
     account = values["serviceAccount"]
-    # The chart makes a service account unless serviceAccount.create is off.
-    switches = (
-        (values["rbac"]["create"], False),
-        (values["rbac"]["clusterWideAccess"], False),
-        (account["create"], True),
-    )
-    for field, default in switches:
-        if field.flag(default=default):
-            yield f"{field.path} is on: the chart makes service accounts and rights of its own"
+    # Text counts as true in a template of Helm, "false" too, and the chart makes a service account unless create is off.
+    switches = (values["rbac"]["create"], values["rbac"]["clusterWideAccess"], account["create"])
+    for field in switches:
+        if not field.unknown and field.value is not False and not (field.absent and field is not switches[-1]):
+            yield f"{field.path} is not off: the chart makes service accounts and rights of its own"
     if (name := account["name"].text("")) not in {MANAGER_SERVICE_ACCOUNT, None}:
         yield f"{account['name'].path} is {name!r}, not {MANAGER_SERVICE_ACCOUNT}"
 
 
 def _jobs(config: RunnerConfig, expected: Mapping[str, str]) -> Iterator[str]:
     for key, value in expected.items():
-        fields = list(config.everywhere(key))
-        if not fields and not config.entry.absent:
+        field = config.setting(key)
+        if field.absent and not config.entry.absent:
             yield f"{CONFIG} does not set {key}, so jobs run with the default"
-        for field in fields:
-            if (text := field.text()) not in {value, None}:
-                yield f"{field.path} is {text!r}, not {value}"
+        elif not field.absent and (text := field.text()) not in {value, None}:
+            yield f"{field.path} is {text!r}, not {value}"
 
 
 @resource_rule(
     "R07",
     "helm-release-pins-what-it-installs",
     [RELEASE],
-    demands="chart, image and token are those of the settings: pinned, and the token by reference",
-    stops="A22: a changed chart or image runs as manager, or somebody copies a token from the values and takes jobs",
-    remedy="Set chart.version in the stack file; components/runner_class.py makes the token's Secret.",
+    demands="chart, version and repository are those of the settings",
+    stops="A22: a changed chart runs as manager, reads the runner's token and takes jobs",
+    remedy="Set chart.version and chart.repository in the stack file.",
     settings=("chart.version", "chart"),
     source=f"{SECURITY}#cloning-a-runner",
 )
 def everything_is_pinned(release: CheckedResource) -> Iterator[str]:
-    """Chart and repository of the settings, pinned images, no token among the values."""
-    settings, values = release.run.platform_settings, release["values"]
+    """Chart, version and repository of the settings."""
+    settings = release.run.platform_settings
     if settings is None:
         return
     for path, expected in _origin(settings).items():
@@ -281,65 +239,76 @@ def everything_is_pinned(release: CheckedResource) -> Iterator[str]:
             field = field[key]
         if (text := field.text()) not in {expected, None}:
             yield f"{path} is {text!r}, not {expected} as in the settings"
-    tokens = (values["runnerToken"], values["runnerRegistrationToken"])
-    for field in (*tokens, values["runners"]["registrationToken"], values["runners"]["token"]):
-        if not field.absent:
-            yield f"{field.path} is set: a token belongs into a Secret, not into the values"
-    for key in ("image", "helper_image"):
-        for field in RunnerConfig(release).everywhere(key):
-            if not _pinned(field.text("")):
-                yield f"{field.path} is {field.text('')!r}, an image without a fixed tag"
 
 
 def _origin(settings: Settings) -> dict[str, str]:
     """Return the expected value of each input that says where the chart comes from."""
     chart = settings.chart
     if chart.path is not None:
-        return {"chart": chart.path}
+        return {"chart": chart.path, "repositoryOpts.repo": ""}
     repository, version = chart.repository or "", chart.version or ""
     if repository.startswith("oci://"):
-        return {"chart": f"{repository}/gitlab-runner", "version": version}
+        return {"chart": f"{repository}/gitlab-runner", "version": version, "repositoryOpts.repo": ""}
     return {"chart": "gitlab-runner", "version": version, "repositoryOpts.repo": repository}
-
-
-def _pinned(image: str | None) -> bool:
-    if image is None:
-        return True
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return "@sha256:" in image or tag not in {"", "latest"}
 
 
 @resource_rule(
     "R09",
-    "helm-release-has-one-place-for-settings",
+    "helm-release-has-a-readable-configuration",
     [RELEASE],
-    demands="the runner's settings are in runners.config only, readable, with one [[runners]]",
-    stops="A setting gets past the other rules in a variable, a legacy value, a values file or a template",
-    remedy="Write the setting in components/documents/config_toml.py, or add the value to the option `values` after review.",
+    demands="runners.config is readable: TOML without a template, with one [[runners]]",
+    stops="A setting gets past the other rules in a template or in a second [[runners]]",
+    remedy="Write the setting in components/documents/config_toml.py.",
     settings=("runners.{runner}",),
     source="https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
     severity=Severity.CRITICAL,
-    options={
-        "values": Option.names(
-            "values of the chart that a release may set",
-            CHART_VALUES,
-        )
-    },
 )
-def one_place(release: CheckedResource) -> Iterator[str]:
-    """The configuration can be read, and no other input changes the runner."""
+def config_is_readable(release: CheckedResource) -> Iterator[str]:
+    """The configuration can be read."""
     config = RunnerConfig(release)
     if config.problem:
         yield f"{CONFIG} {config.problem}"
-    for name, field in config.values.entries():
-        if name not in release.option("values") and not name.startswith("__"):
-            yield f"{field.path} is set and is not in the option `values`"
-    for name, field in config.values["runners"].entries():
-        if name not in RUNNER_VALUES and not name.startswith("__"):
-            yield f"{field.path} sets the runner outside of runners.config"
-    for key in ("valueYamlFiles", "postrender"):
-        if release[key].get():
-            yield f"{key} changes the release where no rule can check it"
+
+
+@resource_rule(
+    "R10",
+    "helm-release-has-listed-keys-only",
+    [RELEASE],
+    demands="a release, its values and its config.toml hold the keys of policies/release_table.py, each with a value it may have",
+    stops="A02, A03, A05, A12, A16, A17, A20, A22, A23: a key that no other rule reads changes what runs, as whom, where, or for whom",
+    remedy="Take it back, or add the key and its values to policies/release_table.py after review.",
+    settings=("runners.{runner}",),
+    source=f"{EXECUTOR}#configuration-settings; https://docs.gitlab.com/runner/install/kubernetes_helm_chart_configuration/",
+    severity=Severity.CRITICAL,
+    options={
+        "keys": Option.names("paths of further keys that may hold anything, such as values.priorityClassName", []),
+    },
+)
+def keys_are_listed(release: CheckedResource) -> Iterator[str]:
+    """Inputs, chart values and TOML, against the one table of each."""
+    config, settings, reviewed = RunnerConfig(release), release.run.platform_settings, release.option("keys")
+    if settings is None or config.runner_class is None:
+        return
+    runner_class = settings.runner_class(config.runner_class)
+    inputs = {
+        key: _without_empty(value) if key == "repositoryOpts" and isinstance(value, dict) else value
+        for key, value in _without_empty(release.resource.inputs).items()
+    }
+    yield from deviations(replace(release.root, value=inputs), release_table(runner_class), reviewed)
+    for path in config.toml.respelled:
+        yield f"{CONFIG} {path} is in another spelling than the runner's; the runner reads it all the same"
+    for path in config.toml.twice:
+        yield f"{CONFIG} {path} is there in another spelling too; the runner takes either"
+    for key in config.toml.document:
+        if key != "runners":
+            yield f"{CONFIG} {key} is set; only [[runners]] belongs into it"
+    if not config.entry.absent:
+        yield from deviations(config.entry, config_table(runner_class), reviewed)
+
+
+def _without_empty(inputs: Mapping[str, object]) -> dict[str, Any]:
+    """Leave out switches that are off, and empty texts and lists: the provider writes them itself, for keys that are absent."""
+    return {key: value for key, value in inputs.items() if value not in (None, False, "", [], {})}
 
 
 @stack_rule(

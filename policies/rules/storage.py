@@ -167,29 +167,20 @@ def _covers_all(statement: Statement) -> bool:
     source="cache/cache.go of gitlab-runner; https://gitlab.com/gitlab-org/gitlab/-/issues/330047",
 )
 def caches_are_apart(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """The bucket of the settings, and a path that is neither another class's nor below or above it."""
+    """The bucket of the settings, and the class's name as path; so no path is another class's, nor below or above it."""
     settings = stack.run.platform_settings
     if settings is None:
         return
     bucket = settings.names.cache_bucket(settings.platform_account.id)
-    releases: dict[str, str] = {}
     for release in stack.of(RELEASE):
         config = RunnerConfig(release)
-        cache = config.entry["cache"]
         if config.entry.absent:
             release.undecide(CONFIG)
             continue
-        if cache["s3"]["BucketName"].text() not in {bucket, None}:
-            yield release.urn, f"{cache['s3']['BucketName'].path} is not {bucket}, the stack's cache bucket"
-        path = (cache["Path"].text("") or "").strip("/")
-        for other_path, urn in releases.items():
-            if f"{path}/".startswith(f"{other_path}/") or f"{other_path}/".startswith(f"{path}/") or not path:
-                text = f"{cache['Path'].path} is {path or 'empty'}, and {urn.rpartition('::')[2]} uses {other_path}"
-                yield release.urn, text
-        releases[path] = release.urn
-        for field in config.environment():
-            if "CACHE" in field.path.upper():
-                yield release.urn, f"{field.path} sets the cache outside of {CONFIG}"
+        cache = config.entry["cache"]
+        for field, expected in ((cache["s3"]["BucketName"], bucket), (cache["Path"], config.runner_class)):
+            if (text := field.text()) not in {expected, None}:
+                yield release.urn, f"{field.path} is {text or 'missing'}, not {expected}"
 
 
 @stack_rule(

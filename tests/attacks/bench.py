@@ -103,8 +103,7 @@ def outcome(name: str) -> Outcome:
     """Return the outcome of one mutation."""
     started, mutation = time.monotonic(), BY_NAME.get(name)
     values = configuration_of(mutation)
-    with mock.patch.object(mock_cloud, "PLAIN", mock_cloud.PLAIN | NEW_TYPES), _applied(mutation):
-        resources = mock_run_of(mutation.stack if mutation else "prod", values).resources
+    resources = _resources(mutation, values)
     with _pack(mutation, values) as pack:
         failing = [
             finding
@@ -117,6 +116,20 @@ def outcome(name: str) -> Outcome:
         if mutation is not None and witness_of(rule.id) is mutation
     }
     return Outcome(mutation=name, findings=failing, without=without, seconds=time.monotonic() - started)
+
+
+def _resources(mutation: Mutation | None, values: dict[str, Any]) -> list[Resource]:
+    if mutation is not None and mutation.edit is not None:
+        edit, name = mutation.edit, mutation.edited
+        return [edit(resource) if resource.name == name else resource for resource in _ordinary_resources()]
+    with mock.patch.object(mock_cloud, "PLAIN", mock_cloud.PLAIN | NEW_TYPES), _applied(mutation):
+        return mock_run_of(mutation.stack if mutation else "prod", values).resources
+
+
+@cache
+def _ordinary_resources() -> list[Resource]:
+    """Return the resources of the unchanged program."""
+    return mock_run_of("prod", configuration_of(None)).resources
 
 
 def _applied(mutation: Mutation | None) -> Any:

@@ -178,18 +178,34 @@ CONFIG = "data.config"
     [
         (
             lambda text: text.replace("delegated-role-open", "delegated-role"),
-            "names a role that class small may not assume",
+            "[profile dev] role_arn is arn:aws:iam::333333333333:role/cicd/delegated-role, not",
         ),
-        (lambda text: text.replace("333333333333", "444444444444"), "[profile dev] names a role"),
-        (lambda text: text + "\n[profile extra]\naws_access_key_id = x\n", "has aws_access_key_id"),
-        (lambda text: text + "\n[profile extra]\ncredential_process = x\n", "has credential_process"),
+        (lambda text: text.replace("333333333333", "444444444444"), "[profile dev] role_arn is"),
+        (lambda text: text.replace("[profile dev]", "[profile extra]"), "[profile dev] is missing"),
+        (lambda text: text.replace("[profile dev]", "[profile extra]"), "[profile extra] is not one of its profiles"),
+        (lambda text: text.replace("/etc/runner-platform", "/builds"), "web_identity_token_file differs, not /etc"),
+        (lambda text: f"{text}aws_access_key_id = x\n", "[profile dev] has aws_access_key_id"),
+        (lambda text: text.replace("source_profile = base\n", ""), "has no source_profile"),
         (lambda _: "no config", "is not an AWS config file"),
-        (lambda text: text + "\n[profile dev]\nrole_arn = x\n", "is not an AWS config file"),
+        (lambda text: f"{text}\n[profile dev]\nrole_arn = x\n", "is not an AWS config file (DuplicateSectionError)"),
+        (lambda text: f"{text}# x\r[profile dev]\n", "a carriage return"),
     ],
 )
 def test_a_profile_that_the_class_may_not_use_is_a_violation(change: Any, message: str) -> None:
     config = resource_named("prod", "small-runner-aws-config")
     assert_violation("T13", with_input(config, CONFIG, change(config.inputs["data"]["config"])), message)
+
+
+def test_a_finding_about_profiles_repeats_no_value_of_an_unknown_key() -> None:
+    config = resource_named("prod", "small-runner-aws-config")
+    text = config.inputs["data"]["config"] + "aws_secret_access_key = hunter2\n"
+    assert "hunter2" not in " ".join(report("T13", with_input(config, CONFIG, text)))
+
+
+def test_a_second_file_in_an_aws_config_is_a_violation() -> None:
+    config = resource_named("prod", "small-runner-aws-config")
+    assert_violation("T13", with_input(config, "data.credentials", "x"), "data.credentials is a further file")
+    assert_violation("T13", with_input(config, "binaryData", {"config": "eA=="}), "binaryData.config is a further file")
 
 
 def test_an_aws_config_outside_a_class_is_a_violation_and_an_unknown_one_undecided() -> None:
@@ -200,7 +216,7 @@ def test_an_aws_config_outside_a_class_is_a_violation_and_an_unknown_one_undecid
         "is in namespace 'default', which is not the jobs' namespace of a class",
     )
     assert_undecided("T13", with_input(config, CONFIG, UNKNOWN), CONFIG)
-    assert report("T13", with_input(config, CONFIG, ABSENT)) == [], "an absent config has no profiles"
+    assert_violation("T13", with_input(config, CONFIG, ABSENT), "[default] is missing")
     assert (
         report("T13", new_resource(config, "other", CONFIG_MAP, metadata={"name": "other", "namespace": "jobs-small"}))
         == []

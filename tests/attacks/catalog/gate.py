@@ -103,7 +103,7 @@ MUTATIONS = [
         with_inputs(aws.iam.Role, PROD_PROTECTED, assume_role_policy=unknown),
     ),
     seen_by(
-        "I01 I02 R01 R02 R03 R04 R05 R06 R07 R09 S02 T10",
+        "I01 I02 R01 R02 R03 R04 R05 R06 R09 R10 S02 T10",
         "A26",
         "a runner's settings that nobody knows yet",
         values(put(unknown, "runners", "config")),

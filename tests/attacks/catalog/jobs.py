@@ -48,7 +48,7 @@ def admission(edit: Edit, runner_class: str = "deploy") -> Change:
 SOCKET = {"host_path": [{"name": "docker", "mount_path": "/var/run/docker.sock", "host_path": "/var/run/docker.sock"}]}
 MUTATIONS = [
     seen_by(
-        "R01",
+        "R10",
         "A02",
         "helper containers are privileged",
         toml("helper_container_security_context", {"privileged": True}),
@@ -67,7 +67,7 @@ MUTATIONS = [
         toml("service_account_overwrite_allowed", "^job$|manager"),
     ),
     seen_by(
-        "R02 R09",
+        "R10",
         "A03",
         "jobs choose their service account, by a variable of the manager",
         from_environment("KUBERNETES_SERVICE_ACCOUNT_OVERWRITE_ALLOWED", ".*"),
@@ -83,20 +83,20 @@ MUTATIONS = [
     seen_by("R05 T10", "A04", "jobs run with their manager's account", toml("service_account", "manager")),
     seen_by("R01", "A05", "jobs are privileged", toml("privileged", True)),
     seen_by(
-        "R01 R09",
+        "R10",
         "A05",
         "jobs are privileged, by a legacy value of the chart",
         values(put(True, "runners", "privileged")),
     ),
     seen_by(
-        "R01 R09",
+        "R10",
         "A05",
         "jobs are privileged, by a variable beside the TOML",
         from_environment("KUBERNETES_PRIVILEGED", "true"),
     ),
-    seen_by("R03", "A05", "jobs mount the container socket of their node", toml("volumes", SOCKET)),
+    seen_by("R10", "A05", "jobs mount the container socket of their node", toml("volumes", SOCKET)),
     seen_by(
-        "R01 R02 R03 R04 R05 R06 R07 R09 S02",
+        "R01 R02 R03 R04 R05 R06 R09 S02",
         "A05",
         "a second `[[runners]]`, privileged",
         with_result(
@@ -152,7 +152,7 @@ MUTATIONS = [
         "the chart makes rights for the whole cluster",
         values(put({"create": True, "clusterWideAccess": True}, "rbac")),
     ),
-    seen_by("R07 R09", "A22", "the runner's token among the values", values(put("glrt-fabricated", "runnerToken"))),
+    seen_by("R10", "A22", "the runner's token among the values", values(put("glrt-fabricated", "runnerToken"))),
     seen_by(
         "R07",
         "A22",
@@ -231,7 +231,7 @@ MUTATIONS = [
         values(put(lambda text: f'{text}\n# {{{{ include "more" . }}}}\n', "runners", "config")),
     ),
     seen_by(
-        "R09",
+        "R10",
         "",
         "a values file beside the values",
         with_inputs(Release, "small-runner-release", value_yaml_files=["more.yaml"]),
