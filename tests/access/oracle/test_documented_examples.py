@@ -93,6 +93,7 @@ CONDITIONS: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     (OPERATORS, {"ArnLike": {"aws:SourceArn": SHORT_PATTERN}}, {"aws:SourceArn": LONG_ARN}, False),
     (OPERATORS, {"ArnEquals": {"aws:SourceArn": SHORT_PATTERN}}, {"aws:SourceArn": "arn:aws:someservice:eu-west-1:111122223333:finance/a"}, True),
     (OPERATORS, {"StringEquals": {"aws:SourceArn": SHORT_PATTERN}}, {"aws:SourceArn": "arn:aws:someservice:eu-west-1:111122223333:finance/a"}, False),
+    (OPERATORS, {"ArnLike": {"aws:SourceArn": "arn:aws:logs:*:111122223333:log-group:*"}}, {"aws:SourceArn": "arn:aws:logs:eu-west-1:111122223333:log-group:a:b"}, True),
     (OPERATORS, {"StringLike": {"ec2:InstanceType": INSTANCE_TYPES}}, {}, False),
     (OPERATORS, {"StringLikeIfExists": {"ec2:InstanceType": INSTANCE_TYPES}}, {}, True),
     (OPERATORS, {"StringLikeIfExists": {"ec2:InstanceType": INSTANCE_TYPES}}, {"ec2:InstanceType": "m5.large"}, False),
@@ -306,6 +307,7 @@ ACTS: list[tuple[str, str, dict[str, Any], str]] = [
     (PRINCIPAL, BUCKET, {"bucket": [allow("*")]}, "ALLOWED"),
     (PRINCIPAL, BUCKET, {"boundary": [NOTHING_HERE], "bucket": [allow("*", Condition=BY_ARN)]}, "ALLOWED"),
     (PRINCIPAL, BUCKET, {"boundary": [NOTHING_HERE], "bucket": [allow("*")]}, "OUTSIDE"),
+    (PRINCIPAL, BUCKET, {"boundary": [NOTHING_HERE], "bucket": [allow("*", Condition={"ArnNotLike": {"aws:PrincipalArn": FAR}})]}, "OUTSIDE"),
     (PRINCIPAL, BUCKET, {"identity": [ANYTHING], "bucket": [deny({"AWS": HOME})]}, "DENIED"),
     (PRINCIPAL, BUCKET, {"identity": [ANYTHING], "bucket": [allow({"AWS": f"arn:aws:iam::{HOME}:role/*"})]}, "OUTSIDE"),
     (NOT_PRINCIPAL, BUCKET, {"identity": [PUT], "bucket": [{"Effect": "Deny", "NotPrincipal": {"AWS": [CALLER, ROOT, CALLER_SESSION]}, "Action": "*"}]}, "ALLOWED"),
@@ -342,6 +344,18 @@ def test_an_action_is_decided_as_the_page_says(
     some_world, session = world(**policies)
     action, arn = ("kms:Decrypt", resource) if resource == KEY else ("s3:PutObject", f"{resource}/file")
     assert answer(some_world, Act(session=session, action=action, resource=arn)).verdict == verdict, page
+
+
+def test_a_document_of_version_2008_10_17_has_no_variables() -> None:
+    some_world, session = world(
+        caller_tags={"Team": "blue"}, bucket=[allow({"AWS": CALLER}, Resource=f"{BUCKET}/${{aws:PrincipalTag/Team}}")]
+    )
+    question = Act(session=session, action="s3:PutObject", resource=f"{BUCKET}/blue")
+    assert answer(some_world, question).verdict == "ALLOWED"
+    bucket = some_world.resources[BUCKET]
+    assert bucket.policy is not None
+    older = replace(bucket, policy={**bucket.policy, "Version": "2008-10-17"})
+    assert answer(replace(some_world, resources={BUCKET: older}), question).verdict == "DENIED", GUIDE + VARIABLES
 
 
 MAY_ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
