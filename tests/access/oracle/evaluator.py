@@ -222,7 +222,10 @@ def _grants(statement: dict[str, Any], request: Request, readings: Readings) -> 
 
 def _denies(element: Any, request: Request, readings: Readings) -> bool:
     """Whether the Principal of a Deny covers the caller."""
-    if _named(element, request.caller):
+    names = _named(element, request.caller)
+    if request.caller.role is not None or element == "*" or names - {"everybody"}:
+        return bool(names)
+    if names and readings('{"AWS": "*"} in a Deny covers services and web identities'):
         return True
     account = {request.owner, f"arn:aws:iam::{request.owner}:root"} & set(_principals(element, "AWS"))
     return bool(account) and request.caller.federated is not None and readings("an account covers its web identities")

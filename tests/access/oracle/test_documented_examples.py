@@ -435,6 +435,8 @@ POD_TRUSTS: list[tuple[list[dict[str, Any]], str]] = [
     ([allow(PODS, [ASSUME, TAG], Condition=IN_NAMESPACE)], "ALLOWED"),
     ([allow(PODS, [ASSUME, TAG]), deny(PODS, TAG, Condition=IN_NAMESPACE)], "DENIED"),
     ([allow({"Service": "ec2.amazonaws.com"}, [ASSUME, TAG])], "DENIED"),
+    ([allow(PODS, [ASSUME, TAG]), deny("*")], "DENIED"),
+    ([allow(PODS, [ASSUME, TAG]), deny({"AWS": "*"})], "OUTSIDE"),
 ]
 
 
