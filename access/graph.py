@@ -45,7 +45,7 @@ class AccessGraph:
     def __init__(self, resources: Iterable[Resource], inventory: Inventory) -> None:
         all_resources = list(resources)
         self.inventory = inventory
-        self._roles = Roles(all_resources, inventory.partition)
+        self._roles = Roles(all_resources, inventory.partition, inventory.managed_policies)
         self.roles: Mapping[str, Role] = self._roles.by_arn
         self.providers = providers_of(all_resources, inventory)
         self.clusters = clusters_of(all_resources)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.documents.trust import gitlab_subject
-from config.names import namespace_jobs, namespace_manager
+from config import boundary_document, load
+from config.names import namespace_jobs, namespace_manager, organization_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,8 @@ class Inventory:
     """Subjects of the projects with a role of their own, by the role's name; a level open may use patterns."""
     pipeline_subjects: Sequence[str] = ()
     """Subjects of the platform's own pipeline."""
+    managed_policies: Mapping[str, Any] = field(default_factory=dict)
+    """Documents of managed policies that no program makes, by ARN: the organisation's boundary."""
     service_control_policies: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     """Documents of each level from the root to the account, by account id; empty if they are not given."""
 
@@ -84,10 +87,23 @@ class Inventory:
             partition=first.organization.partition,
             region=first.organization.region,
             gitlab=first.gitlab.url,
+            managed_policies={
+                arn: document for settings in (first, *all_stacks) for arn, document in _boundaries(settings)
+            },
             classes=[entry for settings in all_stacks for entry in _classes(settings)],
             gitlab_subjects=_gitlab_subjects(all_stacks),
             pipeline_subjects=[gitlab_subject(platform.project, ref=platform.ref)] if platform else [],
         )
+
+
+def _boundaries(settings: Settings | FoundationSettings) -> Iterator[tuple[str, Any]]:
+    """Yield `(ARN, document)` of the organisation's boundary in each account, if the settings name a document."""
+    platform, partition = settings.platform, settings.organization.partition
+    document = boundary_document.read(platform, load.ROOT)
+    for account in settings.accounts.values():
+        arn = organization_boundary(partition, account.id, platform.boundary)
+        if document is not None and arn is not None:
+            yield arn, document
 
 
 def _classes(settings: Settings) -> Iterator[InventoryClass]:

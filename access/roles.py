@@ -102,7 +102,16 @@ def aws_managed_policy(arn: str) -> Document | Undecided:
 class Roles:
     """All roles of some resources."""
 
-    def __init__(self, resources: Iterable[Resource], partition: str) -> None:
+    def __init__(
+        self, resources: Iterable[Resource], partition: str, managed_policies: Mapping[str, Any] | None = None
+    ) -> None:
+        """Read all roles.
+
+        Args:
+            resources: roles, policies and attachments.
+            partition: partition of their ARNs.
+            managed_policies: documents of policies that are not among the resources, by ARN.
+        """
         self._partition = partition
         self._policies: defaultdict[tuple[str, str], list[Document | Undecided]] = defaultdict(list)
         """Documents by account and name of the role."""
@@ -113,7 +122,8 @@ class Roles:
         by_type: defaultdict[str, list[Resource]] = defaultdict(list)
         for resource in resources:
             by_type[resource.type].append(resource)
-        self._managed = {
+        self._managed = {arn: normalise(document) for arn, document in (managed_policies or {}).items()}
+        self._managed |= {
             self._arn(policy, "policy", str(at(policy.inputs, "name") or policy.name)): normalise(
                 at(policy.inputs, "policy")
             )
@@ -147,7 +157,7 @@ class Roles:
         """Return the document of a managed policy, by its ARN."""
         if not isinstance(policy, str):
             return Undecided("an attached policy is not known yet")
-        if AWS_MANAGED in policy:
+        if AWS_MANAGED in policy and policy not in self._managed:
             return aws_managed_policy(policy)
         return self._managed.get(policy, Undecided(f"the policy {policy} is not among the resources"))
 

@@ -13,7 +13,17 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
     OneBranch,  # noqa: TC001
     ProjectPath,  # noqa: TC001
 )
-from config.sections import AccountId, BoundaryPolicy, Organization, RoleArn, Section, Tags, refuse_own_roles
+from config.sections import (
+    AccountId,
+    BoundaryPolicy,
+    DocumentPath,
+    Organization,
+    RoleArn,
+    Section,
+    Tags,
+    refuse_lone_document,
+    refuse_own_roles,
+)
 from config.settings import Parser
 
 if TYPE_CHECKING:
@@ -49,6 +59,8 @@ class FoundationPlatform(Section):
     boundary: BoundaryPolicy | None = None
     """Permissions boundary that the organisation demands of the platform's own roles: a managed policy that each account has under this name
     (`company/boundary`), or an ARN."""
+    boundary_document: DocumentPath | None = None
+    """File with that policy's document, from the repository's root, such as `company-boundary.json`."""
     project: ProjectPath
     """Full path of the GitLab project that holds this program."""
     ref: OneBranch = "main"
@@ -59,6 +71,7 @@ class FoundationPlatform(Section):
     @model_validator(mode="after")
     def _operators_are_people(self) -> Self:
         refuse_own_roles(self.operators)
+        refuse_lone_document(self.boundary, self.boundary_document)
         return self
 
 

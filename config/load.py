@@ -12,14 +12,15 @@ import pulumi
 import yaml
 from pulumi.runtime import config as runtime_config
 
-from config import chart_archive, foundation, settings
+from config import boundary_document, chart_archive, foundation, settings
 from config.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from config.checks import Check
-    from config.sections import Chart
+    from config.foundation import FoundationPlatform
+    from config.sections import Chart, Platform
 
 ROOT = Path(__file__).resolve().parent.parent
 FOUNDATION_FILE = f"foundation/Pulumi.{foundation.STACK}.yaml"
@@ -41,7 +42,7 @@ def current(*more_checks: Check) -> settings.Settings:
     stack = pulumi.get_stack()
     with _without_traceback():
         return settings.parse(
-            _running_config(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", _chart_archive, *more_checks
+            _running_config(settings.PROJECT), stack, f"Pulumi.{stack}.yaml", *FILE_CHECKS, *more_checks
         )
 
 
@@ -55,7 +56,7 @@ def current_foundation(*more_checks: Check) -> foundation.FoundationSettings:
         ProgramSettingsError: with every problem.
     """
     with _without_traceback():
-        return foundation.parse(_running_config(foundation.PROJECT), FOUNDATION_FILE, *more_checks)
+        return foundation.parse(_running_config(foundation.PROJECT), FOUNDATION_FILE, _boundary_document, *more_checks)
 
 
 @contextmanager
@@ -89,6 +90,14 @@ def _chart_archive(chart: Chart) -> Iterable[Problem]:
     return chart_archive.problems(chart, ROOT)
 
 
+def _boundary_document(platform: Platform | FoundationPlatform) -> Iterable[Problem]:
+    return boundary_document.problems(platform, ROOT)
+
+
+FILE_CHECKS: tuple[Check, ...] = (_chart_archive, _boundary_document)
+"""Rules on files that a stack file names."""
+
+
 @cache
 def of_stack(stack: str, *more_checks: Check) -> settings.Settings:
     """Read the settings of a stack of the platform from its file.
@@ -101,7 +110,7 @@ def of_stack(stack: str, *more_checks: Check) -> settings.Settings:
         SettingsError: the file is missing, is not YAML, or has problems.
     """
     file = f"Pulumi.{stack}.yaml"
-    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, _chart_archive, *more_checks)
+    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, *FILE_CHECKS, *more_checks)
 
 
 @cache
@@ -111,7 +120,7 @@ def of_foundation() -> foundation.FoundationSettings:
     Raises:
         SettingsError: the file is missing, is not YAML, or has problems.
     """
-    return foundation.parse(raw_of(ROOT / FOUNDATION_FILE, foundation.PROJECT), FOUNDATION_FILE)
+    return foundation.parse(raw_of(ROOT / FOUNDATION_FILE, foundation.PROJECT), FOUNDATION_FILE, _boundary_document)
 
 
 def raw_of(path: Path, project: str) -> dict[str, Any]:

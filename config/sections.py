@@ -128,6 +128,25 @@ BoundaryPolicy = Annotated[
 """A managed policy of the organisation, which every account has under the same name, or AWS's own."""
 
 
+DocumentPath = Annotated[
+    str,
+    pattern(
+        r"[\w.-]+(/[\w.-]+)*\.json", "is not a file of this repository; write a path such as company-boundary.json"
+    ),
+]
+"""A JSON file, from the repository's root."""
+
+
+def refuse_lone_document(boundary: str | None, document: str | None) -> None:
+    """Refuse a boundary's document without the boundary.
+
+    Raises:
+        FieldError: the boundary is missing.
+    """
+    if document is not None and boundary is None:
+        raise FieldError(f"has boundary_document {document!r} and no boundary; name the policy, or drop the document")
+
+
 class Section(BaseModel):
     """Base of every object of a stack file: frozen, without unknown keys."""
 
@@ -211,6 +230,14 @@ class Platform(Section):
     boundary: BoundaryPolicy | None = None
     """Permissions boundary that the organisation demands: a managed policy that each account has under this name (`company/boundary`), or an ARN.
     Delegated roles and GitLab roles keep the platform's own boundary: a role has one."""
+    boundary_document: DocumentPath | None = None
+    """File with that policy's document, from the repository's root, such as `company-boundary.json`. Without it `access` cannot decide what the
+    boundary leaves, and `check` says so."""
+
+    @model_validator(mode="after")
+    def _document_of_a_boundary(self) -> Self:
+        refuse_lone_document(self.boundary, self.boundary_document)
+        return self
 
 
 class GitLab(Section):
