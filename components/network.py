@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -56,18 +57,18 @@ class Network(pulumi.ComponentResource):
         self._name, self._names, self._account_id = name, args.names, args.account_id
         self._child = pulumi.ResourceOptions(parent=self)
         if args.settings.existing is not None:
-            self._verify(args.settings.existing)
+            self._verify(args.settings.existing, args.settings.endpoint_cidrs)
         else:
             self._build(args.settings)
         self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
 
-    def _verify(self, existing: ExistingNetwork) -> None:
+    def _verify(self, existing: ExistingNetwork, endpoint_cidrs: Sequence[str]) -> None:
         look_up = pulumi.InvokeOptions(parent=self)
         vpc = aws.ec2.get_vpc_output(id=existing.vpc, opts=look_up)
         subnets = [aws.ec2.get_subnet_output(id=subnet, opts=look_up) for subnet in existing.private]
         self.vpc_id = vpc.id
         self.vpc_cidrs = vpc.cidr_block_associations.apply(
-            lambda associations: [association.cidr_block for association in associations]
+            lambda associations: closed_networks([entry.cidr_block for entry in associations], endpoint_cidrs)
         )
         self.private_subnet_ids = pulumi.Output.all(*subnets).apply(lambda values: verified_subnets(existing, values))
         self.routes = ()
@@ -224,6 +225,22 @@ def enough_zones(names: Sequence[str], count: int) -> list[str]:
     return list(names[:count])
 
 
+def closed_networks(vpc_cidrs: Sequence[str], endpoint_cidrs: Sequence[str]) -> list[str]:
+    """Return the networks of an existing VPC, which are closed to jobs, after checking that no endpoint's network opens a whole one.
+
+    Raises:
+        RunError: a network of endpoints holds all of a network of the VPC, and so nodes and the API server.
+    """
+    for endpoints in endpoint_cidrs:
+        opened = next((cidr for cidr in vpc_cidrs if IPv4Network(cidr).subnet_of(IPv4Network(endpoints))), None)
+        if opened is not None:
+            raise pulumi.RunError(
+                f"network.endpoint_cidrs: {endpoints} holds all of {opened} of the VPC, so that jobs would reach nodes and the API server; "
+                "list the subnets that hold the endpoints"
+            )
+    return list(vpc_cidrs)
+
+
 def verified_subnets(existing: ExistingNetwork, subnets: Sequence[Any]) -> list[str]:
     """Return the ids of existing subnets, after checking that nodes can live there.
 
@@ -247,14 +264,15 @@ def _mistake(existing: ExistingNetwork, subnet: Any) -> str | None:
 
     Source: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
     """
-    if subnet.vpc_id != existing.vpc:
-        return f"is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC"
-    if subnet.map_public_ip_on_launch:
-        return "gives public addresses to what starts in it; list private subnets"
-    if subnet.outpost_arn:
-        return f"is on the Outpost {subnet.outpost_arn}, where EKS Auto Mode has no nodes; list subnets of the region's zones"
-    if not is_availability_zone(subnet.availability_zone):
-        return f"is in {subnet.availability_zone}, a Local Zone or Wavelength Zone, where EKS has no control plane; list subnets of the region's zones"
-    if subnet.availability_zone_id in ZONES_WITHOUT_EKS:
-        return f"is in {subnet.availability_zone} ({subnet.availability_zone_id}), a zone without EKS; list subnets of other zones"
-    return None
+    zone, zone_id = subnet.availability_zone, subnet.availability_zone_id
+    mistakes = {
+        f"is in {subnet.vpc_id}, not in {existing.vpc}; list subnets of that VPC": subnet.vpc_id != existing.vpc,
+        "gives public addresses to what starts in it; list private subnets": subnet.map_public_ip_on_launch,
+        "has no IPv4 addresses, and the cluster's pods have such; list subnets with an IPv4 network": subnet.ipv6_native,
+        f"is on the Outpost {subnet.outpost_arn}, where EKS Auto Mode has no nodes; list subnets of the region's zones": subnet.outpost_arn,
+        f"is in {zone}, a Local Zone or Wavelength Zone, where EKS has no control plane; list subnets of the region's zones": (
+            not is_availability_zone(zone)
+        ),
+        f"is in {zone} ({zone_id}), a zone without EKS; list subnets of other zones": zone_id in ZONES_WITHOUT_EKS,
+    }
+    return next((text for text, applies in mistakes.items() if applies), None)

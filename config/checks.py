@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from config import names, networks, partitions
 from config.capabilities import Level
-from config.errors import Problem
-from config.gitlab_values import host_and_port
+from config.errors import Problem, quoted
+from config.gitlab_values import issuer_problem
 from config.sections import ACCOUNT_NAME, CLASS_NAME, RESERVED_NAMES
 from config.versions import CHART_WITH_NATIVE_SECCOMP
 
@@ -119,7 +119,7 @@ def state_account(platform: FoundationPlatform, account_names: Collection[str]) 
 def _unlisted(path: str, account: str, account_names: Collection[str]) -> Problem:
     return Problem(
         path=path,
-        message=f"{account!r} is not in accounts; name one of {', '.join(sorted(account_names))}, or list it there",
+        message=f"{quoted(account)} is not in accounts; name one of {', '.join(sorted(account_names))}, or list it there",
     )
 
 
@@ -343,13 +343,9 @@ def foundation_issuer(gitlab: FoundationGitLab) -> Iterator[Problem]:
 
 
 def _issuer(url: str, way_out: str) -> Iterator[Problem]:
-    port = host_and_port(url)[1]
-    if port:
-        yield Problem(
-            path="gitlab.url",
-            message=f"{url!r} has port {port}, and IAM takes no issuer of ID tokens with a port: serve GitLab at port 443 "
-            f"(external_url without a port), {way_out}",
-        )
+    problem = issuer_problem(url)
+    if problem is not None:
+        yield Problem(path="gitlab.url", message=f"{url!r} {problem}, {way_out}")
 
 
 def administrators(

@@ -71,7 +71,14 @@ def problems_from_pydantic(
         prefix: path of the validated object.
         fields: valid keys by path below the object, for "did you mean".
     """
-    return [_problem(detail, prefix, fields) for detail in details]
+    listed = list(details)
+    # A list with a wrong entry also counts as too short, since pydantic leaves wrong entries out.
+    parents = {detail["loc"][:-1] for detail in listed}
+    return [
+        _problem(detail, prefix, fields)
+        for detail in listed
+        if detail["type"] != "too_short" or detail["loc"] not in parents
+    ]
 
 
 def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]]) -> Problem:

@@ -20,12 +20,15 @@ LAST_PORT: Final = 65535
 HTTPS_PORT: Final = 443
 LONGEST_HOST: Final = 253
 LONGEST_REF: Final = 244
+LONGEST_PROJECT: Final = 512
+LONGEST_ISSUER: Final = 255
+"""Characters of an issuer's address, and of an audience. Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html"""
 LARGEST_BUNDLE: Final = 512 * 1024
 """Characters of a certificate bundle; a Secret holds a mebibyte with everything else in it."""
 _IN_LINES = re.compile(r"^-----BEGIN CERTIFICATE-----\s*$", re.MULTILINE)
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SEGMENT = r"[\w.][\w.-]*"
-_FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?\[\\$]|\.\.|@\{|//|^[/.-]|/\.|[/.]$|\.lock(/|$)")
+_FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f\ud800-\udfff~^:?\[\\$]|\.\.|@\{|//|^[/.-]|/\.|[/.]$|\.lock(/|$)")
 
 
 def _check_url(value: str) -> str:
@@ -46,6 +49,18 @@ def _check_url(value: str) -> str:
             f"{quoted(value)} names the port of https, which GitLab leaves out of its own address; drop :{port}"
         )
     return value
+
+
+def issuer_problem(url: str) -> str | None:
+    """Return why IAM takes no ID tokens of an instance, with the remedy, else None."""
+    host, port = host_and_port(url)
+    if port:
+        return f"has port {port}, and IAM takes no issuer of ID tokens with a port: serve GitLab at port 443 (external_url without a port)"
+    if len(url) > LONGEST_ISSUER:
+        return f"has {len(url)} characters, and IAM takes {LONGEST_ISSUER} of an issuer of ID tokens: give GitLab a shorter address"
+    if "." not in host or re.fullmatch(r"[0-9.]+", host) or host.endswith((".local", ".localhost")):
+        return "is no name that AWS can look up, and AWS reads the issuer's keys there: give GitLab a public DNS name"
+    return None
 
 
 def host_and_port(url: str) -> tuple[str, str]:
@@ -92,6 +107,18 @@ def check_ref(value: str) -> str:
     return value
 
 
+def _check_project(value: str) -> str:
+    if len(value) > LONGEST_PROJECT:
+        raise FieldError(
+            f"{quoted(value)} has {len(value)} characters, more than the {LONGEST_PROJECT} that fit into the trust of a role; choose a project with a shorter path"
+        )
+    if any(part in {".", ".."} or part.endswith((".git", ".atom", ".")) for part in value.split("/")):
+        raise FieldError(
+            f"{quoted(value)} is not the full path of a project; write it as the project's address has it, without .git"
+        )
+    return value
+
+
 def _check_project_pattern(value: str) -> str:
     if "*" in value.partition("/")[0]:
         raise FieldError(
@@ -121,11 +148,13 @@ OneBranch = Annotated[
 ProjectPath = Annotated[
     str,
     pattern(rf"{_SEGMENT}(/{_SEGMENT})+", "is not the full path of a project; write group/project, without wildcards"),
+    AfterValidator(_check_project),
 ]
 """The full path of one project."""
 ProjectPattern = Annotated[
     str,
     pattern(r"[\w.*][\w.*-]*(/[\w.*][\w.*-]*)+", "is not the full path of a project; write group/project"),
+    AfterValidator(_check_project),
     AfterValidator(_check_project_pattern),
 ]
 """The full path of a project, or a pattern of paths below one top-level group."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator
 
-from config.errors import FieldError, quoted
+from config.errors import LONGEST_VALUE, FieldError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,8 @@ def parse_network(value: str) -> str:
     try:
         network = IPv4Network(value)
     except ValueError as error:
-        raise FieldError(f"{quoted(value)} is not an IPv4 network ({error}); write one such as 10.40.0.0/16") from None
+        reason = str(error).replace(repr(value), "it")[:LONGEST_VALUE]
+        raise FieldError(f"{quoted(value)} is not an IPv4 network ({reason}); write one such as 10.40.0.0/16") from None
     for text, use in NEVER_USED.items():
         if str(network) != EVERYWHERE and network.overlaps(IPv4Network(text)):
             raise FieldError(f"{network} overlaps {text} ({use}), which AWS refuses; write one such as 10.40.0.0/16")

@@ -30,6 +30,7 @@ _DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
 SMALLEST = {"cpu": 10, "memory": 64 * MEBIBYTE, "disk": GIBIBYTE}
+LARGEST_LIMIT = {"cpu": 10**6 * 1000, "memory": 8 * 10**6 * GIBIBYTE}
 LARGEST = {"disk": 59_000 * GIBIBYTE}
 """Sizes of a job's pod: less starts no shell, and a node's disk ends at 59,000 GiB.
 
@@ -84,6 +85,19 @@ def parse_duration(value: Any) -> int:
     if total == 0:
         raise FieldError(f"{quoted(value)} is a duration of zero; write hours and minutes, such as 4h, 90m or 1h30m")
     return total
+
+
+def refuse_large_limit(kind: str, value: int) -> None:
+    """Refuse a ceiling of a class's nodes that no account can reach, and that Kubernetes cannot count.
+
+    Raises:
+        FieldError: with the value and the limit.
+    """
+    text = cpu_text if kind == "cpu" else memory_text
+    if value > LARGEST_LIMIT[kind]:
+        raise FieldError(
+            f"{text(value)} is more than nodes of a class can have; write {text(LARGEST_LIMIT[kind])} or less"
+        )
 
 
 def refuse_odd_size(kind: str, value: int) -> None:

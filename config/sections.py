@@ -22,7 +22,7 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
 from config.names import BOUNDARY_POLICY
 from config.networks import MOST_PUBLIC_NETWORKS, Cidr, PublicCidr
 from config.partitions import ARN_PARTITION, REGIONS_WITHOUT_EKS, Partition, partition_of, regions
-from config.quantities import Bytes, Cpu, Seconds, refuse_odd_size
+from config.quantities import Bytes, Cpu, Seconds, refuse_large_limit, refuse_odd_size
 from config.tag_limits import refuse_odd_tags
 from config.values import pattern, refuse_repeated, url_pattern
 from config.versions import KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes, oldest_kubernetes
@@ -306,6 +306,12 @@ class Limits(Section):
     memory: Bytes
     """Memory of all nodes of the class together."""
 
+    @field_validator("cpu", "memory")
+    @classmethod
+    def _sizes_of_a_class(cls, value: int, info: ValidationInfo) -> int:
+        refuse_large_limit(str(info.field_name), value)
+        return value
+
 
 class Runner(Section):
     """One runner class: a size within a trust level."""
@@ -500,6 +506,12 @@ class Network(Section):
     """Subnets that somebody else owns, instead of a network of its own."""
     endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
     """Subnets with interface endpoints: jobs may reach port 443 there, although the rest of the VPC is closed to them."""
+
+    @field_validator("endpoint_cidrs")
+    @classmethod
+    def _each_network_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        refuse_repeated(value)
+        return value
 
     @model_validator(mode="after")
     def _own_or_existing(self) -> Self:

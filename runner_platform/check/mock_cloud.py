@@ -136,6 +136,7 @@ class Mocks(mocks.Mocks):
                 "vpcId": self.existing.get("vpc"),
                 "mapPublicIpOnLaunch": False,
                 "outpostArn": "",
+                "ipv6Native": False,
                 "availabilityZoneId": f"euc1-az{list(self.existing['private']).index(args.args['id']) + 1}",
                 "availabilityZone": f"eu-central-1{'abc'[list(self.existing['private']).index(args.args['id']) % 3]}",
             }

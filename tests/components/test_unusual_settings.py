@@ -18,7 +18,7 @@ import pytest
 from pulumi.runtime import config as runtime_config
 
 from components.cluster import verified_services
-from components.network import enough_zones, verified_subnets
+from components.network import closed_networks, enough_zones, verified_subnets
 from config.errors import SettingsError
 from config.secrets import runner_token
 from config.sections import ExistingNetwork
@@ -257,7 +257,7 @@ class Subnet:
     ) -> None:
         self.id, self.vpc_id, self.map_public_ip_on_launch = name, vpc, public
         self.availability_zone = zone if len(zone) > 1 else f"us-east-1{zone}"
-        self.availability_zone_id, self.outpost_arn = zone_id, outpost
+        self.availability_zone_id, self.outpost_arn, self.ipv6_native = zone_id, outpost, name.endswith("6")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +266,7 @@ class Subnet:
         ([Subnet("subnet-0a"), Subnet("subnet-0b", vpc="vpc-0b", zone="b")], "subnet-0b is in vpc-0b, not in vpc-0a"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", public=True)], "subnet-0b gives public addresses"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b")], "all subnets are in us-east-1a; EKS needs two zones"),
+        ([Subnet("subnet-0a"), Subnet("subnet-06", zone="b")], "subnet-06 has no IPv4 addresses"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="us-west-2-lax-1a")], "us-west-2-lax-1a, a Local Zone"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="us-east-1-wl1-bos-wlz-1")], "or Wavelength Zone"),
         ([Subnet("subnet-0a"), Subnet("subnet-0b", zone="b", outpost="arn:aws:outposts:…")], "is on the Outpost"),
@@ -281,6 +282,12 @@ def test_a_region_with_fewer_zones_than_asked_for_is_refused() -> None:
     assert enough_zones(["us-west-1a", "us-west-1b", "us-west-1c"], 2) == ["us-west-1a", "us-west-1b"]
     with pytest.raises(pulumi.RunError, match="is 3, and the account has 2 zones"):
         enough_zones(["us-west-1a", "us-west-1b"], 3)
+
+
+def test_endpoints_never_open_a_whole_network_of_an_existing_vpc() -> None:
+    assert closed_networks(["10.0.0.0/16"], ["10.0.9.0/24"]) == ["10.0.0.0/16"]
+    with pytest.raises(pulumi.RunError, match=r"10\.0\.0\.0/16 holds all of 10\.0\.0\.0/16"):
+        closed_networks(["100.64.0.0/16", "10.0.0.0/16"], ["10.0.0.0/16"])
 
 
 def test_an_existing_network_that_overlaps_the_services_is_refused() -> None:

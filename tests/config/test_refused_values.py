@@ -50,6 +50,8 @@ NETWORKS = [
     ("network.cidr", "0.0.0.0/0", "network.cidr", "is every address"),
     ("network.cidr", "fd00::/48", "network.cidr", "is not an IPv4 network"),
     ("network.cidr", "10.41.0.0", "network.cidr", "is a /32"),
+    ("network.cidr", "10.41.0.0/33", "network.cidr", "is not an IPv4 network"),
+    ("network.cidr", "x" * 5000, "network.cidr", "is not an IPv4 network"),
     ("network.cidr", "\uff11\uff10.41.0.0/16", "network.cidr", "outside of ASCII"),
     *(
         ("cluster.service_cidr", cidr, "cluster.service_cidr", words)
@@ -104,6 +106,13 @@ NETWORKS = [
         "cluster.access.public_cidrs",
         "lists '203.0.113.0/24' twice",
     ),
+    ("network.endpoint_cidrs", ["10.9.0.0/24"] * 2, "network.endpoint_cidrs", "lists '10.9.0.0/24' twice"),
+    (
+        "network",
+        {"existing": {**EXISTING, "private": ["subnet-0a", "SUBNET-0b"]}},
+        "network.existing.private.1",
+        "is not a subnet id",
+    ),
     ("network", {"existing": {**EXISTING, "private": ["subnet-0a"] * 2}}, "network.existing.private", "twice"),
     (
         "network",
@@ -138,6 +147,8 @@ SIZES = [
             ("token", 10**20, "write 9999 or less"),
         )
     ),
+    ("runners.small.limits", {"cpu": "64", "memory": "9" * 15 + "Ti"}, "runners.small.limits.memory", "or less"),
+    ("runners.small.limits", {"cpu": "9" * 9, "memory": "64Gi"}, "runners.small.limits.cpu", "write 1000000 or less"),
     ("runners.small.limits", {"cpu": "\u0664", "memory": "64Gi"}, "runners.small.limits.cpu", "is not a CPU quantity"),
     ("cache.expire_days", 10**30, "cache.expire_days", "write 3650 or less"),
 ]
@@ -246,6 +257,10 @@ GITLAB = [
             ("senncloud/?pp", "is not the full path of a project"),
             ("https://gitlab.com/senncloud/app", "is not the full path of a project"),
             ("senncloud/äpp", "is not the full path of a project"),
+            ("../../app", "without .git"),
+            ("senncloud/app.git", "without .git"),
+            ("senncloud/./app", "without .git"),
+            ("senncloud/" + "a" * 600, "more than the 512 that fit into the trust"),
         )
     ),
     *(
@@ -260,6 +275,7 @@ GITLAB = [
             ("/main", "is not a name of a branch or tag"),
             ("main.lock", "is not a name of a branch or tag"),
             ("x" * 300, "is not a name of a branch or tag"),
+            ("\ud800", "is not a name of a branch or tag"),
         )
     ),
     ("gitlab_oidc", oidc(ref=None, tag="v1 2"), "gitlab_oidc.app.tag", "is not a name of a branch or tag"),
@@ -378,6 +394,14 @@ REFUSED = [*REGIONS, *NETWORKS, *SIZES, *PEOPLE, *GITLAB, *VERSIONS_AND_NAMES, *
 REFUSED_IN_THE_FOUNDATION = [
     ("gitlab.url", "https://gitlab.example.com:8443", "gitlab.url", "IAM takes no issuer of ID tokens with a port"),
     ("organization.region", "eu-central-9", "organization", "did you mean"),
+    ("gitlab.url", "https://10.0.0.5", "gitlab.url", "is no name that AWS can look up"),
+    ("gitlab.url", "https://gitlab", "gitlab.url", "give GitLab a public DNS name"),
+    ("gitlab.url", "https://" + "a." * 123 + "com/", "gitlab.url", "with no slash at the end"),
+    ("gitlab.url", "https://" + "a." * 123 + "com", "gitlab.url", "IAM takes 255"),
+    ("platform.project", "senncloud/" + "a" * 600, "platform.project", "more than the 512"),
+    ("platform.boundary_document", "b.json", "platform", "and no boundary"),
+    ("platform.boundary", "delegated-boundary", "platform.boundary", "is the platform's own boundary"),
+    ("tags", {"further": {"aws:x": "y"}}, "tags.further", "which AWS sets"),
     ("platform.operators", ["arn:aws-cn:iam::111111111111:role/o"], "platform.operators.0", "is in partition aws-cn"),
     ("platform.operators", ["arn:aws:iam::999999999999:role/o"], "platform.operators.0", "which is not in accounts"),
     (
