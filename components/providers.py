@@ -14,6 +14,7 @@ import pulumi_gitlab as gitlab
 import pulumi_kubernetes as kubernetes
 
 from components.documents.cluster import kubeconfig
+from components.documents.runner_object import api_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,4 +79,4 @@ def gitlab_provider(name: str, *, url: str) -> gitlab.Provider:
 
     The environment variable `GITLAB_BASE_URL` overrides how this machine reaches the instance.
     """
-    return gitlab.Provider(name, base_url=None if url == "https://gitlab.com" else f"{url}/api/v4/")
+    return gitlab.Provider(name, base_url=api_url(url))

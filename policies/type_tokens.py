@@ -4,6 +4,8 @@ from __future__ import annotations
 
 STACK = "pulumi:pulumi:Stack"
 AWS_PROVIDER = "pulumi:providers:aws"
+KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
+GITLAB_PROVIDER = "pulumi:providers:gitlab"
 
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
@@ -16,6 +18,7 @@ CLUSTER = "aws:eks/cluster:Cluster"
 ACCESS_ENTRY = "aws:eks/accessEntry:AccessEntry"
 ACCESS_POLICY = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"
 POD_IDENTITY = "aws:eks/podIdentityAssociation:PodIdentityAssociation"
+ADDON = "aws:eks/addon:Addon"
 NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 
 REPOSITORY = "aws:ecr/repository:Repository"
@@ -34,6 +37,7 @@ INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 
 NAMESPACE = "kubernetes:core/v1:Namespace"
 SERVICE_ACCOUNT = "kubernetes:core/v1:ServiceAccount"
+SECRET = "kubernetes:core/v1:Secret"  # noqa: S105  # a type token
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 KUBERNETES_ROLES = (
@@ -49,5 +53,8 @@ ADMISSION_BINDING = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmiss
 NODE_CLASS = "kubernetes:eks.amazonaws.com/v1:NodeClass"
 NODE_POOL = "kubernetes:karpenter.sh/v1:NodePool"
 RELEASE = "kubernetes:helm.sh/v3:Release"
+
+NETWORK_SWITCH = ("kube-system", "amazon-vpc-cni")
+"""Namespace and name of the ConfigMap that switches network policies on."""
 
 RUNNER = "gitlab:index/userRunner:UserRunner"

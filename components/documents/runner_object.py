@@ -36,6 +36,11 @@ class RunnerAttributes:
     """Whether the runner takes no new jobs; true for every generation except the current one."""
 
 
+def api_url(gitlab_url: str) -> str | None:
+    """Return the address of the API of a GitLab instance; None for gitlab.com, which needs none."""
+    return None if gitlab_url == "https://gitlab.com" else f"{gitlab_url}/api/v4/"
+
+
 def runner_attributes(runner_class: RunnerClassSettings, generation: int | None = None) -> RunnerAttributes:
     """Return the attributes of a class's runner.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
+from access.resource import UNKNOWN
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
 from policies.rule import Option, resource_rule, stack_rule
 from policies.type_tokens import ACCESS_ENTRY, ACCESS_POLICY, CLUSTER
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from policies.stack import CheckedStack
 
 LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
-ADMIN_POLICIES = ("AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy")
-"""Access policies with which a principal changes the cluster."""
+ADMIN_POLICY, VIEW_POLICY, NODE_POLICY = (
+    "AmazonEKSClusterAdminPolicy",
+    "AmazonEKSAdminViewPolicy",
+    "AmazonEKSAutoNodePolicy",
+)
+"""Access policies of administrators, of the reader, and of nodes; every other one is a finding."""
 
 
 @resource_rule(
@@ -53,7 +58,7 @@ def endpoint_is_closed(cluster: CheckedResource) -> Iterator[str]:
     if vpc["endpointPublicAccess"].flag(default=True) is False:
         return
     networks = vpc["publicAccessCidrs"]
-    if networks.absent:
+    if networks.absent or networks.value == []:
         yield "vpcConfig.endpointPublicAccess is on and publicAccessCidrs is missing, which means every address"
     for network in networks.items():
         yield from _narrow(network, cluster.option("widest_prefix"))
@@ -126,22 +131,30 @@ def entries_are_listed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
         return
     for cluster in stack.of(CLUSTER):
         yield from ((cluster.urn, text) for text in _authentication(cluster))
-    administrators, guests = _listed(settings)
+    policies = _policies(settings)
     for entry in stack.of(ACCESS_ENTRY):
-        if entry["type"].text("STANDARD") == "EC2":
-            continue
-        arn = entry["principalArn"].text()
-        if arn is not None and arn not in administrators | guests:
+        arn, kind = _principal(stack, entry), entry["type"].text("STANDARD")
+        if arn is not None and arn not in policies:
             yield entry.urn, f"{arn} has an access entry and is not in the settings"
+        elif arn is not None and kind not in {None, "EC2" if policies[arn] == NODE_POLICY else "STANDARD"}:
+            yield entry.urn, f"type is {kind}, with which {arn} gets the rights of a node or of a service"
         if groups := entry["kubernetesGroups"].texts():
             text = f"kubernetesGroups puts the principal into {', '.join(groups)}, which grants rights beside the access policies"
             yield entry.urn, text
     for association in stack.of(ACCESS_POLICY):
-        policy = (association["policyArn"].text() or "").rpartition("/")[2]
-        if policy in ADMIN_POLICIES:
-            arn = association["principalArn"].text()
-            if arn is not None and arn not in administrators:
-                yield association.urn, f"{arn} gets {policy} and is not a listed administrator"
+        arn, policy = _principal(stack, association), (association["policyArn"].text() or "").rpartition("/")[2]
+        if arn is None or policy in {"", policies.get(arn)}:
+            continue
+        text = "and is not a listed administrator" if policy == ADMIN_POLICY else "which no rule judges for it"
+        yield association.urn, f"{arn} gets {policy} {text}"
+
+
+def _principal(stack: CheckedStack, resource: CheckedResource) -> str | None:
+    """Return the principal; a role that a first preview would make is unknown, and decided on the deployed state."""
+    principal = resource["principalArn"]
+    if principal.value is UNKNOWN and stack.run.waits_for_issuer():
+        return None
+    return principal.text()
 
 
 def _authentication(cluster: CheckedResource) -> Iterator[str]:
@@ -152,8 +165,12 @@ def _authentication(cluster: CheckedResource) -> Iterator[str]:
         yield "bootstrapClusterCreatorAdminPermissions is on: the principal that creates the cluster administers it"
 
 
-def _listed(settings: Settings) -> tuple[set[str], set[str]]:
-    """Return the ARNs of `(administrators, guests)`."""
-    partition, home = settings.organization.partition, settings.platform_account.id
+def _policies(settings: Settings) -> dict[str, str]:
+    """Return the access policy of each principal that the settings admit."""
+    partition, home, names = settings.organization.partition, settings.platform_account.id, settings.names
     deployer, reader = (role_arn(partition, home, PLATFORM_ROLE_PATH, name) for name in (DEPLOYER_ROLE, READER_ROLE))
-    return {*settings.cluster.administrators, deployer}, {reader}
+    return {
+        reader: VIEW_POLICY,
+        names.role_arn(home, names.node_role()): NODE_POLICY,
+        **dict.fromkeys([*settings.cluster.administrators, deployer], ADMIN_POLICY),
+    }

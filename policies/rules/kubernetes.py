@@ -1,4 +1,4 @@
-"""Rules inside the cluster: rights of managers, and the admission of job pods."""
+"""Rules inside the cluster: rights of managers, the admission of job pods, and the namespaces of objects."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
+from components.documents import alarms
 from components.documents.job_admission import admission_name, job_admission, job_admission_binding
 from components.documents.namespaces import EXECUTOR_RULES
+from config.names import AWS_CONFIG_MAP, namespace_jobs, namespace_manager
 from policies.rule import resource_rule, stack_rule
-from policies.type_tokens import ADMISSION_BINDING, ADMISSION_POLICY, BINDINGS, KUBERNETES_ROLES
+from policies.type_tokens import (
+    ADMISSION_BINDING,
+    ADMISSION_POLICY,
+    BINDINGS,
+    CONFIG_MAP,
+    KUBERNETES_ROLES,
+    NETWORK_POLICY,
+    NETWORK_SWITCH,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.settings import Settings
     from policies.rule import CheckedResource
     from policies.stack import CheckedStack
 
@@ -68,6 +81,41 @@ def _binding(binding: CheckedResource) -> Iterator[str]:
             yield f"{subject.path} is a {kind or 'subject without kind'}, not a service account"
         elif subject["name"].text() == "default":
             yield f"{subject.path} is the service account `default`, which every pod has that names no other"
+        elif _is_foreign(binding, origin := subject["namespace"].text()):
+            yield f"{subject.path} is of namespace {origin or '(none)'}, where this program does not decide who uses it"
+
+
+def _is_foreign(binding: CheckedResource, namespace: str | None) -> bool:
+    settings = binding.run.platform_settings
+    return settings is not None and namespace is not None and namespace not in _namespaces(settings)
+
+
+@resource_rule(
+    "E11",
+    "kubernetes-object-stays-in-its-namespace",
+    [CONFIG_MAP, SECRET, SERVICE_ACCOUNT, NETWORK_POLICY, KUBERNETES_ROLES[0], BINDINGS[0]],
+    demands="objects are in the namespaces of the program; of other namespaces only the switch of network policies is changed",
+    stops="A20: an object in kube-system, or in nobody's namespace, changes DNS, proxies or the rights of the cluster's own parts",
+    remedy="Put the object into a namespace of components/runner_class.py.",
+    settings=("runners.{runner}",),
+    source="https://kubernetes.io/docs/concepts/security/rbac-good-practices/",
+)
+def objects_stay(resource: CheckedResource) -> Iterator[str]:
+    """Namespaces of classes and of alarms."""
+    settings, metadata = resource.run.platform_settings, resource["metadata"]
+    namespace = metadata["namespace"].text("default")
+    if settings is None or namespace is None or namespace in _namespaces(settings):
+        return
+    name = metadata["name"].text()
+    if resource.type == CONFIG_MAP and ((namespace, name) == NETWORK_SWITCH or name == AWS_CONFIG_MAP):
+        return  # E08 judges the switch, T13 every AWS config
+    yield f"it is in namespace {namespace}, which is not a namespace of this program"
+
+
+def _namespaces(settings: Settings) -> set[str]:
+    """Return the namespaces that the program makes."""
+    namespaces = {make(name) for name in settings.runners for make in (namespace_jobs, namespace_manager)}
+    return namespaces | ({alarms.NAMESPACE} if settings.alarms.topic is not None else set())
 
 
 @stack_rule(

@@ -22,6 +22,7 @@ from policies.type_tokens import (
     INGRESS_RULE,
     NAMESPACE,
     NETWORK_POLICY,
+    NETWORK_SWITCH,
     NODE_CLASS,
     NODE_GROUP,
     NODE_POOL,
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
 ENFORCE = "pod-security.kubernetes.io/enforce"
 STRICT = ("baseline", "restricted")
 """Levels of pod security, the stricter one last."""
-SWITCH = ("kube-system", "amazon-vpc-cni", "enable-network-policy-controller")
+SWITCH = (*NETWORK_SWITCH, "enable-network-policy-controller")
 """Namespace, name and key of the ConfigMap that switches network policies on."""
 NETWORK_GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html"
-EVERYWHERE = ("0.0.0.0/0", "::/0")
+WIDE = 8
+"""A network with a shorter prefix counts as everybody; no private network has one."""
 
 
 @resource_rule(
@@ -76,6 +78,9 @@ def nodes_are_private(resource: CheckedResource) -> Iterator[str]:
     if resource.type == NODE_CLASS:
         if spec["advancedNetworking"]["associatePublicIPAddress"].flag(default=True):
             yield "spec.advancedNetworking.associatePublicIPAddress is not false: nodes may get public addresses"
+        settings = resource.run.platform_settings
+        if settings is not None and (role := spec["role"].text()) not in {settings.names.node_role(), None}:
+            yield f"spec.role is {role!r}, not {settings.names.node_role()}: its pods' images and logs use another role's rights"
         return
     template = spec["template"]
     label = template["metadata"]["labels"][CLASS_LABEL].text()
@@ -109,6 +114,8 @@ def nodes_are_private(resource: CheckedResource) -> Iterator[str]:
 def pod_security(namespace: CheckedResource) -> Iterator[str]:
     """Managers' namespaces are restricted, jobs' namespaces as their class says, no namespace is privileged."""
     settings, name = namespace.run.platform_settings, namespace["metadata"]["name"].text()
+    if (version := namespace["metadata"]["labels"][f"{ENFORCE}-version"].text("latest")) not in {"latest", None}:
+        yield f"{ENFORCE}-version is {version}: an old version refuses less"
     level = namespace["metadata"]["labels"][ENFORCE].text("missing, so privileged pods are allowed")
     if level is None or name is None:
         return
@@ -267,5 +274,16 @@ def nothing_is_open(group: CheckedResource) -> Iterator[str]:
     for rule in rules:
         keys = ("cidrBlocks", "ipv6CidrBlocks") if group.type != INGRESS_RULE else ("cidrIpv4", "cidrIpv6")
         for key in keys:
-            if networks := sorted(set(rule[key].texts()) & set(EVERYWHERE)):
+            if networks := [network for network in rule[key].texts() if _wide(network)]:
                 yield f"{rule[key].path} has {networks[0]}, which lets everybody in"
+        for key in ("prefixListIds", "prefixListId"):
+            if list(rule[key].items()):
+                yield f"{rule[key].path} is a list of networks that no rule can read"
+
+
+def _wide(network: str) -> bool:
+    """Whether a network is a large part of the internet."""
+    try:
+        return ipaddress.ip_network(network, strict=False).prefixlen < WIDE
+    except ValueError:
+        return True

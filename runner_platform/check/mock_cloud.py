@@ -1,6 +1,7 @@
 """The mocks' answers: outputs of resources and results of functions, as far as the programs use them, all known.
 
-An unlisted type or function is an error, so that no policy is evaluated on a guess.
+An unlisted function is an error, so that no policy is evaluated on a guess. A type that is not listed has its inputs as outputs, and an
+ARN in AWS; a type that the policies do not know is a finding of theirs (rule H05).
 """
 
 from __future__ import annotations
@@ -35,35 +36,6 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "gitlab:index/userRunner:UserRunner": {"token": "glrt-rehearsal"},
 }
 """Outputs that the programs use and that are not inputs, as templates over the inputs and the provider's account, region and partition."""
-PLAIN = frozenset(
-    {
-        *("aws:kms/alias:Alias", "aws:iam/rolePolicy:RolePolicy", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
-        *(
-            "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
-            "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
-        ),
-        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
-        *("aws:s3/bucketPolicy:BucketPolicy", "aws:s3/bucketVersioning:BucketVersioning"),
-        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-        *("aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway", "aws:ec2/eip:Eip"),
-        *(
-            "aws:ec2/natGateway:NatGateway",
-            "aws:ec2/routeTable:RouteTable",
-            "aws:ec2/route:Route",
-            "aws:ec2/flowLog:FlowLog",
-        ),
-        *("aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:ec2/vpcEndpoint:VpcEndpoint"),
-        *(
-            "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
-            "aws:eks/cluster:Cluster",
-            "aws:eks/accessEntry:AccessEntry",
-        ),
-        *("aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "aws:ecr/repositoryPolicy:RepositoryPolicy"),
-        *("aws:ecr/lifecyclePolicy:LifecyclePolicy", "aws:eks/addon:Addon"),
-        *("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/logMetricFilter:LogMetricFilter"),
-    }
-)
-"""Types of which the programs use no output but their inputs."""
 
 
 def issuer_of(cluster: str, region: str) -> str:
@@ -96,20 +68,17 @@ class Mocks(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """Outputs of a resource: its inputs and those of `OUTPUTS`."""
-        families = ("kubernetes:", "pulumi:providers:", "runnerplatform:")
-        if args.typ not in OUTPUTS and args.typ not in PLAIN and not args.typ.startswith(families):
-            raise ValueError(
-                f"the mocks have no answer for type {args.typ} ({args.name}); add it to runner_platform/check/mock_cloud.py"
-            )
         if args.typ == "pulumi:providers:aws":
             self.places[args.name] = place_of(args.inputs)
         place = self.places.get((args.provider or "").rpartition("::")[0].rpartition("::")[2], place_of({}))
         host = str(args.inputs.get("url")).removeprefix("https://")
         outputs = {"name": args.name, "path": "/", "bucket": args.name, "host": host, **args.inputs, **place}
         state = {**args.inputs}
-        state |= {key: template.format(**outputs) for key, template in OUTPUTS.get(args.typ, {}).items()}
         if args.typ.startswith("aws:"):
-            state.setdefault("name", args.name)
+            service = args.typ.split(":")[1].partition("/")[0]
+            arn = "arn:{partition}:{service}:{region}:{account}:{name}".format(**{**outputs, "service": service})
+            state = {"name": args.name, "arn": arn, **state}
+        state |= {key: template.format(**outputs) for key, template in OUTPUTS.get(args.typ, {}).items()}
         if args.typ == "aws:eks/cluster:Cluster":
             state |= self._cluster(args.inputs, place)
         return (f"{args.name}-id" if args.custom else None), state

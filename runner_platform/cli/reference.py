@@ -212,7 +212,7 @@ def policy_rules() -> Iterator[str]:
     """Describe each rule of the policy pack."""
     yield from ("# Rules of the policy pack", "", NOTE, "")
     yield "Find the id of your finding here. [policies.md](../operate/policies.md) tells you how to read a finding. Ids are those of the attack"
-    yield "study behind the rules; A01 to A29 are its attacks ([attacks.md](../understand/attacks.md)). You can set thresholds, but no levels."
+    yield "study behind the rules; A01 to A30 are its attacks ([attacks.md](../understand/attacks.md)). You can set thresholds, but no levels."
     yield ""
     header = ("id", "policy", "demands", "stops", "level", "thresholds")
     yield from table(

@@ -83,4 +83,8 @@ ATTACKS = {
     "A27": Attack("A role is deleted and made again under a name that a condition trusts", ""),
     "A28": Attack("An open class pushes an image that a protected class runs", ""),
     "A29": Attack("An open class writes state or a cache that a protected class reads", ""),
+    "A30": Attack(
+        "A resource, a property or a command that no rule knows opens what the rules keep closed",
+        "functions that a program calls while it runs (`pulumi.runtime.invoke`): `check` refuses those that it does not know",
+    ),
 }

@@ -27,7 +27,6 @@ from policies.exceptions import Exceptions
 from policies.pack import PackServer
 from policies.rules import RULES
 from policies.stack_run import StackRun
-from runner_platform.check import mock_cloud
 from runner_platform.check.diagnostics import Places, findings
 from runner_platform.check.policy_pack import LEVELS, POLICIES, pack_for, requests
 from tests.attacks.catalog import BY_NAME, MUTATIONS
@@ -44,13 +43,6 @@ if TYPE_CHECKING:
 WORKERS = 2
 CLASSES = ("small", "deploy")
 NETWORK = {"cidr": "10.40.0.0/16", "zones": 2, "nat": "single"}
-NEW_TYPES = frozenset(
-    {
-        *("aws:iam/user:User", "aws:eks/nodeGroup:NodeGroup", "aws:ec2/securityGroup:SecurityGroup"),
-        "aws:eks/podIdentityAssociation:PodIdentityAssociation",
-    }
-)
-"""Resource types that only mutations make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +92,13 @@ def outcomes(names: Iterable[str]) -> Iterator[Outcome]:
 
 
 def outcome(name: str) -> Outcome:
-    """Return the outcome of one mutation."""
-    started, mutation = time.monotonic(), BY_NAME.get(name)
+    """Return the outcome of a mutation of the catalogue."""
+    return outcome_of(BY_NAME.get(name))
+
+
+def outcome_of(mutation: Mutation | None) -> Outcome:
+    """Return the outcome of a mutation; None is the unchanged program."""
+    started = time.monotonic()
     values = configuration_of(mutation)
     resources = _resources(mutation, values)
     with _pack(mutation, values) as pack:
@@ -115,14 +112,19 @@ def outcome(name: str) -> Outcome:
         for rule in RULES
         if mutation is not None and witness_of(rule.id) is mutation
     }
-    return Outcome(mutation=name, findings=failing, without=without, seconds=time.monotonic() - started)
+    return Outcome(
+        mutation=mutation.name if mutation else "",
+        findings=failing,
+        without=without,
+        seconds=time.monotonic() - started,
+    )
 
 
 def _resources(mutation: Mutation | None, values: dict[str, Any]) -> list[Resource]:
     if mutation is not None and mutation.edit is not None:
         edit, name = mutation.edit, mutation.edited
         return [edit(resource) if resource.name == name else resource for resource in _ordinary_resources()]
-    with mock.patch.object(mock_cloud, "PLAIN", mock_cloud.PLAIN | NEW_TYPES), _applied(mutation):
+    with _applied(mutation):
         return mock_run_of(mutation.stack if mutation else "prod", values).resources
 
 

@@ -231,12 +231,18 @@ def test_the_foundation_trusts_the_platform_s_project_and_named_people() -> None
             }
 
 
-def test_a_mock_run_refuses_an_unlisted_type_or_function() -> None:
+def test_a_mock_run_answers_an_unlisted_type_with_its_inputs_and_refuses_an_unlisted_function() -> None:
     class Arguments:
-        typ, name, inputs, custom = "aws:sqs/queue:Queue", "q", {}, True  # the SDK's shape
+        typ, name, inputs, custom, provider = (
+            "aws:sqs/queue:Queue",
+            "q",
+            {"fifoQueue": True},
+            True,
+            "",
+        )  # the SDK's shape
         token, args = "aws:index/getRegion:getRegion", {}  # same
 
-    with pytest.raises(ValueError, match=r"no answer for type aws:sqs/queue:Queue .*; add it"):
-        Mocks().new_resource(Arguments())  # type: ignore[arg-type]  # the attributes that the mocks read
+    _, outputs = Mocks().new_resource(Arguments())  # type: ignore[arg-type]  # the attributes that the mocks read
+    assert outputs == {"name": "q", "arn": "arn:aws:sqs:eu-central-1:000000000000:q", "fifoQueue": True}
     with pytest.raises(ValueError, match="no answer for function aws:index/getRegion:getRegion; add it"):
         Mocks().call(Arguments())  # type: ignore[arg-type]  # same

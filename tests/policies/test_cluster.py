@@ -26,6 +26,7 @@ from tests.support.policy_cases import (
 from tests.support.program import raw
 
 CLUSTER, JOBS, MANAGER = "cluster-cluster", "small-runner-jobs-network", "small-runner-manager-network"
+ENFORCE = "pod-security.kubernetes.io/enforce"
 ENTRY = "cluster-access-administrator-222222222222-break-glass"
 
 
@@ -74,6 +75,13 @@ ENTRY = "cluster-access-administrator-222222222222-break-glass"
         ("E08", JOBS, "spec.egress", [{"to": [{"ipBlock": {"cidr": "10.40.0.0/24"}}]}], "leaves 10.40.0.0/16 open"),
         ("E08", JOBS, "spec.egress", [{"to": [{"ipBlock": {"cidr": "nonsense"}}]}], "'nonsense', which is not a network"),
         ("E08", MANAGER, "spec.ingress", [{}], "lets every connection in"),
+        ("E08", MANAGER, "spec.ingress", [{"from": [], "ports": []}], "lets every connection in"),
+        ("E08", JOBS, "spec.egress", [{"to": []}], "has no `to`"),
+        ("E08", JOBS, "spec.egress", [{"to": [{"ipBlock": {"cidr": "172.20.0.10/32"}}], "ports": []}], "opens more than 53"),
+        ("E08", JOBS, "spec.egress", [{"to": [{"ipBlock": {"cidr": "172.20.0.10/32"}}], "ports": [{"port": 53, "endPort": 65535}]}], "opens more than 53"),
+        ("E06", "small-nodes-class", "spec.role", "runner-deploy", "spec.role is 'runner-deploy'"),
+        ("E07", "small-runner-jobs", "metadata.labels", {ENFORCE: "baseline", f"{ENFORCE}-version": "v1.20"}, "an old version refuses less"),
+        ("E01", CLUSTER, "vpcConfig.publicAccessCidrs", [], "which means every address"),
         ("E08", MANAGER, "spec.egress", [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]}], "leaves 169.254.170.23/32 open"),
         ("E09", "small-runner-executor", "rules", [{"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}], "grants * on *"),
         ("E09", "small-runner-executor", "rules", [{"resources": ["pods"]}], "grants * on pods"),
@@ -141,9 +149,15 @@ def test_an_access_entry_for_an_unlisted_principal_is_a_violation() -> None:
         "is not in the settings",
     )
     nodes = resource_named("prod", "cluster-access-nodes")
-    assert report("E04", with_input(nodes, "principalArn", UNKNOWN)) == [], (
-        "an access entry of type EC2 gives the rights of a node only"
-    )
+    assert_undecided("E04", with_input(nodes, "principalArn", UNKNOWN), "principalArn")
+    job = "arn:aws:iam::222222222222:role/cicd/runner-small"
+    assert_violation("E04", with_input(nodes, "principalArn", job), "is not in the settings")
+    assert_violation("E04", with_input(entry, "type", "EC2"), "gets the rights of a node")
+    for policy in ("AmazonEKSSecretReaderPolicy", "AmazonEKSEditPolicy", "AmazonEKSAutoNodePolicy"):
+        arn = f"arn:aws:eks::aws:cluster-access-policy/{policy}"
+        assert_violation(
+            "E04", with_input(resource_named("prod", f"{ENTRY}-policy"), "policyArn", arn), f"gets {policy}"
+        )
 
 
 def test_node_groups_and_cluster_roles_are_violations() -> None:
