@@ -108,6 +108,41 @@ def test_a_resource_in_the_index_of_tags_is_listed_once() -> None:
     assert leftovers[2].command == audit.BY_HAND
 
 
+@pytest.mark.parametrize(("state", "exists"), [("running", True), ("terminated", False), ("shutting-down", False)])
+def test_an_instance_that_has_ended_is_no_leftover(state: str, exists: bool) -> None:
+    tag = {"ResourceType": "instance", "ResourceId": "i-1", "Key": "platform:stack", "Value": "dev"}
+    reservation = {"Instances": [{"InstanceId": "i-1", "State": {"Name": state}}]}
+    leftovers = search(describe_tags=[{"Tags": [tag]}], describe_instances={"Reservations": [reservation]})
+    commands = [leftover.command for leftover in leftovers]
+    assert commands == (["aws ec2 terminate-instances --instance-ids i-1 --profile platform-cicd"] if exists else [])
+
+
+def test_each_kind_of_resource_has_the_command_that_removes_it() -> None:
+    tagged = {"Tags": [{"Key": "platform:stack", "Value": "dev"}]}
+    leftovers = search(
+        list_policies=[{"Policies": [{"Arn": "arn:policy"}]}],
+        list_open_id_connect_providers={"OpenIDConnectProviderList": [{"Arn": "arn:provider"}]},
+        list_open_id_connect_provider_tags=tagged,
+        describe_log_groups=[{"logGroups": [{"logGroupName": f"/aws/{name}/x"} for name in ("eks", NAMES.cluster)]}],
+        list_clusters={"clusters": [NAMES.cluster]},
+        describe_repositories=[{"repositories": [{"repositoryName": "dev/open/apps"}]}],
+    )
+    assert [
+        (leftover.account, leftover.kind, leftover.command.removesuffix(" --profile platform-cicd"))
+        for leftover in leftovers
+    ] == [
+        ("cicd", "policy", "aws iam delete-policy --policy-arn arn:policy"),
+        (
+            "cicd",
+            "oidc-provider",
+            "aws iam delete-open-id-connect-provider --open-id-connect-provider-arn arn:provider",
+        ),
+        ("cicd", "repository", "aws ecr delete-repository --force --repository-name dev/open/apps"),
+        ("cicd", "log-group", f"aws logs delete-log-group --log-group-name /aws/{NAMES.cluster}/x"),
+        ("cicd", "cluster", f"aws eks delete-cluster --name {NAMES.cluster}"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["dev/open/apps", "prod/open/apps"])
 def test_repositories_of_another_stack_are_not_listed(name: str) -> None:
     leftovers = search(describe_repositories=[{"repositories": [{"repositoryName": name}]}])
@@ -144,4 +179,5 @@ def test_runners_that_somebody_else_makes_are_not_searched(monkeypatch: pytest.M
     owners = {runner.project or runner.group for runner in settings.runners.values()}
     (runner,) = audit._find_runners(project)
     assert runner.id == "7 (small-dev of runner-platform-dev, generation 1)", owners
+    assert (runner.account, runner.kind) == ("", "runner")
     assert runner.command.endswith(f"{settings.gitlab.url}/api/v4/runners/7")

@@ -108,6 +108,33 @@ def test_the_tree_of_a_changed_folder_is_the_tree_of_its_commit(stack: Project) 
     assert committed.commit != clean.commit
 
 
+def test_every_file_of_a_new_folder_is_a_change(stack: Project) -> None:
+    (stack.folder / "more").mkdir()
+    for name in ("a.py", "b.py"):
+        (stack.folder / "more" / name).write_text("x = 1\n")
+    source = update_plans.source_of(stack.folder)
+    assert source.changed == ("more/a.py", "more/b.py")
+    assert source.name == f"{source.commit[:8]} with 2 uncommitted changes"
+
+
+def test_a_file_that_git_keeps_although_it_ignores_it_is_part_of_the_tree(stack: Project) -> None:
+    (stack.folder / "kept.log").write_text("x\n")
+    commit(stack)
+    (stack.folder / ".gitignore").write_text("*.log\n")
+    changed = update_plans.source_of(stack.folder)
+    commit(stack)
+    assert update_plans.source_of(stack.folder).tree == changed.tree
+
+
+def test_a_binding_names_stack_commit_and_versions(stack: Project, plan: Path) -> None:
+    binding = update_plans.read_binding(plan)
+    assert binding.stack.endswith("/test")
+    assert binding.commit == update_plans.source_of(stack.folder).commit
+    assert binding.cli == CLI
+    assert set(binding.plugins) == set(update_plans.SDKS)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(binding.created)) < timedelta(minutes=5)
+
+
 def test_a_folder_without_git_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(FailedError, match="checkout with a commit"):
