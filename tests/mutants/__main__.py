@@ -39,7 +39,10 @@ class Survivor:
 def mutmut(*arguments: str) -> str:
     """Run mutmut; return its standard output."""
     program = str(Path(sys.executable).with_name("mutmut"))
-    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"mutmut {arguments[0]} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
 
 
 def verdicts() -> dict[str, str]:
