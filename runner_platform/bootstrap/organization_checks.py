@@ -213,7 +213,10 @@ def _trail_profiles(settings: FoundationSettings) -> list[str]:
     """Return profiles that may see the trail: a member's, and the management account's."""
     import botocore.session  # noqa: PLC0415  # only here
 
-    profiles = botocore.session.Session().full_config.get("profiles", {})
     member = _state_profile(settings)
+    try:
+        profiles = botocore.session.Session().full_config.get("profiles", {})
+    except BotoCoreError:  # an AWS file that botocore does not read; the client of the member says so
+        return [member]
     source = profiles.get(member, {}).get("source_profile")
     return [member, *([source] if source else [])]

@@ -57,9 +57,10 @@ def refuse(environment: Mapping[str, str], documents: Iterable[Path] = ()) -> No
 
 def in_environment(environment: Mapping[str, str]) -> Iterator[StaticKey]:
     """Find a key in the environment variables."""
-    key = environment.get("AWS_ACCESS_KEY_ID", "")
-    if key and _is_static(key, environment.get("AWS_SESSION_TOKEN", "")):
-        yield StaticKey(place="variable AWS_ACCESS_KEY_ID", key=_mask(key))
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"):  # Go reads both
+        key = environment.get(variable, "")
+        if key and _is_static(key, environment.get("AWS_SESSION_TOKEN", "")):
+            yield StaticKey(place=f"variable {variable}", key=_mask(key))
 
 
 def in_aws_files(environment: Mapping[str, str]) -> Iterator[StaticKey]:
@@ -77,19 +78,34 @@ def in_documents(files: Iterable[Path]) -> Iterator[StaticKey]:
     """Find ids of long-term keys anywhere in files."""
     for file in files:
         if file.is_file():
-            yield from (StaticKey(place=str(file), key=_mask(key)) for key in LONG_TERM.findall(file.read_text()))
+            text = file.read_text(encoding="utf-8", errors="replace")
+            yield from (StaticKey(place=str(file), key=_mask(key)) for key in LONG_TERM.findall(text))
 
 
 def _read_sections(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    # As strict as every SDK: a section that stands twice ends them all.
+    # As strict as boto3, which reads these files for the checks of the organisation.
     parser = configparser.RawConfigParser(default_section="\0")
     try:
-        parser.read_string(file.read_text(), source=file.name)
+        content = file.read_bytes()
     except OSError:
-        return  # no file, no keys
+        return  # no file, no keys: SDKs go on without it, too
+    try:
+        parser.read_string(content.decode(), source=file.name)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FailedError(
+            f"{file} cannot be read as an AWS config: line {line} is not UTF-8; save the file as UTF-8, because some SDKs read nothing else"
+        ) from None
     except configparser.Error as error:
-        raise FailedError(f"{file} cannot be read as an AWS config: {error.message.splitlines()[0]}") from None
+        raise FailedError(f"{file} cannot be read as an AWS config: {_reason(error)}; correct the file") from None
     yield from parser.items()
+
+
+def _reason(error: configparser.Error) -> str:
+    """Return the first line of an error and the number of the file's line, without its text, which may be a secret."""
+    reason = error.message.splitlines()[0]
+    lines = getattr(error, "errors", [])
+    return f"{reason.partition(':')[0]}, line {lines[0][0]}" if lines else reason
 
 
 def _is_static(key: str, session_token: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -19,9 +20,6 @@ from runner_platform.bootstrap.organization_checks import State
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
 from tests.support import program
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 ARN = "arn:aws:sts::{}:assumed-role/OrganizationAccountAccessRole/me"
@@ -93,11 +91,44 @@ def test_the_sandboxs_public_keys_open_nothing_in_aws_and_pass_on_loopback_alone
     [
         ("no section\n", "cannot be read as an AWS config"),
         ("[profile a]\nregion = x\n" * 2, r"\[line +3\]: section 'profile a' already exists"),
+        (
+            "[profile a]\nregion = x\nregion = y\n",
+            r"\[line +3\]: option 'region' in section 'profile a' already exists",
+        ),
+        ("[default]\nthe secret itself\n", r"Source contains parsing errors, line 2; correct the file$"),
+        ("\ufeff[default]\nregion = x\n", "no section headers"),
+        ("\0", "no section headers"),
     ],
 )
-def test_a_file_that_no_sdk_would_read_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_some_sdk_does_not_read_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(FailedError, match=message):
         static_keys.refuse(files(tmp_path, config=text))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_an_aws_file_in_another_encoding_is_an_error(tmp_path: Path, variable: str, encoding: str) -> None:
+    environment = files(tmp_path)
+    Path(environment[variable]).write_bytes("[default]\n# Schlüssel\nregion = eu-central-1\n".encode(encoding))
+    line = 2 if encoding == "cp1252" else 1
+    with pytest.raises(FailedError, match=f"line {line} is not UTF-8; save the file as UTF-8"):
+        static_keys.refuse(environment)
+
+
+def test_a_missing_aws_file_and_a_folder_hold_no_key(tmp_path: Path) -> None:
+    environment = {"AWS_CONFIG_FILE": str(tmp_path), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "absent")}
+    static_keys.refuse(environment)
+
+
+def test_a_document_in_another_encoding_is_searched(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_bytes(f"# Schlüssel {KEY}\n".encode("cp1252"))
+    with pytest.raises(FailedError, match=r"Pulumi\.dev\.yaml"):
+        static_keys.refuse(files(tmp_path), [tmp_path / "Pulumi.dev.yaml"])
+
+
+def test_a_static_key_by_its_old_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match="variable AWS_ACCESS_KEY:"):
+        static_keys.refuse(files(tmp_path) | {"AWS_ACCESS_KEY": KEY})
 
 
 class Answers:
