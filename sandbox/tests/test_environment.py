@@ -102,6 +102,33 @@ def test_a_posix_shell_reads_back_exactly_what_was_meant(tmp_path: Path) -> None
     assert done.stdout.split("\0") == [*values.values(), "unset", ""]
 
 
+def test_no_variable_of_a_real_cloud_stays_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = {
+        **dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"), "mine"),
+        **dict.fromkeys(("AWS_ACCESS_KEY", "AWS_SECRET_KEY", "BOTO_CONFIG", "PULUMI_ACCESS_TOKEN"), "mine"),
+        **dict.fromkeys(("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_CONTAINER_CREDENTIALS_FULL_URI"), "mine"),
+        "AWS_ENDPOINT_URL_EKS": "https://eks.example",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+    }
+    for name, value in {**foreign, "AWS_PAGER": "less"}.items():
+        monkeypatch.setenv(name, value)
+    script = environment.shell({"AWS_CONFIG_FILE": str(tmp_path)}) + "env"
+    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, check=True, text=True)
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert not names & set(foreign)
+    assert {"AWS_CONFIG_FILE", "AWS_PAGER"} <= names
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe[", b"region = us-east-1\n", b"[a]\n[a]\nregion=us-east-1"])
+def test_an_edited_aws_config_does_not_end_the_command(paths: Paths, content: bytes | None) -> None:
+    state.write(paths, running())
+    if content is not None:
+        environment.aws_config_file(paths).parent.mkdir(parents=True, exist_ok=True)
+        environment.aws_config_file(paths).write_bytes(content)
+    region = "us-east-1" if content and b"region" in content else "eu-central-1"
+    assert environment.variables(paths)["AWS_REGION"] == region
+
+
 def test_the_engine_inherits_nothing_that_belongs_to_a_real_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "PULUMI_ACCESS_TOKEN", "KUBECONFIG", "PYTHONPATH", "GITLAB_TOKEN"):
         monkeypatch.setenv(name, "mine")

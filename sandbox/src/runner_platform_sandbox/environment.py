@@ -16,9 +16,9 @@ of AWS, which takes no root keys. `RUNNER_PLATFORM_SIGNING_KEYS` is a folder wit
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -41,6 +41,16 @@ if TYPE_CHECKING:
 
 _FOREIGN: Final = ("AWS_", "PULUMI_", "GITLAB_", "CI_", "KUBE", "HELM_", "PYTHON", "VIRTUAL_ENV", "UV_")
 """Prefixes of variables that belong to a real cloud, a backend, a cluster, or another Python."""
+_SELECTING: Final = (
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_FILE", "BOTO_CONFIG"),
+    *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"),
+    *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "PULUMI_ACCESS_TOKEN"),
+)
+"""Variables by which an SDK or the engine takes another identity or another server than the sandbox's."""
+_TASTE: Final = ("AWS_PAGER", "AWS_CLI_")
+"""Prefixes of variables that change how the AWS CLI looks."""
 GITLAB_TOKEN: Final = "glpat-sandbox-public"  # noqa: S105 - public: only the sandbox's GitLab on loopback takes it
 OPERATOR_ROLE: Final = "platform-operator"
 MANAGEMENT: Final = "management"
@@ -95,8 +105,12 @@ def inherited() -> dict[str, str]:
 
 
 def shell(values: Mapping[str, str]) -> str:
-    """Return lines for `eval` in any POSIX shell. They also unset the variables that lead to a real cloud."""
-    unset = "unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN PULUMI_ACCESS_TOKEN\n"
+    """Return lines for `eval` in any POSIX shell. They also unset the variables that lead to a real cloud.
+
+    These are a fixed list, and every other variable of AWS in the environment of this process, which is that of the shell.
+    """
+    present = (name for name in os.environ if name.startswith("AWS_") and not name.startswith(_TASTE))
+    unset = f"unset {' '.join(sorted({*_SELECTING, *present} - set(values)))}\n"
     return unset + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
@@ -213,9 +227,12 @@ def _aws_variables(paths: Paths, current: State) -> dict[str, str]:
 
 def _region(paths: Paths) -> str:
     """Return the organisation's region, as the config file has it."""
-    parser = configparser.ConfigParser()
-    parser.read(aws_config_file(paths))
-    return parser.get("profile management", "region", fallback="eu-central-1")
+    try:
+        text = aws_config_file(paths).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    region = re.search(r"^region\s*=\s*([a-z0-9-]+)", text, re.MULTILINE)
+    return region[1] if region else "eu-central-1"
 
 
 # kubectl
