@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from image.doctor import aws_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +70,8 @@ class Config:
 
     file: Path
     profiles: Mapping[str, Profile]
+    content: aws_files.AwsFile
+    """Sections as they are written."""
 
     @property
     def runner_class(self) -> str:
@@ -99,7 +103,7 @@ class Config:
 def in_force(environment: Mapping[str, str]) -> Path:
     """Return the config file that SDKs read."""
     home = environment.get("HOME") or "~"
-    return Path(environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config").expanduser()
+    return Path(os.path.expanduser(environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config"))  # noqa: PTH111  # raises nothing
 
 
 def read(file: Path) -> Config:
@@ -108,21 +112,17 @@ def read(file: Path) -> Config:
     Raises:
         ConfigError: the file is missing, unreadable, or not an AWS config.
     """
-    parser = configparser.RawConfigParser()
     try:
-        parser.read_string(file.read_text(encoding="utf-8"), str(file))
+        content = aws_files.read(file)
     except FileNotFoundError:
         raise ConfigError(f"there is no AWS config at {file}") from None
     except OSError as error:
         raise ConfigError(f"the AWS config {file} cannot be read: {error.strerror}") from None
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not an AWS config: {' '.join(str(error).split())}") from None
-    profiles = {}
-    for section in parser.sections():
-        name = section.removeprefix("profile ").strip()
-        if section == DEFAULT or section.startswith("profile "):
-            profiles[name] = _profile(name, parser[section])
-    return Config(file=file, profiles=profiles)
+    if not content.sections:
+        raise ConfigError(f"{file} is not an AWS config: it has no [section] in UTF-8")
+    names = dict.fromkeys(section.profile for section in content.sections if _is_profile(section))
+    profiles = {name: _profile(name, content.keys(name)) for name in names}
+    return Config(file=file, profiles=profiles, content=content)
 
 
 def classes_with(profile: str, folder: Path | None = None) -> list[str]:
@@ -136,6 +136,13 @@ def classes_with(profile: str, folder: Path | None = None) -> list[str]:
         if profile in config.profiles:
             classes.append(file.parent.name)
     return classes
+
+
+def _is_profile(section: aws_files.Section) -> bool:
+    without_word = (
+        "a section without the word profile" in section.traps
+    )  # a profile by mistake, or another kind of section
+    return bool(section.profile) and (not without_word or "role_arn" in section.keys)
 
 
 def _profile(name: str, keys: Mapping[str, str]) -> Profile:

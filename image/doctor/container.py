@@ -1,7 +1,8 @@
-"""State of a job's container: variables that override profiles, clock, STS, metadata service, home, regions."""
+"""State of a job's container: clock, STS, metadata service, home, regions."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import tempfile
 import urllib.error
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
     from image.doctor.aws_config import Config
 
-OVERRIDING = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-    *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
-)
-"""Variables with which some SDK takes another identity than the profile's."""
 METADATA = "http://169.254.169.254"
 SECONDS = 3.0
 """Time limit for STS."""
@@ -38,8 +34,6 @@ STS_DOMAINS = {
 class Container:
     """State of a container."""
 
-    overriding: tuple[str, ...] = ()
-    """Names of the variables that override profiles."""
     clock_ahead: float = 0.0
     """Seconds by which this machine's clock is ahead of STS's; 0 if unknown."""
     sts: str = ""
@@ -59,7 +53,6 @@ def look(environment: Mapping[str, str], config: Config | None, now: Callable[[]
     sts = sts_endpoint(environment, config)
     problem, seconds_ahead = _try(sts, now) if sts else ("", 0.0)
     return Container(
-        overriding=tuple(name for name in OVERRIDING if environment.get(name)),
         clock_ahead=seconds_ahead,
         sts=sts,
         sts_problem=problem,
@@ -90,7 +83,7 @@ def _try(url: str, now: Callable[[], float]) -> tuple[str, float]:
             date = response.headers.get("Date")
     except urllib.error.HTTPError as error:
         date = error.headers.get("Date")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__, 0.0
     try:
         return "", now() - parsedate_to_datetime(date).timestamp()
@@ -102,17 +95,17 @@ def _metadata_service(environment: Mapping[str, str]) -> str:
     if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return ""
     address = (environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA).rstrip("/")
-    request = urllib.request.Request(  # noqa: S310  # the SDKs' own endpoint
-        f"{address}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    )
     # Not through a proxy: the question is whether this pod reaches the service.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        request = urllib.request.Request(  # noqa: S310  # the SDKs' own endpoint
+            f"{address}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+        )
         with opener.open(request, timeout=1.0):
             return address
     except urllib.error.HTTPError:
         return address
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return ""
 
 

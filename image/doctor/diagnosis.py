@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from image.doctor.aws_config import Config, Profile
     from image.doctor.container import Container
     from image.doctor.probes import Answer
+    from image.doctor.selectors import Selector
     from image.doctor.web_token import Token
 
 AUDIENCE = "sts.amazonaws.com"
@@ -45,7 +46,8 @@ ADVICE = {
     "unknown-issuer": "use a token of this cluster, or deploy the platform if the cluster was replaced: "
     "the account has no OIDC provider for the cluster that signed the token",
     "scp": "ask the organisation's administrators to allow sts:AssumeRole for this role: a policy of the organisation forbids it",
-    "overridden": "unset these variables in the CI/CD settings of the project and the group: some SDKs prefer them to the profile",
+    "overridden": "unset this variable in the job, and in the CI/CD settings of the project and the group; an empty variable is set, too",
+    "misread": "write AWS files as the class's config is written, or remove yours: SDKs read this place differently",
     "no-region": "write `region` into the profile, or set AWS_DEFAULT_REGION; some SDKs do not read AWS_REGION",
     "read-only-home": "set HOME to a writable folder, or mount an emptyDir there: tools keep sessions and settings below HOME",
     "no-sdk": "run doctor in the runner image, or put the AWS CLI on PATH: it needs an SDK to ask STS",
@@ -59,6 +61,10 @@ _TEXTS = (
     (r"ExpiredToken|Token expired|token is expired", "expired-token"),
     (r"Incorrect token audience|audience", "audience"),
     (r"Signature (not yet current|expired)|RequestTimeTooSkewed|RequestExpired|not yet valid|in the future", "clock"),
+    (
+        r"Unable to parse config file|only one credential type|Partial credentials found in shared-credentials",
+        "misread",
+    ),
     (r"No OpenIDConnect provider|verification key", "unknown-issuer"),
     (r"no identity-based policy|permissions boundary", "permission-refused"),
     (r"AccessDenied|not authorized", "trust-refused"),
@@ -110,6 +116,43 @@ def findings(case: Case) -> list[Finding]:
     return [*case.problems, *_token_findings(case), *_class_findings(case), *_container_findings(case.container)]
 
 
+def selector_findings(selectors: Sequence[Selector], tried_sdks: Collection[str]) -> list[Finding]:
+    """Return a finding for each selector that changes the identity in some SDK.
+
+    It is fatal if such an SDK was not tried. The row of a tried SDK is right or wrong by what the SDK did.
+    """
+    return [
+        Finding(
+            cause=selector.cause,
+            text=selector.text(),
+            fatal=not set(selector.harmed) <= set(tried_sdks),
+        )
+        for selector in selectors
+        if selector.harmed and not selector.has_own_finding
+    ]
+
+
+def cause_as_it_stands(
+    answer: Answer, profile: Profile | None, earlier: Sequence[Finding], harmful: Sequence[Selector], *, name: str
+) -> str:
+    """Return the cause of a wrong answer in the job's own environment, or an empty string for the right one.
+
+    Args:
+        answer: answer of the SDK.
+        profile: the profile that the job asks for; None if the config does not have it.
+        earlier: findings from before the answer.
+        harmful: selectors that change the identity in this SDK.
+        name: name of the profile.
+    """
+    if profile is not None and profile.is_role_of(answer.arn):
+        return ""
+    causes = [finding.cause for finding in earlier]
+    file_cause = next((cause for cause in ("no-identity", "no-config") if cause in causes), "")
+    if file_cause or profile is None or not harmful:
+        return file_cause or cause_of(answer, profile, earlier, name=name)
+    return harmful[0].cause
+
+
 def _token_findings(case: Case) -> list[Finding]:
     token = case.token
     if token is None:
@@ -150,10 +193,6 @@ def _container_findings(container: Container) -> list[Finding]:
         problems.append(Finding(cause="clock", text=text))
     if container.metadata:
         problems.append(Finding(cause="metadata", text=f"a metadata service answers at {container.metadata}"))
-    if container.overriding:
-        # Not fatal, because the job may intend it. A profile that gets a wrong role by it has a row of its own.
-        text = f"these variables are set: {', '.join(container.overriding)}"
-        problems.append(Finding(cause="overridden", text=text, fatal=False))
     if container.home_problem:
         problems.append(Finding(cause="read-only-home", text=f"HOME is not writable: {container.home_problem}"))
     if container.profiles_without_region:
@@ -177,7 +216,7 @@ def cause_of(answer: Answer, profile: Profile | None, earlier: Sequence[Finding]
     if answer.arn:
         if profile.is_role_of(answer.arn):
             return ""
-        return next((cause for cause in ("overridden", "metadata") if cause in causes), "another-role")
+        return next((cause for cause in ("overridden", "misread", "metadata") if cause in causes), "another-role")
     sufficient = next((cause for cause in _SUFFICIENT if cause in causes), "")
     return sufficient or cause_in(f"{answer.kind}: {answer.error}")
 

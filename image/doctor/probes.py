@@ -1,11 +1,12 @@
 """Runs the probes as a job's tools would run: one process for each profile, SDK family and way.
 
-A probe (`image/probes`) takes a profile or an empty string as its argument, and prints one JSON line. It gets a new HOME, so that no cached
-session answers instead of STS. Variables give it the paths of the files that SDKs read from the real HOME.
+A probe (`image/probes`) takes a profile or an empty string as its argument, and prints one JSON line. It gets a new HOME with links to
+everything in the real one except cached sessions, which would answer instead of STS. No other variable is changed for the way `job`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -27,6 +28,10 @@ FOLDER = Path(__file__).resolve().parent.parent / "probes"
 PYTHON_WITH_BOTO3 = Path("/opt/runner-platform/bin/python")
 """Python environment of the image."""
 FAMILIES = ("boto3", "cli", "javascript", "go")
+JOB = "job"
+"""The way of an attempt in the job's own environment, with nothing removed."""
+CACHES = ("cli", "boto")
+"""Folders below `~/.aws` with cached sessions."""
 SECONDS = 70
 AT_ONCE = 4
 
@@ -38,7 +43,7 @@ class Attempt:
     profile: str
     sdk: str
     way: str
-    """How the profile is selected: in code (`named`), with AWS_PROFILE (`env`), or not at all (`default`)."""
+    """How the profile is selected: in code (`named`), with AWS_PROFILE (`env`), not at all (`default`), or as the job stands (`job`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ def installed(environment: Mapping[str, str]) -> dict[str, list[str]]:
 
 def attempts(config: Config, families: Sequence[str], only: Sequence[str] = ()) -> list[Attempt]:
     """Return every combination of profile, family and way. `default` stands for no profile."""
-    ways = {name: ("named", "env") for name in config.profiles if name != "default"} | {"default": ("default",)}
+    ways = {name: ("named", "env") if name != "default" else ("default",) for name in config.profiles}
     return [
         Attempt(profile=profile, sdk=sdk, way=way)
         for profile in (only or ways)
@@ -82,28 +87,33 @@ def attempts(config: Config, families: Sequence[str], only: Sequence[str] = ()) 
 
 
 def run(
-    attempts: Sequence[Attempt], commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], config: Path
+    attempts: Sequence[Attempt], commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]
 ) -> list[Answer]:
     """Run some attempts at a time, and return their answers in order."""
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
-        real = environment.get("HOME") or "/"
-        variables = {
-            **environment,
-            "AWS_CONFIG_FILE": str(config),
-            "AWS_SHARED_CREDENTIALS_FILE": environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{real}/.aws/credentials",
-        }
 
         def run_one(number: int, attempt: Attempt) -> Answer:
             home = Path(folder) / str(number)
-            home.mkdir()
-            return _run(attempt, commands[attempt.sdk], {**variables, "HOME": str(home)})
+            _copy_home(Path(environment.get("HOME") or "/nowhere"), home)
+            return _run(attempt, commands[attempt.sdk], {**environment, "HOME": str(home)})
 
         return list(pool.map(run_one, range(len(attempts)), attempts))
 
 
+def _copy_home(real: Path, home: Path) -> None:
+    """Make a home with links to the entries of the real one, without cached sessions."""
+    (home / ".aws").mkdir(parents=True)
+    for source, target, left_out in ((real, home, (".aws",)), (real / ".aws", home / ".aws", CACHES)):
+        with contextlib.suppress(OSError):  # a home that cannot be listed; SDKs do not read it either
+            for entry in source.iterdir():
+                if entry.name not in left_out:
+                    (target / entry.name).symlink_to(entry)
+
+
 def _run(attempt: Attempt, command: Sequence[str], environment: dict[str, str]) -> Answer:
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        environment.pop(name, None)
+    if attempt.way != JOB:
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            environment.pop(name, None)
     if attempt.way == "env":
         environment["AWS_PROFILE"] = attempt.profile
     argument = attempt.profile if attempt.way == "named" else ""
@@ -113,7 +123,8 @@ def _run(attempt: Attempt, command: Sequence[str], environment: dict[str, str]) 
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=SECONDS,
         )

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from image.doctor.diagnosis import Finding
+    from image.doctor.selectors import Selector
 
 REFUSED = "REFUSED"
+AS_IT_STANDS = "as it stands"
+"""First row of the table: the job's own environment."""
 _AUDIT_VARIABLES = ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_ID", "CI_RUNNER_ID")
 
 
@@ -48,6 +51,9 @@ class Report:
     job: str
     audit: str
     config: str
+    as_it_stands: Sequence[Row]
+    """A row for each SDK in the job's own environment."""
+    selectors: Sequence[Selector]
     rows: Sequence[Row]
     findings: Sequence[Finding]
 
@@ -55,7 +61,7 @@ class Report:
     def ok(self) -> bool:
         """Whether every row is right and no finding is fatal."""
         fatal = any(finding.fatal for finding in self.findings)
-        return bool(self.rows) and all(row.ok for row in self.rows) and not fatal
+        return bool(self.rows) and all(row.ok for row in (*self.as_it_stands, *self.rows)) and not fatal
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; `class` is null if the token belongs to no class."""
@@ -66,6 +72,8 @@ class Report:
             "pipeline": self.pipeline or None,
             "job": self.job or None,
             "audit": self.audit,
+            "as_it_stands": [asdict(row) for row in self.as_it_stands],
+            "selectors": [{**asdict(selector), "effects": selector.effects} for selector in self.selectors],
             "rows": [asdict(row) for row in self.rows],
             "findings": [{**asdict(finding), "advice": ADVICE[finding.cause]} for finding in self.findings],
             "ok": self.ok,
@@ -75,9 +83,11 @@ class Report:
         """Return the table, problems with advice, and the line for the audit trail."""
         identity = f"class {self.runner_class or 'unknown'}, {self.service_account or 'no service account'}"
         verdict = "all is well" if self.ok else "something is wrong, see above"
-        problems = _problems(self.rows, self.findings)
+        rows = [*self.as_it_stands, *self.rows]
+        harmless = [f"note: {selector.text()}" for selector in self.selectors if not selector.harmed]
+        problems = [*harmless, *_problems(rows, self.findings)]
         first, last = f"{identity}, config {self.config}", f"doctor: {verdict}"
-        return "\n".join([first, *_table(self.rows), *problems, self.audit, last])
+        return "\n".join([first, *_table(rows), *problems, self.audit, last])
 
 
 def audit_line(environment: Mapping[str, str], subject: str, pod: str, session: str, now: float) -> str:
@@ -125,7 +135,12 @@ def _cell(rows: Sequence[Row]) -> str:
         seconds = min((row.session_seconds for row in rows if row.session_seconds is not None), default=None)
         return "ok" if seconds is None else f"ok {seconds // 60} min"
     ways = "" if len(wrong) == len(rows) else f" ({', '.join(row.way for row in wrong)})"
-    return (REFUSED if wrong[0].got == REFUSED else "WRONG") + ways
+    return (REFUSED if wrong[0].got == REFUSED else f"WRONG: {_name(wrong[0].got)}") + ways
+
+
+def _name(arn: str) -> str:
+    """Return the name of a session's role, or of a user."""
+    return arn.split("/")[1] if "/" in arn else arn
 
 
 def _problems(rows: Sequence[Row], findings: Sequence[Finding]) -> list[str]:

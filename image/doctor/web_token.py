@@ -62,6 +62,8 @@ def read(file: Path) -> Token:
         raise TokenError("no-token", f"the token {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise TokenError("malformed-token", f"{file} holds no token: it is not text") from None
+    except ValueError as error:
+        raise TokenError("no-token", f"the token {str(file)!r} cannot be read: {error}") from None
     if not text:
         raise TokenError("malformed-token", f"the token file {file} is empty")
     return _token(_claims(text, file))

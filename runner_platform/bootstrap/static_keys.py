@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#iden
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,9 @@ def in_environment(environment: Mapping[str, str]) -> Iterator[StaticKey]:
 
 def in_aws_files(environment: Mapping[str, str]) -> Iterator[StaticKey]:
     """Find keys in the AWS config and credentials files."""
-    folder = Path(environment.get("HOME") or Path.home()) / ".aws"
+    folder = f"{environment.get('HOME') or '~'}/.aws"
     for variable, name in (("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")):
-        file = Path(environment.get(variable) or folder / name).expanduser()
+        file = Path(os.path.expanduser(environment.get(variable) or f"{folder}/{name}"))  # noqa: PTH111  # raises nothing
         for section, values in _read_sections(file):
             key = values.get("aws_access_key_id", "").strip()
             if key and _is_static(key, values.get("aws_session_token", "")):
@@ -84,11 +85,13 @@ def in_documents(files: Iterable[Path]) -> Iterator[StaticKey]:
 
 def _read_sections(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
     # As strict as boto3, which reads these files for the checks of the organisation.
+    if not file.is_file():
+        return  # no file, no keys: SDKs go on without it, too, and do not read a pipe
     parser = configparser.RawConfigParser(default_section="\0")
     try:
         content = file.read_bytes()
     except OSError:
-        return  # no file, no keys: SDKs go on without it, too
+        return
     try:
         parser.read_string(content.decode(), source=file.name)
     except UnicodeDecodeError as error:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from image.doctor import diagnosis, report
 from image.doctor.aws_config import Config, Profile
+from image.doctor.aws_files import AwsFile
 from image.doctor.container import Container
 from image.doctor.diagnosis import ADVICE, AUDIENCE, Case, Finding, cause_in, cause_of, findings
 from image.doctor.probes import Answer, answer_of
+from image.doctor.selectors import Selector
 from image.doctor.web_token import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REFUSALS: list[dict[str, str]] = json.loads((Path(__file__).parents[1] / "data/sdk-refusals.json").read_text())[
     "refusals"
@@ -52,7 +57,8 @@ def profile(name: str = "dev", role_arn: str = TARGET, **changes: Any) -> Profil
 
 def config(runner_class: str = "small") -> Config:
     base = profile("base", f"arn:aws:iam::222222222222:role/cicd/runner-{runner_class}", source="", token_file="/t")
-    return Config(file=Path("/config"), profiles={"base": base, "dev": profile()})
+    file = Path("/config")
+    return Config(file=file, profiles={"base": base, "dev": profile()}, content=AwsFile(file=file))
 
 
 def token(**changes: Any) -> Token:
@@ -109,7 +115,6 @@ def test_the_expected_audience_is_that_of_the_trusts() -> None:
         ({"container": Container(clock_ahead=-600)}, ["clock"]),
         ({"container": Container(clock_ahead=30)}, []),
         ({"container": Container(metadata="http://169.254.169.254")}, ["metadata"]),
-        ({"container": Container(overriding=("AWS_ROLE_ARN",))}, ["overridden"]),
         ({"container": Container(home_problem="/: Read-only file system")}, ["read-only-home"]),
         ({"container": Container(profiles_without_region=("dev",))}, ["no-region"]),
         ({"problems": [Finding(cause="no-token", text="no file")], "token": None}, ["no-token"]),
@@ -205,9 +210,16 @@ def row(**changes: Any) -> report.Row:
     return report.Row(**(keys | changes))
 
 
-def report_with(rows: list[report.Row], *problems: Finding) -> report.Report:
+def report_with(
+    rows: list[report.Row],
+    *problems: Finding,
+    standing: Sequence[report.Row] = (),
+    selectors: Sequence[Selector] = (),
+) -> report.Report:
     names = ("runner_class", "stack", "service_account", "pipeline", "job", "audit", "config")
-    return report.Report(**dict.fromkeys(names, "x"), rows=rows, findings=problems)
+    return report.Report(
+        **dict.fromkeys(names, "x"), as_it_stands=standing, selectors=selectors, rows=rows, findings=problems
+    )
 
 
 def test_a_right_report_has_rows_all_right_and_no_fatal_finding() -> None:
@@ -216,6 +228,19 @@ def test_a_right_report_has_rows_all_right_and_no_fatal_finding() -> None:
     assert not report_with([]).ok, "without an attempt there is no proof"
     assert not report_with([row(), row(ok=False)]).ok
     assert not report_with([row()], Finding(cause="metadata", text="")).ok
+    assert not report_with([row()], standing=[row(ok=False)]).ok, "another identity as the job stands is wrong"
+
+
+def test_the_first_row_is_the_job_as_it_stands() -> None:
+    other = "arn:aws:sts::222222222222:assumed-role/runner-small/runner-small"
+    standing = [
+        row(profile=report.AS_IT_STANDS, way="job"),
+        row(profile=report.AS_IT_STANDS, way="job", sdk="go", got=other, ok=False, cause="overridden", error=""),
+    ]
+    named = Selector(name="AWS_PROFILE", where="dev")
+    text = report_with([row(), row(sdk="go")], standing=standing, selectors=[named]).text().splitlines()
+    assert " ".join(text[2].split()) == "as it stands 333333333333 delegated-role-open ok 59 min WRONG: runner-small"
+    assert "note: AWS_PROFILE (dev): taken by boto3, cli, javascript, go" in text
 
 
 def test_the_table_has_a_line_for_each_profile_and_marks_failures() -> None:

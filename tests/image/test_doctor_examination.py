@@ -33,20 +33,36 @@ def test_every_profile_is_tried_with_every_family_of_sdks_and_mode(tmp_path: Pat
 
 
 def test_a_probe_gets_the_job_s_environment_and_a_new_home(tmp_path: Path) -> None:
-    script = "import json,os,sys; e=os.environ; print(json.dumps({'arn': '|'.join([sys.argv[1], e.get('AWS_PROFILE', '-'), e['JOB'], e['AWS_CONFIG_FILE'], e['AWS_SHARED_CREDENTIALS_FILE']]), 'kind': e['HOME']}))"
-    attempts = [probes.Attempt(profile="dev", sdk="cli", way=way) for way in ("named", "env", "default")]
-    environment = {"HOME": str(tmp_path), "JOB": "1", "AWS_PROFILE": "other", "AWS_DEFAULT_PROFILE": "other"}
-    answers = probes.run(attempts, {"cli": [sys.executable, "-c", script]}, environment, tmp_path / "config")
-    common = f"1|{tmp_path}/config|{tmp_path}/.aws/credentials"
-    assert [answer.arn for answer in answers] == [f"dev|-|{common}", f"|dev|{common}", f"|-|{common}"]
+    script = (
+        "import glob,json,os,sys; e=os.environ; h=e['HOME']; files=sorted(glob.glob(h+'/*')+glob.glob(h+'/.aws/*'));"
+        "words=[sys.argv[1],e.get('AWS_PROFILE','-'),e.get('AWS_DEFAULT_PROFILE','-'),e['JOB'],*(f[len(h)+1:] for f in files)];"
+        "print(json.dumps({'arn': '|'.join(words), 'kind': h, 'error': open(h+'/.aws/config').read()}))"
+    )
+    for path in ("own", ".aws/config", ".aws/sso/cache", ".aws/cli/cache", ".aws/boto/cache"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("text")
+    attempts = [probes.Attempt(profile="dev", sdk="cli", way=way) for way in ("named", "env", "default", "job")]
+    environment = {"HOME": str(tmp_path), "JOB": "1", "AWS_PROFILE": "other", "AWS_DEFAULT_PROFILE": ""}
+    answers = probes.run(attempts, {"cli": [sys.executable, "-c", script]}, environment)
+    common = "1|.aws/config|.aws/sso|own"
+    expected = [f"dev|-|-|{common}", f"|dev|-|{common}", f"|-|-|{common}", f"|other||{common}"]
+    assert [answer.arn for answer in answers] == expected, "nothing is removed from the job as it stands"
+    assert {answer.error for answer in answers} == {"text"}
     homes = {answer.kind for answer in answers}
-    assert len(homes) == 3, "no probe finds a session that another one cached"
+    assert len(homes) == 4, "no probe finds a session that another one cached"
     assert str(tmp_path) not in homes
+
+
+def test_a_probe_may_print_bytes_that_are_no_text(tmp_path: Path) -> None:
+    script = "import sys; sys.stderr.buffer.write(b'caf\\xe9')"
+    attempts = [probes.Attempt(profile="dev", sdk="go", way="job")]
+    (answer,) = probes.run(attempts, {"go": [sys.executable, "-c", script]}, {"HOME": str(tmp_path)})
+    assert answer.error == "caf\ufffd"
 
 
 def test_a_missing_probe_is_reported(tmp_path: Path) -> None:
     attempts = [probes.Attempt(profile="dev", sdk="go", way="env")]
-    (answer,) = probes.run(attempts, {"go": [str(tmp_path / "absent")]}, {"HOME": str(tmp_path)}, tmp_path / "config")
+    (answer,) = probes.run(attempts, {"go": [str(tmp_path / "absent")]}, {"HOME": str(tmp_path)})
     assert answer.kind == "NotInstalled"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,6 @@ from components.documents.profiles import class_profiles
 from image.doctor import aws_config, container, web_token
 from tests.support.class_settings import CLASSES, settings_of
 from tests.support.loopback import closed_address, listening
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def jwt(**claims: Any) -> str:
@@ -45,7 +44,7 @@ def test_the_rendered_config_names_class_stack_accounts_and_session(
         (None, "there is no AWS config"),
         (b"role_arn = x\n", "is not an AWS config"),
         (b"\xff\xfe", "is not an AWS config"),
-        (b"[default]\n[default]\n", "is not an AWS config"),
+        (b"\0" * 9, "is not an AWS config"),
     ],
 )
 def test_an_unusable_config_is_an_error_with_a_message(content: bytes | None, expected: str, tmp_path: Path) -> None:
@@ -53,6 +52,21 @@ def test_an_unusable_config_is_an_error_with_a_message(content: bytes | None, ex
         (tmp_path / "config").write_bytes(content)
     with pytest.raises(aws_config.ConfigError, match=expected):
         aws_config.read(tmp_path / "config")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[default]\n[default]\n", b"[default]\n\xfc", b"\xef\xbb\xbf[default]", b"[default]\nnothing\n[\n]="]
+)
+def test_a_config_that_some_sdk_does_not_read_is_read(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config").write_bytes(content)
+    job_config = aws_config.read(tmp_path / "config")
+    assert list(job_config.profiles) == ["default"]
+    assert job_config.content.traps, "and the place is known"
+
+
+def test_a_folder_instead_of_a_config_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(aws_config.ConfigError, match="cannot be read: Is a directory"):
+        aws_config.read(tmp_path)
 
 
 def test_the_config_file_is_that_of_the_variable_or_of_the_home_folder() -> None:
@@ -117,6 +131,27 @@ def test_a_file_without_a_token_is_an_error(content: bytes | None, cause: str, t
     assert str(tmp_path / "token") in str(error.value)
 
 
+def test_a_path_that_no_file_can_have_is_an_error() -> None:
+    with pytest.raises(web_token.TokenError, match="cannot be read"):
+        web_token.read(Path("/a\0b"))
+
+
+def test_a_pipe_is_not_read_as_a_config(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config")
+    with pytest.raises(aws_config.ConfigError, match="not a regular file"):
+        aws_config.read(tmp_path / "config")
+
+
+def test_the_home_of_nobody_is_no_error() -> None:
+    variables = {"AWS_CONFIG_FILE": "~nobody-has-this-name/config"}
+    assert str(aws_config.in_force(variables)) == variables["AWS_CONFIG_FILE"]
+
+
+def test_a_metadata_service_at_a_bad_address_is_none(tmp_path: Path) -> None:
+    changes = {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "nonsense"}
+    assert not examine_container(tmp_path, **changes).metadata
+
+
 def test_a_folder_instead_of_a_token_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(web_token.TokenError, match="cannot be read"):
         web_token.read(tmp_path)
@@ -139,7 +174,9 @@ def test_sts_without_a_date_leaves_the_clock_unknown(tmp_path: Path) -> None:
         assert examine_container(tmp_path, AWS_ENDPOINT_URL_STS=address).clock_ahead == 0
 
 
-@pytest.mark.parametrize("endpoint", ["dead", "http://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize(
+    "endpoint", ["dead", "http://127.0.0.1:1", "nonsense", "http://[", "https://sts.eu central.example"]
+)
 def test_an_unreachable_sts_is_a_problem(tmp_path: Path, endpoint: str) -> None:
     state = examine_container(tmp_path, AWS_ENDPOINT_URL_STS=closed_address() if endpoint == "dead" else endpoint)
     assert state.sts_problem
@@ -174,13 +211,6 @@ def test_without_a_metadata_service_there_is_no_problem(tmp_path: Path) -> None:
     assert not examine_container(
         tmp_path, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=closed_address()
     ).metadata
-
-
-@pytest.mark.parametrize("name", container.OVERRIDING)
-def test_an_overriding_variable_is_named_without_its_value(tmp_path: Path, name: str) -> None:
-    state = examine_container(tmp_path, **{name: "a-value"})
-    assert state.overriding == (name,)
-    assert "a-value" not in repr(state)
 
 
 @pytest.mark.parametrize("home", ["/proc", "/nowhere", ""])

@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> int:
 
 def _aws(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "10", "--cli-read-timeout", "20"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def _identity(text: str) -> dict[str, str | None]:

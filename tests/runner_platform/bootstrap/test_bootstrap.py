@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,10 @@ def test_an_aws_file_in_another_encoding_is_an_error(tmp_path: Path, variable: s
         static_keys.refuse(environment)
 
 
-def test_a_missing_aws_file_and_a_folder_hold_no_key(tmp_path: Path) -> None:
-    environment = {"AWS_CONFIG_FILE": str(tmp_path), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "absent")}
-    static_keys.refuse(environment)
+def test_a_missing_aws_file_a_folder_and_a_pipe_hold_no_key(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path, tmp_path / "absent", tmp_path / "pipe", "~nobody-has-this-name/config"):
+        static_keys.refuse({"AWS_CONFIG_FILE": str(file), "AWS_SHARED_CREDENTIALS_FILE": str(file)})
 
 
 def test_a_document_in_another_encoding_is_searched(tmp_path: Path) -> None:
