@@ -73,7 +73,7 @@ class Case:
             "AWS_ENDPOINT_URL_STS": server,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{server}/",
-            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_MAX_ATTEMPTS": "2",
             "HTTPS_PROXY": "http://127.0.0.1:9",
         }
         variables.update({name: value and _filled(value, folder, server) for name, value in self.variables.items()})

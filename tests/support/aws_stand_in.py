@@ -41,7 +41,7 @@ def name_of(arn: str) -> str:
 @contextmanager
 def serving() -> Iterator[str]:
     """Run the stand-in and yield its URL."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), _Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -50,6 +50,10 @@ def serving() -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a busy machine accepts late, and a refused connection would be recorded as an answer
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
