@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -91,9 +92,8 @@ class Network(pulumi.ComponentResource):
         zones = aws.get_availability_zones_output(
             state="available",
             filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
-            exclude_zone_ids=list(ZONES_WITHOUT_EKS),
             opts=pulumi.InvokeOptions(parent=self),
-        ).names.apply(partial(enough_zones, count=settings.zones))
+        ).apply(partial(usable_zones, count=settings.zones))
         aws.ec2.DefaultSecurityGroup(
             f"{name}-default-security-group", vpc_id=vpc.id, opts=child
         )  # without rules it is closed
@@ -211,18 +211,24 @@ class Network(pulumi.ComponentResource):
         )
 
 
-def enough_zones(names: Sequence[str], count: int) -> list[str]:
-    """Return the zones of a new VPC.
+def usable_zones(available: Any, count: int) -> list[str]:
+    """Return the names of zones for a new VPC: the first ones with EKS.
+
+    Args:
+        available: the region's zones, with `names` and `zone_ids` in one order.
+        count: how many.
 
     Raises:
         RunError: the account has fewer zones with EKS in this region.
     """
+    pairs = zip_longest(available.names, available.zone_ids or ())
+    names = [name for name, zone_id in pairs if zone_id not in ZONES_WITHOUT_EKS]
     if len(names) < count:
         raise pulumi.RunError(
             f"network.zones: is {count}, and the account has {len(names)} zones with EKS in this region ({', '.join(names)}); "
             f"write zones: {len(names)}, or choose another region"
         )
-    return list(names[:count])
+    return names[:count]
 
 
 def closed_networks(vpc_cidrs: Sequence[str], endpoint_cidrs: Sequence[str]) -> list[str]:

@@ -70,7 +70,7 @@ class Mocks(mocks.Mocks):
         """Outputs of a resource: its inputs and those of `OUTPUTS`."""
         if args.typ == "pulumi:providers:aws":
             self.places[args.name] = place_of(args.inputs)
-        place = self.places.get((args.provider or "").rpartition("::")[0].rpartition("::")[2], place_of({}))
+        place = self._place(args.provider)
         host = str(args.inputs.get("url")).removeprefix("https://")
         outputs = {"name": args.name, "path": "/", "bucket": args.name, "host": host, **args.inputs, **place}
         state = {**args.inputs}
@@ -82,6 +82,10 @@ class Mocks(mocks.Mocks):
         if args.typ == "aws:eks/cluster:Cluster":
             state |= self._cluster(args.inputs, place)
         return (f"{args.name}-id" if args.custom else None), state
+
+    def _place(self, provider: str | None) -> dict[str, str]:
+        """Account, region and partition of a provider, by its reference."""
+        return self.places.get((provider or "").rpartition("::")[0].rpartition("::")[2], place_of({}))
 
     def _cluster(self, inputs: Mapping[str, Any], place: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -96,7 +100,9 @@ class Mocks(mocks.Mocks):
         """Results of the functions that the programs call."""
         function = args.token
         if function == "aws:index/getAvailabilityZones:getAvailabilityZones":
-            return {"names": ["eu-central-1a", "eu-central-1b", "eu-central-1c"], "id": "eu-central-1"}
+            region = self._place(args.provider)["region"]
+            zone_ids = [f"rehearsal-az{number}" for number in (1, 2, 3)]
+            return {"names": [f"{region}{letter}" for letter in "abc"], "zoneIds": zone_ids, "id": region}
         if function == "aws:ec2/getVpc:getVpc":
             return {"id": args.args["id"], "cidrBlockAssociations": [{"cidrBlock": EXISTING_CIDR}]}
         if function == "aws:ec2/getSubnet:getSubnet":

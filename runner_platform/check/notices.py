@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+
 from components.documents.node_pool import class_capacity, managers_capacity
 from config.capabilities import Level
 from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes
@@ -26,6 +28,7 @@ def notices(settings: Settings, today: date) -> Iterator[str]:
     """Notices of a stack, a sentence each."""
     yield from _support(settings, today)
     yield from _tokens(settings, today)
+    yield from _authority(settings, today)
     yield from _helper(settings)
     yield quota(settings)
 
@@ -49,6 +52,16 @@ def _tokens(settings: Settings, today: date) -> Iterator[str]:
                 f"runners.{name}.token: generation {runner.token} is {(today - created).days} days old; "
                 f"raise token to {runner.token + 1} and set token_created to rotate it"
             )
+
+
+def _authority(settings: Settings, today: date) -> Iterator[str]:
+    """Notice certificates of GitLab's authority that end soon: managers then lose the connection."""
+    bundle = settings.gitlab.ca_bundle
+    for certificate in x509.load_pem_x509_certificates(bundle.encode()) if bundle else ():
+        ends = certificate.not_valid_after_utc.date()
+        if today > ends - WARN_BEFORE:
+            name = certificate.subject.rfc4514_string() or "without a name"
+            yield f"gitlab.ca_bundle: certificate {name} ends on {ends}, in {(ends - today).days} days; add its successor"
 
 
 def _helper(settings: Settings) -> Iterator[str]:

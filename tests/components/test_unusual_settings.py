@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -18,7 +19,7 @@ import pytest
 from pulumi.runtime import config as runtime_config
 
 from components.cluster import verified_services
-from components.network import closed_networks, enough_zones, verified_subnets
+from components.network import closed_networks, usable_zones, verified_subnets
 from config.errors import SettingsError
 from config.secrets import runner_token
 from config.sections import ExistingNetwork
@@ -278,10 +279,13 @@ def test_subnets_that_do_not_fit_nodes_are_refused_by_id(subnets: list[Subnet], 
         verified_subnets(ExistingNetwork.model_validate(EXISTING), subnets)
 
 
-def test_a_region_with_fewer_zones_than_asked_for_is_refused() -> None:
-    assert enough_zones(["us-west-1a", "us-west-1b", "us-west-1c"], 2) == ["us-west-1a", "us-west-1b"]
+def test_zones_without_eks_are_left_out_and_too_few_are_refused() -> None:
+    zones = SimpleNamespace(
+        names=["us-west-1a", "us-west-1b", "us-west-1c"], zone_ids=["usw1-az2", "usw1-az3", "usw1-az1"]
+    )
+    assert usable_zones(zones, 2) == ["us-west-1b", "us-west-1c"], "EKS takes no subnet in usw1-az2"
     with pytest.raises(pulumi.RunError, match="is 3, and the account has 2 zones"):
-        enough_zones(["us-west-1a", "us-west-1b"], 3)
+        usable_zones(zones, 3)
 
 
 def test_endpoints_never_open_a_whole_network_of_an_existing_vpc() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from config import load
 from config.versions import KUBERNETES_SUPPORT_ENDS
 from runner_platform.check.notices import notices, quota
+from tests.support.certificate import certificate
 
 
 def notices_text(version: str, today: date) -> str:
@@ -47,6 +48,15 @@ def test_an_old_token_asks_to_be_rotated_by_one_generation() -> None:
     assert "runners.small.token" not in "\n".join(notices(settings, date(2026, 5, 1))), (
         "a token of four months is not old"
     )
+
+
+def test_a_certificate_that_ends_soon_is_named() -> None:
+    settings = load.of_stack("prod")
+    gitlab = settings.gitlab.model_copy(update={"ca_bundle": certificate("gitlab.example.com")})
+    settings = replace(settings, gitlab=gitlab)
+    today = datetime.now(UTC).date()  # the test's certificate is made now, for a day
+    assert "gitlab.ca_bundle: certificate CN=gitlab.example.com ends on" in "\n".join(notices(settings, today))
+    assert "gitlab.ca_bundle" not in "\n".join(notices(settings, today - timedelta(days=80)))
 
 
 def test_a_chart_with_another_runner_asks_for_its_helper_image() -> None:
