@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -21,6 +21,7 @@ import yaml
 from access import runner_toml
 from access.decision import Truth, Undecided
 from access.resource import UNKNOWN, at, listed
+from access.runner_doubts import doubt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,6 +82,11 @@ def runner_config_of(values: Any, namespace: str) -> RunnerConfig:
         values: the release's Helm values.
         namespace: the release's namespace, which is also the jobs' namespace unless the configuration names another.
     """
+    config = _readable_config(values, namespace)
+    return config if config.undecided is not None else replace(config, undecided=doubt_of(values, namespace))
+
+
+def _readable_config(values: Any, namespace: str) -> RunnerConfig:
     manager = at(values, "serviceAccount", "name")
     manager = manager if isinstance(manager, str) and manager else DEFAULT_ACCOUNT
     text = at(values, "runners", "config")
@@ -131,7 +137,7 @@ def _runner_entry(section: Mapping[str, Any], environment: Mapping[str, str], na
     accounts = [
         environment.get("KUBERNETES_SERVICE_ACCOUNT", ""),
         settings.get("service_account", ""),
-        *(str(patch.get(key, "")) for patch in patches for key in ("serviceAccountName", "serviceAccount")),
+        *(str(patch.get(key) or "") for patch in patches for key in ("serviceAccountName", "serviceAccount")),
     ]
     images = [*settings.get("allowed_images", ()), *settings.get("allowed_services", ())]
     # The runner takes an empty list for no limit.
