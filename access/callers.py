@@ -9,13 +9,14 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_cond
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from access import globs
-from access.conditions import operator_of
+from access.conditions import operator_of, seconds
 from access.decision import Truth, Undecided, every, opposite, some
 from access.policy_documents import without_variables
 from access.resource import Unknown
@@ -30,8 +31,10 @@ MOST_REQUESTS = 4096
 """Trying gives up above this number of requests, far above what real documents need."""
 MOST_SUBSETS = 6
 """Keys with several values: every subset of at most this many values is tried."""
-TAGS = ("aws:requesttag/", "aws:tagkeys", "sts:transitivetagkeys")
+REQUEST_TAG, TAG_KEYS, TRANSITIVE_KEYS = TAGS = ("aws:requesttag/", "aws:tagkeys", "sts:transitivetagkeys")
 """Keys that only a request with session tags has; it needs `sts:TagSession`, too."""
+CURRENT_TIME, EPOCH_TIME = TIMES = ("aws:currenttime", "aws:epochtime")
+LAST_SECOND = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 
 # Requests ---------------------------------------------------------------------------------------------------------------
@@ -51,6 +54,8 @@ class Choice:
     """Whether the key takes several values."""
     unnamed: bool = False
     """Whether the value is none that a document names whole: a principal that nobody thought of."""
+    usual: tuple[Values, ...] = ()
+    """The one value that the key usually has; whether it can have another one is undecided. Empty if the caller chooses freely."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class PossibleRequests:
     choices: Mapping[str, Choice]
     """Keys whose value the caller chooses; a key that ends in `/` stands for all keys with that beginning."""
     patterns: Mapping[str, Values] = field(default_factory=dict)
+    now: datetime | None = None
+    """The caller can wait, but not go back; None if any time is possible."""
 
     def any_allowed(self, conditions: Iterable[Condition], allowed: Callable[[Request], Truth]) -> Truth:
         """Whether `allowed` returns True for some request.
@@ -98,19 +105,22 @@ class PossibleRequests:
         for condition in conditions:
             if condition.key not in self.keys and self._choice(condition.key) is not None:
                 by_key.setdefault(condition.key, []).append(condition)
-        options: list[list[tuple[str, Values]]] = []
-        count = 1
+        options: list[list[dict[str, Values]]] = []
+        if times := [condition for key in TIMES for condition in by_key.pop(key, ())]:
+            options.append(_moments(times, self.now))
+        tags = [key.removeprefix(REQUEST_TAG) for key in by_key if key.startswith(REQUEST_TAG)]
         for key, key_conditions in by_key.items():
-            values = self._values(key, key_conditions)
+            values = self._values(key, key_conditions, tags if key == TAG_KEYS else ())
             if isinstance(values, Undecided):
                 return values
-            options.append([(key, value) for value in values])
-            count *= len(values)
-        if count > MOST_REQUESTS:
+            options.append([{key: value} for value in values])
+        if math.prod(map(len, options)) > MOST_REQUESTS:
             return Undecided(f"there are too many combinations of {', '.join(sorted(by_key))} to try")
+        choices = (dict(itertools.chain.from_iterable(map(dict.items, parts))) for parts in itertools.product(*options))
         return some(
-            allowed(Request({**self.keys, **dict(chosen)} if chosen else self.keys, self.patterns))
-            for chosen in itertools.product(*options)
+            allowed(Request({**self.keys, **chosen} if chosen else self.keys, self.patterns))
+            for chosen in choices
+            if _has_consistent_tags(chosen)
         )
 
     def _choice(self, key: str) -> Choice | None:
@@ -119,10 +129,15 @@ class PossibleRequests:
         prefixes = ((prefix, choice) for prefix, choice in self.choices.items() if prefix.endswith("/"))
         return next((choice for prefix, choice in prefixes if key.startswith(prefix)), None)
 
-    def _values(self, key: str, conditions: Sequence[Condition]) -> list[Values] | Undecided:
+    def _values(self, key: str, conditions: Sequence[Condition], names: Sequence[str] = ()) -> list[Values] | Undecided:
         choice = self._choice(key)
         assert choice is not None  # noqa: S101  # the caller has checked
+        if choice.usual:
+            return [choice.usual[0], Undecided(f"a session may have another value of {key}")]
         texts = _texts(choice, conditions)
+        if texts is not None:
+            lowered = {text.lower() for text in texts}
+            texts += [name for name in names if name not in lowered]
         if texts is None or (choice.several and len(texts) > MOST_SUBSETS):
             return Undecided(f"there are too many values of {key} to try")
         absent: list[Values] = [None] if choice.optional else []
@@ -130,6 +145,37 @@ class PossibleRequests:
             return [*absent, *((text,) for text in texts)]
         sizes = range(1, len(texts) + 1)
         return [*absent, *(chosen for size in sizes for chosen in itertools.combinations(texts, size))]
+
+
+def _moments(conditions: Iterable[Condition], now: datetime | None) -> list[dict[str, Values]]:
+    """Return the moments that conditions on the time tell apart, from now on."""
+    start = 0 if now is None else int(now.timestamp())
+    texts = (value for condition in conditions for value in condition.values if isinstance(value, str))
+    dates = [date for text in texts if (date := seconds(text)) is not None]
+    times = {start, LAST_SECOND, *(int(date) + step for date in dates for step in (-1, 0, 1))}
+    return [
+        {CURRENT_TIME: (datetime.fromtimestamp(time, UTC).isoformat(),), EPOCH_TIME: (str(time),)}
+        for time in sorted(times)
+        if start <= time <= LAST_SECOND
+    ]
+
+
+def _has_consistent_tags(chosen: Mapping[str, Values]) -> bool:
+    """Whether a request's tags, their keys and the transitive keys fit together."""
+
+    def names(key: str) -> set[str]:
+        values = chosen.get(key)
+        return {value.lower() for value in values} if isinstance(values, tuple) else set()
+
+    tags = {key.removeprefix(REQUEST_TAG): values for key, values in chosen.items() if key.startswith(REQUEST_TAG)}
+    absent = {name for name, values in tags.items() if values is None}
+    if TAG_KEYS not in chosen:
+        return not names(TRANSITIVE_KEYS) & absent
+    return (
+        not names(TAG_KEYS) & absent
+        and names(TAG_KEYS) >= set(tags) - absent
+        and names(TAG_KEYS) >= names(TRANSITIVE_KEYS)
+    )
 
 
 def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
@@ -179,19 +225,36 @@ def _witnesses(patterns: set[str], choice: Choice) -> tuple[str, ...] | None:
 
 
 def _near(literal: str) -> list[str]:
-    """Return a literal and its neighbours: smaller and larger numbers, earlier and later dates, the other boolean."""
+    """Return a literal and its neighbours: the next smaller and larger number, the other boolean."""
     if literal.lower() in ("true", "false"):
         return ["true", "false"]
     if literal.removeprefix("-").isdecimal():
         return [str(int(literal) - 1), literal, str(int(literal) + 1)]
-    try:
-        datetime.fromisoformat(literal)
-    except ValueError:
-        return [literal]
-    return ["1970-01-01T00:00:00Z", literal, "9999-12-31T00:00:00Z"]
+    return [literal]
 
 
 # Callers ----------------------------------------------------------------------------------------------------------------
+
+PRINCIPAL_TAG, RESOURCE_TAG = "aws:principaltag/", "aws:resourcetag/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleTags:
+    """Tags of a role, as condition keys."""
+
+    values: Mapping[str, Values] = field(hash=False, default_factory=dict)
+    """By key of the tag; undecided if the value is not known yet."""
+    complete: bool = True
+    """Whether the role has no further tags."""
+
+    def keys(self, prefix: str) -> dict[str, Values]:
+        """Return the condition keys of the tags below a prefix."""
+        return {f"{prefix}{key.lower()}": values for key, values in self.values.items()}
+
+    def others(self, prefix: str) -> dict[str, Values]:
+        """Return the pattern of the condition keys of all tags that the role lacks."""
+        return {f"{prefix}*": None} if self.complete else {}
+
 
 ROLE_ARN = re.compile(r"arn:[\w-]+:iam::(\d{12}):role/(.+)", re.ASCII)
 ACCOUNT = re.compile(r"(?:arn:[\w-]+:iam::)?(\d{12})(?::root)?", re.ASCII)
@@ -243,15 +306,31 @@ class Caller:
     """Account of the caller; empty for tokens and services."""
     arn: str = ""
     """ARN that principals may name; empty if no principal can name the caller by ARN."""
+    session: str = ""
+    """Name of the session; empty if the caller chooses it."""
+    now: datetime | None = None
+    """Earliest time of a request; None if any time is possible."""
     issuer: str = ""
     """Host of a token's issuer."""
     service: str = ""
     """Service principal."""
 
 
-def role_session(arn: str, organization: str | None, tags: Mapping[str, str] | None = None) -> Caller:
-    """Return a session of a role. It may have more tags than the role, so only keys of the role's tags are known."""
+def role_session(arn: str, organization: str | None, tags: RoleTags | None = None, *, tagged: bool = True) -> Caller:
+    """Return a session of a role.
+
+    Args:
+        arn: ARN of the role.
+        organization: of the role's account.
+        tags: tags of the role; None if they are not known.
+        tagged: whether a session can have further tags, which override those of the role.
+    """
     account = arn.split(":")[4]
+    principal_tags = tags.keys(PRINCIPAL_TAG) if tags else {}
+    further = tags.others(PRINCIPAL_TAG) if tags else {}
+    overridden = {key: Choice(usual=(values,)) for key, values in principal_tags.items()}
+    if further:
+        overridden[PRINCIPAL_TAG] = Choice(usual=(None,))
     return Caller(
         account=account,
         arn=arn,
@@ -262,40 +341,45 @@ def role_session(arn: str, organization: str | None, tags: Mapping[str, str] | N
             "aws:principaltype": ("AssumedRole",),
             "aws:principalorgid": (organization,) if organization else None,
             "aws:username": None,
-            **{f"aws:principaltag/{key.lower()}": (value,) for key, value in (tags or {}).items()},
+            **({} if tagged else principal_tags),
         },
-        choices={**CHOSEN, **TAGGED},
+        choices={**CHOSEN, **TAGGED, **(overridden if tagged else {})},
+        patterns={} if tagged else further,
     )
 
 
-def unnamed_principal(account: str, partition: str, organization: str | None, own: str) -> Caller:
+def unnamed_principal(account: str, partition: str, organization: str | None, own: str, kind: str = "role") -> Caller:
     """Return a principal of an account that no document names: the account's administrators make such roles and users.
 
-    The account's root user cannot assume roles, so its ARN is excluded.
+    The account's root user cannot assume roles.
 
     Args:
         account: twelve digits.
         partition: of the account's ARNs.
         organization: the account's organisation; None for a foreign account, which has another one or none.
         own: our organisation.
+        kind: `role` for a session of a role, or `user`.
     """
-    prefix = f"arn:{partition}:iam::{account}:"
+    is_user = kind == "user"
     foreign = {} if organization else {"aws:principalorgid": Choice(within="o-*", outside=(own,))}
     return Caller(
         account=account,
         keys={
             **DIRECT,
             "aws:principalaccount": (account,),
+            "aws:principaltype": ("User" if is_user else "AssumedRole",),
+            **({} if is_user else {"aws:username": None}),
             **({"aws:principalorgid": (organization,)} if organization else {}),
         },
         choices={
             **CHOSEN,
             **TAGGED,
             **foreign,
-            "aws:principalarn": Choice(within=f"{prefix}*", outside=(f"{prefix}root",), unnamed=True, optional=False),
-            "aws:principaltag/": Choice(),
-            "aws:principaltype": Choice(),
-            "aws:username": Choice(),
+            "aws:principalarn": Choice(
+                within=f"arn:{partition}:iam::{account}:{kind}/?*", unnamed=True, optional=False
+            ),
+            PRINCIPAL_TAG: Choice(),
+            **({"aws:username": Choice(optional=False)} if is_user else {}),
         },
     )
 
@@ -330,58 +414,105 @@ def aws_service(name: str, keys: Mapping[str, Values] | None = None) -> Caller:
 # Principals of a statement ----------------------------------------------------------------------------------------------
 
 
+class Naming(NamedTuple):
+    """The ways in which a statement's principals name a caller."""
+
+    session: Truth
+    """By the ARN of its session."""
+    itself: Truth
+    """By the ARN of its role, by its service, or by the provider of its token."""
+    everybody: Truth
+    """By a star."""
+    account: Truth
+    """By its account, which leaves the decision to the account's policies."""
+
+
 def names_caller(statement: Statement, caller: Caller, provider: str) -> tuple[Truth, Truth]:
-    """Whether a statement's principals name `(the caller itself, the caller's whole account)`.
+    """Whether a statement names `(the caller itself, the caller's whole account)`.
+
+    Args:
+        statement: of a policy of a resource. An Allow of one session names the caller, a Deny of one session does not.
+        caller: the caller.
+        provider: ARN of the token's provider in the resource's account; empty if the account has none.
+    """
+    names = session_names([statement], caller) if statement.effect == "Allow" else [caller.session]
+    namings = [naming_of(statement, replace(caller, session=name), provider) for name in names]
+    return some(way for naming in namings for way in naming[:3]), namings[0].account
+
+
+def naming_of(statement: Statement, caller: Caller, provider: str) -> Naming:
+    """Return the ways in which a statement's principals name a caller.
 
     Args:
         statement: of a trust.
-        caller: the caller.
+        caller: the caller; without a session's name, no session is named.
         provider: ARN of the token's provider in the role's account; empty if the account has none.
     """
-    if statement.not_principals:
-        # Everybody else is named; to exempt a session from a denial, list it together with its account.
-        itself = some(_names_itself(principal, caller, provider) for principal in statement.not_principals)
-        account = some(_names_account(principal, caller) for principal in statement.not_principals)
-        exempt = every((itself, account)) if statement.effect == "Deny" and caller.account else some((itself, account))
-        return opposite(exempt), False
-    return (
-        some(_names_itself(principal, caller, provider) for principal in statement.principals),
-        some(_names_account(principal, caller) for principal in statement.principals),
+
+    def naming(principals: Iterable[Principal]) -> Naming:
+        ways = [_naming(principal, caller, provider, denies=statement.effect == "Deny") for principal in principals]
+        return Naming(*(some(truths) for truths in zip(*ways, strict=True)))
+
+    if not statement.not_principals:
+        return naming(statement.principals) if statement.principals else Naming(False, False, False, False)
+    # Everybody else is named; to exempt a session from a denial, list it together with its account.
+    exempt = naming(statement.not_principals)
+    itself, account = some(exempt[:3]), exempt.account
+    excepted = every((itself, account)) if statement.effect == "Deny" and caller.account else some((itself, account))
+    return Naming(False, opposite(excepted), False, False)
+
+
+def _naming(principal: Principal, caller: Caller, provider: str, *, denies: bool) -> Naming:
+    kind, value = principal
+    nobody = Naming(False, False, False, False)
+    if isinstance(value, Unknown):
+        return nobody._replace(itself=Undecided("a principal is not known yet"))
+    if value == "*":
+        return nobody._replace(everybody=_is_anybody(kind, caller, provider, denies=denies))
+    if kind == "Service":
+        return nobody._replace(itself=bool(caller.service) and value == caller.service)
+    if kind == "Federated":
+        return nobody._replace(itself=bool(provider) and value == provider)
+    if kind != "AWS" or not caller.account:
+        return nobody
+    match = ACCOUNT.fullmatch(value)
+    return Naming(
+        session=bool(caller.session) and caller.session == session_name(value, caller.arn),
+        itself=bool(caller.arn) and _names_role(value, caller.arn),
+        everybody=False,
+        account=match is not None and match[1] == caller.account,
     )
 
 
-def _names_account(principal: Principal, caller: Caller) -> Truth:
-    kind, value = principal
-    if kind != "AWS" or not caller.account or isinstance(value, Unknown):
-        return False
-    match = ACCOUNT.fullmatch(value)
-    return match is not None and match[1] == caller.account
+def _is_anybody(kind: str, caller: Caller, provider: str, *, denies: bool) -> Truth:
+    """Whether a star includes a caller. Only a single star is a wildcard; it includes callers with a token."""
+    if kind == "Service" or denies:
+        return kind != "Service" or bool(caller.service)
+    if caller.service:
+        return Undecided("AWS does not say whether a trust of everybody admits a service")
+    return not caller.issuer or bool(provider)
 
 
-def _names_itself(principal: Principal, caller: Caller, provider: str) -> Truth:
-    kind, value = principal
-    if isinstance(value, Unknown):
-        return Undecided("a principal is not known yet")
-    if value == "*":
-        # Only a single star is a wildcard. It includes callers with a token.
-        return (
-            bool(caller.service) if kind == "Service" else not caller.service and (not caller.issuer or bool(provider))
-        )
-    if kind == "Service":
-        return bool(caller.service) and value == caller.service
-    if kind == "Federated":
-        return bool(provider) and value == provider
-    if kind != "AWS" or not caller.arn:
-        return False
-    return value == caller.arn or _names_session(value, caller.arn)
-
-
-def _names_session(value: str, arn: str) -> Truth:
-    # The caller chooses the name of its session.
+def _names_role(value: str, arn: str) -> Truth:
     if UNIQUE_ID.fullmatch(value):
         return Undecided(f"the principal {value} is a unique id, and the role that it belongs to is not known")
-    session, role = SESSION.fullmatch(value), ROLE_ARN.fullmatch(arn)
-    return bool(session and role and session[1] == role[1] and session[2] == role[2].rpartition("/")[2])
+    return value == arn
+
+
+def session_name(principal: str, arn: str) -> str:
+    """Return the name of the session that a principal names, if it is one of a role; else an empty text."""
+    session, role = SESSION.fullmatch(principal), ROLE_ARN.fullmatch(arn)
+    matches = session and role and session[1] == role[1] and session[2] == role[2].rpartition("/")[2]
+    return principal.rpartition("/")[2] if matches else ""
+
+
+def session_names(statements: Iterable[Statement], caller: Caller) -> list[str]:
+    """Return the names of sessions that statements tell apart: those that they name, and another one."""
+    if caller.session or not caller.arn:
+        return [caller.session]
+    principals = (p.value for s in statements for p in (*s.principals, *s.not_principals) if isinstance(p.value, str))
+    names = {name for principal in principals if (name := session_name(principal, caller.arn))}
+    return [f"other-than-{'-'.join(sorted(names))}", *sorted(names)] if names else [""]
 
 
 def named_accounts(statements: Iterable[Statement]) -> set[str]:

@@ -169,6 +169,14 @@ def _number(text: str) -> Decimal:
     return Decimal(text)
 
 
+def seconds(text: str) -> Decimal | None:
+    """Return seconds since 1970 of a date, or None if a text is no date."""
+    try:
+        return _moment(text)
+    except (ValueError, InvalidOperation):
+        return None
+
+
 def _moment(text: str) -> Decimal:
     """Return seconds since 1970 of an ISO 8601 date or a number of seconds."""
     try:

@@ -8,17 +8,32 @@ reach is the class's own row of the matrix. Principals by name, and the matrix: 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from access import escalation
-from access.callers import Caller, Choice, aws_service, role_session, token_bearer, unnamed_principal
+from access.callers import (
+    RESOURCE_TAG,
+    Caller,
+    Choice,
+    aws_service,
+    role_session,
+    token_bearer,
+    unnamed_principal,
+)
 from access.chains import GROUP, Chain, Node, Step, best_chains
 from access.clusters import EVERYWHERE, ServiceAccount, clusters_of
 from access.decision import Undecided, every, some
 from access.evaluation import EVERYTHING, Permissions, TargetRole, may_assume
 from access.policy_documents import normalise
 from access.roles import Roles, providers_of
-from access.trust_index import SessionGroups, TrustIndex, assumable_roles, depends_on_role_arn
+from access.trust_index import (
+    SessionGroups,
+    TrustIndex,
+    assumable_roles,
+    depends_on_role_arn,
+    trusted_service_accounts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +51,7 @@ if TYPE_CHECKING:
 
 ROLE_KINDS = ("role", "escalated", "unbounded")
 """Kinds of nodes that are sessions of a role: with its own permissions, with any within its boundary, with any at all."""
+TAG_ROLE = "iam:TagRole"
 POD_IDENTITY = "pods.eks.amazonaws.com"
 
 
@@ -49,6 +65,7 @@ class AccessGraph:
         self.roles: Mapping[str, Role] = self._roles.by_arn
         self.providers = providers_of(all_resources, inventory)
         self.clusters = clusters_of(all_resources)
+        self.trusted_accounts = trusted_service_accounts(self.roles.values())
         self.pods = ClusterSteps(self.clusters, self.providers, inventory, self)
         by_arn = {role.arn: depends_on_role_arn(role.trust) for role in self.roles.values()}
         self._index_by_arn = TrustIndex(role for role in self.roles.values() if by_arn[role.arn])
@@ -59,6 +76,7 @@ class AccessGraph:
         self._tokens: dict[Node, tuple[str, str | Choice, str | Choice]] = {}
         self._permissions: dict[Node, Permissions] = {}
         self._entries: dict[tuple[Node, str], Truth] = {}
+        self._tagging: dict[Node, bool] = {}
         self._powers: dict[tuple[Node, str], RolePower] = {}
         self._powerful: dict[Node, bool] = {}
         self._steps_to_new: dict[Node, list[Step]] = {}
@@ -167,19 +185,26 @@ class AccessGraph:
         """Whether a caller may assume a role by its trust."""
         key = (node, role.arn)
         if key not in self._entries:
+            can_tag = self._can_tag(node, role)
             self._entries[key] = some(
-                every((accepted, may_assume(caller, self.permissions(node), self._target(role, caller))))
+                every(
+                    (accepted, may_assume(caller, self.permissions(node), self._target(role, caller, can_tag=can_tag)))
+                )
                 for caller, accepted in self._callers(node, role)
             )
         return self._entries[key]
 
     def admits_service(self, role: Role, name: str, caller: Caller | None = None) -> Truth:
         """Whether a role's trust admits an AWS service."""
-        caller = caller or aws_service(name)
+        caller = replace(caller or aws_service(name), now=self.inventory.now)
         return may_assume(caller, Permissions(), self._target(role, caller))
 
-    def _target(self, role: Role, caller: Caller) -> TargetRole:
-        tags = {f"aws:resourcetag/{key.lower()}": (value,) for key, value in role.tags.items()}
+    def _target(self, role: Role, caller: Caller, *, can_tag: bool = False) -> TargetRole:
+        prefixes = (RESOURCE_TAG, "iam:resourcetag/")
+        tags = {key: values for prefix in prefixes for key, values in role.tags.keys(prefix).items()}
+        further = {key: values for prefix in prefixes for key, values in role.tags.others(prefix).items()}
+        choices = {key: Choice(usual=(values,)) for key, values in tags.items()}
+        choices |= {key.removesuffix("*"): Choice(usual=(None,)) for key in further}
         organization = self.inventory.organization_of(role.account)
         return TargetRole(
             arn=role.arn,
@@ -189,17 +214,32 @@ class AccessGraph:
             keys={
                 "aws:resourceaccount": (role.account,),
                 "aws:resourceorgid": (organization,) if organization else None,
-                **tags,
+                **({} if can_tag else tags),
             },
+            choices=choices if can_tag else {},
+            patterns={} if can_tag else further,
         )
+
+    def _can_tag(self, node: Node, role: Role) -> bool:
+        """Whether a caller may be able to change the role's tags."""
+        if node.kind == "token":
+            return False
+        if node not in self._tagging:
+            statements = self.permissions(node).statements(limits=False)
+            unreadable = any(isinstance(document, Undecided) for document in self.permissions(node).policies)
+            allows = (s for s in statements if s.effect == "Allow")
+            self._tagging[node] = unreadable or any(s.covers_action(TAG_ROLE) is not False for s in allows)
+        return self._tagging[node] and self.caller(node).account == role.account
 
     def _callers(self, node: Node, role: Role) -> Iterator[tuple[Caller, Truth]]:
         if node.kind != "token":
             yield self.caller(node), True
+            if node.kind == "account":
+                yield self._unnamed(node.identity, "user"), True
             return
         issuer, subject, audience = self._tokens[node]
         for client, accepted in self.providers.accepted_audiences(role.account, issuer, audience):
-            yield token_bearer(issuer, subject, client), accepted
+            yield replace(token_bearer(issuer, subject, client), now=self.inventory.now), accepted
 
     def caller(self, node: Node) -> Caller:
         """Return the caller of a node with an AWS identity."""
@@ -207,10 +247,16 @@ class AccessGraph:
         if node.kind in ROLE_KINDS:
             role = self.roles.get(node.identity)
             account = node.identity.split(":")[4]
-            return role_session(node.identity, inventory.organization_of(account), role.tags if role else None)
-        account = node.identity
+            tags, tagged = (role.tags, role.takes_tags) if role else (None, True)
+            session = role_session(node.identity, inventory.organization_of(account), tags, tagged=tagged)
+            return replace(session, now=inventory.now)
+        return self._unnamed(node.identity, "role")
+
+    def _unnamed(self, account: str, kind: str) -> Caller:
+        inventory = self.inventory
         organization = inventory.organization_of(account)
-        return unnamed_principal(account, inventory.partition, organization, inventory.organization)
+        caller = unnamed_principal(account, inventory.partition, organization, inventory.organization, kind)
+        return replace(caller, now=inventory.now)
 
     def permissions(self, node: Node) -> Permissions:
         """Return the documents on a caller's own side."""
@@ -219,8 +265,8 @@ class AccessGraph:
         if node not in self._permissions:
             account = node.identity.split(":")[4] if node.kind in ROLE_KINDS else node.identity
             policies, limits = self._own_side(node)
-            limits = [*limits, *self._control_policies.get(account, [])]
-            self._permissions[node] = Permissions(policies=policies, limits=limits)
+            organization = self._control_policies.get(account, [])
+            self._permissions[node] = Permissions(policies=policies, limits=limits, organization=organization)
         return self._permissions[node]
 
     def _own_side(self, node: Node) -> tuple[Documents, Sequence[Documents]]:
@@ -324,10 +370,13 @@ class ClusterSteps:
         if config.undecided is not None:
             yield Step(Node("pods", f"{cluster.stack}/{EVERYWHERE}"), config.undecided)
         for runner in config.runners:
-            for account in self.accounts(cluster):
+            declared = set(self.accounts(cluster))
+            for account in sorted(declared | self._graph.trusted_accounts):
                 truth = runner.may_run_as(account.namespace, account.name)
                 if truth is False:
                     continue
+                if account not in declared:
+                    truth = Undecided(f"nothing says whether {account.subject} exists, which a job may choose")
                 annotated = cluster.audiences.get(account)
                 for audience in dict.fromkeys((*runner.audiences, *([annotated] if annotated else []))):
                     yield from (Step(node, truth) for node in self.tokens(cluster.stack, account, audience))

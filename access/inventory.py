@@ -7,6 +7,7 @@ allow is not here: `matrix.declared` reads that.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.documents.trust import gitlab_subject
@@ -51,6 +52,8 @@ class Inventory:
     """Subjects of the platform's own pipeline."""
     managed_policies: Mapping[str, Any] = field(default_factory=dict)
     """Documents of managed policies that no program makes, by ARN: the organisation's boundary."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Time from which on access is judged: what ended before is over."""
     service_control_policies: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     """Documents of each level from the root to the account, by account id; empty if they are not given."""
 

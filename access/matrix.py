@@ -36,7 +36,6 @@ STRANGER = "stranger"
 OTHER_AUDIENCE = "(other audience)"
 """After a job's service account: a token for another audience than AWS."""
 SYSTEM_ACCOUNTS = (ServiceAccount("default", "default"), ServiceAccount("kube-system", "default"))
-SUBJECT_PARTS = 4
 EVERY_ACCOUNT = "system:serviceaccount:*:*"
 ALARMS_ACCOUNT = f"sa:{alarms.NAMESPACE}/{alarms.SERVICE_ACCOUNT}"
 
@@ -56,7 +55,7 @@ class Cell:
     chain: tuple[str, ...] = ()
     """Shortest chain of ARNs, from the principal's first role to the role itself; empty without a chain."""
     reason: str = ""
-    """Why the cell is undecided."""
+    """Why the cell is undecided; of a refused cell, that a trust has ended."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _of_cluster(graph: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Nod
     runners = [runner for config in cluster.releases.values() for runner in config.runners]
     jobs = {ServiceAccount(runner.namespace, name): runner.audiences for runner in runners for name in runner.accounts}
     defaults = {ServiceAccount(namespace, "default") for namespace in cluster.namespaces}
-    accounts = {*graph.pods.accounts(cluster), *_trusted_service_accounts(graph), *SYSTEM_ACCOUNTS, *defaults}
+    accounts = {*graph.pods.accounts(cluster), *graph.trusted_accounts, *SYSTEM_ACCOUNTS, *defaults}
     for account, name in managers.items():
         yield name, service_account_node(stack, account)
     for account in sorted(accounts - set(managers) - set(jobs)):
@@ -133,19 +132,6 @@ def _of_cluster(graph: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Nod
 def _trust_statements(graph: AccessGraph) -> Iterator[Statement]:
     for role in graph.roles.values():
         yield from role.trust if not isinstance(role.trust, Undecided) else ()
-
-
-def _trusted_service_accounts(graph: AccessGraph) -> set[ServiceAccount]:
-    """Return the service accounts that trusts name whole."""
-    values = (
-        v for statement in _trust_statements(graph) for condition in statement.conditions for v in condition.values
-    )
-    subjects = (value.split(":") for value in values if isinstance(value, str) and not globs.is_pattern(value))
-    return {
-        ServiceAccount(*subject[2:])
-        for subject in subjects
-        if len(subject) == SUBJECT_PARTS and subject[:2] == ["system", "serviceaccount"]
-    }
 
 
 def _accounts(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
@@ -219,7 +205,7 @@ def derived(graph: AccessGraph) -> list[Cell]:
 def _cell(graph: AccessGraph, principal: str, arn: str, chain: Chain | None) -> Cell:
     account = graph.inventory.account_name(graph.roles[arn].account)
     if chain is None:
-        return Cell(principal, account, arn, Decision.DENIED)
+        return Cell(principal, account, arn, Decision.DENIED, reason=graph.roles[arn].ended(graph.inventory.now))
     names = (_displayed(node, graph.inventory.partition) for node in chain.nodes)
     arns = tuple(dict.fromkeys(name for name in names if name))
     if chain.undecided is None:

@@ -8,28 +8,38 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_crea
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from access import globs
-from access.callers import Choice
-from access.conditions import narrows
+from access.callers import TIMES, Choice, RoleTags
+from access.conditions import narrows, seconds
 from access.decision import Truth, Undecided
 from access.policy_documents import ALLOW, Document, normalise
-from access.resource import UNKNOWN, Resource, at, listed
+from access.resource import UNKNOWN, Resource, at, from_wire, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from access.conditions import Values
     from access.inventory import Inventory
+    from access.policy_documents import Condition
 
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 POLICY_ATTACHMENT = "aws:iam/policyAttachment:PolicyAttachment"
 POLICY = "aws:iam/policy:Policy"
+TAG_SESSION = "sts:TagSession"
+ENDS = frozenset(
+    f"{kind}{comparison}" for kind in ("date", "numeric") for comparison in ("lessthan", "lessthanequals", "equals")
+)
+"""Operators that no later time fulfils."""
 AWS_MANAGED = ":iam::aws:"
 """Part of the ARN of every AWS managed policy."""
 
@@ -72,21 +82,51 @@ class Role:
     policies: tuple[Document | Undecided, ...] = ()
     boundary: Document | Undecided | None = None
     boundary_arn: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: RoleTags = field(default_factory=RoleTags)
     customer_policies: tuple[str, ...] = ()
     """ARNs of the attached policies that are not AWS's: a caller that changes one changes the role."""
 
     @cached_property
+    def takes_tags(self) -> bool:
+        """Whether a session of the role may have tags: passing or inheriting them takes `sts:TagSession` in the trust."""
+        if isinstance(self.trust, Undecided):
+            return True
+        return any(s.effect == ALLOW and s.covers_action(TAG_SESSION) is not False for s in self.trust)
+
+    def ended(self, now: datetime) -> str:
+        """Return what a reader should know about statements of the trust that ended before a time; else an empty text."""
+        for statement in self.trust if not isinstance(self.trust, Undecided) else ():
+            ends = [_end(condition) for condition in statement.conditions]
+            past = [end for end in ends if end is not None and end < now]
+            if statement.effect == ALLOW and past:
+                return f"statement {statement.index} of its trust ended at {min(past).isoformat()}"
+        return ""
+
+    @cached_property
     def effective_trust(self) -> Document | Undecided:
         """The trust without ineffective conditions of Allow statements."""
-        if isinstance(self.trust, Undecided):
-            return self.trust
-        return tuple(
-            replace(statement, conditions=tuple(filter(narrows, statement.conditions)))
-            if statement.effect == ALLOW
-            else statement
-            for statement in self.trust
-        )
+        return without_open_conditions(self.trust)
+
+
+def _end(condition: Condition) -> datetime | None:
+    """Return the last date at which a condition can hold; None if it is not about the end of a time."""
+    if condition.key not in TIMES or condition.operator.lower() not in ENDS:
+        return None
+    dates = [seconds(value) if isinstance(value, str) else None for value in condition.values]
+    times = [date for date in dates if date is not None]
+    return datetime.fromtimestamp(float(max(times)), UTC) if len(times) == len(dates) else None
+
+
+def without_open_conditions(trust: Document | Undecided) -> Document | Undecided:
+    """Return a trust without the conditions of Allow statements that hold when their key is absent."""
+    if isinstance(trust, Undecided):
+        return trust
+    return tuple(
+        replace(statement, conditions=tuple(filter(narrows, statement.conditions)))
+        if statement.effect == ALLOW
+        else statement
+        for statement in trust
+    )
 
 
 def aws_managed_policy(arn: str) -> Document | Undecided:
@@ -169,8 +209,7 @@ class Roles:
         unknown = [policies for policies in (inline, managed) if policies is UNKNOWN]
         inline = inline if isinstance(inline, list) else []
         managed = managed if isinstance(managed, list) else []
-        boundary, tags = at(inputs, "permissionsBoundary"), at(inputs, "tags")
-        tags = tags if isinstance(tags, dict) else {}
+        boundary = at(inputs, "permissionsBoundary")
         return Role(
             arn=self._arn(resource, "role", name),
             account=account,
@@ -187,12 +226,27 @@ class Roles:
             ),
             boundary=None if boundary is None else self.document(boundary),
             boundary_arn=boundary if isinstance(boundary, str) else None,
-            tags={key: value for key, value in tags.items() if isinstance(value, str)},
+            tags=_tags(resource),
             customer_policies=(
                 *self._customer[account, name],
                 *(arn for arn in managed if isinstance(arn, str) and AWS_MANAGED not in arn),
             ),
         )
+
+
+def _tags(resource: Resource) -> RoleTags:
+    """Return the tags of a role, with those that its provider gives to everything."""
+    default = at(resource.provider_inputs or {}, "defaultTags")
+    if isinstance(default, str):
+        default = from_wire(json.loads(default)) if from_wire(default) is not UNKNOWN else UNKNOWN
+    values: dict[str, Values] = {}
+    complete = True
+    for tags in (at(default, "tags"), at(resource.inputs, "tags")):
+        complete = complete and (tags is None or isinstance(tags, Mapping))
+        for key, value in tags.items() if isinstance(tags, Mapping) else ():
+            unknown = Undecided(f"the tag {key} of {resource.name} is not known yet")
+            values[key] = (value,) if isinstance(value, str) else unknown
+    return RoleTags(values=values, complete=complete)
 
 
 PROVIDER = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from access import globs
 from access.callers import ACCOUNT, ROLE_ARN, SESSION
 from access.chains import GROUP, Node
+from access.clusters import ServiceAccount
 from access.decision import Undecided
 from access.evaluation import ASSUME
 from access.resource import Unknown
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from access.roles import Role
 
 EXACT = frozenset({"arnequals", "arnlike", "stringequals", "stringlike"})
+SUBJECT_PARTS = 4
 PRINCIPAL_ARN = "aws:principalarn"
 """The one condition key that differs between two sessions of an account with the same tags."""
 
@@ -146,6 +148,19 @@ def assumable_roles(permissions: Permissions) -> set[Node] | None:
     return roles
 
 
+def trusted_service_accounts(roles: Iterable[Role]) -> set[ServiceAccount]:
+    """Return the service accounts that the trusts of some roles name whole."""
+    trusts = (role.trust for role in roles if not isinstance(role.trust, Undecided))
+    conditions = (c for trust in trusts for statement in trust for c in statement.conditions)
+    values = (value for condition in conditions for value in condition.values if isinstance(value, str))
+    subjects = (value.split(":") for value in values if not globs.is_pattern(value))
+    return {
+        ServiceAccount(*subject[2:])
+        for subject in subjects
+        if len(subject) == SUBJECT_PARTS and subject[:2] == ["system", "serviceaccount"]
+    }
+
+
 def depends_on_role_arn(trust: Document | Undecided) -> bool:
     """Whether a trust may treat two sessions of one account with the same permissions and tags differently."""
     if isinstance(trust, Undecided):
@@ -175,7 +190,9 @@ class SessionGroups:
         if any(condition.key == PRINCIPAL_ARN for s in permissions.statements() for condition in s.conditions):
             return None
         limits = tuple(tuple(limit) for limit in permissions.limits)
-        key = (role.account, frozenset(role.tags.items()), tuple(permissions.policies), limits)
+        organization = tuple(tuple(level) for level in permissions.organization)
+        tags = (frozenset(role.tags.values.items()), role.tags.complete, role.takes_tags)
+        key = (role.account, tags, tuple(permissions.policies), limits, organization)
         if key not in self._by_key:
             self._by_key[key] = Node(GROUP, str(len(self._by_key)))
             self.examples[self._by_key[key]] = session

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from access.callers import RoleTags
 from access.decision import Undecided
 from access.policy_documents import normalise
 from access.resource import UNKNOWN
@@ -118,9 +121,20 @@ def test_the_boundary_is_a_managed_policy(boundary: Any, expected: tuple[Any, An
     assert (job.boundary, job.boundary_arn) == expected
 
 
-def test_tags_that_are_not_known_yet_are_no_tags() -> None:
-    assert only(role("job", SERVICE, tags={"level": "open", "owner": UNKNOWN})).tags == {"level": "open"}
-    assert only(role("job", SERVICE, tags=UNKNOWN)).tags == {}
+def test_a_tag_that_is_not_known_yet_is_undecided() -> None:
+    unknown = Undecided("the tag owner of 222222222222-job is not known yet")
+    tags = only(role("job", SERVICE, tags={"level": "open", "owner": UNKNOWN})).tags
+    assert tags == RoleTags(values={"level": ("open",), "owner": unknown})
+    assert only(role("job", SERVICE, tags=UNKNOWN)).tags == RoleTags(complete=False)
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["object", "text"])
+def test_a_role_has_the_default_tags_of_its_provider(as_text: bool) -> None:
+    default: Any = {"tags": {"team": "platform", "level": "open"}}
+    job = role("job", SERVICE, tags={"level": "protected"})
+    inputs = {**(job.provider_inputs or {}), "defaultTags": json.dumps(default) if as_text else default}
+    tags = only(replace(job, provider_inputs=inputs)).tags
+    assert tags == RoleTags(values={"team": ("platform",), "level": ("protected",)})
 
 
 def test_a_token_is_accepted_for_the_audiences_of_its_issuers_provider_in_the_account() -> None:
