@@ -54,6 +54,8 @@ class Choice:
     """Whether the key takes several values."""
     unnamed: bool = False
     """Whether the value is none that a document names whole: a principal that nobody thought of."""
+    characters: str = ""
+    """Expression of the characters that values consist of; empty for any."""
     usual: tuple[Values, ...] = ()
     """The one value that the key usually has; whether it can have another one is undecided. Empty if the caller chooses freely."""
 
@@ -122,6 +124,12 @@ class PossibleRequests:
             for chosen in choices
             if _has_consistent_tags(chosen)
         )
+
+    def fixed(self, key: str) -> Values:
+        """Return the values under a key that all requests share; undecided without them."""
+        if key not in self.keys and (key in TIMES or self._choice(key) is not None):
+            return Undecided(f"the caller chooses the value of {key}")
+        return Request(self.keys, self.patterns).values(key)
 
     def _choice(self, key: str) -> Choice | None:
         if key in self.choices:
@@ -197,7 +205,9 @@ def _texts(choice: Choice, conditions: Sequence[Condition]) -> list[str] | None:
         return [
             text
             for text in dict.fromkeys(candidates)
-            if globs.matches(choice.within, text) and not any(globs.matches(pattern, text) for pattern in excluded)
+            if globs.matches(choice.within, text)
+            and not any(globs.matches(pattern, text) for pattern in excluded)
+            and (not choice.characters or re.fullmatch(f"(?:{choice.characters})*", text))
         ]
 
     near = [text for literal in sorted(literals) for text in _near(literal)]
@@ -216,7 +226,7 @@ def _witnesses(patterns: set[str], choice: Choice) -> tuple[str, ...] | None:
     """
     relevant: set[str] = set()
     while True:
-        texts = globs.witnesses(patterns | relevant, choice.within)
+        texts = globs.witnesses(patterns | relevant, choice.within, choice.characters)
         new = [text for text in texts or () if not any(globs.matches(pattern, text) for pattern in relevant)]
         matched = {pattern for pattern in choice.outside if any(globs.matches(pattern, text) for text in new)}
         if not matched:
@@ -274,8 +284,10 @@ DIRECT: Mapping[str, Values] = {
     "aws:sourceorgid": None,
 }
 """Keys of every call that does not come from an AWS service."""
+NAME_CHARACTERS, TAG_CHARACTERS = r"[\w+=,.@-]", r"[\w\s.:/=+@-]"
+"""What STS takes in names of sessions, and in tags. Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
 CHOSEN: Mapping[str, Choice] = {
-    "sts:rolesessionname": Choice(optional=False),
+    "sts:rolesessionname": Choice(optional=False, characters=NAME_CHARACTERS),
     "aws:useragent": Choice(),
     "aws:referer": Choice(),
     "aws:requestedregion": Choice(optional=False),
@@ -284,11 +296,11 @@ CHOSEN: Mapping[str, Choice] = {
 }
 """Keys that every caller chooses; the time too, because a caller can wait for it."""
 TAGGED: Mapping[str, Choice] = {
-    "sts:externalid": Choice(),
-    "sts:sourceidentity": Choice(),
-    "aws:requesttag/": Choice(),
-    "aws:tagkeys": Choice(several=True),
-    "sts:transitivetagkeys": Choice(several=True),
+    "sts:externalid": Choice(characters=r"[\w+=,.@:/-]"),
+    "sts:sourceidentity": Choice(characters=NAME_CHARACTERS),
+    "aws:requesttag/": Choice(characters=TAG_CHARACTERS),
+    "aws:tagkeys": Choice(several=True, characters=TAG_CHARACTERS),
+    "sts:transitivetagkeys": Choice(several=True, characters=TAG_CHARACTERS),
 }
 """Further keys that a caller of AssumeRole chooses. The external id is one of them: it is not a secret and narrows nothing."""
 
@@ -378,7 +390,7 @@ def unnamed_principal(account: str, partition: str, organization: str | None, ow
             "aws:principalarn": Choice(
                 within=f"arn:{partition}:iam::{account}:{kind}/?*", unnamed=True, optional=False
             ),
-            PRINCIPAL_TAG: Choice(),
+            PRINCIPAL_TAG: Choice(characters=TAG_CHARACTERS),
             **({"aws:username": Choice(optional=False)} if is_user else {}),
         },
     )

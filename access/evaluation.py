@@ -17,6 +17,7 @@ from access.callers import PossibleRequests, Request, naming_of, session_names
 from access.conditions import holds
 from access.decision import Truth, Undecided, every, opposite, some
 from access.policy_documents import ALLOW, DENY, normalise, without_variables
+from access.policy_variables import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +47,20 @@ class Permissions:
         for document in chain(self.policies, *((*self.limits, *self.organization) if limits else ())):
             if not isinstance(document, Undecided):
                 yield from document
+
+    def filled(self, requests: PossibleRequests) -> Permissions:
+        """Return the same with the variables that have a fixed value filled in."""
+        if not any(statement.has_variables for statement in self.statements()):
+            return self
+
+        def documents(originals: Iterable[Document | Undecided]) -> list[Document | Undecided]:
+            return [filled(document, requests.fixed) for document in originals]
+
+        return Permissions(
+            policies=documents(self.policies),
+            limits=[documents(limit) for limit in self.limits],
+            organization=[documents(level) for level in self.organization],
+        )
 
     def allow(self, action: str, resource: str, request: Request) -> Truth:
         """Whether identity policies and all limits allow, apart from explicit denials."""
@@ -84,9 +99,10 @@ def is_allowed(
         keys: condition keys of this action with fixed values.
         choices: condition keys of this action that the caller chooses.
     """
-    relevant = [statement for statement in permissions.statements() if statement.covers_action(action) is not False]
     all_keys, all_choices = {**caller.keys, **(keys or {})}, {**caller.choices, **(choices or {})}
     requests = PossibleRequests(all_keys, all_choices, caller.patterns, caller.now)
+    permissions = permissions.filled(requests)
+    relevant = [statement for statement in permissions.statements() if statement.covers_action(action) is not False]
 
     def allowed(request: Request) -> Truth:
         denied = permissions.deny(action, resource, request)
@@ -151,15 +167,19 @@ def may_assume(caller: Caller, permissions: Permissions, role: TargetRole) -> Tr
     if isinstance(role.trust, Undecided):
         permitted = caller.account in ("", role.account) or is_allowed(caller, permissions, action, role.arn, role.keys)
         return every((permitted, role.trust))
-    own = () if caller.issuer or caller.service else permissions.statements()
-    relevant = [s for s in (*role.trust, *own) if some(s.covers_action(a) for a in (action, TAG_SESSION)) is not False]
-    conditions = [condition for statement in relevant for condition in statement.conditions]
     requests = PossibleRequests(
         {**caller.keys, **role.keys},
         {**caller.choices, **role.choices},
         {**caller.patterns, **role.patterns},
         caller.now,
     )
+    permissions = permissions.filled(requests)
+    trust = filled(role.trust, requests.fixed)
+    assert not isinstance(trust, Undecided)  # noqa: S101  # it was readable before
+    role = replace(role, trust=trust) if trust is not role.trust else role
+    own = () if caller.issuer or caller.service else permissions.statements()
+    relevant = [s for s in (*trust, *own) if some(s.covers_action(a) for a in (action, TAG_SESSION)) is not False]
+    conditions = [condition for statement in relevant for condition in statement.conditions]
 
     def allowed(request: Request) -> Truth:
         actions = (action, TAG_SESSION) if request.tagged else (action,)
@@ -167,7 +187,7 @@ def may_assume(caller: Caller, permissions: Permissions, role: TargetRole) -> Tr
             every(_assumes(session, permissions, role, needed, request) for needed in actions) for session in sessions
         )
 
-    sessions = [replace(caller, session=name) for name in session_names(role.trust, caller)]
+    sessions = [replace(caller, session=name) for name in session_names(trust, caller)]
     return requests.any_allowed(conditions, allowed)
 
 

@@ -39,13 +39,20 @@ def is_pattern(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def witnesses(patterns: Iterable[str], within: str = "*") -> tuple[str, ...] | None:
+def witnesses(patterns: Iterable[str], within: str = "*", characters: str = "") -> tuple[str, ...] | None:
     """Return the shortest texts that match `within`, one for each possible set of matching patterns.
+
+    Args:
+        patterns: the patterns to tell apart.
+        within: pattern of all texts.
+        characters: expression of a character that the texts may have; empty for any.
 
     Returns:
         the texts, in order of length; None if there are too many states to walk.
     """
-    return _witnesses(tuple(sorted({pattern for pattern in patterns if not apart(pattern, within)})), within)
+    return _witnesses(
+        tuple(sorted({pattern for pattern in patterns if not apart(pattern, within)})), within, characters
+    )
 
 
 def apart(first: str, second: str) -> bool:
@@ -66,7 +73,7 @@ def _ends(pattern: str) -> tuple[tuple[str, bool], tuple[str, bool]]:
 
 
 @lru_cache(maxsize=65536)
-def _witnesses(patterns: tuple[str, ...], within: str) -> tuple[str, ...] | None:
+def _witnesses(patterns: tuple[str, ...], within: str, characters: str) -> tuple[str, ...] | None:
     all_patterns = (within, *patterns)
     seen_matches: set[tuple[bool, ...]] = set()
     texts: list[str] = []
@@ -79,6 +86,8 @@ def _witnesses(patterns: tuple[str, ...], within: str) -> tuple[str, ...] | None
             seen_matches.add(matching)
             texts.append(text)
         for character in _next_characters(all_patterns, state):
+            if characters and re.fullmatch(characters, character) is None:
+                continue
             following = tuple(_advance(p, places, character) for p, places in zip(all_patterns, state, strict=True))
             if following[0] and following not in seen_states:
                 if len(seen_states) >= MOST_STATES:

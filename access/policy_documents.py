@@ -22,6 +22,8 @@ Leaf = str | Unknown
 """A text of a document, or an unknown value."""
 ALLOW, DENY = "Allow", "Deny"
 ARN_PARTS = 6
+WITH_VARIABLES = "2012-10-17"
+"""Version of the documents that have variables."""
 
 
 class Principal(NamedTuple):
@@ -58,6 +60,8 @@ class Statement:
     sid: str = ""
     index: int = 0
     """Place in the document, from 0."""
+    has_variables: bool = False
+    """Whether a text has a policy variable, and the document is of the version in which that means something."""
 
     def covers_action(self, action: str) -> Truth:
         """Whether the statement covers an action, without case."""
@@ -128,10 +132,11 @@ def _document(value: Any) -> Document:
         statements = [statements]
     if not isinstance(statements, list | tuple):
         raise _UnreadableError("the document has no statements")
-    return tuple(_statement(statement, index) for index, statement in enumerate(statements))
+    variables = elements.get("version") == WITH_VARIABLES
+    return tuple(_statement(statement, index, variables=variables) for index, statement in enumerate(statements))
 
 
-def _statement(value: Any, index: int) -> Statement:
+def _statement(value: Any, index: int, *, variables: bool) -> Statement:
     place = f"statement {index}"
     elements = _lowered(value, place)
     strange = sorted(set(elements) - set(ELEMENTS))
@@ -150,7 +155,19 @@ def _statement(value: Any, index: int) -> Statement:
             raise _UnreadableError(f"{place} has {name} and not_{name} together")
     if "actions" not in parts and "not_actions" not in parts:
         raise _UnreadableError(f"{place} names no action")
-    return Statement(effect=effect, sid=str(elements.get("sid", "")), index=index, **parts)
+    return Statement(
+        effect=effect,
+        sid=str(elements.get("sid", "")),
+        index=index,
+        has_variables=variables and _has_variables(parts),
+        **parts,
+    )
+
+
+def _has_variables(parts: Mapping[str, Any]) -> bool:
+    conditions = (value for condition in parts.get("conditions", ()) for value in condition.values)
+    texts = (*parts.get("resources", ()), *parts.get("not_resources", ()), *conditions)
+    return any(isinstance(text, str) and "${" in text for text in texts)
 
 
 def _lowered(value: Any, place: str) -> dict[str, Any]:
