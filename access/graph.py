@@ -369,6 +369,8 @@ class ClusterSteps:
             return
         if config.undecided is not None:
             yield Step(Node("pods", f"{cluster.stack}/{EVERYWHERE}"), config.undecided)
+            for account in sorted(self._graph.trusted_accounts):
+                yield Step(service_account_node(cluster.stack, account), config.undecided)
         for runner in config.runners:
             declared = set(self.accounts(cluster))
             for account in sorted(declared | self._graph.trusted_accounts):

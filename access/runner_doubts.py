@@ -9,12 +9,12 @@ https://docs.gitlab.com/runner/executors/kubernetes/#overwrite-generated-pod-spe
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from access import runner_toml
 from access.decision import Undecided
 from access.resource import UNKNOWN, at, listed
 
@@ -60,7 +60,7 @@ def _doubts(values: Any) -> Iterator[str]:
     for name, entry in environment.items():
         if name.startswith("KUBERNETES_") and ("valueFrom" in entry or at(entry, "value") is UNKNOWN):
             yield f"the value of the variable {name} is not known"
-    for section in listed(_folded(tomllib.loads(text)).get("runners")):
+    for section in listed(runner_toml.read(text).runners):
         yield from _of_section(section.get("kubernetes", {}), environment)
 
 
@@ -104,10 +104,3 @@ def _is_opaque(step: Mapping[str, Any]) -> bool:
     if path[0] in ("", *ACCOUNT_KEYS, "volumes") and step.get("op") in ("copy", "move"):
         return True
     return path == [""] or (path[0] == "volumes" and len(path) > VOLUME_DEPTH)
-
-
-def _folded(value: Any) -> Any:
-    """Return a value with the keys of its tables in small letters: the runner's reader ignores their case."""
-    if isinstance(value, Mapping):
-        return {key.lower(): _folded(member) for key, member in value.items()}
-    return [_folded(member) for member in value] if isinstance(value, list) else value

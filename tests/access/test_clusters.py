@@ -124,6 +124,28 @@ def test_a_setting_in_another_spelling_counts_and_two_spellings_are_undecided() 
     assert decision_for(twice, strong, target=arn("strong")) is UNDECIDED
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        'service_account_overwrite_allowed = "^[[:alpha:]]+$"',
+        'namespace_overwrite_allowed = "{{ .Values.namespaces }}"',
+        'pod_labels = {team = "{{ .Values.team }}"}',
+        '[[runners.kubernetes.pod_spec]]\npatch_path = "/home/gitlab-runner/patch.yaml"',
+    ],
+)
+def test_a_configuration_with_parts_from_elsewhere_leaves_every_trusted_account_undecided(settings: str) -> None:
+    assert decision_for(release(config(settings=settings)), target=arn("strong")) is UNDECIDED
+    assert decision_for(release(config(settings=settings))) is ALLOWED
+
+
+def test_an_account_that_a_job_may_choose_is_undecided_if_nothing_says_that_it_exists() -> None:
+    namespace = 'namespace_overwrite_allowed = "^jobs-deploy$"'
+    assert decision_for(release(config(settings=namespace)), target=arn("strong")) is UNDECIDED
+    assert decision_for(release(config("x", settings=namespace)), target=arn("strong")) is DENIED
+    chosen = namespace + '\nservice_account_overwrite_allowed = "^job$"'
+    assert decision_for(release(config("x", settings=chosen)), target=arn("strong")) is UNDECIDED
+
+
 def test_a_service_account_overwrite_reaches_other_accounts_of_the_namespace() -> None:
     admin = role("admin", trusts_token(exact("system:serviceaccount:jobs-small:admin")))
     closed, opened = config(), config(settings='service_account_overwrite_allowed = "adm"')
