@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from access import escalation
 from access.callers import (
+    PRINCIPAL_TAG,
     RESOURCE_TAG,
     Caller,
     Choice,
@@ -203,8 +204,11 @@ class AccessGraph:
         prefixes = (RESOURCE_TAG, "iam:resourcetag/")
         tags = {key: values for prefix in prefixes for key, values in role.tags.keys(prefix).items()}
         further = {key: values for prefix in prefixes for key, values in role.tags.others(prefix).items()}
-        choices = {key: Choice(usual=(values,)) for key, values in tags.items()}
-        choices |= {key.removesuffix("*"): Choice(usual=(None,)) for key in further}
+        # Transitive tags of a session replace equal tags of the role that it assumes.
+        replaces = can_tag or (bool(caller.account) and f"{PRINCIPAL_TAG}*" not in caller.patterns)
+        choices = {key: Choice(usual=(values,)) for key, values in tags.items()} if replaces else {}
+        if can_tag:
+            choices |= {key.removesuffix("*"): Choice(usual=(None,)) for key in further}
         organization = self.inventory.organization_of(role.account)
         return TargetRole(
             arn=role.arn,
@@ -214,9 +218,9 @@ class AccessGraph:
             keys={
                 "aws:resourceaccount": (role.account,),
                 "aws:resourceorgid": (organization,) if organization else None,
-                **({} if can_tag else tags),
+                **({} if replaces else tags),
             },
-            choices=choices if can_tag else {},
+            choices=choices,
             patterns={} if can_tag else further,
         )
 

@@ -143,6 +143,24 @@ def test_a_role_has_the_tags_of_the_program_unless_the_caller_can_tag_it(
     assert decided(blue, caller=caller) is expected
 
 
+@pytest.mark.parametrize(
+    ("action", "tags", "expected"),
+    [
+        ("sts:AssumeRole", {"level": "open"}, DENIED),
+        (TAGGING, {"level": "open"}, UNDECIDED),
+        (TAGGING, {"level": "protected"}, ALLOWED),
+        (TAGGING, {}, DENIED),
+    ],
+)
+def test_a_sessions_transitive_tag_replaces_an_equal_tag_of_the_role_that_it_assumes(
+    action: Any, tags: Any, expected: Decision
+) -> None:
+    """Source: IAM User Guide, id_session-tags.html, "Chaining roles with session tags"."""
+    caller = role("job", trusts({"AWS": DEV}, action if isinstance(action, str) else list(action)))
+    protected = {"StringEquals": {"aws:ResourceTag/level": "protected"}}
+    assert decided(trusts({"AWS": CALLER}, Condition=protected), caller=caller, tags=tags) is expected
+
+
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
 
 
