@@ -5,7 +5,9 @@ Reads the archive's `Chart.yaml` only. Source: https://helm.sh/docs/topics/chart
 
 from __future__ import annotations
 
+import os
 import tarfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -27,7 +29,7 @@ def problems(chart: Chart, root: Path) -> Iterator[Problem]:
     if chart.path is None:
         return
     file = root / chart.path
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises for a path that is too long
         yield Problem(
             path="chart.path",
             message=f"{chart.path!r} is not a file; fetch the chart with `helm pull {CHART} --repo <repository>`",
@@ -35,7 +37,16 @@ def problems(chart: Chart, root: Path) -> Iterator[Problem]:
         return
     try:
         metadata = chart_metadata(file)
-    except (OSError, tarfile.TarError, yaml.YAMLError, KeyError, StopIteration) as error:
+    except (
+        OSError,
+        tarfile.TarError,
+        yaml.YAMLError,
+        zlib.error,
+        EOFError,
+        ValueError,
+        KeyError,
+        StopIteration,
+    ) as error:
         yield Problem(
             path="chart.path",
             message=f"{chart.path!r} is not a packaged chart ({type(error).__name__}); make one with `helm package`",

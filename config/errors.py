@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from config.redaction import redacted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 60
 """Characters of a value that a message repeats."""
+LONGEST_WORD, LONGEST_PATH, LONGEST_MESSAGE = 256, 160, 2000
+"""Characters without a space, of a path and of a message, whoever writes it."""
 
 REMEDIES = {
     "string_type": "write text, in quotes where it could be read as a number",
@@ -40,6 +45,12 @@ class Problem:
     """Dotted path below the project's namespace: `runners.small.memory`."""
     message: str
     """The mistake, with its value, and how to correct it."""
+
+    def __post_init__(self) -> None:
+        """Hide secrets and cut long values, so that no check has to think of it."""
+        words = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: cut(word[0], LONGEST_VALUE), redacted(self.message))
+        object.__setattr__(self, "message", cut(words, LONGEST_MESSAGE))
+        object.__setattr__(self, "path", cut(redacted(self.path), LONGEST_PATH))
 
     def __str__(self) -> str:
         """`path: message`."""
@@ -112,6 +123,12 @@ def unknown_key(key: str, valid_keys: Iterable[str]) -> str:
 
 
 def quoted(value: Any) -> str:
-    """Return a value for a message: on one line, cut to `LONGEST_VALUE` characters."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+    """Return a value for a message: on one line, without secrets, cut to `LONGEST_VALUE` characters."""
+    yaml_words = {None: "null", True: "true", False: "false"}
+    text = yaml_words[value] if value is None or isinstance(value, bool) else repr(shown(value))
+    return cut(text, LONGEST_VALUE)
+
+
+def cut(text: str, length: int) -> str:
+    """Cut a text to a length."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."

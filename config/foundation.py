@@ -27,7 +27,9 @@ from config.sections import (
 from config.settings import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from config.errors import Problem
 
 PROJECT = "runner-platform-foundation"
 STACK = "foundation"
@@ -86,18 +88,22 @@ class FoundationSettings:
     tags: Tags
 
 
-def parse(raw: Mapping[str, Any], source: str, *more_checks: checks.Check) -> FoundationSettings:
+def parse(
+    raw: Mapping[str, Any], source: str, *more_checks: checks.Check, problems: Sequence[Problem] = ()
+) -> FoundationSettings:
     """Parse the foundation's configuration.
 
     Args:
         raw: values by key, without the project's namespace.
         source: name of the configuration in the error.
         more_checks: rules beside those of `config.checks`, in the same form.
+        problems: what the reader of the file found, to be reported with the rest.
 
     Raises:
         SettingsError: with every problem.
     """
-    parser = Parser(raw)
+    parser = Parser(raw, list(problems))
+    parser.refuse_secrets()
     parser.refuse_unknown(["organization", "accounts", "gitlab", "platform", "tags"])
     values: dict[str, Any] = {
         "organization": parser.object("organization", Organization),

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-import yaml
 from pulumi.runtime import config as runtime_config
 
-from config import boundary_document, chart_archive, foundation, settings
+from config import boundary_document, chart_archive, foundation, settings, stack_file
 from config.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def _without_traceback() -> Iterator[None]:
 def _running_config(project: str) -> dict[str, Any]:
     # The engine hands over every key as text, in one environment variable; tests set CONFIG. Secrets are not read.
     config = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
-    secret_keys = {*runtime_config.get_config_secret_keys_env()}
+    secret_keys = {*runtime_config.get_config_secret_keys_env(), *filter(runtime_config.is_config_secret, config)}
     values: dict[str, Any] = {}
     for key, text in config.items():
         namespace, _, name = key.partition(":")
@@ -107,10 +106,11 @@ def of_stack(stack: str, *more_checks: Check) -> settings.Settings:
         more_checks: rules beside those of `config.checks`.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or has problems.
+        SettingsError: the file is missing or has problems.
     """
-    file = f"Pulumi.{stack}.yaml"
-    return settings.parse(raw_of(ROOT / file, settings.PROJECT), stack, file, *FILE_CHECKS, *more_checks)
+    name = f"Pulumi.{stack}.yaml"
+    file = stack_file.read(ROOT / name, settings.PROJECT)
+    return settings.parse(file.values, stack, name, *FILE_CHECKS, *more_checks, problems=file.problems)
 
 
 @cache
@@ -118,36 +118,24 @@ def of_foundation() -> foundation.FoundationSettings:
     """Read the settings of the foundation from its file.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or has problems.
+        SettingsError: the file is missing or has problems.
     """
-    return foundation.parse(raw_of(ROOT / FOUNDATION_FILE, foundation.PROJECT), FOUNDATION_FILE, _boundary_document)
+    file = stack_file.read(ROOT / FOUNDATION_FILE, foundation.PROJECT)
+    return foundation.parse(file.values, FOUNDATION_FILE, _boundary_document, problems=file.problems)
 
 
 def raw_of(path: Path, project: str) -> dict[str, Any]:
     """Read a stack file's values by key, without the project's namespace; secrets stay encrypted.
 
     Raises:
-        SettingsError: the file is missing or is not YAML.
+        SettingsError: the file is missing, or the engine would read it differently.
     """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        stack_files = ", ".join(sorted(file.name for file in path.parent.glob("Pulumi.*.yaml"))) or "none"
-        raise SettingsError(
-            path.name, [Problem(path="stack", message=f"there is no {path.name}; stack files here: {stack_files}")]
-        ) from None
-    except yaml.YAMLError as error:
-        raise SettingsError(path.name, [Problem(path="file", message=f"is not YAML: {error}")]) from None
-    config = document.get("config") if isinstance(document, dict) else None
-    if not isinstance(config, dict):
-        raise SettingsError(
-            path.name,
-            [Problem(path="config", message=f"is missing; write config: with keys such as {project}:organization")],
-        )
-    prefix = f"{project}:"
-    return {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+    file = stack_file.read(path, project)
+    if file.problems:
+        raise SettingsError(path.name, file.problems)
+    return dict(file.values)
 
 
 def stacks() -> list[str]:
     """Return the names of the platform's stacks that have a stack file."""
-    return sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
+    return sorted(stack_file.stack_of(path.name) for path in ROOT.glob("Pulumi.*.yaml"))

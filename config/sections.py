@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Capability, Level, refuse_cdk
-from config.errors import FieldError
+from config.errors import FieldError, quoted
 from config.gitlab_values import (  # pydantic reads the annotations at run time
     BranchOrTag,  # noqa: TC001
     CaBundle,  # noqa: TC001
@@ -361,6 +362,24 @@ class Runner(Section):
     def _sizes_of_a_pod(cls, value: int, info: ValidationInfo) -> int:
         refuse_odd_size(str(info.field_name), value)
         return value
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _generation_not_token(cls, value: Any) -> Any:
+        # Whoever takes the key for the token itself writes a secret here, so the message does not repeat it.
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise FieldError(
+                "is not the number of a generation; write a whole number such as 2, and no runner token: those are encrypted below tokens"
+            )
+        return value
+
+    @field_validator("token_created")
+    @classmethod
+    def _date_of_the_calendar(cls, value: str | None) -> str | None:
+        try:
+            return value and date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise FieldError(f'{quoted(value)} is no day of the calendar; write one such as "2026-11-21"') from None
 
     @field_validator("accounts", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from config import checks
 from config.capabilities import Level
 from config.errors import Problem, SettingsError, problems_from_pydantic, quoted, unknown_key
 from config.names import Names
+from config.redaction import REVOKE, kind_of
 from config.sections import (
     Account,
     Alarms,
@@ -31,7 +32,7 @@ from config.sections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PROJECT = "runner-platform"
 SECRET_KEYS = ("tokens",)
@@ -179,11 +180,22 @@ class Parser:
 
     raw: Mapping[str, Any]
     problems: list[Problem] = field(default_factory=list)
+    _settled: int = 0
+    """How many problems are about values that no reader may take."""
 
     def refuse_unknown(self, valid_keys: Iterable[str]) -> None:
         """Report top-level keys that the program does not read."""
         keys = list(valid_keys)
         self.problems += [Problem(path=key, message=unknown_key(key, keys)) for key in self.raw if key not in keys]
+
+    def refuse_secrets(self) -> None:
+        """Report secrets in clear, encrypted values that the program would not read, and runner tokens that are not encrypted.
+
+        Of a path that has a problem by now, further problems are not reported: they would speak of the same value.
+        """
+        reported = {problem.path for problem in self.problems}
+        self.problems += [problem for problem in _secrets(self.raw) if problem.path not in reported]
+        self._settled = len(self.problems)
 
     def object(self, path: str, model: type[Model], *, required: bool = True) -> Model | None:
         """Parse one top-level object; return None if it is missing or wrong."""
@@ -214,7 +226,8 @@ class Parser:
             example = f"<name>: {{{', '.join(required_fields(model))}}}"
             self.problems.append(Problem(path=path, message=f"{mistake}; write at least one {example}"))
             return {}
-        parsed = {str(name): self.value(f"{path}.{name}", value, model) for name, value in raw.items()}
+        # The engine hands over objects sorted by name, so that the order in a file never counts.
+        parsed = {str(name): self.value(f"{path}.{name}", value, model) for name, value in sorted(raw.items())}
         return {name: value for name, value in parsed.items() if value is not None}
 
     def account_names(self) -> frozenset[str] | None:
@@ -228,8 +241,52 @@ class Parser:
         Raises:
             SettingsError: there are problems.
         """
-        if self.problems:
-            raise SettingsError(source, self.problems)
+        settled = self.problems[: self._settled]
+        paths = {problem.path for problem in settled}
+        problems = [*settled, *(problem for problem in self.problems[self._settled :] if problem.path not in paths)]
+        if problems:
+            raise SettingsError(source, problems)
+
+
+def is_encrypted(value: Any) -> bool:
+    """Return whether a value is one that `pulumi config set --secret` writes."""
+    return isinstance(value, dict) and value.keys() == {"secure"} and isinstance(value["secure"], str)
+
+
+def _secrets(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for path, value in _values(raw):
+        if path.partition(".")[0] in SECRET_KEYS:
+            continue
+        if isinstance(value, str) and (kind := kind_of(value)):
+            yield Problem(path=path, message=f"holds {kind} in clear; {REVOKE}")
+        elif is_encrypted(value):
+            yield Problem(
+                path=path, message="is encrypted, and the program reads no secret here; write it without --secret"
+            )
+    tokens, runners = raw.get("tokens", {}), raw.get("runners")
+    if is_encrypted(tokens):
+        return
+    classes = {str(name) for name in runners} if isinstance(runners, dict) else set()
+    for name, value in tokens.items() if isinstance(tokens, dict) else [("<class>", tokens)]:
+        if not is_encrypted(value):
+            yield Problem(
+                path=f"tokens.{name}",
+                message="is not encrypted; take it out, revoke the token, and store a new one: "
+                f"pulumi config set --secret --path '{PROJECT}:tokens.{name}'",
+            )
+        elif str(name) not in classes:
+            yield Problem(path=f"tokens.{name}", message=unknown_key(str(name), classes).replace("setting", "class"))
+
+
+def _values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk all values and keys of nested objects and lists, each with its path."""
+    yield path, value
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        member_path = f"{path}.{key}".removeprefix(".")
+        if isinstance(key, str):
+            yield member_path, key
+        yield from _values(member, member_path)
 
 
 def required_fields(model: type[BaseModel]) -> list[str]:
@@ -247,7 +304,9 @@ def fields_by_path(model: type[BaseModel], prefix: str = "") -> dict[str, list[s
     return fields
 
 
-def parse(raw: Mapping[str, Any], stack: str, source: str, *more_checks: checks.Check) -> Settings:
+def parse(
+    raw: Mapping[str, Any], stack: str, source: str, *more_checks: checks.Check, problems: Sequence[Problem] = ()
+) -> Settings:
     """Parse a stack's configuration.
 
     Args:
@@ -255,11 +314,13 @@ def parse(raw: Mapping[str, Any], stack: str, source: str, *more_checks: checks.
         stack: the stack's name.
         source: name of the configuration in the error, such as `Pulumi.dev.yaml`.
         more_checks: rules beside those of `config.checks`, in the same form.
+        problems: what the reader of the file found, to be reported with the rest.
 
     Raises:
         SettingsError: with every problem.
     """
-    parser = Parser(raw)
+    parser = Parser(raw, list(problems))
+    parser.refuse_secrets()
     parser.refuse_unknown([*OBJECTS, *MAPPINGS, *SECRET_KEYS])
     values: dict[str, Any] = {"stack": stack, "account_names": parser.account_names()}
     for key, model in OBJECTS.items():

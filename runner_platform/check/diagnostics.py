@@ -11,10 +11,11 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pulumi.runtime import proto
 
 from config import load
+from config import stack_file as stack_files
+from config.errors import SettingsError
 from runner_platform.reports.findings import ADVISORY, MANDATORY, Finding
 from runner_platform.stacks import project_of, stack_file
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SETTING_TAG = "setting:"
 """Prefix of a policy's tag that holds a path of `Rule.settings`."""
-CONFIG = "config"
 SEVERITIES = {
     proto.POLICY_SEVERITY_LOW: "low",
     proto.POLICY_SEVERITY_MEDIUM: "medium",
@@ -91,21 +91,12 @@ def _placeholders_in(path: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(path) if name}
 
 
-def lines_of(file: str, project: str) -> dict[str, int]:
+def lines_of(file: str, project: str) -> Mapping[str, int]:
     """The line of every key of a stack file, by dotted path below the project's namespace; empty for an unreadable file."""
     try:
-        root = yaml.compose((load.ROOT / file).read_text(), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return stack_files.read(load.ROOT / file, project).lines
+    except SettingsError:
         return {}
-    namespace = f"{CONFIG}.{project}:"
-    return {path.removeprefix(namespace): line for path, line in _keys(root) if path.startswith(namespace)}
-
-
-def _keys(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        path = f"{prefix}{key.value}"
-        yield path, key.start_mark.line + 1
-        yield from _keys(value, f"{path}.")
 
 
 def finding(diagnostic: Any, places: Places) -> Finding:

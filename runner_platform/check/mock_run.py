@@ -24,7 +24,7 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.stack import run_pulumi_func
 
 from access.resource import SECRET, STACK_TYPE, UNKNOWN, Resource
-from config import foundation, load
+from config import foundation, load, settings
 from runner_platform.check.mock_cloud import Mocks
 from runner_platform.stacks import project_of, stack_file
 from runner_platform.urns import urn
@@ -147,12 +147,26 @@ def run_file(program: Path, project: str, stack: str, values: Mapping[str, Any])
         answers = Mocks(network.get("existing") if isinstance(network, dict) else None)
         monitor = Monitor(answers)
         runtime_settings.reset_options()
-        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-        runtime_config.set_all_config({f"{project}:{key}": text for key, text in texts.items()})
+        readable = {**values, **_tokens(values)}
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in readable.items()}
+        runtime_config.set_all_config(
+            {f"{project}:{key}": text for key, text in texts.items()},
+            secret_keys=[f"{project}:{key}" for key in settings.SECRET_KEYS],
+        )
         mocks.set_mocks(answers, project=project, stack=stack, preview=False, monitor=monitor)
         loop.run_until_complete(run_pulumi_func(lambda: _execute(program)))
         monitor.run.exports = loop.run_until_complete(_exports())
     return monitor.run
+
+
+def _tokens(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Put a stand-in for each encrypted token, which only the engine can read."""
+    tokens, runners = values.get("tokens"), values.get("runners")
+    if not isinstance(tokens, dict):
+        return {}
+    if settings.is_encrypted(tokens):
+        tokens = dict.fromkeys(runners if isinstance(runners, dict) else (), tokens)
+    return {"tokens": {name: SECRET if settings.is_encrypted(token) else token for name, token in tokens.items()}}
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from components.documents.disruption import disruption
-from config import foundation, load, settings
+from config import foundation, load, settings, stack_file
 from config.quantities import duration_text, parse_duration
 from config.sections import Organization, Section, Tags
 from policies.rules import RULES
@@ -112,6 +112,7 @@ def settings_keys() -> Iterator[str]:
     yield from ("# Settings", "", NOTE, "")
     yield "You write settings into `Pulumi.<stack>.yaml`, each object below its key. `runner-platform check` reports every problem at once,"
     yield "with path, value and remedy. An unknown key is a problem, too."
+    yield from reading()
     yield from ("", "# The platform: `Pulumi.dev.yaml`, `Pulumi.prod.yaml`")
     yield from objects({**settings.OBJECTS, **settings.MAPPINGS}, settings.PROJECT, "Pulumi.yaml")
     yield from ("", "## Times that follow from `longest_job`", "")
@@ -128,6 +129,35 @@ def settings_keys() -> Iterator[str]:
     yield from table(header, [times(text) for text in DURATIONS])
     yield from ("", "# The foundation: `foundation/Pulumi.foundation.yaml`")
     yield from objects(FOUNDATION, foundation.PROJECT, "foundation/Pulumi.yaml")
+
+
+def reading() -> Iterator[str]:
+    """Describe how a stack file is read."""
+    yield from ("", "## How a stack file is read", "")
+    yield "`runner-platform` reads what Pulumi's engine reads. If another reader of YAML could take a value differently, `check` refuses it:"
+    yield ""
+    yield from (
+        (
+            "- The file is one YAML document in UTF-8, without NUL bytes, control characters, or tabs at the beginning of a line. "
+            f"It has at most {stack_file.LARGEST_FILE // 1024} KiB and {stack_file.DEEPEST} levels."
+        ),
+        "- Each key is text and stands once. `no`, `on` and `yes` are text, also as names; `true` and `false` are the only booleans.",
+        "- Numbers are plain, such as `5` and `1.5`. Put dates, versions, ids and everything else that looks like a number into quotes.",
+        "- Anchors and aliases are allowed. Tags (`!!str`), `<<` and directives (`%YAML`) are not.",
+        (
+            f"- Keys of the file are {', '.join(f'`{key}`' for key in stack_file.FILE_KEYS)}. Below `config` a key has the namespace of its project, "
+            "or none, which means the same. "
+            f"Beside them the engine reads {', '.join(f'`pulumi:{key}`' for key in stack_file.ENGINE_KEYS)}; keys of other namespaces are refused."
+        ),
+        (
+            "- The order of accounts, classes and roles never counts: they are sorted by name. So the managers of classes are rolled one after the other "
+            "in the order of the classes' names."
+        ),
+        (
+            "- The only secrets are below `tokens`, encrypted by `pulumi config set --secret`. A token, a key or a password anywhere else, also in a comment, is "
+            "refused, and no message repeats it."
+        ),
+    )
 
 
 def objects(models: dict[str, type[BaseModel]], project: str, program: str) -> Iterator[str]:

@@ -10,8 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from config import stack_file
 from runner_platform import live_runners, stacks
 from runner_platform.driver import helm_releases, locks, promotion, repair, stack_state, update_plans
 from runner_platform.driver.locks import Fate
@@ -247,10 +246,9 @@ def _create_stack(run: Run) -> None:
 
 
 def _secrets_provider(project: Project) -> str:
-    try:
-        return str((yaml.safe_load(project.settings_file.read_text()) or {}).get("secretsprovider") or "")
-    except FileNotFoundError:
+    if not project.settings_file.exists():
         return ""
+    return str(stack_file.document_of(project.settings_file).get("secretsprovider") or "")
 
 
 def _delete_dead_records(run: Run) -> None:

@@ -72,7 +72,7 @@ def of_stack(
         yield from _grouped("jobs that ask for roles of others", _roles_of_other_classes(settings, runner_class))
     for neighbour in neighbours:
         yield from _grouped(f"jobs of stack {neighbour.stack}", _jobs_of_neighbour(settings, neighbour))
-    for runner_class in _first_class_of_each_level(settings):
+    for runner_class in _smallest_class_of_each_level(settings):
         group = "jobs that ask for the node's, deployer's or reader's role"
         yield from _grouped(group, _platform_roles(settings, runner_class, accounts))
     yield from _grouped("wrong tokens", _forged_tokens(settings, forgeries))
@@ -83,14 +83,19 @@ def _grouped(group: str, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
 
 
 def _forged_tokens(settings: Settings, forgeries: Iterable[Forgery]) -> Iterator[Attempt]:
-    """Forge the first class's own token."""
-    first = next(iter(settings.runners))
+    """Forge the own token of the smallest class."""
+    first = _smallest_first(settings)[0]
     for forgery in forgeries:
         token = Token(
             stack=settings.stack, namespace=namespace_jobs(first), account=JOB_SERVICE_ACCOUNT, forgery=forgery
         )
         kinds = EXPIRED if forgery is Forgery.EXPIRED else INVALID
         yield _refused(settings, first, f"{job_account(first)}, token {forgery.value}", token=token, kinds=kinds)
+
+
+def _smallest_first(settings: Settings) -> list[str]:
+    """List the classes by the size of their jobs; of equal ones the class with more jobs at once comes first."""
+    return sorted(settings.runners, key=lambda name: (settings.runners[name].cpu, -settings.runners[name].concurrent))
 
 
 def _accounts_beside(settings: Settings, runner_class: str) -> Iterator[Attempt]:
@@ -156,7 +161,7 @@ def _platform_roles(settings: Settings, runner_class: str, accounts: Mapping[str
 
 def _jobs_of_neighbour(settings: Settings, neighbour: Settings) -> Iterator[Attempt]:
     """As jobs of another stack: use this stack's config, and chain from their own roles to this stack's delegated roles."""
-    first = next(iter(settings.runners))
+    first = _smallest_first(settings)[0]
     names = settings.names
     roles = {
         f"{name}/{names.delegated_role(level)}": names.role_arn(settings.accounts[name].id, names.delegated_role(level))
@@ -248,6 +253,8 @@ def _section(settings: Settings, profile: str, arn: str, source: str, value: str
     return "\n" + aws_config_text({f"profile {profile}": {**keys, "sts_regional_endpoints": "regional"}})
 
 
-def _first_class_of_each_level(settings: Settings) -> list[str]:
-    classes = {level: [name for name, runner in settings.runners.items() if runner.level is level] for level in Level}
+def _smallest_class_of_each_level(settings: Settings) -> list[str]:
+    classes = {
+        level: [name for name in _smallest_first(settings) if settings.runners[name].level is level] for level in Level
+    }
     return [names[0] for names in classes.values() if names]

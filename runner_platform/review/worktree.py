@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import foundation, load
+from config import foundation, load, stack_file
 from runner_platform.check.resource_list import from_json
 from runner_platform.errors import FailedError, WrongUseError
 from runner_platform.stacks import project_of
@@ -79,7 +79,7 @@ def behind(ref: str) -> int:
 def stacks(tree: Path) -> list[str]:
     """Names of the stacks with a file in a tree, the foundation first."""
     first = [foundation.STACK] if (tree / "foundation" / f"Pulumi.{foundation.STACK}.yaml").exists() else []
-    return [*first, *sorted(path.name.split(".")[1] for path in tree.glob("Pulumi.*.yaml"))]
+    return [*first, *sorted(stack_file.stack_of(path.name) for path in tree.glob("Pulumi.*.yaml"))]
 
 
 def resources_of(tree: Path, stack: str) -> list[Resource]:

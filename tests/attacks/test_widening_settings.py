@@ -28,7 +28,7 @@ OIDC = {"account": "prod", "level": "protected", "project": "senncloud/shop", "r
         ("runners.small.level", "both", "runners.small.level", ""),
         ("runners.small.project", "5678", "runners.small.project", "belongs to a protected class"),
         ("runners.deploy.group", "1234", "runners.deploy", "exactly one project"),
-        ("runners.small.tag", "deploy", "runners.deploy.tag", "is also the tag of"),
+        ("runners.small.tag", "deploy", "runners.small.tag", "is also the tag of"),
         ("runners.small.pod_security", "privileged", "runners.small.pod_security", ""),
         ("runners.small.privileged", True, "runners.small.privileged", ""),
         ("runners.small.service_account", "manager", "runners.small.service_account", ""),

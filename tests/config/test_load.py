@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         ("[]", "config: is missing"),
         ("just words", "config: is missing"),
         ("config: [1]", "config: is missing"),
-        ("config: {1: 2}", "organization: is missing"),
+        ("config: {1: 2}", "<key in line 1>: 1 is not text; write the key in quotes"),
         ("config: {a: [}", "file: is not YAML"),
-        ("\x00", "file: is not YAML"),
+        ("\x00", "file: line 1 has a NUL byte; remove it"),
     ],
 )
 def test_a_file_without_configuration_is_reported(tmp_path: Path, text: str, words: str) -> None:

@@ -50,7 +50,7 @@ CONTRADICTIONS = [
         "runners.small.pod_security",
         "raise chart.version to 0.88.0",
     ),
-    ("runners.small.tag", "big-dev", {}, "runners.big.tag", "'big-dev' is also the tag of 'small'"),
+    ("runners.small.tag", "big-dev", {}, "runners.small.tag", "'big-dev' is also the tag of 'big'"),
     ("runners.open", CLASS, {}, "runners.open", "is not a name for a class"),
     ("runners.manager", CLASS, {}, "runners.manager", "none of foundation, manager, managers"),
     ("runners.managers", CLASS, {}, "runners.managers", "is not a name for a class"),
