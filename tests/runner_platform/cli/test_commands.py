@@ -129,7 +129,10 @@ def test_check_prints_a_line_for_each_stack(run: Callable[..., tuple[int, str, s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["values", "nosuch", "--stack", "dev"], "'nosuch' is not a class of stack dev; its classes: small, medium"),
+        (
+            ["values", "nosuch", "--stack", "dev"],
+            "'nosuch' is not a class of stack dev; its classes: big, deploy, medium",
+        ),
         (["values", "small", "--stack", "foundation"], "the foundation has no runner classes"),
         (["profiles", "small"], "name a class and its --stack"),
         (["profiles"], "name a class and its --stack, or --platform deployer, reader or foundation"),
