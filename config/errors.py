@@ -49,8 +49,8 @@ class Problem:
     def __post_init__(self) -> None:
         """Hide secrets and cut long values, so that no check has to think of it."""
         words = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: cut(word[0], LONGEST_VALUE), redacted(self.message))
-        object.__setattr__(self, "message", cut(words, LONGEST_MESSAGE))
-        object.__setattr__(self, "path", cut(redacted(self.path), LONGEST_PATH))
+        object.__setattr__(self, "message", printable(cut(words, LONGEST_MESSAGE)))
+        object.__setattr__(self, "path", printable(cut(redacted(self.path), LONGEST_PATH)))
 
     def __str__(self) -> str:
         """`path: message`."""
@@ -127,6 +127,14 @@ def quoted(value: Any) -> str:
     yaml_words = {None: "null", True: "true", False: "false"}
     text = yaml_words[value] if value is None or isinstance(value, bool) else repr(shown(value))
     return cut(text, LONGEST_VALUE)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would act on or cannot show, such as control characters and halves of characters."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def cut(text: str, length: int) -> str:

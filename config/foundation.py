@@ -15,6 +15,7 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
 )
 from config.sections import (
     AccountId,
+    AccountName,
     BoundaryPolicy,
     DocumentPath,
     Organization,
@@ -52,9 +53,9 @@ class FoundationGitLab(Section):
 class FoundationPlatform(Section):
     """Principals that may deploy the platform."""
 
-    account: str
+    account: AccountName
     """Name of the account that the platform lives in."""
-    state_account: str = "admin"
+    state_account: AccountName = "admin"
     """Name of the account that keeps the platform's own state."""
     protect: bool
     """Guards state, keys and the platform's own roles against deletion."""

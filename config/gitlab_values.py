@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 from config.errors import FieldError, quoted
-from config.values import pattern, url_pattern
+from config.values import Allowed, pattern, url_pattern
 
 LAST_PORT: Final = 65535
 HTTPS_PORT: Final = 443
@@ -135,20 +135,29 @@ GitLabUrl = Annotated[
         "is not the root of a GitLab instance; write https:// and the host name (and the path, if GitLab is below one), with no slash at the end",
     ),
     AfterValidator(_check_url),
+    Allowed("`https://`, the host, and port and path if GitLab has them; no `/` at the end"),
 ]
 """The root of a GitLab instance."""
-CaBundle = Annotated[str, AfterValidator(_check_bundle)]
+CaBundle = Annotated[str, AfterValidator(_check_bundle), Allowed("certificates in PEM, without a private key")]
 """One or more certificates in PEM."""
-BranchOrTag = Annotated[str, AfterValidator(check_ref)]
+BranchOrTag = Annotated[
+    str,
+    AfterValidator(check_ref),
+    Allowed(f"a short name of at most {LONGEST_REF} characters, such as `main`; `*` for `open` only"),
+]
 """The short name of a branch or tag."""
 OneBranch = Annotated[
-    str, pattern(r"[\w./#+-]+", "is not a branch; name exactly one, without wildcards"), AfterValidator(check_ref)
+    str,
+    pattern(r"[\w./#+-]+", "is not a branch; name exactly one, without wildcards"),
+    AfterValidator(check_ref),
+    Allowed("one branch, without `*`"),
 ]
 """The short name of one branch."""
 ProjectPath = Annotated[
     str,
     pattern(rf"{_SEGMENT}(/{_SEGMENT})+", "is not the full path of a project; write group/project, without wildcards"),
     AfterValidator(_check_project),
+    Allowed("`group/project`, without `*`"),
 ]
 """The full path of one project."""
 ProjectPattern = Annotated[
@@ -156,5 +165,6 @@ ProjectPattern = Annotated[
     pattern(r"[\w.*][\w.*-]*(/[\w.*][\w.*-]*)+", "is not the full path of a project; write group/project"),
     AfterValidator(_check_project),
     AfterValidator(_check_project_pattern),
+    Allowed("`group/project`; `*` for `open` only, and not in the top-level group"),
 ]
 """The full path of a project, or a pattern of paths below one top-level group."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AfterValidator
 
 from config.errors import LONGEST_VALUE, FieldError, quoted
+from config.values import Allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,7 +88,11 @@ def overlap(network: str, networks: Iterable[str]) -> str | None:
     return next((text for text in networks if IPv4Network(text).overlaps(IPv4Network(network))), None)
 
 
-Cidr = Annotated[str, AfterValidator(parse_own_network)]
+Cidr = Annotated[str, AfterValidator(parse_own_network), Allowed("an IPv4 network, such as `10.40.0.0/16`")]
 """An IPv4 network in CIDR notation that a VPC can have."""
-PublicCidr = Annotated[str, AfterValidator(parse_public_network)]
+PublicCidr = Annotated[
+    str,
+    AfterValidator(parse_public_network),
+    Allowed(f"at most {MOST_PUBLIC_NETWORKS} public IPv4 networks, such as `203.0.113.0/24`"),
+]
 """An IPv4 network of clients on the internet."""

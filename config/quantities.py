@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from config.errors import FieldError, quoted
+from config.values import Allowed
 
 _MEMORY_UNITS = {
     "Ki": 2**10,
@@ -139,9 +140,9 @@ def duration_text(seconds: int) -> str:
     return "".join(parts) or "0s"
 
 
-Cpu = Annotated[int, BeforeValidator(parse_cpu)]
+Cpu = Annotated[int, BeforeValidator(parse_cpu), Allowed("cores or millicores, such as `4`, `7.5` or `500m`", "CPU")]
 """Millicores."""
-Bytes = Annotated[int, BeforeValidator(parse_memory)]
+Bytes = Annotated[int, BeforeValidator(parse_memory), Allowed("a number with a unit, such as `512Mi` or `8Gi`", "size")]
 """Bytes of memory or disk."""
-Seconds = Annotated[int, BeforeValidator(parse_duration)]
+Seconds = Annotated[int, BeforeValidator(parse_duration), Allowed("such as `4h`, `90m` or `1h30m`", "duration")]
 """Seconds."""

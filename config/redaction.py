@@ -24,8 +24,8 @@ _FORMS = {
     "a password in a URL": r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)",
 }
 _PATTERNS = {kind: re.compile(regex, re.DOTALL) for kind, regex in _FORMS.items()}
-_RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9_+/=-]{20,}")
-"""A whole value that only a generator writes: letters of both cases and digits, without a space, dot or colon."""
+_RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9_+/=.-]{20,}|(?=.*[a-f])(?=.*\d)[0-9a-f]{32,}")
+"""A whole value that only a generator writes: letters of both cases and digits, without a space or colon, or hexadecimal digits."""
 
 
 def kind_of(text: str) -> str | None:

@@ -23,9 +23,19 @@ from config.gitlab_values import (  # pydantic reads the annotations at run time
 from config.names import BOUNDARY_POLICY
 from config.networks import MOST_PUBLIC_NETWORKS, Cidr, PublicCidr
 from config.partitions import ARN_PARTITION, REGIONS_WITHOUT_EKS, Partition, partition_of, regions
-from config.quantities import Bytes, Cpu, Seconds, refuse_large_limit, refuse_odd_size
+from config.quantities import (
+    LARGEST,
+    SMALLEST,
+    Bytes,
+    Cpu,
+    Seconds,
+    cpu_text,
+    memory_text,
+    refuse_large_limit,
+    refuse_odd_size,
+)
 from config.tag_limits import refuse_odd_tags
-from config.values import pattern, refuse_repeated, url_pattern
+from config.values import Allowed, pattern, refuse_repeated, url_pattern
 from config.versions import KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes, oldest_kubernetes
 
 if TYPE_CHECKING:
@@ -45,7 +55,9 @@ _OWN_ROLE = re.compile(r":role/(cicd[^/]*|deploy)/")
 
 
 AccountId = Annotated[
-    str, pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"')
+    str,
+    pattern(r"\d{12}", 'is not an account id; write twelve digits in quotes, such as "111111111111"'),
+    Allowed("twelve digits in quotes"),
 ]
 """The id of an AWS account."""
 RoleArn = Annotated[
@@ -54,6 +66,7 @@ RoleArn = Annotated[
         rf"arn:{ARN_PARTITION}:iam::\d{{12}}:role/([\w+=,.@-]+/)*[\w+=,.@-]{{1,64}}",
         "is not the ARN of an IAM role; write arn:aws:iam::<account id>:role/<name>",
     ),
+    Allowed("`arn:aws:iam::<account id>:role/<name>`, no role of the platform, of a deployment or of an AWS service"),
 ]
 """The ARN of an IAM role."""
 TopicArn = Annotated[
@@ -63,24 +76,37 @@ TopicArn = Annotated[
         rf"arn:{ARN_PARTITION}:sns:[a-z0-9-]+:\d{{12}}:[\w-]{{1,256}}",
         "is not the ARN of a standard SNS topic; write arn:aws:sns:<region>:<account id>:<name>, as `aws sns list-topics` shows it",
     ),
+    Allowed("`arn:aws:sns:<region>:<account id>:<name>`; no FIFO topic"),
 ]
 """The ARN of a standard SNS topic."""
-ProjectId = Annotated[str, pattern(r"[1-9]\d{0,17}", "is not a numeric project id; the project's page shows it")]
+AccountName = Annotated[str, Allowed("a name of `accounts`")]
+"""The name of an account in the same file."""
+ProjectId = Annotated[
+    str,
+    pattern(r"[1-9]\d{0,17}", "is not a numeric project id; the project's page shows it"),
+    Allowed("digits in quotes"),
+]
 """The numeric id of a GitLab project."""
-GroupId = Annotated[str, pattern(r"[1-9]\d{0,17}", "is not a numeric group id; the group's page shows it")]
+GroupId = Annotated[
+    str, pattern(r"[1-9]\d{0,17}", "is not a numeric group id; the group's page shows it"), Allowed("digits in quotes")
+]
 """The numeric id of a GitLab group."""
 RepositoryName = Annotated[
     str,
     pattern(r"[a-z0-9]+([._/-][a-z0-9]+)*", "is not a repository name; write small letters, digits and single ./_-"),
+    Allowed("small letters and digits, with single `.`, `/`, `_` or `-` between them"),
 ]
 """The name of a container repository, without the prefix of its level."""
 RunnerTag = Annotated[
-    str, pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes")
+    str,
+    pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
+    Allowed("small letters, digits and dashes, beginning with a letter, at most 63"),
 ]
 """A tag of a runner in GitLab."""
 TagValue = Annotated[
     str,
     pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value; write 1 to 128 letters, digits, spaces and . : / = + @ _ -"),
+    Allowed("1 to 128 letters, digits, spaces and `. : / = + @ _ -`"),
 ]
 """The value of an AWS tag."""
 
@@ -125,6 +151,9 @@ BoundaryPolicy = Annotated[
         "is not the name or ARN of a managed policy; write a name with its path, such as company/boundary",
     ),
     AfterValidator(refuse_own_boundary),
+    Allowed(
+        "the name of a managed policy with its path, such as `company/boundary`, or its ARN; not the platform's own"
+    ),
 ]
 """A managed policy of the organisation, which every account has under the same name, or AWS's own."""
 
@@ -134,6 +163,7 @@ DocumentPath = Annotated[
     pattern(
         r"[\w.-]+(/[\w.-]+)*\.json", "is not a file of this repository; write a path such as company-boundary.json"
     ),
+    Allowed("a path from the repository's root, `….json`"),
 ]
 """A JSON file, from the repository's root."""
 
@@ -160,9 +190,14 @@ class Organization(Section):
     id: Annotated[
         str,
         pattern(r"o-[a-z0-9]{10,32}", "is not an organisation id; `aws organizations describe-organization` shows it"),
+        Allowed("`o-` and 10 to 32 small letters and digits"),
     ]
     """Id of the organisation. Trusts and bucket policies admit its accounts only."""
-    region: Annotated[str, pattern(r"[a-z]{2,4}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1")]
+    region: Annotated[
+        str,
+        pattern(r"[a-z]{2,4}(-[a-z]+)+-\d", "is not a region; write one such as eu-central-1"),
+        Allowed("a region of the partition with EKS, such as `eu-central-1`"),
+    ]
     """Region of everything."""
     partition: Partition = "aws"
     """Partition of everything; it must be the region's."""
@@ -224,7 +259,7 @@ class Account(Section):
 class Platform(Section):
     """Where the platform lives."""
 
-    account: str
+    account: AccountName
     """Name of the account that holds cluster, registry and job cache."""
     protect: bool
     """Guards cluster, keys and buckets against deletion."""
@@ -272,16 +307,28 @@ class Chart(Section):
                 r"(https|oci)://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[\w.~%+/-]*)?",
                 "is not a chart repository; write https://… or oci://…",
             ),
+            Allowed("`https://…` or `oci://…`, without a user or a password"),
         ]
         | None
     ) = None
     """Repository of the chart, `https://…` or `oci://…`; needs `version`."""
     version: (
-        Annotated[str, pattern(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}", "is not a chart version; write one such as 0.93.0")]
+        Annotated[
+            str,
+            pattern(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}", "is not a chart version; write one such as 0.93.0"),
+            Allowed("`0.86.0` or newer, all three numbers"),
+        ]
         | None
     ) = None
     """Version of the chart in the repository, 0.86.0 or newer."""
-    path: Annotated[str, pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz")] | None = None
+    path: (
+        Annotated[
+            str,
+            pattern(r".+\.tgz", "is not a packaged chart; `helm package` makes a .tgz"),
+            Allowed("a file below the project, `….tgz`"),
+        ]
+        | None
+    ) = None
     """A packaged chart, instead of repository and version."""
 
     @model_validator(mode="after")
@@ -319,16 +366,16 @@ class Runner(Section):
 
     level: Annotated[Level, Field(strict=False)]
     """Trust level: decides the delegated role, the state prefix, the repositories and the jobs."""
-    cpu: Cpu
+    cpu: Annotated[Cpu, Allowed(f"`{cpu_text(SMALLEST['cpu'])}` or more, such as `4`, `7.5` or `500m`", "CPU")]
     """Cores of the build container, which the scheduler reserves for it."""
-    memory: Bytes
+    memory: Annotated[Bytes, Allowed(f"`{memory_text(SMALLEST['memory'])}` or more", "size")]
     """Memory of the build container: request and limit."""
-    disk: Bytes
+    disk: Annotated[Bytes, Allowed(f"`{memory_text(SMALLEST['disk'])}` to `{memory_text(LARGEST['disk'])}`", "size")]
     """Ephemeral storage of the build container: request and limit. The nodes' disks follow."""
     concurrent: int = Field(ge=1, le=1000)
-    """Jobs at once, 1 to 1000. Sets the namespace's quota, the nodes' ceiling and the number of addresses."""
-    longest_job: Seconds
-    """From 10m to 24h. GitLab ends a job then, and all other times follow."""
+    """Jobs at once. Sets the namespace's quota, the nodes' ceiling and the number of addresses."""
+    longest_job: Annotated[Seconds, Allowed("`10m` to `24h`", "duration")]
+    """GitLab ends a job then, and all other times follow."""
     spot: bool = False
     """Spot nodes first, on demand where there are none. Refused above `longest_job: 1h`."""
     builder: Literal["plain"] | None = None
@@ -337,7 +384,7 @@ class Runner(Section):
     """Processor of the nodes. The image of a job must be built for it."""
     pod_security: Literal["baseline", "restricted"] = "baseline"
     """Pod security of the jobs' namespace. `restricted` also runs jobs as user 1000 without capabilities, and needs chart 0.88.0."""
-    accounts: tuple[str, ...] | None = Field(default=None, strict=False)
+    accounts: tuple[AccountName, ...] | None = Field(default=None, strict=False)
     """Narrows the accounts of the level. Without it the class enters all of them; `[]` reaches none."""
     project: ProjectId | None = None
     """Protected classes only: numeric id of the one project that may use the class (locked, ref-protected runner)."""
@@ -353,7 +400,12 @@ class Runner(Section):
     token: int = Field(default=1, ge=1, le=9999)
     """Generation of the runner authentication token. Raise it by one to rotate."""
     token_created: (
-        Annotated[str, pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"')] | None
+        Annotated[
+            str,
+            pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"'),
+            Allowed("a day of the calendar in quotes"),
+        ]
+        | None
     ) = None
     """Date of the generation in quotes, such as `"2026-11-21"`. `check` reminds you after 180 days."""
 
@@ -448,8 +500,10 @@ class Tags(Section):
     """Value of the tag `platform:owner`."""
     cost: TagValue = "cicd"
     """Value of the tag `platform:cost`."""
-    further: dict[str, str] = {}
-    """Further tags of every resource, by key, such as those that a service control policy demands. At most 40."""
+    further: Annotated[
+        dict[str, str], Allowed("at most 40 keys and values that AWS takes, none of the platform's", "texts by key")
+    ] = {}
+    """Further tags of every resource, by key, such as those that a service control policy demands."""
 
     @field_validator("further")
     @classmethod
@@ -461,7 +515,7 @@ class Tags(Section):
 class GitLabOidc(Section):
     """A role that GitLab's own ID tokens may assume, without a runner class."""
 
-    account: str
+    account: AccountName
     """Name of the account of the role."""
     level: Annotated[Level, Field(strict=False)]
     """Trust level whose capabilities the role has."""
@@ -473,8 +527,8 @@ class GitLabOidc(Section):
     """Git tag whose jobs may assume the role."""
     environment: Literal["production", "staging", "testing", "development", "other"] | None = None
     """Deployment tier of a protected environment; the project's `sub` must hold it (`components/documents/trust.py`)."""
-    session: Seconds = 3600
-    """Longest session that a job may ask for, from 1h to 12h."""
+    session: Annotated[Seconds, Allowed("`1h` to `12h`", "duration")] = 3600
+    """Longest session that a job may ask for."""
 
     @model_validator(mode="after")
     def _exactly_one_condition(self) -> Self:
@@ -498,11 +552,14 @@ class GitLabOidc(Section):
 class ExistingNetwork(Section):
     """Subnets of another owner; the platform verifies them and never changes them."""
 
-    vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…")]
+    vpc: Annotated[str, pattern(r"vpc-[0-9a-f]+", "is not a VPC id; write vpc-…"), Allowed("`vpc-…`")]
     """Id of the VPC."""
-    private: tuple[Annotated[str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…")], ...] = Field(
-        min_length=2, max_length=3, strict=False
-    )
+    private: tuple[
+        Annotated[
+            str, pattern(r"subnet-[0-9a-f]+", "is not a subnet id; write subnet-…"), Allowed("`subnet-…`, none twice")
+        ],
+        ...,
+    ] = Field(min_length=2, max_length=3, strict=False)
     """Ids of two or three private subnets."""
 
     @field_validator("private")
@@ -515,7 +572,7 @@ class ExistingNetwork(Section):
 class Network(Section):
     """The platform's network: a new VPC, or existing subnets."""
 
-    cidr: Cidr | None = None
+    cidr: Annotated[Cidr, Allowed("an IPv4 network from /16 to /20, such as `10.40.0.0/16`")] | None = None
     """Range of a network of its own."""
     zones: Literal[2, 3] | None = None
     """Number of availability zones."""
@@ -585,14 +642,18 @@ class Cluster(Section):
     """The EKS cluster."""
 
     version: Annotated[
-        str, pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"')
+        str,
+        pattern(r"1\.\d{2}", 'is not a Kubernetes minor version; write it in quotes, such as "1.35"'),
+        Allowed(f"in quotes, supported by EKS; known: {', '.join(KUBERNETES_SUPPORT_ENDS)}"),
     ]
     """Kubernetes minor version in quotes, such as `"1.35"`."""
     administrators: tuple[RoleArn, ...] = Field(strict=False)
     """Roles of people that administer the cluster, at least two."""
     access: ClusterAccess
     """How to reach the API: exactly one of its keys."""
-    service_cidr: Cidr = "172.20.0.0/16"
+    service_cidr: Annotated[Cidr, Allowed("a private IPv4 network from /12 to /24, apart from the VPC's")] = (
+        "172.20.0.0/16"
+    )
     """Range of the services' addresses: private, a /12 to a /24."""
 
     @field_validator("version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import AfterValidator
@@ -11,6 +12,16 @@ from config.errors import FieldError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a setting may hold, for `docs/reference/settings.md`. It stands beside the validator in an annotation."""
+
+    limits: str
+    """In words, with examples in backquotes."""
+    type: str = "text"
+    """Word for the kind of value."""
 
 
 def pattern(regex: str, remedy: str) -> AfterValidator:

@@ -15,21 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 import yaml
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from components.documents.disruption import disruption
-from config import foundation, load, settings, stack_file
+from config import checks, foundation, load, settings, stack_file
 from config.quantities import duration_text, parse_duration
 from config.sections import Organization, Section, Tags
+from config.values import Allowed
 from policies.rules import RULES
 from runner_platform.cli.main import COMMANDS, load_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+    from config.checks import Check
 
 FOLDER: Final = load.ROOT / "docs" / "reference"
 RENEW: Final = "python -m runner_platform.cli.reference --write"
@@ -41,6 +45,11 @@ FOUNDATION: Final[dict[str, type[BaseModel]]] = {
     "gitlab": foundation.FoundationGitLab,
     "platform": foundation.FoundationPlatform,
     "tags": Tags,
+}
+NAME_CHECKS: Final[dict[str, Check]] = {
+    "accounts": checks.account_ids,
+    "runners": checks.runner_names,
+    "gitlab_oidc": checks.gitlab_oidc_names,
 }
 EXIT_CODES: Final = {
     "0": "fine",
@@ -167,21 +176,79 @@ def objects(models: dict[str, type[BaseModel]], project: str, program: str) -> I
         name = key.removeprefix(f"{project}:")
         yield from ("", f"## `{key}`", "", f"{declaration['description']}.")
         if name in models:
+            yield from names_of(name)
             yield ""
-            yield from table(("key", "default", "does"), keys_of(models[name], ""))
+            yield from table(("key", "type", "limits", "default", "decides"), keys_of(models[name], ""))
 
 
-def keys_of(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    """List key, default and description of a model's fields, nested ones behind a dot."""
+def names_of(key: str) -> Iterator[str]:
+    """Describe the names that a person may choose below a key, in the words of the check's own message."""
+    if key in NAME_CHECKS:
+        problem = next(iter(NAME_CHECKS[key]({"?": None})))
+        yield from ("", f"Names: {problem.message.partition('; use ')[2]}.")
+
+
+def keys_of(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """List key, type, limits, default and description of a model's fields, nested ones behind a dot."""
     documentation = field_documentation(model)
     for name, field in model.model_fields.items():
         annotation, text = documentation[name]
-        choices = choices_of(field.annotation)
-        if len(choices) > 1 and not all(choice in text for choice in choices):
-            text += f" {'Any' if 'tuple' in annotation else 'One'} of {', '.join(choices)}."
-        yield f"`{prefix}{name}`", default_of(field, annotation), text
+        limits = "; ".join(dict.fromkeys(limits_of(field))) or "-"
+        yield (
+            f"`{prefix}{name}`",
+            type_of(field.annotation, field.metadata),
+            limits,
+            default_of(field, annotation),
+            text,
+        )
         for section in sections_of(field.annotation):
             yield from keys_of(section, f"{prefix}{name}.")
+
+
+def type_of(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """Name the kind of value that a stack file has at a key."""
+    words = [mark.type for mark in metadata if isinstance(mark, Allowed)]
+    if words:
+        return words[-1]
+    arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return type_of(arguments[0], arguments[1:])
+    if origin is tuple:
+        return f"list of {type_of(arguments[0])}s"
+    if origin is typing.Literal:
+        return type_of(type(arguments[0]))
+    if arguments:  # a union with None
+        return type_of(arguments[0])
+    return {bool: "`true` or `false`", int: "number"}.get(annotation, "object" if sections_of(annotation) else "text")
+
+
+def limits_of(field: FieldInfo) -> Iterator[str]:
+    """List the limits of a field's value: its choices, range and number of entries, and what its validators demand."""
+    if choices := choices_of(field.annotation):
+        yield ", ".join(choices)
+    bounds = {type(mark): mark for mark in field.metadata}
+    if Ge in bounds and Le in bounds:
+        yield f"{bounds[Ge].ge} to {bounds[Le].le}"
+    elif Ge in bounds:
+        yield f"{bounds[Ge].ge} or more"
+    fewest, most = bounds.get(MinLen), bounds.get(MaxLen)
+    if fewest or most:
+        words = [f"at least {fewest.min_length}"] if fewest else []
+        words += [f"at most {most.max_length}"] if most else []
+        yield f"{', '.join(words)} entries"
+    yield from [mark.limits for mark in [*marks_of(field.annotation), *field.metadata] if isinstance(mark, Allowed)][
+        -1:
+    ]
+
+
+def marks_of(annotation: Any) -> Iterator[Any]:
+    """List what stands beside the types within an annotation."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
+        yield from arguments[1:]
+        arguments = arguments[:1]
+    for argument in arguments:
+        yield from marks_of(argument)
 
 
 def field_documentation(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
@@ -205,6 +272,8 @@ def default_of(field: FieldInfo, annotation: str) -> str:
         return "none"
     if field.default == ():
         return "`[]`"
+    if isinstance(field.default, Section):
+        return "none"
     return f"`{duration_text(field.default) if 'Seconds' in annotation else str(field.default).lower()}`"
 
 

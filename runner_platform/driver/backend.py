@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-import yaml
-
+from config import stack_file
 from runner_platform.errors import FailedError, WrongUseError
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def current_url(folder: Path) -> str:
     Raises:
         WrongUseError: no backend is configured; the engine's default, Pulumi Cloud, is never assumed.
     """
-    project = yaml.safe_load((folder / "Pulumi.yaml").read_text())
+    project = stack_file.document_of(folder / "Pulumi.yaml")
     url = os.environ.get("PULUMI_BACKEND_URL") or (project.get("backend") or {}).get("url") or _logged_in_url()
     if not url:
         raise WrongUseError("no state backend is configured; set PULUMI_BACKEND_URL, or run `pulumi login s3://…`")

@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import yaml
-
-from config import foundation, load
+from config import foundation, load, stack_file
 from config import settings as platform
 from runner_platform import stacks
 from runner_platform.driver import backend
@@ -42,10 +40,11 @@ class Project:
         Raises:
             WrongUseError: the folder holds no project.
         """
-        try:
-            return str(yaml.safe_load((self.folder / "Pulumi.yaml").read_text())["name"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
-            raise WrongUseError(f"{self.folder} holds no Pulumi.yaml with a name") from None
+        file = self.folder / "Pulumi.yaml"
+        name = stack_file.document_of(file).get("name") if file.is_file() else None
+        if not isinstance(name, str):
+            raise WrongUseError(f"{self.folder} holds no Pulumi.yaml with a name")
+        return name
 
     @cached_property
     def store(self) -> backend.Store:

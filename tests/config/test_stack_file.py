@@ -116,6 +116,12 @@ def test_classes_and_accounts_come_sorted_by_name_as_from_the_engine() -> None:
         assert [*settings.accounts] == sorted(settings.accounts)
 
 
+def test_a_name_that_no_terminal_shows_is_escaped(folder: Path) -> None:
+    message = complaint(folder, DEV.replace("    dev: {id", '    "\\e[31m\\ud800": {id'))
+    assert r"accounts.\x1b[31m\ud800: is not a name for an account" in message
+    assert message.isascii()
+
+
 @pytest.mark.parametrize("date", ["2026-02-30", "0000-01-01", "2026-13-01", "9999-99-99"])
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_date_that_no_calendar_has_is_refused(folder: Path, date: str, quote: str) -> None:

@@ -119,7 +119,7 @@ _ODD = [
         "{secure: v1:a}",
     ),
 ]
-_KEYS = st.sampled_from(["a", "b", "c", "no", "1", "<<", '"a"', "&k a", "? a"])
+_KEYS = st.sampled_from(["a", "b", "c", "no", "1", "<<", '"a"', "&k a", "? a", '"\\ud800"', '"\\e"', "\u202e"])
 
 
 def _flow(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

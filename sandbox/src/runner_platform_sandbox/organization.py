@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
+from config import stack_file
+from config.errors import SettingsError
 from runner_platform_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ MANAGEMENT_ACCOUNT: Final = "999999999999"
 GITLAB_ISSUER: Final = "https://gitlab.com"
 """Issuer of the sandbox's GitLab ID tokens: the one that the stack files trust."""
 _ROLE_ARN: Final = re.compile(r"arn:[a-z-]+:iam::(?P<account>\d{12}):role/.+")
-_PREFIX: Final = "runner-platform-foundation:"
+_PLATFORM: Final = "runner-platform"
+_FOUNDATION: Final = "runner-platform-foundation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def read(project: Path = PROJECT) -> Organization:
         SandboxError: Names the file and the key that is missing or not understood.
     """
     path = project / "foundation" / "Pulumi.foundation.yaml"
-    config = _config(path)
+    config = _config(path, _FOUNDATION)
     organization = _mapping(path, config, "organization")
     accounts = _mapping(path, config, "accounts")
     identifiers = {}
@@ -96,10 +97,10 @@ def _people(project: Path, config: Mapping[str, Any], members: set[str]) -> tupl
 
     An ARN of another account is left out here: the program reports it.
     """
-    platform = config.get(_PREFIX + "platform")
+    platform = config.get("platform")
     lists = [platform.get("operators") if isinstance(platform, dict) else None]
     for path in sorted(project.glob("Pulumi.*.yaml")):
-        cluster = _config(path).get("runner-platform:cluster")
+        cluster = _config(path, _PLATFORM).get("cluster")
         lists.append(cluster.get("administrators") if isinstance(cluster, dict) else None)
     roles = [str(arn) for arns in lists if isinstance(arns, list) for arn in arns]
     return tuple(
@@ -107,21 +108,18 @@ def _people(project: Path, config: Mapping[str, Any], members: set[str]) -> tupl
     )
 
 
-def _config(path: Path) -> Mapping[str, Any]:
-    """Return the `config` of a stack file; an empty mapping if it has none."""
+def _config(path: Path, project: str) -> Mapping[str, Any]:
+    """Return the settings of a stack file, as its program reads them."""
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
-        raise SandboxError(f"cannot read {path}: {reason}", "the sandbox takes its accounts from this file") from error
-    config = document.get("config") if isinstance(document, dict) else None
-    return config if isinstance(config, dict) else {}
+        return stack_file.read(path, project).values
+    except SettingsError as error:
+        raise SandboxError(str(error), "the sandbox takes its accounts from this file") from error
 
 
 def _mapping(path: Path, config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = config.get(_PREFIX + key)
+    value = config.get(key)
     if not isinstance(value, dict) or not value:
         raise SandboxError(
-            f"{path}: {_PREFIX}{key} is missing or not a mapping", "see the other stack files for its shape"
+            f"{path}: {_FOUNDATION}:{key} is missing or not a mapping", "see the other stack files for its shape"
         )
     return value

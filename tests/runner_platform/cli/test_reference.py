@@ -16,7 +16,7 @@ def test_the_pages_say_what_the_code_says() -> None:
 
 
 def test_every_key_of_a_class_has_its_default() -> None:
-    rows = {key.strip("`"): default.strip("`") for key, default, _ in reference.keys_of(Runner, "")}
+    rows = {key.strip("`"): default.strip("`") for key, _, _, default, _ in reference.keys_of(Runner, "")}
     assert [key for key in rows if "." not in key] == list(Runner.model_fields)
     for name, field in Runner.model_fields.items():
         if field.default is PydanticUndefined:
@@ -46,3 +46,9 @@ def test_a_key_without_a_description_is_refused() -> None:
 
     with pytest.raises(TypeError, match="key has no docstring"):
         list(reference.keys_of(Undescribed, ""))
+
+
+def test_every_key_that_holds_text_or_a_quantity_has_its_limits() -> None:
+    rows = [line.split(" | ") for line in reference.settings_keys() if line.startswith("| `")]
+    without = [key for key, kind, limits, *_ in rows if limits == "-" and kind not in {"`true` or `false`", "object"}]
+    assert without == [], "write Allowed(…) of config/values.py beside the validator in the field's annotation"
