@@ -147,9 +147,7 @@ def _accounts(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
 def _platform_roles(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
     for name, role in (("deployer", DEPLOYER_ROLE), ("reader", READER_ROLE)):
         for account in graph.inventory.accounts.values():
-            arn = role_arn(graph.inventory.partition, account, PLATFORM_ROLE_PATH, role)
-            if arn in graph.roles:
-                yield name, Node("role", arn)
+            yield name, Node("role", role_arn(graph.inventory.partition, account, PLATFORM_ROLE_PATH, role))
 
 
 def _projects(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
@@ -254,7 +252,7 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
         account_id = settings.accounts[role.account].id
         yield _allowed(f"gitlab:{name}", role.account, names.role_arn(account_id, names.gitlab_role(name)))
     in_cluster = {role for name in settings.runners for role in _of_class(settings, name)}
-    for administrator in settings.cluster.administrators:
+    for administrator in (*settings.cluster.administrators, "deployer"):
         for account_name, arn in sorted(in_cluster):
             yield _allowed(administrator, account_name, arn)
 

@@ -34,6 +34,7 @@ ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 POLICY_ATTACHMENT = "aws:iam/policyAttachment:PolicyAttachment"
+EXCLUSIVE_ATTACHMENTS = "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive"
 POLICY = "aws:iam/policy:Policy"
 TAG_SESSION = "sts:TagSession"
 ENDS = frozenset(
@@ -174,8 +175,11 @@ class Roles:
         for attachment in by_type[ATTACHMENT]:
             self._attach(attachment.account, at(attachment.inputs, "role"), at(attachment.inputs, "policyArn"))
         for attachment in by_type[POLICY_ATTACHMENT]:
-            for role in at(attachment.inputs, "roles") or ():
+            for role in listed(at(attachment.inputs, "roles")):
                 self._attach(attachment.account, role, at(attachment.inputs, "policyArn"))
+        for attachment in by_type[EXCLUSIVE_ATTACHMENTS]:
+            for policy in listed(at(attachment.inputs, "policyArns")):
+                self._attach(attachment.account, at(attachment.inputs, "roleName"), policy)
         self.by_arn = {role.arn: role for role in map(self._role, by_type[ROLE])}
 
     def _arn(self, resource: Resource, kind: str, name: str) -> str:
