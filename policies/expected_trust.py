@@ -1,7 +1,8 @@
-"""The principals that each role must trust according to the settings; rules about trusts compare with them."""
+"""The principals that each role may trust according to the settings, and the managed policies that it may carry; rules compare with them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from access.clusters import ServiceAccount
@@ -15,6 +16,7 @@ from config.names import (
     namespace_jobs,
     namespace_manager,
 )
+from config.partitions import service_principal
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,3 +62,51 @@ def infrastructure_roles(settings: Settings) -> set[str]:
     names = settings.names
     own = {names.cluster_role(), names.node_role(), names.flow_log_role(), names.alarms_role()}
     return own | {names.manager_role(runner_class) for runner_class in settings.runners}
+
+
+def trusted_roles(settings: Settings | FoundationSettings) -> Mapping[tuple[str, str], set[str]]:
+    """Return the ARNs of the roles that a role may trust, by account and name; every other role trusts none."""
+    if not isinstance(settings, Settings):
+        operators = set(settings.platform.operators)
+        own = (DEPLOYER_ROLE, READER_ROLE)
+        return {(account.id, role): operators for account in settings.accounts.values() for role in own}
+    names, home = settings.names, settings.platform_account.id
+    callers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, runner in settings.runners.items():
+        for account in settings.accounts_of(name).values():
+            callers[account.id, names.delegated_role(runner.level)].add(names.role_arn(home, names.job_role(name)))
+    return callers
+
+
+def trusted_services(settings: Settings | FoundationSettings) -> Mapping[str, str]:
+    """Return the one AWS service that a role may trust, by role name; every other role trusts none."""
+    if not isinstance(settings, Settings):
+        return {}
+    names = settings.names
+    return {
+        names.cluster_role(): "eks.amazonaws.com",
+        names.node_role(): service_principal("ec2", settings.organization.partition),
+        names.flow_log_role(): "vpc-flow-logs.amazonaws.com",
+    }
+
+
+def managed_policies(settings: Settings | FoundationSettings) -> Mapping[str, frozenset[str]]:
+    """Return the AWS managed policies that a role may carry, by role name; every other role carries none."""
+    if not isinstance(settings, Settings):
+        return {READER_ROLE: frozenset({"SecurityAudit", "job-function/ViewOnlyAccess"})}
+    names = settings.names
+    return {
+        names.cluster_role(): CLUSTER_POLICIES,
+        names.node_role(): NODE_POLICIES,
+        names.alarms_role(): AGENT_POLICIES,
+    }
+
+
+CLUSTER_POLICIES = frozenset(
+    {
+        *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"),
+        *("AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy"),
+    }
+)
+NODE_POLICIES = frozenset({"AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"})
+AGENT_POLICIES = frozenset({"CloudWatchAgentServerPolicy"})

@@ -102,13 +102,16 @@ NO = (False,)
 PATHS = "harmless: moves packets within the VPC; who may connect is decided by H03 and E08"
 IAM = {
     tokens.ROLE: _aws(
-        "T01 T02 T03 T04 T05 T07 T09 T10 P04",
+        "T01 T02 T03 T04 T05 T07 T09 T10 P04 P12",
         "assumeRolePolicy description inlinePolicies managedPolicyArns maxSessionDuration name path permissionsBoundary",
         {"forceDetachPolicies": NO},
     ),
-    tokens.ROLE_POLICY: _aws("P01 P02 P03 T10 T11 T12", "name policy role"),
-    tokens.POLICY: _aws("P01 P02 P03 T11", "description name path policy"),
-    tokens.ATTACHMENT: _aws("P01 T10 T12", "policyArn role"),
+    tokens.ROLE_POLICY: _aws("P01 P02 P03 P05 P06 P10 P11 T10 T11 T12", "name policy role"),
+    tokens.POLICY: _aws("P01 P02 P03 P05 P06 P10 P11 T11", "description name path policy"),
+    tokens.ATTACHMENT: _aws("P12 T10", "policyArn role"),
+    tokens.POLICY_ATTACHMENT: _aws("P12 T10", "groups name policyArn roles users"),
+    tokens.EXCLUSIVE_ATTACHMENTS: _aws("P12 T10", "policyArns roleName"),
+    tokens.EXCLUSIVE_POLICIES: _aws("P12", "policyNames roleName"),
     tokens.OIDC_PROVIDER: _aws("T06", "clientIdLists url thumbprintLists"),
     **dict.fromkeys(tokens.USERS, _aws("P08", EVERY)),
 }
@@ -136,10 +139,13 @@ STORES = {
     tokens.REPOSITORY_POLICY: _aws("C02 I01", "policy repository"),
     tokens.REGISTRY_POLICY: _aws("C02", "policy"),
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": _aws("harmless: deletes old images", "policy repository"),
-    tokens.BUCKET: _aws("S01", "bucket forceDestroy"),
+    tokens.BUCKET: _aws("S01", "bucket forceDestroy policy"),
     tokens.BUCKET_POLICY: _aws("S01", "bucket policy"),
     tokens.PUBLIC_ACCESS_BLOCK: _aws(
         "S01", "bucket blockPublicAcls blockPublicPolicy ignorePublicAcls restrictPublicBuckets", {"skipDestroy": NO}
+    ),
+    tokens.ACCOUNT_ACCESS_BLOCK: _aws(
+        "S01", "accountId blockPublicAcls blockPublicPolicy ignorePublicAcls restrictPublicBuckets"
     ),
     tokens.BUCKET_OWNERSHIP: _aws("S01", "bucket rule"),
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _aws(
@@ -153,8 +159,13 @@ STORES = {
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _aws(
         "harmless: deletes old objects", "bucket rules transitionDefaultMinimumObjectSize"
     ),
+    tokens.KEY_POLICY: _aws("K01", "keyId policy", {"bypassPolicyLockoutSafetyCheck": NO}),
+    tokens.KEY_GRANT: _aws("K01", EVERY),
+    "aws:sns/topicPolicy:TopicPolicy": _aws("Q01", "arn policy"),
+    "aws:sqs/queuePolicy:QueuePolicy": _aws("Q01", "policy queueUrl"),
+    "aws:secretsmanager/secretPolicy:SecretPolicy": _aws("Q01", "policy secretArn", {"blockPublicPolicy": (True,)}),
     tokens.KEY: _aws(
-        "S01",
+        "K01",
         "deletionWindowInDays description enableKeyRotation policy rotationPeriodInDays",
         {
             "isEnabled": (True,),

@@ -16,7 +16,7 @@ from config.names import (
     namespace_manager,
 )
 from policies.expected_trust import gitlab_host, infrastructure_roles
-from policies.rule import ROLE_SETTINGS, Option, resource_rule, stack_rule
+from policies.rule import ROLE_SETTINGS, resource_rule, stack_rule
 from policies.runner_config import RunnerConfig
 from policies.statements import (
     TRUST,
@@ -31,7 +31,6 @@ from policies.statements import (
     roles_by_arn,
 )
 from policies.type_tokens import (
-    ATTACHMENT,
     BINDINGS,
     CLUSTER,
     CONFIG_MAP,
@@ -186,20 +185,14 @@ def _assumed_role(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> 
 @stack_rule(
     "T12",
     "iam-role-of-machinery-reaches-nothing",
-    demands="roles of the control plane, nodes, managers and logs assume no role, and have only the policies that they need",
+    demands="roles of the control plane, nodes, managers and logs assume no role",
     stops="A01, A09: an attacker with a node's or a manager's credentials reaches an account",
     remedy="Remove the permission; only job roles deploy.",
     source=f"{EKS_GUIDE}; CIS EKS 5.1.3",
     severity=Severity.CRITICAL,
-    options={
-        "policies": Option.names(
-            "AWS managed policies that nodes may carry",
-            ["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"],
-        )
-    },
 )
 def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """No sts:AssumeRole in these roles; nodes with the two policies that they need."""
+    """No sts:AssumeRole in these roles."""
     settings = stack.run.platform_settings
     if settings is None:
         return
@@ -207,11 +200,6 @@ def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     for grant in grants_of(stack):
         if grant.holder in machinery and covers(grant.statement, ASSUME, grant.field):
             yield grant.urn, f"{grant.name} lets {grant.holder} assume roles"
-    nodes = settings.names.node_role()
-    for attachment in (a for a in stack.of(ATTACHMENT) if a["role"].text() == nodes):
-        prefix, _, policy = (attachment["policyArn"].text() or "").rpartition("/")
-        if policy and not (policy in stack.option("policies") and prefix.endswith(":iam::aws:policy")):
-            yield attachment.urn, f"the nodes' role has the policy {policy}, which is not in the option `policies`"
 
 
 @resource_rule(

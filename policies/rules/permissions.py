@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
+from access.actions import Effect, reached_by
 from access.decision import Undecided
 from access.policy_documents import normalise
 from components.documents import boundary, platform_roles
-from components.documents.boundary import PASSABLE_TO
+from components.documents.boundary import PASSABLE_TO, SERVICE_LINKED_FOR
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
-from policies.rule import Option, resource_rule
+from policies.expected_trust import managed_policies
+from policies.rule import Option, resource_rule, stack_rule
 from policies.statements import (
     GRANTING,
     POWERFUL,
@@ -30,7 +32,15 @@ from policies.statements import (
     name_of,
     unreadable,
 )
-from policies.type_tokens import ATTACHMENT, POLICY, ROLE, ROLE_POLICY
+from policies.type_tokens import (
+    ATTACHMENT,
+    EXCLUSIVE_ATTACHMENTS,
+    EXCLUSIVE_POLICIES,
+    POLICY,
+    POLICY_ATTACHMENT,
+    ROLE,
+    ROLE_POLICY,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,16 +48,9 @@ if TYPE_CHECKING:
     from access.policy_documents import Statement
     from policies.fields import Field
     from policies.rule import CheckedResource
+    from policies.stack import CheckedStack
 
 PATHFINDING = "https://github.com/DataDog/pathfinding.cloud"
-ATTACHABLE = Option.names(
-    "AWS managed policies that a role may carry",
-    [
-        *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy"),
-        *("AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSWorkerNodeMinimalPolicy"),
-        *("AmazonEC2ContainerRegistryPullOnly", "CloudWatchAgentServerPolicy", "SecurityAudit", "ViewOnlyAccess"),
-    ],
-)
 WITH_BOUNDARY = (
     "iam:CreateRole",
     "iam:PutRolePolicy",
@@ -57,37 +60,23 @@ WITH_BOUNDARY = (
 )
 """Actions that give a role permissions: allowed below the path of deployments, for roles with the boundary."""
 BELOW_THE_PATH = (
-    "iam:CreatePolicy",
-    "iam:CreatePolicyVersion",
-    "iam:SetDefaultPolicyVersion",
-    "iam:DeletePolicyVersion",
+    *("iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion", "iam:DeletePolicyVersion"),
+    *("iam:DeletePolicy", "iam:TagPolicy", "iam:UntagPolicy", "iam:DeleteRole", "iam:UpdateRole"),
+    *("iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole"),
 )
-"""Actions that change policies: allowed below the path of deployments, where every role has the boundary."""
-NEVER = (
-    *("iam:UpdateAssumeRolePolicy", "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
-    *(
-        "iam:CreateUser",
-        "iam:CreateAccessKey",
-        "iam:CreateLoginProfile",
-        "iam:UpdateLoginProfile",
-        "iam:AttachUserPolicy",
-    ),
-    *(
-        "iam:PutUserPolicy",
-        "iam:AttachGroupPolicy",
-        "iam:PutGroupPolicy",
-        "iam:AddUserToGroup",
-        "iam:PutUserPermissionsBoundary",
-    ),
-    *("iam:DeleteUserPermissionsBoundary", "iam:CreateOpenIDConnectProvider", "iam:AddClientIDToOpenIDConnectProvider"),
-    *("iam:UpdateOpenIDConnectProviderThumbprint", "iam:CreateSAMLProvider", "iam:UpdateSAMLProvider"),
-    *("iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile", "iam:CreateServiceSpecificCredential"),
+"""Further actions on roles and policies: allowed below the path of deployments, where every role has the boundary."""
+PASS_ROLE, SERVICE_LINKED = "iam:PassRole", "iam:CreateServiceLinkedRole"
+ASSUME_ACTIONS = frozenset({"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"})
+CHANGES = frozenset({Effect.SETTINGS, Effect.POLICY, Effect.TAG})
+"""Effects that no role but the deployer needs in a service that decides about access."""
+CLUSTER_SERVICE = "eks"
+CONTROL = frozenset(
+    {
+        *("account", "cloudtrail", "controltower", "iam", "identitystore", "organizations", "ram", "sso"),
+        *("sso-directory", "sts"),
+    }
 )
-"""Escalating actions that no role of the platform needs; ids iam-001 to iam-021 of pathfinding.cloud."""
-CLUSTER_ACCESS = (
-    *("eks:CreateAccessEntry", "eks:UpdateAccessEntry", "eks:AssociateAccessPolicy", "eks:UpdateClusterConfig"),
-    *("eks:CreatePodIdentityAssociation", "eks:UpdatePodIdentityAssociation", "eks:AssociateIdentityProviderConfig"),
-)
+"""Services that decide about access."""
 MOST_NAMED = 3
 """Actions that a message names; for more it says "and more"."""
 
@@ -108,24 +97,39 @@ def _below_path(statement: Statement, field: Field, account: str) -> bool:
     return bool(resources) and not statement.not_resources and all(pattern.match(arn) for arn in resources)
 
 
-def _covered(statement: Statement, actions: Sequence[str], field: Field) -> list[str]:
-    return [action for action in actions if covers(statement, action, field)]
+def _changes(statement: Statement) -> Iterator[str]:
+    """Yield the actions of a statement that decide about access, in services other than EKS."""
+    for (service, effect), actions in reached_by(statement).items():
+        if effect in CHANGES and service in CONTROL:
+            yield from (action for action in actions if action not in {PASS_ROLE, *ASSUME_ACTIONS})
+
+
+def _links_service(statement: Statement, field: Field, account: str) -> bool:
+    """Whether a statement makes only service-linked roles of services that a deployment may use."""
+    services = condition_values(statement, "StringEquals", "iam:AWSServiceName", field)
+    pattern = re.compile(rf"^arn:[a-z-]+:iam::{account}:role/aws-service-role/")
+    resources = known_texts(statement.resources, field)
+    own = bool(resources) and all(pattern.match(arn) for arn in resources)
+    return own and services is not None and set(services) <= set(SERVICE_LINKED_FOR)
+
+
+def _named(actions: Sequence[str]) -> str:
+    return ", ".join(actions[:MOST_NAMED]) + (" and more" if len(actions) > MOST_NAMED else "")
 
 
 @resource_rule(
     "P01",
     "iam-policy-grants-no-service-wildcard",
-    [*GRANTING, ATTACHMENT],
-    demands="a role of the platform gets listed actions, and AWS managed policies from a list",
+    list(GRANTING),
+    demands="a role of the platform gets listed actions",
     stops="A11: one statement makes an administrator",
     remedy="Name the actions that the tool really sends (components/documents/capabilities.py).",
     settings=("accounts.{account}.{level}",),
-    source="CKV_AWS_62, CKV_AWS_63, CKV_AWS_274, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM4, AwsSolutions-IAM5",
-    options={"powerful": POWERFUL, "managed_policies": ATTACHABLE},
+    source="CKV_AWS_62, CKV_AWS_63, CKV2_AWS_40, IAM.1, IAM.21, AwsSolutions-IAM5",
+    options={"powerful": POWERFUL},
 )
 def no_service_wildcard(resource: CheckedResource) -> Iterator[str]:
     """No `*`, no `service:*` on everything, no NotAction, and a document that can be read."""
-    yield from _managed(resource)
     if not _ordinary(resource):
         return
     if resource.type in (ROLE_POLICY, POLICY) and (reason := unreadable(resource["policy"])) is not None:
@@ -142,15 +146,6 @@ def no_service_wildcard(resource: CheckedResource) -> Iterator[str]:
                 yield f"{name_of(statement)} grants {action} on everything"
 
 
-def _managed(resource: CheckedResource) -> Iterator[str]:
-    fields = [resource["policyArn"]] if resource.type == ATTACHMENT else []
-    fields += list(resource["managedPolicyArns"].items()) if resource.type == ROLE else []
-    for field in fields:
-        arn = field.text()
-        if arn and ":iam::aws:policy/" in arn and arn.rpartition("/")[2] not in resource.option("managed_policies"):
-            yield f"{field.path} is {arn.rpartition('/')[2]}, which is not in the option `managed_policies`"
-
-
 @resource_rule(
     "P02",
     "iam-policy-grants-no-escalation",
@@ -164,7 +159,7 @@ def _managed(resource: CheckedResource) -> Iterator[str]:
     options={"powerful": POWERFUL},
 )
 def no_escalation(resource: CheckedResource) -> Iterator[str]:
-    """Escalating actions only where the boundary limits the roles that they make."""
+    """Actions that decide about access, only where the boundary limits the roles that they make."""
     if not _ordinary(resource):
         return
     settings, account = resource.run.settings, resource.account
@@ -172,21 +167,19 @@ def no_escalation(resource: CheckedResource) -> Iterator[str]:
     for field, statement in granting_statements(resource):
         below = _below_path(statement, field, account)
         bounded = condition_values(statement, "StringEquals", "iam:PermissionsBoundary", field) == [limit]
-        actions = _covered(statement, NEVER, field)
-        actions += [] if below and bounded else _covered(statement, WITH_BOUNDARY, field)
-        actions += [] if below else _covered(statement, BELOW_THE_PATH, field)
-        if actions:
-            more = " and more" if len(actions) > MOST_NAMED else ""
-            yield f"{name_of(statement)} grants {', '.join(actions[:MOST_NAMED])}{more} beyond the boundary"
+        permitted = {*(BELOW_THE_PATH if below else ()), *(WITH_BOUNDARY if below and bounded else ())}
+        permitted |= {SERVICE_LINKED} if _links_service(statement, field, account) else set()
+        if actions := [action for action in _changes(statement) if action not in permitted]:
+            yield f"{name_of(statement)} grants {_named(actions)} beyond the boundary"
 
 
 @resource_rule(
     "P03",
     "iam-policy-passes-deployment-roles-only",
     list(GRANTING),
-    demands="iam:PassRole is for roles of deployments and for named services only",
-    stops="A10: somebody starts a task, function or instance with a stronger role than their own",
-    remedy="Limit it to role/deploy/* with StringEquals iam:PassedToService (components/documents/capabilities.py).",
+    demands="iam:PassRole is for roles of deployments and for named services only, and no role runs code as one that exists",
+    stops="A10: somebody starts a task, function or instance with a stronger role than their own, or puts code into one that runs",
+    remedy="Limit iam:PassRole to role/deploy/* with StringEquals iam:PassedToService (components/documents/capabilities.py); else remove the action.",
     settings=("accounts.{account}.{level}",),
     source=f"{PATHFINDING}, CKV_AWS_110",
     severity=Severity.CRITICAL,
@@ -197,7 +190,11 @@ def pass_role(resource: CheckedResource) -> Iterator[str]:
     if not _ordinary(resource):
         return
     for field, statement in granting_statements(resource):
-        if not covers(statement, "iam:PassRole", field):
+        if running := [
+            a for reach, actions in reached_by(statement).items() if reach.effect is Effect.RUN for a in actions
+        ]:
+            yield f"{name_of(statement)} grants {_named(running)}, which runs code as a role that exists"
+        if not covers(statement, PASS_ROLE, field):
             continue
         services = condition_values(statement, "StringEquals", "iam:PassedToService", field)
         if not _below_path(statement, field, resource.account):
@@ -242,7 +239,7 @@ def boundary_is_carried(role: CheckedResource) -> Iterator[str]:
     "P07",
     "iam-policy-leaves-cluster-access-alone",
     list(GRANTING),
-    demands="only the deployer changes which principals may enter the cluster",
+    demands="only the deployer changes a cluster, its nodes and add-ons, and which principals may enter it",
     stops="A21: a permission in AWS becomes the right to administer the cluster",
     remedy="Remove the action; list people in cluster.administrators.",
     settings=("accounts.{account}.{level}",),
@@ -250,18 +247,19 @@ def boundary_is_carried(role: CheckedResource) -> Iterator[str]:
     options={"powerful": POWERFUL},
 )
 def cluster_access_is_left_alone(resource: CheckedResource) -> Iterator[str]:
-    """No action that admits a principal to the cluster."""
+    """No action that changes a cluster, the identities in it, or who may enter it."""
     if not _ordinary(resource):
         return
-    for field, statement in granting_statements(resource):
-        if actions := _covered(statement, CLUSTER_ACCESS, field):
-            yield f"{name_of(statement)} grants {', '.join(actions)}"
+    for _, statement in granting_statements(resource):
+        reached = reached_by(statement).items()
+        if actions := [a for reach, names in reached if reach.service == CLUSTER_SERVICE for a in names]:
+            yield f"{name_of(statement)} grants {_named(actions)}"
 
 
 @resource_rule(
     "P09",
     "iam-policy-of-the-foundation-is-the-reviewed-one",
-    [ROLE_POLICY, POLICY],
+    [ROLE_POLICY, POLICY, ROLE],
     demands="the boundary and the deployer's permissions are, statement for statement, those of the pack's own checkout",
     stops="A11: one of the two documents that other rules leave out is widened, and with it every account",
     remedy="Change components/documents/boundary.py or platform_roles.py in a merge request of its own, and no copy of them.",
@@ -272,6 +270,10 @@ def foundation_is_reviewed(resource: CheckedResource) -> Iterator[str]:
     """Both documents, in any spelling; no stack of the platform has such a document."""
     settings, holder = resource.run.settings, _holder(resource)
     if holder not in {DEPLOYER_ROLE, BOUNDARY_POLICY}:
+        return
+    if resource.type == ROLE:
+        if not resource["inlinePolicies"].absent:
+            yield f"inlinePolicies gives {holder} permissions beside its reviewed document"
         return
     if isinstance(settings, Settings):
         yield f"{holder} belongs to the foundation: no other stack gives it permissions"
@@ -287,3 +289,47 @@ def foundation_is_reviewed(resource: CheckedResource) -> Iterator[str]:
         resource.undecide("policy")
     elif document != normalise(expected):
         yield f"the policy differs from the document of {holder} in components/documents"
+
+
+@stack_rule(
+    "P12",
+    "iam-role-carries-listed-policies",
+    demands="a role carries only the AWS managed policies that its purpose needs, and other policies only of this stack",
+    stops="A11, A01: a policy that nobody here reads makes an administrator, or a role of machinery more than it is",
+    remedy="Remove the policy; policies/expected_trust.py lists what each role may carry.",
+    settings=("accounts.{account}.{level}",),
+    source="CKV_AWS_274, AwsSolutions-IAM4",
+    severity=Severity.CRITICAL,
+)
+def managed_policies_are_listed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
+    """Attachments of every kind, and the exclusive lists of a role's inline policies."""
+    listed = managed_policies(stack.run.settings)
+    own = {policy["name"].text() for policy in stack.of(POLICY)} - {BOUNDARY_POLICY}
+    for resource, role, field in _attachments(stack):
+        arn = field.text()
+        prefix, _, name = (arn or "").partition(":policy/")
+        if arn is None or (prefix.endswith(":iam::aws") and name in listed.get(role, ())):
+            continue
+        if prefix.endswith(":iam::aws"):
+            yield resource.urn, f"{field.path} gives {role or 'somebody'} {name}, which is not in its list"
+        elif name.rpartition("/")[2] not in own:
+            yield resource.urn, f"{field.path} gives {role or 'somebody'} {arn}, which is not a policy of this stack"
+    inline = {(policy["role"].text(), policy["name"].text()) for policy in stack.of(ROLE_POLICY)}
+    for exclusive in stack.of(EXCLUSIVE_POLICIES):
+        role = exclusive["roleName"].text() or ""
+        for name in exclusive["policyNames"].texts():
+            if (role, name) not in inline:
+                yield exclusive.urn, f"policyNames keeps {name} of {role}, which is not a policy of this stack"
+
+
+def _attachments(stack: CheckedStack) -> Iterator[tuple[CheckedResource, str, Field]]:
+    """Yield resource, name of the role, and ARN of every policy that is attached; no name for users and groups."""
+    for attachment in stack.of(ATTACHMENT):
+        yield attachment, attachment["role"].text() or "", attachment["policyArn"]
+    for role in stack.of(ROLE):
+        yield from ((role, role["name"].text() or "", field) for field in role["managedPolicyArns"].items())
+    for exclusive in stack.of(EXCLUSIVE_ATTACHMENTS):
+        yield from ((exclusive, exclusive["roleName"].text() or "", field) for field in exclusive["policyArns"].items())
+    for attachment in stack.of(POLICY_ATTACHMENT):
+        holders = attachment["roles"].texts() + [""] * bool(attachment["users"].texts() + attachment["groups"].texts())
+        yield from ((attachment, holder, attachment["policyArn"]) for holder in holders)

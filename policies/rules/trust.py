@@ -14,8 +14,14 @@ from pulumi_policy import Severity
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from config.capabilities import Level
 from config.settings import Settings
-from policies.expected_trust import gitlab_host, gitlab_subjects, service_accounts
-from policies.rule import Option, resource_rule
+from policies.expected_trust import (
+    gitlab_host,
+    gitlab_subjects,
+    service_accounts,
+    trusted_roles,
+    trusted_services,
+)
+from policies.rule import resource_rule
 from policies.statements import (
     TRUST,
     allow_statements,
@@ -40,6 +46,7 @@ ACCOUNT = re.compile(r"^(?:arn:[a-z-]+:iam::)?(\d{12})(?::root)?$")
 ROLE_ARN = re.compile(r"^arn:[a-z-]+:iam::(\d{12}):role/[\w+=,.@/-]+$", re.ASCII)
 WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 ASSUME_ACTIONS = ("sts:assumerole", "sts:assumerolewithwebidentity")
+PRINCIPAL_ARN = "aws:PrincipalArn"
 SERVICES_OF_ONE_ACCOUNT = ["ec2", "eks"]
 """Services that act only for the account that owns the role."""
 
@@ -87,7 +94,7 @@ def no_bare_account(role: CheckedResource) -> Iterator[str]:
         for principal in principals_of(statement, "AWS", trust):
             account = ACCOUNT.match(principal)
             if account is not None:
-                callers = condition_values(statement, "ArnEquals", "aws:PrincipalArn", trust)
+                callers = condition_values(statement, "ArnEquals", PRINCIPAL_ARN, trust)
                 if callers is None:
                     yield f"{name_of(statement)} trusts the whole account {account.group(1)}"
                 for arn in callers or ():
@@ -106,29 +113,32 @@ def _role_of(arn: str, account: str) -> bool:
     "T03",
     "iam-role-trusts-known-principals",
     [ROLE],
-    demands="principals are accounts of the settings, or listed services that act for one account only",
-    stops="A15: a service acts for somebody else's resource (confused deputy), or another company's account assumes the role",
-    remedy="Trust accounts of the settings; give a service aws:SourceAccount or aws:SourceArn with StringEquals or ArnLike.",
+    demands="a role trusts the roles that the settings let in, and the one service that it is made for, for this account only",
+    stops="A12, A15: another role, the platform's own or another company's account assumes the role; a service acts for somebody else's resource",
+    remedy="Change accounts or runners in the stack file; policies/expected_trust.py lists which role trusts which roles and service.",
     source=f"{IAM_GUIDE}confused-deputy.html",
-    options={
-        "services": Option.names(
-            "services that a role may trust",
-            ["ec2", "eks", "vpc-flow-logs"],
-        )
-    },
 )
 def known_principals(role: CheckedResource) -> Iterator[str]:
-    """Accounts of the settings, and listed services."""
-    trust, ids = role[TRUST], set(role.run.account_ids.values())
+    """Accounts of the settings, the roles that may come in, and the role's own service."""
+    trust, ids, name = role[TRUST], set(role.run.account_ids.values()), role["name"].text() or ""
+    own_service = trusted_services(role.run.settings).get(name)
+    callers = trusted_roles(role.run.settings).get((role.account, name), set())
     for statement in allow_statements(trust):
         for principal in principals_of(statement, "AWS", trust):
             account = ACCOUNT.match(principal) or ROLE_ARN.match(principal)
             if account is not None and account.group(1) not in ids:
                 yield f"{name_of(statement)} trusts account {account.group(1)}, which is not in the settings"
+            exact = (
+                [principal]
+                if ROLE_ARN.match(principal)
+                else condition_values(statement, "ArnEquals", PRINCIPAL_ARN, trust)
+            )
+            for arn in sorted(set(exact or ()) - callers):
+                yield f"{name_of(statement)} trusts {arn}, which the settings do not let in"
         for service in principals_of(statement, "Service", trust):
             short = service.partition(".")[0]
-            if not service.endswith((".amazonaws.com", ".amazonaws.com.cn")) or short not in role.option("services"):
-                yield f"{name_of(statement)} trusts the service {service}, which is not in the option `services`"
+            if service != own_service:
+                yield f"{name_of(statement)} trusts the service {service}; this role is for {own_service or 'no service'}"
             elif short not in SERVICES_OF_ONE_ACCOUNT and not _for_own_account(statement, role):
                 yield (
                     f"{name_of(statement)} lets {service} act for any account: "

@@ -23,7 +23,7 @@ CONTROL = (
     *("sso", "sso-directory", "sts"),
 )
 """Services that decide about access."""
-CONTENT = {
+CONTENT: dict[Effect, dict[str, tuple[str, ...]]] = {
     Effect.READ: {
         "ecr": ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"),
         "kms": ("Decrypt", "DeriveSharedSecret", "ReEncryptFrom", "Verify", "VerifyMac"),

@@ -6,6 +6,7 @@ The mock run is of the stack prod, with one class of each trust level and a smal
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import shutil
 import tempfile
@@ -33,7 +34,7 @@ from tests.attacks.catalog import BY_NAME, MUTATIONS
 from tests.support.program import load_sdks, mock_run_of, parsed, put, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from access.resource import Resource
     from runner_platform.check.policy_pack import PackProcess
@@ -65,12 +66,15 @@ class Outcome:
 
 def configuration_of(mutation: Mutation | None) -> dict[str, Any]:
     """Return the settings for the mock run of a mutation."""
-    stack = mutation.stack if mutation else "prod"
+    return _configuration(mutation.stack, mutation.settings) if mutation else _configuration("prod", {})
+
+
+def _configuration(stack: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     values = raw(stack)
     if stack != foundation.STACK:
         values["runners"] = {name: values["runners"][name] for name in CLASSES}
         values["network"] = dict(NETWORK)
-    for path, value in (mutation.settings if mutation else {}).items():
+    for path, value in changes.items():
         put(values, path, value)
     return values
 
@@ -84,10 +88,17 @@ def witness_of(rule: str) -> Mutation | None:
     )
 
 
+def load_program() -> None:
+    """Import what both programs import: a first import during a change would keep the changed function for ever."""
+    load_sdks()
+    for module in ("platform_access", "state_store", "secrets_key", "guard"):
+        importlib.import_module(f"components.{module}")
+
+
 def outcomes(names: Iterable[str]) -> Iterator[Outcome]:
     """Yield the outcome of each mutation, in order; the empty name stands for the unchanged program."""
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(WORKERS, mp_context=spawned, initializer=load_sdks) as pool:
+    with ProcessPoolExecutor(WORKERS, mp_context=spawned, initializer=load_program) as pool:
         yield from pool.map(outcome, names)
 
 
@@ -122,16 +133,15 @@ def outcome_of(mutation: Mutation | None) -> Outcome:
 
 def _resources(mutation: Mutation | None, values: dict[str, Any]) -> list[Resource]:
     if mutation is not None and mutation.edit is not None:
-        edit, name = mutation.edit, mutation.edited
-        return [edit(resource) if resource.name == name else resource for resource in _ordinary_resources()]
+        return mutation.edit(list(_registered(mutation.stack)))
     with _applied(mutation):
         return mock_run_of(mutation.stack if mutation else "prod", values).resources
 
 
 @cache
-def _ordinary_resources() -> list[Resource]:
+def _registered(stack: str) -> tuple[Resource, ...]:
     """Return the resources of the unchanged program."""
-    return mock_run_of("prod", configuration_of(None)).resources
+    return tuple(mock_run_of(stack, _configuration(stack, {})).resources)
 
 
 def _applied(mutation: Mutation | None) -> Any:
@@ -140,8 +150,8 @@ def _applied(mutation: Mutation | None) -> Any:
 
 @contextmanager
 def _pack(mutation: Mutation | None, values: dict[str, Any]) -> Iterator[PackProcess]:
-    if mutation is None or not (mutation.settings or mutation.exceptions or mutation.stack != "prod"):
-        pack = _ordinary_pack()
+    if mutation is None or not (mutation.settings or mutation.exceptions):
+        pack = _ordinary_pack(mutation.stack if mutation else "prod")
         pack.configuration = mutation.configuration if mutation else {}
         yield pack
         return
@@ -153,10 +163,10 @@ def _pack(mutation: Mutation | None, values: dict[str, Any]) -> Iterator[PackPro
 
 
 @cache
-def _ordinary_pack() -> PackProcess:
+def _ordinary_pack(stack: str) -> PackProcess:
     running = ExitStack()
     Finalize(None, running.close, exitpriority=0)  # a pool worker exits without running atexit handlers
-    return running.enter_context(pack_for("prod", configuration_of(None)))
+    return running.enter_context(pack_for(stack, _configuration(stack, {})))
 
 
 def _with_exceptions(folder: Path, text: str) -> Path:

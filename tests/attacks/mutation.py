@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tests.attacks.change import nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from access.resource import Resource
     from tests.attacks.change import Change
+    from tests.attacks.registered import Edit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,8 @@ class Mutation:
     """Ids of the rules that must be red: mandatory, or undecided because of an unknown value."""
     change: Change = nothing
     """The change of the program."""
-    edit: Callable[[Resource], Resource] | None = None
-    """Change of one registered resource, without a run of the program."""
-    edited: str = ""
-    """Logical name of the resource that `edit` changes."""
+    edit: Edit | None = None
+    """The change of the resources that the unchanged program registers, in place of a change of the program."""
     stack: str = "prod"
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changed settings by dotted path."""

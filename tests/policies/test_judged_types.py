@@ -43,11 +43,7 @@ UNJUDGED = [
     "kubernetes:karpenter.sh/v1beta1:NodePool",
     "kubernetes:eks.amazonaws.com/v1:NodeClassPatch",
     *("aws:eks/fargateProfile:FargateProfile", "aws:eks/identityProviderConfig:IdentityProviderConfig"),
-    *("aws:iam/samlProvider:SamlProvider", "aws:iam/group:Group", "aws:iam/groupPolicy:GroupPolicy"),
-    *(
-        "aws:iam/policyAttachment:PolicyAttachment",
-        "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive",
-    ),
+    "aws:iam/samlProvider:SamlProvider",
     *("aws:iam/instanceProfile:InstanceProfile", "aws:iam/serviceLinkedRole:ServiceLinkedRole"),
     *("aws:lambda/function:Function", "aws:lambda/permission:Permission", "aws:lambda/invocation:Invocation"),
     *("aws:codebuild/project:Project", "aws:cloudformation/stack:Stack", "aws:ssm/association:Association"),
@@ -59,8 +55,6 @@ UNJUDGED = [
     *("aws:s3/bucketObjectv2:BucketObjectv2", "aws:s3/accessPoint:AccessPoint", "aws:s3/bucketAcl:BucketAcl"),
     *("aws:ecr/pullThroughCacheRule:PullThroughCacheRule", "aws:ecr/replicationConfiguration:ReplicationConfiguration"),
     *(
-        "aws:kms/grant:Grant",
-        "aws:kms/keyPolicy:KeyPolicy",
         "aws:sqs/queue:Queue",
         "aws:ram/resourceShare:ResourceShare",
     ),

@@ -100,22 +100,51 @@ def test_inline_managed_and_attached_policies_are_all_checked() -> None:
     document = json.dumps({"Statement": {"Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*"}})
     assert_violation("P02", with_input(role, "inlinePolicies", [{"name": "x", "policy": document}]), "iam:CreateUser")
     assert_violation("P02", new_resource(role, "p", POLICY, name="p", policy=document), "iam:CreateUser")
-    administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+BY_HAND = "arn:aws:iam::222222222222:policy/by-hand"
+AWS_POLICY = "arn:aws:iam::aws:policy/AmazonEKSComputePolicy"
+
+
+@pytest.mark.parametrize("arn", [AWS_POLICY, BY_HAND, "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"])
+@pytest.mark.parametrize(
+    ("token", "inputs"),
+    [
+        (ATTACHMENT, {"role": "runner-small", "policyArn": "{arn}"}),
+        ("aws:iam/policyAttachment:PolicyAttachment", {"roles": ["runner-small"], "policyArn": "{arn}"}),
+        ("aws:iam/policyAttachment:PolicyAttachment", {"groups": ["people"], "policyArn": "{arn}"}),
+        (
+            "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive",
+            {"roleName": "runner-small", "policyArns": ["{arn}"]},
+        ),
+    ],
+)
+def test_a_policy_that_a_role_may_not_carry_is_a_violation_by_any_resource(
+    token: str, inputs: dict[str, Any], arn: str
+) -> None:
+    filled = json.loads(json.dumps(inputs).replace("{arn}", arn))
+    attachment = new_resource(resource_named("prod", "small-identity-job"), "a", token, **filled)
+    assert_violation("P12", attachment, arn.partition("policy/")[2])
+
+
+def test_a_policy_on_the_role_itself_is_held_against_the_list_of_its_role() -> None:
+    compute = [AWS_POLICY]
     assert_violation(
-        "P01",
-        with_input(role, "managedPolicyArns", [administrator]),
-        "AdministratorAccess, which is not in the option `managed_policies`",
+        "P12", with_input(resource_named("prod", "small-identity-job"), "managedPolicyArns", compute), "Compute"
     )
+    assert (
+        report("P12", with_input(resource_named("prod", "cluster-roles-cluster"), "managedPolicyArns", compute)) == []
+    )
+
+
+def test_an_exclusive_list_that_keeps_a_policy_of_somebody_else_is_a_violation() -> None:
+    exclusive = "aws:iam/rolePoliciesExclusive:RolePoliciesExclusive"
+    role = resource_named("prod", "small-identity-manager")
+    kept = new_resource(role, "e", exclusive, roleName="runner-manager-small", policyNames=["cache"])
+    assert report("P12", kept) == []
     assert_violation(
-        "P01",
-        new_resource(role, "a", ATTACHMENT, role="delegated-role", policyArn=administrator),
-        "AdministratorAccess",
+        "P12", with_input(kept, "policyNames", ["cache", "by-hand"]), "keeps by-hand of runner-manager-small"
     )
-    listed = new_resource(
-        role, "a", ATTACHMENT, role="delegated-role", policyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess"
-    )
-    assert_violation("P01", listed, "IAMReadOnlyAccess")
-    assert report("P01", listed, managed_policies=["IAMReadOnlyAccess"]) == [], "the option `managed_policies` lists it"
 
 
 def test_an_invalid_document_is_a_violation_of_one_rule_and_undecided_for_others() -> None:

@@ -30,19 +30,19 @@ PULL = "registry-protected-runner-pull"
         ("C01", "registry-protected-runner", "imageTagMutability", "MUTABLE", "is MUTABLE, not IMMUTABLE"),
         ("C01", "registry-protected-runner", "imageTagMutability", ABSENT, "is MUTABLE, not IMMUTABLE"),
         ("C01", "registry-protected-runner", "imageScanningConfiguration", ABSENT, "scanOnPush is off"),
-        ("C02", PULL, "policy.Statement.0.Condition", ABSENT, "admits everybody"),
-        ("C02", PULL, "policy.Statement.0.Condition.StringEquals", {"aws:PrincipalOrgID": "o-somebodyelse"}, "admits everybody"),
-        ("C02", PULL, "policy.Statement.0.Condition", {"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-senncloud01"}}, "admits everybody"),
+        ("C02", PULL, "policy.Statement.0.Condition", ABSENT, "lets anybody read"),
+        ("C02", PULL, "policy.Statement.0.Condition.StringEquals", {"aws:PrincipalOrgID": "o-somebodyelse"}, "lets any account read"),
+        ("C02", PULL, "policy.Statement.0.Condition", {"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-senncloud01"}}, "lets anybody read"),
         ("C02", PULL, "policy.Statement.0.Principal", {"AWS": "arn:aws:iam::999999999999:root"}, "999999999999"),
-        ("C02", PULL, "policy.Statement.0.Action", "ecr:*", "allows more than to pull: ecr:*"),
-        ("C02", PULL, "policy.Statement.0.Action", ["ecr:BatchGetImage", "ecr:PutImage"], "ecr:putimage"),
+        ("C02", PULL, "policy.Statement.0.Action", "ecr:*", "lets account admin write"),
+        ("C02", PULL, "policy.Statement.0.Action", ["ecr:BatchGetImage", "ecr:PutImage"], "write (ecr:PutImage)"),
         ("S01", "cache-public-access", "blockPublicPolicy", False, "not blocked in all four ways"),
         ("S01", "cache-public-access", "blockPublicAcls", ABSENT, "not blocked in all four ways"),
         ("S01", "cache-ownership", "rule.objectOwnership", "ObjectWriter", "BucketOwnerEnforced"),
         ("S01", "cache-policy", "policy.Statement.0.Condition", {"Bool": {"aws:SecureTransport": "true"}}, "without TLS"),
         ("S01", "cache-policy", "policy.Statement.1.Effect", "Allow", "from outside organisation"),
         ("S01", "cache-policy", "policy.Statement.1.Condition.StringNotEqualsIfExists", {"aws:PrincipalOrgID": "o-other"}, "from outside organisation"),
-        ("S01", "cache-policy", "policy", '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}', "admits everybody"),
+        ("S01", "cache-policy", "policy", '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}', "no statement refuses all requests without TLS"),
     ],
 )  # fmt: skip
 def test_an_input_that_opens_a_store_is_a_violation(rule: str, name: str, path: str, value: Any, message: str) -> None:
@@ -90,6 +90,44 @@ def test_an_unreadable_cache_is_undecided(text: Any) -> None:
     assert_undecided("S02", release, "values.runners.config")
 
 
+@pytest.mark.parametrize(
+    "name", ["cache-public-access", "cache-ownership", "cache-policy", "cache-encryption", "cache-lifecycle", PULL]
+)
+def test_two_resources_that_set_the_same_of_one_store_are_both_violations(name: str) -> None:
+    original = resource_named("prod", name)
+    rule = "C02" if name == PULL else "S01"
+    second = new_resource(original, "second", **original.inputs)
+    messages = report(rule, second)
+    assert len([text for text in messages if "the last one that is written wins" in text]) == 2, messages
+
+
+def test_a_guard_of_a_bucket_that_another_stack_makes_is_a_violation() -> None:
+    block = with_input(
+        resource_named("prod", "cache-public-access"), "bucket", "o-senncloud01-state-222222222222-eu-central-1"
+    )
+    assert_violation("S01", block, "does not make the bucket o-senncloud01-state-222222222222-eu-central-1")
+
+
+SMALL = "arn:aws:iam::222222222222:role/cicd/runner-small"
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "message"),
+    [
+        ("S01", "cache-policy", "runner-small write"),
+        ("K01", "cache-key", "runner-small read"),
+        ("C02", PULL, "runner-small write"),
+    ],
+)
+def test_a_policy_that_admits_a_role_is_a_violation(rule: str, name: str, message: str) -> None:
+    store = resource_named("prod", name)
+    document = json.loads(store.inputs["policy"])
+    actions = {"S01": "s3:PutObject", "K01": "kms:Decrypt", "C02": "ecr:PutImage"}
+    statement = {"Effect": "Allow", "Principal": {"AWS": SMALL}, "Action": actions[rule], "Resource": "*"}
+    document["Statement"].append(statement)
+    assert_violation(rule, with_input(store, "policy", json.dumps(document)), message)
+
+
 def test_a_registry_policy_is_evaluated_like_a_repository_policy() -> None:
     statement = {"Effect": "Allow", "Principal": "*", "Action": "ecr:ReplicateImage"}
     registry = new_resource(
@@ -98,7 +136,7 @@ def test_a_registry_policy_is_evaluated_like_a_repository_policy() -> None:
         "aws:ecr/registryPolicy:RegistryPolicy",
         policy=json.dumps({"Statement": statement}),
     )
-    assert_violation("C02", registry, "admits everybody")
+    assert_violation("C02", registry, "lets anybody write")
     assert (
         report("C02", new_resource(resource_named("prod", PULL), "r", "aws:ecr/registryPolicy:RegistryPolicy")) == []
     ), "an absent policy grants nothing"

@@ -55,8 +55,8 @@ def pinned(operator: str, subject: Any, audience: str = "sts.amazonaws.com") -> 
         ("T02", DELEGATED, f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::444444444444:role/x"}, "which is not an exact role of it"),
         ("T02", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::222222222222:user/me"}, "neither an account nor a role"),
         ("T03", DELEGATED, f"{STATEMENT}.Principal", {"AWS": "arn:aws:iam::999999999999:root"}, "account 999999999999"),
-        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com, which is not in the option `services`"),
-        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "ec2.evil.example"}, "which is not in the option"),
+        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com; this role is for no service"),
+        ("T03", DELEGATED, f"{STATEMENT}.Principal", {"Service": "ec2.evil.example"}, "trusts the service ec2.evil.example"),
         ("T03", "network-flow-log-role", f"{STATEMENT}.Condition", ABSENT, "act for any account"),
         ("T03", "network-flow-log-role", f"{STATEMENT}.Condition", {"StringEquals": {"aws:SourceAccount": "999999999999"}}, "act for any account"),
         ("T04", JOB, f"{STATEMENT}.Condition", ABSENT, ":sub with StringEquals"),
@@ -169,12 +169,31 @@ def test_an_absent_trust_is_not_reported() -> None:
     assert {rule for rule in RULES if report(rule, role)} == set()
 
 
-def test_the_allowed_services_are_an_option() -> None:
-    role = with_input(
-        resource_named("prod", "cluster-roles-node"), f"{STATEMENT}.Principal", {"Service": "eks-fargate.amazonaws.com"}
+@pytest.mark.parametrize(
+    ("name", "service", "own"),
+    [
+        (DELEGATED, "ec2.amazonaws.com", "no service"),
+        (JOB, "pods.eks.amazonaws.com", "no service"),
+        ("cluster-roles-node", "eks.amazonaws.com", "ec2.amazonaws.com"),
+        ("cluster-roles-cluster", "ec2.amazonaws.com", "eks.amazonaws.com"),
+        ("network-flow-log-role", "ec2.amazonaws.com", "vpc-flow-logs.amazonaws.com"),
+    ],
+)
+def test_a_role_trusts_the_one_service_that_it_is_made_for(name: str, service: str, own: str) -> None:
+    role = with_input(resource_named("prod", name), f"{STATEMENT}.Principal", {"Service": service})
+    assert_violation("T03", role, f"trusts the service {service}; this role is for {own}")
+
+
+@pytest.mark.parametrize(
+    "role", ["cicd-platform/platform-reader", "cicd-platform/platform-deployer", "cicd/runner-small"]
+)
+def test_a_delegated_role_trusts_only_the_roles_that_the_settings_let_in(role: str) -> None:
+    arn = f"arn:aws:iam::222222222222:role/{role}"
+    named = with_input(
+        resource_named("prod", DELEGATED), f"{STATEMENT}.Condition.ArnEquals", {"aws:PrincipalArn": [arn]}
     )
-    assert_violation("T03", role, "eks-fargate")
-    assert_violation("T03", role, "act for any account", services=["eks-fargate"])
+    assert_violation("T03", named, f"trusts {arn}, which the settings do not let in")
+    assert_violation("T03", with_input(named, f"{STATEMENT}.Principal", {"AWS": arn}), f"trusts {arn}")
 
 
 def test_a_role_for_gitlab_must_trust_the_declared_ref_only() -> None:

@@ -53,7 +53,7 @@ def without_provider(_component: Any, _args: Any) -> None:
 
 MUTATIONS = [
     seen_by(
-        "T10 T13",
+        "T03 T10 T13",
         "A19",
         "the class for unreviewed code reaches what its level reaches",
         not_narrowed,
@@ -78,13 +78,13 @@ MUTATIONS = [
         with_inputs(aws.Provider, "prod", profile="platform-dev"),
     ),
     seen_by(
-        "H01 P02 P03 P04 T10 T11",
+        "H01 P02 P03 P04 P10 P11 T03 T10 T11",
         "A25",
         "the provider of prod is pinned to the account dev",
         with_inputs(aws.Provider, "prod", allowed_account_ids=["333333333333"]),
     ),
     seen_by(
-        "H01 P02 P04 T10 T11",
+        "H01 P02 P04 P10 P11 T03 T10 T11",
         "A25",
         "the provider of prod is pinned to no account",
         with_inputs(aws.Provider, "prod", allowed_account_ids=GONE),

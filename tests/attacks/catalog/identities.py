@@ -12,7 +12,7 @@ from components.cluster import Cluster, ClusterRoles
 from components.delegated_role import DelegatedRole
 from components.documents import profiles, trust
 from config.names import JOB_SERVICE_ACCOUNT
-from tests.attacks.catalog.trusts import BARE, CICD, DEPLOY, SMALL, of_delegated
+from tests.attacks.catalog.trusts import BARE, CICD, DEPLOY, PROD_PROTECTED, SMALL, of_delegated
 from tests.attacks.change import (
     GONE,
     adding_statement,
@@ -24,6 +24,7 @@ from tests.attacks.change import (
     with_result,
 )
 from tests.attacks.mutation import seen_by
+from tests.attacks.registered import trusting
 
 if TYPE_CHECKING:
     from tests.attacks.change import Change, Edit
@@ -94,7 +95,7 @@ MUTATIONS = [
         with_addition(ClusterRoles, may_assume(NODE, PROD_ROLE)),
     ),
     seen_by(
-        "T10 T12",
+        "T03 T10 T12",
         "A01",
         "the nodes' role may assume prod's delegated role, which names it",
         together(
@@ -118,7 +119,7 @@ MUTATIONS = [
     ),
     seen_by("T08", "A12", "a pod identity association for the open class's jobs", with_addition(Cluster, associated)),
     seen_by(
-        "I02 T10",
+        "I02 T03 T10",
         "A12",
         "the open class is named on both sides of prod's delegated role",
         together(
@@ -127,7 +128,7 @@ MUTATIONS = [
         ),
     ),
     seen_by(
-        "I02 P04 T10",
+        "I02 P04 T03 T10",
         "A12",
         "prod's delegated role trusts dev's, which may assume it and has no boundary",
         together(
@@ -137,13 +138,13 @@ MUTATIONS = [
         ),
     ),
     seen_by(
-        "T10",
+        "T03 T10",
         "A12",
         "prod's delegated role trusts a role in dev that no stack makes",
         of_delegated(adding_statement(in_dev("forgotten"))),
     ),
     seen_by(
-        "T11",
+        "P02 T11",
         "A12",
         "the open class may assume any role, as `sts:Assume*` on `*`",
         of_small(statement(Action="sts:Assume*", Resource="*")),
@@ -188,4 +189,29 @@ MUTATIONS = [
         "a profile holds a key that never expires",
         with_result(profiles.class_profiles, lambda text: f"{text}aws_access_key_id = AKIAEXAMPLE\n"),
     ),
+]
+MUTATIONS += [
+    seen_by(
+        rules,
+        "A12",
+        f"prod's delegated role trusts the platform's own {role} of {account}",
+        edit=trusting(
+            PROD_PROTECTED,
+            {"AWS": account},
+            Condition={"ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{account}:role/cicd-platform/platform-{role}"}},
+        ),
+    )
+    for rules, role, account in (
+        ("T03 T10", "reader", "333333333333"),
+        ("T03 T10", "reader", CICD),
+        ("T03", "deployer", "333333333333"),  # in the matrix every deployer is one: cicd's rules the cluster
+    )
+]
+MUTATIONS += [
+    seen_by(
+        "T03 T10",
+        "A12",
+        "a job's role trusts the platform's reader, as the principal itself",
+        edit=trusting("deploy-identity-job", {"AWS": f"arn:aws:iam::{CICD}:role/cicd-platform/platform-reader"}),
+    )
 ]

@@ -12,6 +12,7 @@ from components.account_access import AccountAccess
 from components.documents import boundary, capabilities, platform_roles
 from config import foundation
 from config.capabilities import Capability
+from tests.attacks import registered
 from tests.attacks.change import GONE, adding_statement, with_addition, with_inputs, with_result
 from tests.attacks.mutation import seen_by
 
@@ -85,25 +86,25 @@ MUTATIONS = [
         granting("iam:putrolepolicy", f"arn:aws:iam::{DEV}:role/deploy/*"),
     ),
     seen_by(
-        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
+        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 T11",
         "A11",
         "everything but billing, by NotAction",
         in_dev(adding_statement({"NotAction": "billing:*", "Resource": "*"})),
     ),
     seen_by(
-        "I01 I02 P01 P02 P03 P05 P06 P07 T11",
+        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 T11",
         "A11",
         "an administrator's policy inside the role, in lower-case elements",
         inline(ADMIN),
     ),
     seen_by(
-        "I01 I02 P01",
+        "I01 I02 P12",
         "A11",
         "an AWS managed administrator's policy, attached",
         with_addition(AccountAccess, attached, "access-dev"),
     ),
     seen_by(
-        "I01 I02 P01",
+        "I01 I02 P12",
         "A11",
         "an AWS managed administrator's policy on the role itself",
         with_inputs(aws.iam.Role, OPEN_IN_DEV, managed_policy_arns=[ADMINISTRATOR]),
@@ -155,4 +156,88 @@ MUTATIONS = [
         stack=foundation.STACK,
     ),
     seen_by("P08", "", "an IAM user", with_addition(AccountAccess, a_user, "access-dev")),
+]
+ECS, PUSH = "delegated-dev-open-ecs", "delegated-cicd-open-ecr-push"
+MUTATIONS += [
+    seen_by(
+        "P02", "A11", f"the open level in dev decides about access: {action}", edit=registered.granting(ECS, action)
+    )
+    for action in (
+        *("iam:TagRole", "iam:DeleteOpenIDConnectProvider", "iam:CreateServiceLinkedRole", "iam:Upload*"),
+        *("organizations:LeaveOrganization", "sts:AssumeRoot", "cloudtrail:StopLogging", "sso:CreateAccountAssignment"),
+    )
+]
+MUTATIONS += [
+    seen_by("P07", "A21", f"the open level in cicd changes clusters: {action}", edit=registered.granting(PUSH, action))
+    for action in ("eks:DisassociateAccessPolicy", "eks:CreateNodegroup", "eks:UpdateAddon", "eks:MutateVia*")
+]
+MUTATIONS += [
+    seen_by("P03", "A10", f"the open level in cicd runs code: {action}", edit=registered.granting(PUSH, action))
+    for action in ("ssm:SendCommand", "lambda:UpdateFunctionCode", "ecs:ExecuteCommand", "ec2-instance-connect:Send*")
+]
+LOOK = {"Statement": {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}}
+COMPUTE = "arn:aws:iam::aws:policy/AmazonEKSComputePolicy"
+MUTATIONS += [
+    seen_by(
+        "P12",
+        "A01",
+        "a manager's role may start nodes, by managedPolicyArns",
+        edit=registered.with_values("small-identity-manager", managedPolicyArns=[COMPUTE]),
+    ),
+    *(
+        seen_by(
+            "P12",
+            "A11",
+            f"a job's role may start nodes, by {name}",
+            edit=registered.with_further(token, "small-identity-job", **inputs),
+        )
+        for name, token, inputs in (
+            (
+                "an attachment",
+                "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+                {"role": "runner-small", "policyArn": COMPUTE},
+            ),
+            (
+                "an exclusive list",
+                "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive",
+                {"roleName": "runner-small", "policyArns": [COMPUTE]},
+            ),
+            (
+                "an attachment of many roles",
+                "aws:iam/policyAttachment:PolicyAttachment",
+                {"roles": ["runner-small"], "policyArn": COMPUTE},
+            ),
+        )
+    ),
+    seen_by(
+        "P12",
+        "A11",
+        "an exclusive list keeps a policy that somebody made by hand",
+        edit=registered.with_further(
+            "aws:iam/rolePoliciesExclusive:RolePoliciesExclusive",
+            "small-identity-job",
+            roleName="runner-small",
+            policyNames=["by-hand"],
+        ),
+    ),
+    seen_by(
+        "P09",
+        "A11",
+        "the platform's own deployer has a policy inside the role",
+        edit=registered.with_values(
+            "access-prod-deployer-role", inlinePolicies=[{"name": "more", "policy": json.dumps(LOOK)}]
+        ),
+        stack=foundation.STACK,
+    ),
+    *(
+        seen_by("P08", "", f"{name} gives permissions", edit=registered.with_further(token, OPEN_IN_DEV, **inputs))
+        for name, token, inputs in (
+            ("a group's policy", "aws:iam/groupPolicy:GroupPolicy", {"group": "people", "policy": json.dumps(ADMIN)}),
+            (
+                "a user's attachment",
+                "aws:iam/userPolicyAttachment:UserPolicyAttachment",
+                {"user": "robot", "policyArn": ADMINISTRATOR},
+            ),
+        )
+    ),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.attacks.mutation import Mutation
+from tests.attacks.registered import with_resource
 from tests.support.release_changes import (
     CONFIG,
     DEPLOY,
@@ -30,7 +31,7 @@ TWICE = "I01 I02 R10 T10"
 def on(resource: str, rules: str, attack: str, name: str, place: str, value: Any) -> Mutation:
     """Return a mutation of one resource; `place` and `value` are those of `ReleaseChange`."""
     change = ReleaseChange(kind="", place=place, value=value, rules=frozenset(rules.split()), resource=resource)
-    return Mutation(attack=attack, name=name, rules=change.rules, edit=change.of, edited=resource)
+    return Mutation(attack=attack, name=name, rules=change.rules, edit=with_resource(resource, change.of))
 
 
 def small(rules: str, attack: str, name: str, place: str, value: Any) -> Mutation:

@@ -10,6 +10,7 @@ from components.documents import trust
 from config import foundation
 from tests.attacks.change import GONE, adding_statement, put, statement, with_inputs, with_result
 from tests.attacks.mutation import seen_by
+from tests.attacks.registered import trusting
 
 if TYPE_CHECKING:
     from tests.attacks.change import Change, Edit
@@ -256,4 +257,21 @@ MUTATIONS = [
             adding_statement({"Principal": {"AWS": f"arn:aws:iam::{STRANGER}:role/vendor"}, "Action": "sts:AssumeRole"})
         ),
     ),
+]
+MUTATIONS += [
+    seen_by("T03", "A15", f"the role {role} trusts {service}", edit=trusting(role, {"Service": service}))
+    for role, service in (
+        *((name, "ec2.amazonaws.com") for name in (PROD_PROTECTED, "small-identity-manager", "network-flow-log-role")),
+        *((name, "eks.amazonaws.com") for name in (DEV_OPEN, "deploy-identity-job", "cluster-roles-node")),
+    )
+]
+MUTATIONS += [
+    seen_by(
+        "T03",
+        "A15",
+        f"the platform's own {role} trusts {service}",
+        edit=trusting(f"access-cicd-{role}-role", {"Service": service}),
+        stack=foundation.STACK,
+    )
+    for role, service in (("deployer", "ec2.amazonaws.com"), ("reader", "eks.amazonaws.com"))
 ]
