@@ -40,6 +40,8 @@ class Expected:
     """Whether a known value is right."""
     required: bool = True
     """Whether a release without the key is wrong."""
+    decides: bool = True
+    """Whether an unknown value is undecided."""
 
 
 Table = Mapping[str, "Expected | Table"]
@@ -72,17 +74,23 @@ def optional(expected: Expected) -> Expected:
 
 def judged_by(_rule: str) -> Expected:
     """Leave a key, its value and its absence to another rule."""
-    return Expected(text="", allows=lambda _: True, required=False)
+    return Expected(text="", allows=lambda _: True, required=False, decides=False)
 
 
 FLAG = one_of(False, True)
-ANYTHING = Expected(text="anything", allows=lambda _: True, required=False)
+ANYTHING = Expected(text="anything", allows=lambda _: True, required=False, decides=False)
 """For keys that the provider writes itself, and for texts that nothing reads."""
 _QUANTITY = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?(m|[KMGT]i?)?")
 QUANTITY = Expected(
     text="a quantity such as 256Mi",
     allows=lambda value: isinstance(value, str) and _QUANTITY.fullmatch(value) is not None,
 )
+HASH = Expected(
+    text="the token's hash",
+    allows=lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None,
+    decides=False,
+)
+"""Unknown in a first preview."""
 DAY = 24 * 3600
 LONGEST_SHOWN = 80
 """Characters of a value in a message."""
@@ -133,8 +141,7 @@ def values_table(runner_class: RunnerClassSettings) -> Table:
         "livenessProbe": probe,
         "probeTimeoutSeconds": whole(1, 60),
         "podLabels": {CLASS_LABEL: exact(name)},
-        # The token's hash is unknown in a first preview.
-        "podAnnotations": {**UNDISRUPTED, TOKEN_ANNOTATION: ANYTHING},
+        "podAnnotations": {**UNDISRUPTED, TOKEN_ANNOTATION: HASH},
         "podSecurityContext": {
             **dict.fromkeys(("runAsUser", "fsGroup"), whole(1, 65535)),
             "seccompProfile": {"type": exact("RuntimeDefault")},
@@ -315,7 +322,7 @@ def _deviation(actual: Field, expected: Expected) -> Iterator[str]:
         if expected.required:
             yield f"{actual.path} is missing; it must be {expected.text}"
     elif contains_unknown(actual.value):
-        if expected.text not in {"", ANYTHING.text}:
+        if expected.decides:
             actual.undecide()
     elif not expected.allows(actual.value):
         value = json.dumps(actual.value, default=str)

@@ -8,7 +8,6 @@ Source: https://docs.gitlab.com/runner/security/ and https://docs.gitlab.com/run
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -114,20 +113,16 @@ def _patches(config: RunnerConfig) -> Iterator[str]:
         yield f"{CONFIG} does not switch {job_identity.FEATURE_FLAG} on, so the runner ignores the patch"
 
 
+_PATCH = yaml.safe_dump(POD_PATCH, sort_keys=False)
+"""The text decides: two readers of YAML may take a key that is there twice in two ways."""
+
+
 def _is_platform_patch(patch: Field) -> bool:
     text = patch["patch"].text()
     if text is None:
         return True
     kind = patch["patch_type"].text("strategic")
-    return _is_identity_patch(text) and kind in {"strategic", None} and patch["patch_path"].absent
-
-
-@lru_cache(maxsize=64)
-def _is_identity_patch(text: str) -> bool:
-    try:
-        return bool(yaml.safe_load(text) == POD_PATCH)
-    except yaml.YAMLError:
-        return False
+    return text == _PATCH and kind in {"strategic", None} and patch["patch_path"].absent
 
 
 @resource_rule(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomli_w
 
 from access.resource import UNKNOWN
 from components.documents.helm_values import helm_values
 from components.documents.profiles import class_profiles
+from config import load
 from policies.fields import ABSENT
 from policies.rule import evaluate_resource
 from tests.support.certificate import certificate
@@ -33,6 +37,7 @@ from tests.support.release_changes import CHANGES, DEPLOY, SMALL
 if TYPE_CHECKING:
     from tests.support.release_changes import ReleaseChange
 
+DATA = load.ROOT / "tests" / "data"
 AUTHORITY = certificate("gitlab.example.com")
 
 
@@ -73,7 +78,7 @@ def leaves(value: Any, path: str) -> list[str]:
 
 
 HARMLESS = {"values.podAnnotations.runner-platform/token-sha256", "compat"}
-"""The hash of the token is unknown in a first preview, and the SDK writes `compat`."""
+"""The path of the first holds a dot that is no separator, and the SDK writes `compat`."""
 
 
 @pytest.mark.parametrize("name", [SMALL, DEPLOY])
@@ -139,6 +144,66 @@ def test_an_unknown_value_is_undecided_except_the_hash_of_the_token() -> None:
         {**release.inputs["values"]["podAnnotations"], "runner-platform/token-sha256": UNKNOWN},
     )
     assert report("R10", unknown_hash) == []
+
+
+def keys_of(structure: dict[str, Any], path: str = "") -> list[str]:
+    """Return the paths of all keys that `config.toml` may hold, without the names in maps."""
+    return [
+        key
+        for name, entry in structure.items()
+        for key in (keys_of(entry["keys"], f"{path}{name}.") if entry.get("keys") else [f"{path}{name}"])
+    ]
+
+
+def set_in_toml(path: str, value: Any) -> bool:
+    """Return whether the pack reports a key of `[[runners]]` with a value."""
+    release = resource_named("prod", SMALL)
+    document = tomllib.loads(release.inputs["values"]["runners"]["config"])
+    table = document["runners"][0]
+    *tables, last = path.split(".")
+    for name in tables:
+        table = table.setdefault(name, {}) if isinstance(table, dict) else {}
+    if isinstance(table, dict):
+        table[last] = value
+    return bool(all_findings(with_input(release, "values.runners.config", tomli_w.dumps(document))))
+
+
+BOUNDED_KEYS = {
+    *("limit", "output_limit", "request_concurrency", "cache.Shared"),
+    *("kubernetes.poll_interval", "kubernetes.print_pod_warning_events"),
+    *("kubernetes.cleanup_grace_period_seconds", "kubernetes.pod_termination_grace_period_seconds"),
+    *(
+        f"kubernetes.pod_security_context.{key}"
+        for key in ("run_as_non_root", "run_as_user", "run_as_group", "fs_group")
+    ),
+    *("kubernetes.allowed_images", "kubernetes.allowed_services"),
+}
+"""Keys whose range holds one of the tried values; an open class may list its images."""
+JUDGED_ELSEWHERE = ("cache.Path", "cache.s3.BucketName", "kubernetes.pod_spec.")
+"""Keys of S02, which looks at the whole stack, and those of the members of a list."""
+BOUNDED_VALUES = {
+    *("checkInterval", "terminationGracePeriodSeconds", "metrics.enabled", "unregisterRunners", "probeTimeoutSeconds"),
+    *("livenessProbe.initialDelaySeconds", "livenessProbe.periodSeconds", "podSecurityContext.runAsUser"),
+    *("podSecurityContext.fsGroup", "securityContext.readOnlyRootFilesystem"),
+}
+OF_EACH_TYPE: list[Any] = [True, 7, "x", ["x"], {"x": "y"}]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("value", OF_EACH_TYPE, ids=repr)
+def test_no_key_of_the_runner_can_be_set_in_silence(value: Any) -> None:
+    keys = keys_of(json.loads((DATA / "runner-config-keys.json").read_text())["config"]["runners"]["keys"])
+    assert len(keys) > 300, "the structure of the runner has been read"
+    silent = {key for key in keys if not set_in_toml(key, value)}
+    assert {key for key in silent if not key.startswith(JUDGED_ELSEWHERE)} <= BOUNDED_KEYS
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("value", OF_EACH_TYPE, ids=repr)
+def test_no_value_of_the_chart_can_be_set_in_silence(value: Any) -> None:
+    names = json.loads((DATA / "chart-values.json").read_text())["read_by_templates"]
+    release = resource_named("prod", SMALL)
+    assert {name for name in names if not all_findings(with_input(release, f"values.{name}", value))} <= BOUNDED_VALUES
 
 
 LEGITIMATE = {

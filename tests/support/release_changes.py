@@ -224,6 +224,8 @@ NOBODY_JUDGES = _changes(
         }.items()
     ],
     ("R05", "toml kubernetes.automount_service_account_token", ABSENT),
+    ("R03", "toml kubernetes.pod_spec.0.patch", "volumes: [{hostPath: {path: /}}]\n"),
+    ("R03", f"text {CONFIG}", _text('patch = """\n', 'patch = """\nvolumes: [{name: x, hostPath: {path: /}}]\n')),
     ("R02", "toml kubernetes.bearer_token_overwrite_allowed", True),
     ("R10", f"text {CONFIG}", _text("[[runners]]", "concurrent = 900\n[[runners]]")),
     ("R10", f"text {CONFIG}", _text("[[runners]]", 'log_level = "debug"\n[[runners]]')),
@@ -268,6 +270,7 @@ VALUES = _changes(
             "affinity": {"nodeAffinity": {}},
             "podLabels.team": "x",
             "podAnnotations.other": "x",
+            "podAnnotations.runner-platform/token-sha256": '{{ lookup "v1" "Secret" "runner-small" "runner-token" }}',
             "priorityClassName": "system-cluster-critical",
             "runtimeClassName": "x",
             "schedulerName": "x",
