@@ -7,6 +7,8 @@ command runs: Pulumi's SDK takes a second to import, and `--help`, `--version` a
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -120,6 +122,8 @@ def options(
 
 def main() -> None:
     """Run the command line; errors that a person can mend end in a sentence, not in a traceback."""
+    # The process ends: the interpreter's last search for cycles would take a second after a mock run.
+    atexit.register(gc.freeze)
     try:
         app()
     except SettingsError as error:

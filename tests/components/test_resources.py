@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from importlib import import_module
@@ -17,9 +18,11 @@ from components.node_pool import NodePoolArgs
 from components.platform_access import PlatformAccessArgs
 from config import load
 from config.capabilities import Capability, Level
+from config.errors import SettingsError
 from config.names import Names
 from config.sections import Organization
 from runner_platform.check.mock_cloud import Mocks
+from runner_platform.check.mock_run import run_program
 from tests.support.program import mock_run, names_of, parsed, policy, put, raw
 
 ORGANIZATION = Organization(id="o-senncloud01", region="eu-central-1")
@@ -246,3 +249,10 @@ def test_a_mock_run_answers_an_unlisted_type_with_its_inputs_and_refuses_an_unli
     assert outputs == {"name": "q", "arn": "arn:aws:sqs:eu-central-1:000000000000:q", "fifoQueue": True}
     with pytest.raises(ValueError, match="no answer for function aws:index/getRegion:getRegion; add it"):
         Mocks().call(Arguments())  # type: ignore[arg-type]  # same
+
+
+def test_a_mock_run_leaves_the_garbage_collector_as_it_was() -> None:
+    assert gc.isenabled()
+    with pytest.raises(SettingsError):
+        run_program("dev", {})
+    assert gc.isenabled(), "a mock run stops the collector, and a refused one must start it again"
