@@ -176,9 +176,15 @@ def test_a_role_that_may_create_roles_without_a_boundary_acts_for_the_account() 
     carries = {"Condition": {"StringEquals": {"iam:PermissionsBoundary": f"arn:aws:iam::{CICD}:policy/b"}}}
     bounded = role("bounded", permissionsBoundary=f"arn:aws:iam::{CICD}:policy/b")
 
-    def decision_with(permission: dict[str, Any]) -> Decision:
-        graph = world(role("a", policies=rights(statement(**permission))), bounded, boundary, target)
+    def decision_with(*permissions: dict[str, Any]) -> Decision:
+        granted = rights(*(statement(**permission) for permission in permissions))
+        graph = world(role("a", policies=granted), bounded, boundary, target)
         return by_role(graph, arn("a"), arn("delegated", DEV))
 
     assert decision_with(makes) is ALLOWED
     assert decision_with({**makes, **carries}) is DENIED
+    creates, attaches = ({**makes, "Action": action} for action in ("iam:CreateRole", "iam:AttachRolePolicy"))
+    administrator = {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"}}
+    assert decision_with(creates, {**attaches, "Condition": administrator}) is ALLOWED, (
+        "it chooses the policy that fits"
+    )
