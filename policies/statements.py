@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from access.actions import reached_by
 from access.decision import Undecided
 from access.globs import is_pattern
 from access.policy_documents import ALLOW, normalise
@@ -20,8 +21,9 @@ from policies.rule import Option
 from policies.type_tokens import POLICY, ROLE, ROLE_POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from access.actions import Reach
     from access.policy_documents import Leaf, Statement
     from policies.fields import Field
     from policies.rule import CheckedResource
@@ -101,6 +103,12 @@ def covers(statement: Statement, action: str, field: Field) -> bool:
         field.undecide()
         return False
     return covered
+
+
+def reached_in(statement: Statement, field: Field) -> Mapping[Reach, list[str]]:
+    """Return what the actions of a statement reach, with the actions; an unknown action is recorded."""
+    known_texts((*statement.actions, *statement.not_actions), field)
+    return reached_by(statement)
 
 
 def name_of(statement: Statement) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
-from access.actions import Effect, reached_by
+from access.actions import Effect
 from access.decision import Undecided
 from access.policy_documents import normalise
 from components.documents import boundary, platform_roles
@@ -30,6 +30,7 @@ from policies.statements import (
     has_wildcard,
     known_texts,
     name_of,
+    reached_in,
     unreadable,
 )
 from policies.type_tokens import (
@@ -97,9 +98,9 @@ def _below_path(statement: Statement, field: Field, account: str) -> bool:
     return bool(resources) and not statement.not_resources and all(pattern.match(arn) for arn in resources)
 
 
-def _changes(statement: Statement) -> Iterator[str]:
+def _changes(statement: Statement, field: Field) -> Iterator[str]:
     """Yield the actions of a statement that decide about access, in services other than EKS."""
-    for (service, effect), actions in reached_by(statement).items():
+    for (service, effect), actions in reached_in(statement, field).items():
         if effect in CHANGES and service in CONTROL:
             yield from (action for action in actions if action not in {PASS_ROLE, *ASSUME_ACTIONS})
 
@@ -169,7 +170,7 @@ def no_escalation(resource: CheckedResource) -> Iterator[str]:
         bounded = condition_values(statement, "StringEquals", "iam:PermissionsBoundary", field) == [limit]
         permitted = {*(BELOW_THE_PATH if below else ()), *(WITH_BOUNDARY if below and bounded else ())}
         permitted |= {SERVICE_LINKED} if _links_service(statement, field, account) else set()
-        if actions := [action for action in _changes(statement) if action not in permitted]:
+        if actions := [action for action in _changes(statement, field) if action not in permitted]:
             yield f"{name_of(statement)} grants {_named(actions)} beyond the boundary"
 
 
@@ -191,7 +192,7 @@ def pass_role(resource: CheckedResource) -> Iterator[str]:
         return
     for field, statement in granting_statements(resource):
         if running := [
-            a for reach, actions in reached_by(statement).items() if reach.effect is Effect.RUN for a in actions
+            a for reach, actions in reached_in(statement, field).items() if reach.effect is Effect.RUN for a in actions
         ]:
             yield f"{name_of(statement)} grants {_named(running)}, which runs code as a role that exists"
         if not covers(statement, PASS_ROLE, field):
@@ -250,8 +251,8 @@ def cluster_access_is_left_alone(resource: CheckedResource) -> Iterator[str]:
     """No action that changes a cluster, the identities in it, or who may enter it."""
     if not _ordinary(resource):
         return
-    for _, statement in granting_statements(resource):
-        reached = reached_by(statement).items()
+    for field, statement in granting_statements(resource):
+        reached = reached_in(statement, field).items()
         if actions := [a for reach, names in reached if reach.service == CLUSTER_SERVICE for a in names]:
             yield f"{name_of(statement)} grants {_named(actions)}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
-from access.actions import Effect, reached_by
+from access.actions import Effect
 from access.admission import not_denied, principals_for
 from access.globs import matches, witnesses
 from access.policy_documents import without_variables
@@ -20,7 +20,7 @@ from policies.declared_stores import CACHE, IMAGES, KEYS, SERVICES, STATE
 from policies.resource_policies import beyond, documents, doubles, store_of, types_of
 from policies.rule import resource_rule, stack_rule
 from policies.runner_config import CONFIG, RunnerConfig
-from policies.statements import POWERFUL, condition_values, grants_of, known_texts, statements
+from policies.statements import POWERFUL, condition_values, grants_of, known_texts, reached_in, statements
 from policies.type_tokens import (
     ACCOUNT_ACCESS_BLOCK,
     BUCKET,
@@ -290,7 +290,7 @@ def keys_are_own(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     yield from _undeclared(stack, KEYS)
     for grant in _ordinary_grants(stack):
         for service in SECRETS:
-            for reach, actions in reached_by(grant.statement).items():
+            for reach, actions in reached_in(grant.statement, grant.field).items():
                 if reach == (service, Effect.READ) and any(_matches_every_secret(grant, service)):
                     yield grant.urn, f"{grant.name} lets {grant.holder} read every secret ({actions[0]})"
 
@@ -317,7 +317,7 @@ def _undeclared(stack: CheckedStack, kind: str) -> Iterator[tuple[str, str]]:
         declared = uses.get((grant.account, grant.holder), [])
         reached = {
             reach.effect: actions
-            for reach, actions in reached_by(grant.statement).items()
+            for reach, actions in reached_in(grant.statement, grant.field).items()
             if reach.service == SERVICES[kind]
         }
         if kind == IMAGES:

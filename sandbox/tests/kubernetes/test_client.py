@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import yaml
 
 from runner_platform_sandbox.kubernetes.client import KubeClient, Resource
@@ -88,6 +89,27 @@ def server() -> Iterator[Server]:
 def client(server: Server) -> Iterator[KubeClient]:
     with KubeClient(server.url) as kube_client:
         yield kube_client
+
+
+@pytest.mark.parametrize(("method", "breaks", "sent"), [("GET", 1, 2), ("GET", 9, 2), ("POST", 1, 1)])
+def test_a_handshake_that_breaks_is_tried_again_once_for_a_read_only(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch, method: str, breaks: int, sent: int
+) -> None:
+    request, attempts = client.transport._session.request, list[str]()
+
+    def send(*arguments: Any, **options: Any) -> Any:
+        attempts.append(method)
+        if len(attempts) <= breaks:
+            raise requests.exceptions.SSLError("tlsv1 alert decode error")
+        return request(*arguments, **options)
+
+    monkeypatch.setattr(client.transport._session, "request", send)
+    if sent > breaks:
+        assert client.transport.request(method, "/api/v1")["resources"]
+    else:
+        with pytest.raises(UnreachableError, match="decode error"):
+            client.transport.request(method, "/api/v1")
+    assert len(attempts) == sent
 
 
 def kubeconfig(user: dict[str, Any], **cluster: Any) -> str:

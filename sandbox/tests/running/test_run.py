@@ -217,7 +217,7 @@ def test_a_killed_manager_ends_the_run_and_no_job_stays(bench: Bench, folder: Pa
             "--stack prod",
             1,
         ),
-        ("a: {script: [x]}\n", {}, "job `a` has no tag", "use one of small-dev", 1),
+        ("a: {script: [x]}\n", {}, "job `a` has no tag", "use one of big-dev", 1),
         ("a: {script: [x], tags: [big-dev]}\n", {}, "no runner has the tag `big-dev`", "make up", 1),
         ("a: {script: [x], tags: [deploy-dev]}\n", {}, "`trial` is not protected", "--protected", 1),
     ],

@@ -225,7 +225,7 @@ MUTATIONS = [
         "R04 I01", "A28", "the protected class runs whatever image it is told", toml("allowed_images", GONE, "deploy")
     ),
     seen_by(
-        "R09",
+        "R09 T10 I01 I02",
         "",
         "a block of a template in the TOML",
         values(put(lambda text: f'{text}\n# {{{{ include "more" . }}}}\n', "runners", "config")),

@@ -85,6 +85,11 @@ class Transport:
                     raise
                 invalidate()
                 renewed = True
+            except UnreachableError as error:
+                # On a busy machine a handshake breaks now and then; a read has no effect, so it may be asked twice.
+                broken = isinstance(error.__cause__, requests.exceptions.SSLError)
+                if method != "GET" or attempt or not broken:
+                    raise
             except ApiError as error:
                 named = error.status in _PATIENT and error.retry_after is not None
                 if not patient or not named or attempt == _MAX_WAITS - 1:
