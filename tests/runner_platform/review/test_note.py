@@ -70,7 +70,7 @@ def gitlab() -> Iterator[Any]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Notes)
     server.daemon_threads = True
     server.notes, server.seen = [], []  # type: ignore[attr-defined]  # state of the handler
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()
