@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,9 @@ from config import foundation
 from config.partitions import PARTITIONS, REGIONS_WITHOUT_EKS, partition_of, regions, zones_with_eks
 from tests.support.certificate import certificate
 from tests.support.program import ABSENT, complaints, put, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROLE = "arn:aws:iam::222222222222:role/"
 CLASS = {"level": "open", "cpu": "1", "memory": "2Gi", "disk": "10Gi", "concurrent": 2, "longest_job": "30m"}
@@ -418,27 +421,27 @@ REFUSED_IN_THE_FOUNDATION = [
 ]
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return (
-        "PEM" if "MII" in text else text[:40]
-    )  # a generated certificate would name the test otherwise in each process
+def _numbered(cases: Iterable[tuple[Any, ...]]) -> list[str]:
+    """Return a name for each case that is its own, in every process."""
+    return [f"{path} {number}" for number, (path, *_) in enumerate(cases)]
 
 
-@pytest.mark.parametrize(("path", "value", "where", "words"), REFUSED, ids=_short)
+@pytest.mark.parametrize(("path", "value", "where", "words"), REFUSED, ids=_numbered(REFUSED))
 def test_a_value_that_would_be_refused_later_is_refused_at_once(
     path: str, value: object, where: str, words: str
 ) -> None:
     problems = complaints(raw("dev", **{path.replace(".", "__"): value}))
-    assert set(problems) == {where}, f"{path} = {_short(value)}: found {problems}"
+    assert set(problems) == {where}, f"{path} = {value!r:.40}: {problems}"
     assert words in problems[where], "the message holds what is wrong and what to do"
     assert len(problems[where]) < 500, "a message is a sentence, whatever was written"
 
 
-@pytest.mark.parametrize(("path", "value", "where", "words"), REFUSED_IN_THE_FOUNDATION, ids=_short)
+@pytest.mark.parametrize(
+    ("path", "value", "where", "words"), REFUSED_IN_THE_FOUNDATION, ids=_numbered(REFUSED_IN_THE_FOUNDATION)
+)
 def test_the_foundation_refuses_such_values_too(path: str, value: object, where: str, words: str) -> None:
     problems = complaints(raw(foundation.STACK, **{path.replace(".", "__"): value}), foundation.STACK)
-    assert set(problems) == {where}, f"{path} = {_short(value)}: found {problems}"
+    assert set(problems) == {where}, f"{path} = {value!r:.40}: {problems}"
     assert words in problems[where]
 
 
@@ -502,56 +505,55 @@ def test_a_class_that_enters_more_accounts_than_iam_can_name_is_refused_with_the
     assert complaints(values, "prod") == {}, "the remedy works"
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("organization.region", "us-west-1"),
-        ("network.cidr", "100.64.0.0/16"),
-        ("cluster.service_cidr", "192.168.0.0/20"),
-        ("cluster.service_cidr", "172.16.0.0/12"),
-        ("cluster.service_cidr", "10.100.0.0/24"),
-        ("network.endpoint_cidrs", ["10.41.128.0/24", "10.99.0.0/16"]),
-        ("cluster.access", access("0.0.0.0/0")),
-        ("cluster.access", access(*(f"203.0.113.{number}/32" for number in range(40)))),
-        ("cluster.version", "1.36"),
-        ("cluster.administrators", [ROLE + "one", "arn:aws:iam::333333333333:role/team/one"]),
-        (
-            "cluster.administrators",
-            [ROLE + "one", ROLE + "aws-reserved/sso.amazonaws.com/eu-central-1/AWSReservedSSO_Admin_0a"],
-        ),
-        ("gitlab.url", "https://gitlab.example.com:8443"),
-        ("gitlab.url", "https://gitlab"),
-        ("gitlab.url", "https://10.0.0.5"),
-        ("gitlab.url", "https://xn--gitlb-6qa.example.com"),
-        ("gitlab.ca_bundle", certificate("gitlab.example.com") + certificate("gitlab.example.com")),
-        ("gitlab.ca_bundle", "# the company's root\n" + certificate("gitlab.example.com")),
-        ("gitlab_oidc", oidc(project="senncloud/*")),
-        ("gitlab_oidc", oidc(project="senncloud/sub/*-app")),
-        ("gitlab_oidc", oidc(ref="feature/*")),
-        ("gitlab_oidc", oidc(ref="fix/#12-ümlaut")),
-        ("runners.small.disk", "1Gi"),
-        ("runners.small.memory", "64Mi"),
-        ("runners.small.cpu", "10m"),
-        ("chart.repository", "oci://registry.example.com:5000/charts/gitlab"),
-        ("registry.open", ["apps", "team/api.v2", "a-b_c"]),
-        ("runners.system1", CLASS),
-        (
-            "tags",
-            {"further": {"Größe": "übergroß", "cost/center": "a+b=c@d.e", "leer": "", "日本": "\uff11", "awsome": "x"}},
-        ),
-        ("tags", {"further": {f"k{number}": "x" * 256 for number in range(40)}}),
-        ("platform.boundary", "company-boundary"),
-        ("platform.boundary", "company/cloud/boundary"),
-        ("platform.boundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
-        ("platform.boundary", "arn:aws:iam::222222222222:policy/company-boundary"),
-        *(("accounts." + name, {"id": "555555555555"}) for name in ("log-archive", "prod-app", "a-1-b", "l" * 32)),
-        ("registry.mutable", {"open": ["cache"], "protected": ["cache", "apps-cache"]}),
-        ("runners.small.tags", ["docker", "small"]),
-        ("gitlab.url", "https://example.com/gitlab"),
-        ("gitlab.url", "https://example.com:8443/tools/gitlab"),
-    ],
-    ids=_short,
-)
+TAKEN: list[tuple[str, Any]] = [
+    ("organization.region", "us-west-1"),
+    ("network.cidr", "100.64.0.0/16"),
+    ("cluster.service_cidr", "192.168.0.0/20"),
+    ("cluster.service_cidr", "172.16.0.0/12"),
+    ("cluster.service_cidr", "10.100.0.0/24"),
+    ("network.endpoint_cidrs", ["10.41.128.0/24", "10.99.0.0/16"]),
+    ("cluster.access", access("0.0.0.0/0")),
+    ("cluster.access", access(*(f"203.0.113.{number}/32" for number in range(40)))),
+    ("cluster.version", "1.36"),
+    ("cluster.administrators", [ROLE + "one", "arn:aws:iam::333333333333:role/team/one"]),
+    (
+        "cluster.administrators",
+        [ROLE + "one", ROLE + "aws-reserved/sso.amazonaws.com/eu-central-1/AWSReservedSSO_Admin_0a"],
+    ),
+    ("gitlab.url", "https://gitlab.example.com:8443"),
+    ("gitlab.url", "https://gitlab"),
+    ("gitlab.url", "https://10.0.0.5"),
+    ("gitlab.url", "https://xn--gitlb-6qa.example.com"),
+    ("gitlab.ca_bundle", certificate("gitlab.example.com") + certificate("gitlab.example.com")),
+    ("gitlab.ca_bundle", "# the company's root\n" + certificate("gitlab.example.com")),
+    ("gitlab_oidc", oidc(project="senncloud/*")),
+    ("gitlab_oidc", oidc(project="senncloud/sub/*-app")),
+    ("gitlab_oidc", oidc(ref="feature/*")),
+    ("gitlab_oidc", oidc(ref="fix/#12-ümlaut")),
+    ("runners.small.disk", "1Gi"),
+    ("runners.small.memory", "64Mi"),
+    ("runners.small.cpu", "10m"),
+    ("chart.repository", "oci://registry.example.com:5000/charts/gitlab"),
+    ("registry.open", ["apps", "team/api.v2", "a-b_c"]),
+    ("runners.system1", CLASS),
+    (
+        "tags",
+        {"further": {"Größe": "übergroß", "cost/center": "a+b=c@d.e", "leer": "", "日本": "\uff11", "awsome": "x"}},
+    ),
+    ("tags", {"further": {f"k{number}": "x" * 256 for number in range(40)}}),
+    ("platform.boundary", "company-boundary"),
+    ("platform.boundary", "company/cloud/boundary"),
+    ("platform.boundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
+    ("platform.boundary", "arn:aws:iam::222222222222:policy/company-boundary"),
+    *(("accounts." + name, {"id": "555555555555"}) for name in ("log-archive", "prod-app", "a-1-b", "l" * 32)),
+    ("registry.mutable", {"open": ["cache"], "protected": ["cache", "apps-cache"]}),
+    ("runners.small.tags", ["docker", "small"]),
+    ("gitlab.url", "https://example.com/gitlab"),
+    ("gitlab.url", "https://example.com:8443/tools/gitlab"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), TAKEN, ids=_numbered(TAKEN))
 def test_a_value_that_aws_and_gitlab_take_is_taken(path: str, value: object) -> None:
     assert complaints(raw("dev", **{path.replace(".", "__"): value})) == {}
 
