@@ -31,7 +31,7 @@ from access.decision import every, some
 from access.policy_documents import ALLOW, DENY, without_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from access.actions import Effect
     from access.callers import Request
@@ -113,11 +113,11 @@ def admitted(
 
 def _effects(document: Document, store: Store, caller: Caller, declared: Collection[Effect]) -> dict[Effect, str]:
     candidates = dict.fromkeys(
-        (reach.effect, action)
+        (effect, action)
         for statement in document
         if statement.effect == ALLOW
-        for reach, actions in reached_by(statement).items()
-        if reach.service == store.service and reach.effect not in declared
+        for effect, actions in _reached(statement, store.service).items()
+        if effect not in declared
         for action in actions
     )
     effects: dict[Effect, str] = {}
@@ -125,6 +125,13 @@ def _effects(document: Document, store: Store, caller: Caller, declared: Collect
         if effect not in effects and any(_allows(document, caller, action, arn) for arn in _resources(document, store)):
             effects[effect] = action
     return effects
+
+
+def _reached(statement: Statement, service: str) -> Mapping[Effect, Sequence[str]]:
+    """Return the actions on a service's resources by effect; an action that is not known yet may be any."""
+    if not all(isinstance(action, str) for action in statement.actions):
+        return actions_with(service)
+    return {reach.effect: actions for reach, actions in reached_by(statement).items() if reach.service == service}
 
 
 def _resources(document: Document, store: Store) -> list[str]:

@@ -140,3 +140,14 @@ def test_a_registry_policy_is_evaluated_like_a_repository_policy() -> None:
     assert (
         report("C02", new_resource(resource_named("prod", PULL), "r", "aws:ecr/registryPolicy:RegistryPolicy")) == []
     ), "an absent policy grants nothing"
+
+
+def test_an_action_that_is_not_known_may_be_any_for_whom_a_policy_names() -> None:
+    role = "arn:aws:iam::222222222222:role/cicd/runner-small"
+    for rule, name in (("S01", "cache-policy"), ("C02", PULL)):
+        policy = resource_named("prod", name)
+        document = json.loads(policy.inputs["policy"])
+        document["Statement"].append(
+            {"Effect": "Allow", "Principal": {"AWS": role}, "Action": UNKNOWN, "Resource": "*"}
+        )
+        assert_violation(rule, with_input(policy, "policy", document), "write (")
