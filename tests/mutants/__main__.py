@@ -69,8 +69,10 @@ def accepted() -> dict[tuple[str, str], str]:
 
 def survivors(names: list[str]) -> list[Survivor]:
     """Return the mutants that no test noticed."""
-    found_by_name = verdicts()
-    return [Survivor(name, found_by_name[name], change(name)) for name in names if found_by_name[name] not in KILLED]
+    verdict_by_name = verdicts()
+    return [
+        Survivor(name, verdict_by_name[name], change(name)) for name in names if verdict_by_name[name] not in KILLED
+    ]
 
 
 def main() -> int:
