@@ -5,5 +5,5 @@
 - `settings`, `foundation`: a parsed stack file of the platform, and of the foundation
 - `checks`: rules between the objects of one file; `between_stacks`: rules between files; `chart_archive`: a packaged chart
 - `load`: where settings come from; `secrets`: runner tokens; `errors`: how problems are reported
-- `names`, `tags`, `versions`, `instance_types`, `quantities`: values that components and documents share
+- `names`, `tags`, `versions`, `instance_types`, `machine_types`, `quantities`: values that components and documents share
 """

@@ -1,40 +1,27 @@
 """The EC2 instance types that a node pool may use: size, memory, architecture, pods.
 
-Owns a frozen excerpt of Amazon's catalogue: families c, m and r, generations 6 to 8, Intel, AMD and Graviton, sizes
-`large` to `16xlarge`. Leaves out prices, local disks, accelerators, burstable types and regional availability: a class
-asks for vCPU and memory only, and these families have every ratio of the two. The figures are exact because the families
-are regular: `large` has 2 vCPU and each size multiplies it; c has 2 GiB per vCPU, m 4, r 8.
-Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
+An excerpt of `machine_types`: families c, m and r, generations 6 to 8, Intel, AMD and Graviton, sizes `large` to `16xlarge`. Leaves
+out local disks, burstable types and regional availability: a class asks for vCPU and memory only, and these families have
+every ratio of the two. A later generation joins by hand, because it changes the node pools of every stack.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-Arch = Literal["amd64", "arm64"]
+from config.machine_types import Arch, machine_types
+
 Manufacturer = Literal["intel", "amd", "aws"]
 
 MAX_PODS: Final = 110
 """Auto Mode's ceiling of pods per node; every type here reaches it with /28 prefixes."""
 
-_VCPUS: Final = {
-    "large": 2,
-    "xlarge": 4,
-    "2xlarge": 8,
-    "4xlarge": 16,
-    "8xlarge": 32,
-    "12xlarge": 48,
-    "16xlarge": 64,
-}
-_GIB_PER_VCPU: Final = {"c": 2, "m": 4, "r": 8}
-_GENERATIONS: Final = (6, 7, 8)
-_MAKERS: Final[dict[str, tuple[Manufacturer, Arch]]] = {
-    "i": ("intel", "amd64"),
-    "a": ("amd", "amd64"),
-    "g": ("aws", "arm64"),
-}
+_FAMILY: Final = re.compile(r"(?P<category>[cmr])(?P<generation>[678])(?P<maker>[iag])")
+_SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge")
+_MANUFACTURERS: Final[dict[str, Manufacturer]] = {"i": "intel", "a": "amd", "g": "aws"}
 
 _RESERVED_MILLICPU: Final = ((1, 60), (1, 10), (2, 5))
 """Kubelet's share of a core: 6 % of the first, 1 % of the second, 0.5 % of the next two, 0.25 % of further ones."""
@@ -94,19 +81,18 @@ class InstanceType:
 def _catalogue() -> tuple[InstanceType, ...]:
     types = [
         InstanceType(
-            name=f"{category}{generation}{letter}.{size}",
-            category=category,
-            generation=generation,
-            manufacturer=manufacturer,
-            arch=arch,
+            name=machine.name,
+            category=match["category"],
+            generation=int(match["generation"]),
+            manufacturer=_MANUFACTURERS[match["maker"]],
+            arch=machine.arch,
             size=size,
-            vcpus=vcpus,
-            memory_mib=vcpus * gib * 1024,
+            vcpus=machine.vcpus,
+            memory_mib=machine.memory_mib,
         )
-        for category, gib in _GIB_PER_VCPU.items()
-        for generation in _GENERATIONS
-        for letter, (manufacturer, arch) in _MAKERS.items()
-        for size, vcpus in _VCPUS.items()
+        for machine in machine_types().values()
+        for family, _, size in [machine.name.partition(".")]
+        if (match := _FAMILY.fullmatch(family)) and size in _SIZES
     ]
     return tuple(sorted(types, key=lambda instance: (instance.vcpus, instance.memory_mib, instance.name)))
 
