@@ -78,6 +78,7 @@ class Shelf(StandIn):
 
     @override
     def update(self, target: Target, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
+        self.seen = {"target": target}
         self.kept[target.id] = news
         return {**olds, **news}
 
@@ -132,6 +133,11 @@ def test_a_resource_lives_through_every_operation(stub: Any, shelf: Shelf) -> No
         provider_pb2.UpdateRequest(urn=URN, id="id-1", olds=read.properties, news=alias(targetKeyId="l"))
     )
     assert wire.decode(updated.properties)["targetKeyId"] == "l"
+
+
+def test_an_update_knows_which_changes_the_program_ignores(stub: Any, shelf: Shelf) -> None:
+    stub.Update(provider_pb2.UpdateRequest(urn=URN, id="id-1", news=alias(), ignoreChanges=["targetKeyId"]))
+    assert shelf.seen["target"].ignored == ("targetKeyId",)
 
 
 def test_reading_a_deleted_resource_returns_an_empty_id(stub: Any) -> None:

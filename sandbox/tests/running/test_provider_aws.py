@@ -9,7 +9,7 @@ import pytest
 from runner_platform_sandbox.providers.aws.provider import HANDLERS
 from runner_platform_sandbox.providers.schema import package
 from runner_platform_sandbox.providers.wire import has_unknown
-from sandbox.tests.support import provider_aws_cases, provider_aws_network_cases
+from sandbox.tests.support import provider_aws_cases, provider_aws_machine_cases, provider_aws_network_cases
 from sandbox.tests.support.provider_aws_case import Case, of
 from sandbox.tests.support.provider_driver import Driver
 from tests.support.aws_cases import CICD
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["sandbox.tests.support.aws_fixture", "sandbox.tests.support.provider_aws_fixture"]
-CASES = [*provider_aws_cases.CASES, *provider_aws_network_cases.CASES]
+CASES = [*provider_aws_cases.CASES, *provider_aws_machine_cases.CASES, *provider_aws_network_cases.CASES]
 DEFAULT_TAGS = {"platform:stack": "test"}
 
 

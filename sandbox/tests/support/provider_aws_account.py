@@ -155,6 +155,11 @@ class Account:
         self.client("eks").create_access_entry(clusterName="world", principalArn=self.other_role_arn)
         return "world"
 
+    @cached_property
+    def ecs_cluster(self) -> str:
+        self.client("ecs").create_cluster(clusterName="world")
+        return "world"
+
 
 class ControlPlanes(threading.Thread):
     """Reports the control plane of every new EKS cluster as running, as the supervisor does."""

@@ -244,6 +244,7 @@ def _target(request: Any) -> Target:
         name=getattr(request, "name", "") or type_and_name[1],
         id=getattr(request, "id", ""),
         preview=getattr(request, "preview", False),
+        ignored=tuple(getattr(request, "ignoreChanges", ())),
         timeout=getattr(request, "timeout", 0.0),
     )
 

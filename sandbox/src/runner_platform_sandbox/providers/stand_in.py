@@ -67,6 +67,8 @@ class Target:
     """Physical id; empty before creation."""
     preview: bool = False
     """True: change nothing; inputs may hold `wire.UNKNOWN`."""
+    ignored: tuple[str, ...] = ()
+    """Property paths of `ignore_changes`."""
     timeout: float = 0
     """Seconds from `custom_timeouts` of the program; 0 for the provider's default."""
 

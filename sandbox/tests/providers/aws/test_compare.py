@@ -15,6 +15,7 @@ from runner_platform_sandbox.providers.aws.compare import (
     same_last_part,
 )
 from runner_platform_sandbox.providers.aws.ec2_security_groups import same_rules
+from runner_platform_sandbox.providers.aws.ecs import same_containers
 from runner_platform_sandbox.providers.aws.provider import HANDLERS
 from runner_platform_sandbox.providers.wire import UNKNOWN
 
@@ -118,6 +119,36 @@ def test_blocks_of_security_rules_compare_rule_by_rule() -> None:
     assert not same_rules(together, single[1:])
     everything = [{"protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["a"]}]
     assert same_rules(everything, [{"protocol": "all", "fromPort": -1, "toPort": -1, "cidrBlocks": ["a"]}])
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        (
+            [{"name": "a", "image": "i"}],
+            [{"name": "a", "image": "i", "cpu": 0, "essential": True, "environment": []}],
+            True,
+        ),
+        ([{"name": "a", "image": "i"}], [{"name": "a", "image": "j"}], False),
+        (
+            [{"environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}],
+            [{"environment": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]}],
+            True,
+        ),
+        (
+            [{"portMappings": [{"containerPort": 22}]}],
+            [{"portMappings": [{"containerPort": 22, "hostPort": 22}]}],
+            True,
+        ),
+        ([{"portMappings": [{"containerPort": 22}]}], [{"portMappings": [{"containerPort": 2222}]}], False),
+        ([{"essential": False}], [{}], False),
+        (["no container"], [{}], False),
+    ],
+)
+def test_container_definitions_compare_without_the_defaults_of_ecs(
+    new: list[Any], old: list[Any], *, expected: bool
+) -> None:
+    assert same_containers(json.dumps(new), json.dumps(old)) is expected
 
 
 @pytest.mark.parametrize("token", sorted(HANDLERS))

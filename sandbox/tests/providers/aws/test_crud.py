@@ -104,6 +104,51 @@ def test_a_preview_of_an_update_keeps_what_aws_computed() -> None:
     assert "description" not in outputs
 
 
+PARAMETER = "aws:ssm/parameter:Parameter"
+STORED: Properties = {"arn": "arn:1", "name": "/a", "type": "SecureString", "value": "old", "version": 1}
+
+
+def test_a_preview_of_an_update_names_the_outputs_that_get_another_value() -> None:
+    old_inputs = {"name": "/a", "type": "SecureString", "value": "old"}
+    outputs = crud.preview_update(HANDLERS[PARAMETER], STORED, old_inputs, {**old_inputs, "value": "new"})
+    assert outputs["version"] is UNKNOWN
+    tagged = crud.preview_update(HANDLERS[PARAMETER], STORED, old_inputs, {**old_inputs, "tags": {"a": "1"}})
+    assert tagged["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ignored", "expected"),
+    [((), ["tags.a", "value"]), (("value",), ["tags.a"]), (("tags",), ["value"]), (("tags.a", "value"), [])],
+)
+def test_a_property_that_the_program_ignores_does_not_differ(ignored: tuple[str, ...], expected: list[str]) -> None:
+    olds = {**STORED, "tags": {"a": "changed outside"}}
+    news = {"name": "/a", "type": "SecureString", "value": "new", "tags": {"a": "1"}}
+    assert crud.diff(HANDLERS[PARAMETER], olds, news, ignored).changes == expected
+
+
+def test_default_tags_go_to_types_with_tags_of_their_own() -> None:
+    assert check(PARAMETER, {"type": "String", "value": "v"})["tags"] == {"owner": "platform"}
+    strategy = {"clusterName": "c", "capacityProviders": ["FARGATE"]}
+    assert "tags" not in check("aws:ecs/clusterCapacityProviders:ClusterCapacityProviders", strategy)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"type": "SecureString", "insecureValue": "v"}, "insecureValue would be readable in the state"),
+        ({"type": "String"}, "exactly one of value, insecureValue must be set; got none"),
+    ],
+)
+def test_a_parameter_has_one_value_and_a_secure_one_is_secret(inputs: Properties, words: str) -> None:
+    with pytest.raises(InvalidInputsError, match=words):
+        check(PARAMETER, inputs)
+
+
+def test_a_task_definition_takes_a_list_of_containers() -> None:
+    with pytest.raises(InvalidInputsError, match="must be a JSON list of container definitions"):
+        check("aws:ecs/taskDefinition:TaskDefinition", {"family": "f", "containerDefinitions": '{"name": "a"}'})
+
+
 def test_every_problem_of_the_inputs_is_reported_at_once() -> None:
     with pytest.raises(InvalidInputsError) as error:
         check(CLUSTER, {"roleArm": "r", "vpcConfig": {"subnets": []}, "outpostConfig": {}})

@@ -5,6 +5,7 @@ and the provider's configuration (`provider`).
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from runner_platform_sandbox.providers.aws.compare import differences, inputs_like, outputs_like
@@ -61,10 +62,18 @@ def check(
     return {**inputs, DEFAULTS_KEY: sorted(defaults)}
 
 
-def diff(handler: Handler, olds: Properties, news: Properties) -> Diff:
-    """Compare outputs and checked inputs; only properties that a program can set count."""
+def diff(handler: Handler, olds: Properties, news: Properties, ignored: Sequence[str] = ()) -> Diff:
+    """Compare outputs and checked inputs; only properties that a program can set count.
+
+    The engine puts the old inputs of `ignored` paths into `news`. AWS may have changed such a property since then, so
+    it does not count either.
+    """
     settable = {key: value for key, value in olds.items() if key in handler.type.inputs}
-    changes = differences(handler.rules, news, settable)
+    changes = [
+        path
+        for path in differences(handler.rules, news, settable)
+        if not any(path == name or path.startswith(f"{name}.") for name in ignored)
+    ]
     immutable = handler.immutable | {"region"}
     replaces = [path for path in changes if any(path == fixed or path.startswith(f"{fixed}.") for fixed in immutable)]
     return Diff(
@@ -91,7 +100,9 @@ def preview_create(handler: Handler, inputs: Properties) -> Properties:
 def preview_update(handler: Handler, olds: Properties, old_inputs: Properties, news: Properties) -> Properties:
     """Return the outputs of a changed resource that a preview can know; values computed by AWS stay."""
     kept = {key: value for key, value in olds.items() if key in news or key not in old_inputs}
-    return _with_all_tags(handler, _overlay(kept, {key: value for key, value in news.items() if key != DEFAULTS_KEY}))
+    outputs = _overlay(kept, {key: value for key, value in news.items() if key != DEFAULTS_KEY})
+    changed = {path.partition(".")[0] for path in diff(handler, olds, news).changes}
+    return _with_all_tags(handler, {**outputs, **dict.fromkeys(handler.recomputed(news, changed), UNKNOWN)})
 
 
 def create(handler: Handler, call: Call, inputs: Properties) -> tuple[str, Properties]:
@@ -111,7 +122,7 @@ def create(handler: Handler, call: Call, inputs: Properties) -> tuple[str, Prope
 
 def update(handler: Handler, call: Call, olds: Properties, news: Properties) -> Properties:
     """Change a resource, or complete one that an earlier run left incomplete."""
-    changed = {path.partition(".")[0] for path in diff(handler, olds, news).changes}
+    changed = {path.partition(".")[0] for path in diff(handler, olds, news, call.target.ignored).changes}
     identifier = call.target.id
     handler.update(call, identifier, news, changed)
     handler.settle(call, identifier, news)

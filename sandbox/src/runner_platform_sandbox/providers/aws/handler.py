@@ -172,8 +172,8 @@ class Handler(ABC):
 
     @cached_property
     def taggable(self) -> bool:
-        """Whether the type takes tags."""
-        return "tags" in self.type.inputs
+        """Whether the type takes default tags; `tags` of an Auto Scaling group is another property."""
+        return "tagsAll" in self.type.outputs
 
     @cached_property
     def rules(self) -> Rules:
@@ -218,6 +218,11 @@ class Handler(ABC):
     @abstractmethod
     def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
         """Return the outputs, or None if the resource was deleted. `previous` holds earlier outputs or inputs, if any."""
+
+    def recomputed(self, news: Properties, changed: set[str]) -> frozenset[str]:
+        """Return the outputs that get a new value when `changed` is updated; a preview calls them unknown."""
+        del news, changed
+        return _NONE
 
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
         """Update in place. `changed` holds top-level names; the result must not depend on the earlier state."""

@@ -1,4 +1,4 @@
-"""IAM: roles, their policies, customer-managed policies, OIDC providers.
+"""IAM: roles, their policies, customer-managed policies, instance profiles, OIDC providers.
 
 Leaves out `inlinePolicies` and `managedPolicyArns` of a role (the programs use the separate resources, and both
 together would overwrite each other) and the fetch of a thumbprint from the issuer, which AWS does on its side.
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from typing_extensions import override
 
-from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map
+from runner_platform_sandbox.providers.aws.conversion import tag_changes, tag_list, tag_map, timestamp
 from runner_platform_sandbox.providers.aws.handler import AutoName, Call, Handler
 from runner_platform_sandbox.providers.aws.session import AwsError, Client
 from runner_platform_sandbox.providers.stand_in import Properties, ProviderError
@@ -275,6 +275,75 @@ def _instance_profiles(iam: Client, role: str) -> list[str]:
 def _document(value: object) -> str:
     """Return a document as text; IAM sends it URL-encoded, and botocore decodes some into objects."""
     return unquote(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class InstanceProfile(Handler):
+    """An instance profile, which hands one role to EC2 instances. Its id is its name."""
+
+    token = "aws:iam/instanceProfile:InstanceProfile"  # noqa: S105 - a type token
+    naming = AutoName(longest=128)
+    immutable = frozenset({"name", "namePrefix", "path"})
+    defaults: ClassVar[Mapping[str, Any]] = {"path": "/"}
+    kept = frozenset({"namePrefix"})
+
+    @override
+    def create(self, call: Call, inputs: Properties) -> str:
+        answer = call.client("iam").call(
+            "create_instance_profile",
+            InstanceProfileName=self.name_of(inputs),
+            Path=inputs["path"],
+            Tags=tag_list(inputs.get("tags")),
+        )
+        return str(answer["InstanceProfile"]["InstanceProfileName"])
+
+    @override
+    def settle(self, call: Call, identifier: str, inputs: Properties) -> None:
+        iam, requested = call.client("iam"), inputs.get("role")
+        profile = iam.call("get_instance_profile", InstanceProfileName=identifier)["InstanceProfile"]
+        present = [role["RoleName"] for role in profile.get("Roles", [])]
+        for role in present:
+            if role != requested:
+                self._remove(iam, identifier, role)
+        if requested and requested not in present:
+            call.retry(
+                lambda: iam.call("add_role_to_instance_profile", InstanceProfileName=identifier, RoleName=requested),
+                _GONE,  # IAM may not know a role that was created a second ago
+            )
+
+    @override
+    def read(self, call: Call, identifier: str, previous: Properties) -> Properties | None:
+        answer = call.client("iam").find("get_instance_profile", _GONE, InstanceProfileName=identifier)
+        if answer is None:
+            return None
+        profile = answer["InstanceProfile"]
+        return {
+            "arn": profile["Arn"],
+            "createDate": timestamp(profile["CreateDate"]),
+            "name": profile["InstanceProfileName"],
+            "path": profile["Path"],
+            "role": next((role["RoleName"] for role in profile.get("Roles", [])), None),
+            "tags": tag_map(profile.get("Tags")),
+            "uniqueId": profile["InstanceProfileId"],
+        }
+
+    @override
+    def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
+        if "tags" in changed:
+            _tag(call.client("iam"), "instance_profile", news.get("tags"), InstanceProfileName=identifier)
+
+    @override
+    def delete(self, call: Call, identifier: str, outputs: Properties) -> None:
+        iam = call.client("iam")
+        answer = iam.find("get_instance_profile", _GONE, InstanceProfileName=identifier)
+        if answer is None:
+            return
+        for role in answer["InstanceProfile"].get("Roles", []):
+            self._remove(iam, identifier, role["RoleName"])
+        iam.find("delete_instance_profile", _GONE, InstanceProfileName=identifier)
+
+    @staticmethod
+    def _remove(iam: Client, profile: str, role: str) -> None:
+        iam.find("remove_role_from_instance_profile", _GONE, InstanceProfileName=profile, RoleName=role)
 
 
 class OpenIdConnectProvider(Handler):

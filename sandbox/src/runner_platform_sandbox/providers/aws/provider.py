@@ -17,12 +17,14 @@ from runner_platform_sandbox.providers.aws import (
     ec2_gateways,
     ec2_security_groups,
     ecr,
+    ecs,
     eks,
     eks_access,
     functions,
     iam,
     kms,
     s3,
+    ssm,
 )
 from runner_platform_sandbox.providers.aws.handler import Call, Handler
 from runner_platform_sandbox.providers.aws.session import Session
@@ -59,10 +61,14 @@ _TYPES: Final[tuple[type[Handler], ...]] = (
     ecr.LifecyclePolicy,
     ecr.Repository,
     ecr.RepositoryPolicy,
+    ecs.Cluster,
+    ecs.ClusterCapacityProviders,
+    ecs.TaskDefinition,
     eks.Cluster,
     eks_access.AccessEntry,
     eks_access.AccessPolicyAssociation,
     eks.Addon,
+    iam.InstanceProfile,
     iam.Policy,
     iam.Role,
     iam.RolePolicy,
@@ -79,6 +85,7 @@ _TYPES: Final[tuple[type[Handler], ...]] = (
     s3.BucketPublicAccessBlock,
     s3.BucketServerSideEncryptionConfiguration,
     s3.BucketVersioning,
+    ssm.Parameter,
 )
 
 HANDLERS: Final[dict[str, Handler]] = {kind.token: kind() for kind in _TYPES}
@@ -165,8 +172,8 @@ class AwsStandIn(StandIn):
     def diff(
         self, target: Target, olds: Properties, old_inputs: Properties, news: Properties, ignored: Sequence[str]
     ) -> Diff:
-        del old_inputs, ignored  # the engine has replaced ignored properties by their old values
-        return crud.diff(_handler(target.token), olds, news)
+        del old_inputs
+        return crud.diff(_handler(target.token), olds, news, ignored)
 
     @override
     def create(self, target: Target, inputs: Properties) -> tuple[str, Properties]:
