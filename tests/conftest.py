@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from tests.support import program
+from tests.support.case_names import refuse_escaped_names
 from tests.support.groups import GroupScheduling
 from tests.support.interrupts import allow_interrupts
 
@@ -20,8 +21,12 @@ hypothesis.settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Look at the sandbox of the run first: tests of the lifecycle expect what `make up` leaves, and nothing of other tests."""
+    """Look at the sandbox of the run first: tests of the lifecycle expect what `make up` leaves, and nothing of other tests.
+
+    Refuse names of cases that change from one collection to the next.
+    """
     items.sort(key=lambda item: item.path.name != "test_lifecycle.py")
+    refuse_escaped_names(items)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:

@@ -9,6 +9,7 @@ import pytest
 
 from config import boundary_document
 from config.sections import Platform
+from tests.support.case_names import case_name
 from tests.support.program import complaints, raw
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def test_without_a_document_there_is_nothing_to_read(tmp_path: Path) -> None:
         (b"{}", "has no Statement"),
         (json.dumps({**DOCUMENT, "Statement": [{"Sid": "x" * 7000}]}).encode(), "IAM takes 6144"),
     ],
-    ids=lambda value: repr(value)[:20],
+    ids=lambda value: case_name(repr(value)[:20]),
 )
 def test_a_file_that_is_no_policy_is_refused_by_path(content: bytes | None, words: str, tmp_path: Path) -> None:
     if content is not None:

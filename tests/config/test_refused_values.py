@@ -8,6 +8,7 @@ import pytest
 
 from config import foundation
 from config.partitions import PARTITIONS, REGIONS_WITHOUT_EKS, partition_of, regions, zones_with_eks
+from tests.support.case_names import case_name
 from tests.support.certificate import certificate
 from tests.support.program import ABSENT, complaints, put, raw
 
@@ -422,8 +423,8 @@ REFUSED_IN_THE_FOUNDATION = [
 
 
 def _numbered(cases: Iterable[tuple[Any, ...]]) -> list[str]:
-    """Return a name for each case that is its own, in every process."""
-    return [f"{path} {number}" for number, (path, *_) in enumerate(cases)]
+    """Return a name for each case that no other case has."""
+    return [f"{case_name(path)} {number}" for number, (path, *_) in enumerate(cases)]
 
 
 @pytest.mark.parametrize(("path", "value", "where", "words"), REFUSED, ids=_numbered(REFUSED))

@@ -16,6 +16,7 @@ from components.documents.profiles import class_profiles
 from config import load
 from policies.fields import ABSENT
 from policies.rule import evaluate_resource
+from tests.support.case_names import case_name
 from tests.support.certificate import certificate
 from tests.support.policy_cases import (
     BY_ID,
@@ -41,7 +42,7 @@ DATA = load.ROOT / "tests" / "data"
 AUTHORITY = certificate("gitlab.example.com")
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: case_name(change.name))
 def test_a_change_is_reported_by_exactly_the_rules_that_judge_its_key(change: ReleaseChange) -> None:
     resource = change.applied()
     of_stack = {rule for rule in change.rules if BY_ID[rule].of_stack is not None}
