@@ -42,15 +42,20 @@ cache_args = JobCacheArgs(names=names, account_id=home.id, expire_days=settings.
 cache = JobCache("cache", cache_args, in_home)
 network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
 cluster_args = ClusterArgs(
-    names=names, account_id=home.id, settings=settings.cluster, network=network, profile=home_profile, protect=protect
+    names=names,
+    account_id=home.id,
+    settings=settings.cluster_settings,
+    network=network,
+    profile=home_profile,
+    protect=protect,
 )
 cluster = Cluster("cluster", cluster_args, in_home)
 managers = manager_nodes("managers", longest_jobs=settings.longest_jobs, tags=tags, cluster=cluster, network=network)
 in_cluster = pulumi.ResourceOptions(providers=[providers[settings.platform.account], cluster.inside, gitlab])
 runners: dict[str, Runner] = {}
-for name in settings.runners:
+for name, runner_class in settings.kubernetes_classes.items():
     runner_args = RunnerArgs(
-        runner_class=settings.runner_class(name),
+        runner_class=runner_class,
         tags=tags,
         cluster=cluster,
         network=network,

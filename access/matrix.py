@@ -19,6 +19,7 @@ from access.decision import Decision, Undecided
 from access.graph import ROLE_KINDS, service_account_node
 from components.documents import alarms
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
+from config.runners import of_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -238,7 +239,8 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
     names, platform = settings.names, settings.platform.account
     stack = settings.stack
     home = settings.platform_account.id
-    yield _allowed(f"node:{stack}", platform, names.role_arn(home, names.node_role()))
+    if settings.cluster is not None:
+        yield _allowed(f"node:{stack}", platform, names.role_arn(home, names.node_role()))
     if settings.alarms.topic is not None:
         yield _allowed(ALARMS_ACCOUNT, platform, names.role_arn(home, names.alarms_role()))
     for name, runner in settings.runners.items():
@@ -251,8 +253,9 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
     for name, role in settings.gitlab_oidc.items():
         account_id = settings.accounts[role.account].id
         yield _allowed(f"gitlab:{name}", role.account, names.role_arn(account_id, names.gitlab_role(name)))
-    in_cluster = {role for name in settings.runners for role in _of_class(settings, name)}
-    for administrator in (*settings.cluster.administrators, "deployer"):
+    in_cluster = {role for name in of_kubernetes(settings.runners) for role in _of_class(settings, name)}
+    administrators = settings.cluster.administrators if settings.cluster is not None else ()
+    for administrator in (*administrators, "deployer"):
         for account_name, arn in sorted(in_cluster):
             yield _allowed(administrator, account_name, arn)
 
@@ -288,7 +291,7 @@ def _of_foundation(foundation: FoundationSettings, stacks: Sequence[Settings]) -
 def _roles_of(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield account name and ARN of every role of a stack."""
     names, platform, home = settings.names, settings.platform.account, settings.platform_account.id
-    platform_roles = [names.cluster_role(), names.node_role()]
+    platform_roles = [names.cluster_role(), names.node_role()] if settings.cluster is not None else []
     platform_roles += [names.flow_log_role()] if settings.network.existing is None else []
     platform_roles += [names.alarms_role()] if settings.alarms.topic is not None else []
     yield from ((platform, names.role_arn(home, role)) for role in platform_roles)

@@ -14,14 +14,14 @@ import pulumi_kubernetes as kubernetes
 from components.documents.job_admission import admission_name, job_admission, job_admission_binding
 
 if TYPE_CHECKING:
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobAdmissionArgs:
     """Inputs of `JobAdmission`."""
 
-    runner_class: RunnerClassSettings
+    runner_class: KubernetesClassSettings
     """Settings of the class."""
 
 

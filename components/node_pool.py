@@ -14,8 +14,8 @@ import pulumi_kubernetes as kubernetes
 
 from components.documents.disruption import managers_disruption
 from components.documents.node_pool import managers_capacity, node_class_spec, node_pool_spec
-from config.checks import SPOT_LIMIT
 from config.names import MANAGERS_POOL
+from config.runner_checks import SPOT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from components.cluster import Cluster
     from components.job_cache import JobCache
     from components.network import Network
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerArgs:
     """Inputs of `Runner`."""
 
-    runner_class: RunnerClassSettings
+    runner_class: KubernetesClassSettings
     """Settings of the class."""
     tags: Mapping[str, str]
     """Tags of everything in the stack, for the nodes."""

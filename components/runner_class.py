@@ -41,14 +41,14 @@ from config.names import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerClassArgs:
     """Inputs of `RunnerClass`."""
 
-    runner_class: RunnerClassSettings
+    runner_class: KubernetesClassSettings
     """Settings of the class."""
     service_cidr: str
     """Network of the cluster's services."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Level
-from config.checks import TagSelection
 from config.errors import Problem
+from config.runner_checks import TagSelection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from config import names, networks, partitions
@@ -18,7 +17,6 @@ from config.capabilities import Level
 from config.errors import Problem, quoted
 from config.gitlab_values import issuer_problem
 from config.sections import ACCOUNT_NAME, CLASS_NAME, RESERVED_NAMES
-from config.versions import CHART_WITH_NATIVE_SECCOMP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from config.sections import (
         Account,
         Alarms,
-        Chart,
         Cluster,
         GitLab,
         GitLabOidc,
@@ -35,21 +32,11 @@ if TYPE_CHECKING:
         Organization,
         Platform,
         Registry,
-        Runner,
     )
 
 
 RESERVED_PROFILES = ("base", "default")
 """Profiles of a class's AWS config that are not accounts."""
-POOLS_OF_EKS = ("default", "system")
-"""Names of objects that Auto Mode itself makes; a class's NodePool and NodeClass have the class's name.
-
-Source: https://docs.aws.amazon.com/eks/latest/userguide/set-builtin-node-pools.html
-"""
-SPOT_LIMIT = 3600
-"""Longest job, in seconds, of a class on spot nodes."""
-SHORTEST_JOB, LONGEST_JOB = 600, 24 * 3600
-"""Seconds. GitLab refuses shorter timeouts; above a day, a node's life of 21 days leaves too little room."""
 LARGEST_SERVICES, SMALLEST_SERVICES = 12, 24
 SMALLEST_NETWORK, LARGEST_NETWORK = 20, 16
 
@@ -78,11 +65,12 @@ def stack_name(stack: str) -> Iterator[Problem]:
     if not CLASS_NAME.fullmatch(stack) or stack in RESERVED_NAMES:
         yield Problem(
             path="stack",
-            message=f"{stack!r} is not a stack of this platform; use small letters and digits, 2 to 16, and none of {_reserved()}",
+            message=f"{stack!r} is not a stack of this platform; use small letters and digits, 2 to 16, and none of {reserved()}",
         )
 
 
-def _reserved() -> str:
+def reserved() -> str:
+    """Return the reserved names, for a message."""
     return ", ".join(sorted(RESERVED_NAMES))
 
 
@@ -107,16 +95,17 @@ def account_ids(accounts: Mapping[str, Account | FoundationAccount]) -> Iterator
 def platform_account(platform: Platform | FoundationPlatform, account_names: Collection[str]) -> Iterator[Problem]:
     """Check that the platform's account is listed."""
     if platform.account not in account_names:
-        yield _unlisted("platform.account", platform.account, account_names)
+        yield unlisted("platform.account", platform.account, account_names)
 
 
 def state_account(platform: FoundationPlatform, account_names: Collection[str]) -> Iterator[Problem]:
     """Check that the account of the platform's state is listed."""
     if platform.state_account not in account_names:
-        yield _unlisted("platform.state_account", platform.state_account, account_names)
+        yield unlisted("platform.state_account", platform.state_account, account_names)
 
 
-def _unlisted(path: str, account: str, account_names: Collection[str]) -> Problem:
+def unlisted(path: str, account: str, account_names: Collection[str]) -> Problem:
+    """Return the problem of an account that the file does not list."""
     return Problem(
         path=path,
         message=f"{quoted(account)} is not in accounts; name one of {', '.join(sorted(account_names))}, or list it there",
@@ -175,137 +164,6 @@ def alarm_topic(
         )
 
 
-def runner_tags(runners: Mapping[str, Runner], organization: Organization, stack: str) -> Iterator[Problem]:
-    """Check that the tags of a job select one class, since a job for one class could run on another."""
-    stack_names = names.Names(organization=organization, stack=stack)
-    selections = [TagSelection.of(name, runner, stack_names.tag(name)) for name, runner in runners.items()]
-    for position, selection in enumerate(selections):
-        clash = next(filter(None, map(selection.clash_with, selections[:position])), None)
-        if clash is not None:
-            yield Problem(path=f"runners.{selection.name}.{selection.key}", message=clash)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TagSelection:
-    """How jobs select a class in GitLab: a runner takes a job if it has all tags of the job."""
-
-    name: str
-    """The class, as messages name it."""
-    key: str
-    """`tag` or `tags`: the key of the class's settings."""
-    level: Level
-    tags: tuple[str, ...]
-
-    @classmethod
-    def of(cls, name: str, runner: Runner, default: str) -> TagSelection:
-        """Return the selection of a class; `default` is its tag if it names none."""
-        return cls(
-            name=name, key="tags" if runner.tags else "tag", level=runner.level, tags=runner.tags_in_gitlab(default)
-        )
-
-    def clash_with(self, owner: TagSelection) -> str | None:
-        """Return why a job for one class could run on the other, with the remedy, else None."""
-        tags, owner_tags = set(self.tags), set(owner.tags)
-        shared = tags & owner_tags
-        text = ", ".join(repr(tag) for tag in sorted(shared))
-        if tags == owner_tags:
-            return f"{text} is also the tag of {owner.name!r}, so that a job for one class could run on the other; give each class its own"
-        if shared in (tags, owner_tags):
-            return (
-                f"{text} selects {owner.name!r} too, so that a job for one class could run on the other; "
-                "give each class a tag that the other has not"
-            )
-        if shared and self.level is not owner.level:
-            return (
-                f"{text} is shared with {owner.name!r} of level {owner.level.value}, so that a job could run on the wrong level; "
-                "share tags within a level only"
-            )
-        return None
-
-
-def runner_names(runners: Mapping[str, Runner]) -> Iterator[Problem]:
-    """Check the names of runner classes."""
-    for name in runners:
-        if not CLASS_NAME.fullmatch(name) or name in RESERVED_NAMES:
-            yield Problem(
-                path=f"runners.{name}",
-                message=f"is not a name for a class; use small letters and digits, 2 to 16, and none of {_reserved()}",
-            )
-        elif name in POOLS_OF_EKS:
-            yield Problem(
-                path=f"runners.{name}",
-                message=f"is not a name for a class, since Auto Mode has objects of that name itself; use none of {', '.join(POOLS_OF_EKS)}",
-            )
-
-
-def runner_accounts(
-    runners: Mapping[str, Runner], accounts: Mapping[str, Account], account_names: Collection[str]
-) -> Iterator[Problem]:
-    """Check that `runners.<class>.accounts` only narrows the accounts of the class's level."""
-    for name, runner in runners.items():
-        path = f"runners.{name}.accounts"
-        for account in runner.accounts or ():
-            if account not in account_names:
-                yield _unlisted(path, account, account_names)
-            elif account in accounts and not accounts[account].capabilities(runner.level):
-                yield Problem(
-                    path=path,
-                    message=f"{account!r} has nothing for level {runner.level.value}; a class narrows its level and never widens it: "
-                    f"drop the account here, or list capabilities under accounts.{account}.{runner.level.value}",
-                )
-
-
-def runner_owners(runners: Mapping[str, Runner]) -> Iterator[Problem]:
-    """Check that a protected class has exactly one project or group, and an open class neither."""
-    for name, runner in runners.items():
-        owners = [key for key in ("project", "group") if getattr(runner, key)]
-        if runner.level is Level.OPEN and owners:
-            yield Problem(
-                path=f"runners.{name}.{owners[0]}",
-                message="belongs to a protected class; an open class is a runner of gitlab.group: drop it, or write level: protected",
-            )
-        if runner.level is Level.PROTECTED and len(owners) != 1:
-            yield Problem(
-                path=f"runners.{name}",
-                message=f"names {' and '.join(owners) or 'neither project nor group'}; a protected class serves exactly one project, "
-                "or one group made for deploying projects",
-            )
-
-
-def runner_jobs(runners: Mapping[str, Runner]) -> Iterator[Problem]:
-    """Check that the longest job fits GitLab, spot nodes and the builder."""
-    for name, runner in runners.items():
-        path = f"runners.{name}"
-        if not SHORTEST_JOB <= runner.longest_job <= LONGEST_JOB:
-            yield Problem(
-                path=f"{path}.longest_job",
-                message=f"is {runner.longest_job} s; write a time from 10m (GitLab's shortest timeout) to 24h",
-            )
-        if runner.spot and runner.longest_job > SPOT_LIMIT:
-            yield Problem(
-                path=f"{path}.spot",
-                message=f"spot nodes may go at any time, and longest_job is {runner.longest_job // 60} min; lower it to 1h or less, or drop spot",
-            )
-        if runner.builder and runner.pod_security == "restricted":
-            yield Problem(
-                path=f"{path}.builder",
-                message="the plain builder is root in its container, which pod_security: restricted refuses; use baseline",
-            )
-
-
-def pod_security(runners: Mapping[str, Runner], chart: Chart) -> Iterator[Problem]:
-    """Check that the chart can write the seccomp profile of restricted job pods (runner 18.11 or newer)."""
-    if chart.version is None or tuple(map(int, chart.version.split("."))) >= CHART_WITH_NATIVE_SECCOMP:
-        return
-    for name, runner in runners.items():
-        if runner.pod_security == "restricted":
-            yield Problem(
-                path=f"runners.{name}.pod_security",
-                message=f"restricted needs a seccomp profile on job pods, which chart {chart.version} cannot write; "
-                f"raise chart.version to {'.'.join(map(str, CHART_WITH_NATIVE_SECCOMP))} or newer, or use baseline",
-            )
-
-
 def gitlab_oidc_names(gitlab_oidc: Mapping[str, GitLabOidc]) -> Iterator[Problem]:
     """Check the names of roles for GitLab's ID tokens."""
     for name in gitlab_oidc:
@@ -322,7 +180,7 @@ def gitlab_oidc_accounts(
     """Check the account of a role for GitLab's ID tokens: it must give capabilities to the role's level."""
     for name, role in gitlab_oidc.items():
         if role.account not in account_names:
-            yield _unlisted(f"gitlab_oidc.{name}.account", role.account, account_names)
+            yield unlisted(f"gitlab_oidc.{name}.account", role.account, account_names)
         elif role.account in accounts and not accounts[role.account].capabilities(role.level):
             yield Problem(
                 path=f"gitlab_oidc.{name}.level",
@@ -490,12 +348,6 @@ STACK_CHECKS: tuple[Check, ...] = (
     platform_account,
     bucket_names,
     alarm_topic,
-    runner_tags,
-    runner_names,
-    runner_accounts,
-    runner_owners,
-    runner_jobs,
-    pod_security,
     gitlab_oidc_names,
     gitlab_oidc_accounts,
     gitlab_issuer,

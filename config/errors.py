@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from config.redaction import redacted, shown
@@ -73,7 +74,10 @@ class FieldError(ValueError):
 
 
 def problems_from_pydantic(
-    details: Iterable[ErrorDetails], prefix: str, fields: Mapping[str, Sequence[str]]
+    details: Iterable[ErrorDetails],
+    prefix: str,
+    fields: Mapping[str, Sequence[str]],
+    refusals: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Problem]:
     """Turn pydantic's error details into problems.
 
@@ -81,18 +85,21 @@ def problems_from_pydantic(
         details: the result of `ValidationError.errors()`.
         prefix: path of the validated object.
         fields: valid keys by path below the object, for "did you mean".
+        refusals: why further keys are not valid here, with the remedy, by path below the object.
     """
     listed = list(details)
     # A list with a wrong entry also counts as too short, since pydantic leaves wrong entries out.
     parents = {detail["loc"][:-1] for detail in listed}
     return [
-        _problem(detail, prefix, fields)
+        _problem(detail, prefix, fields, refusals)
         for detail in listed
         if detail["type"] != "too_short" or detail["loc"] not in parents
     ]
 
 
-def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]]) -> Problem:
+def _problem(
+    detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[str]], refusals: Mapping[str, str]
+) -> Problem:
     location = [str(part) for part in detail["loc"]]
     path = ".".join([prefix, *location])
     kind = detail["type"]
@@ -100,7 +107,8 @@ def _problem(detail: ErrorDetails, prefix: str, fields: Mapping[str, Sequence[st
         return Problem(path=path, message="is missing; add it")
     if kind == "extra_forbidden":
         valid_keys = fields.get(".".join(location[:-1]), ())
-        return Problem(path=path, message=unknown_key(location[-1], valid_keys))
+        refusal = refusals.get(".".join(location))
+        return Problem(path=path, message=refusal or unknown_key(location[-1], valid_keys))
     if kind == "value_error":
         return Problem(path=path, message=str(detail["ctx"]["error"]))
     return Problem(path=path, message=f"{quoted(detail.get('input'))} does not fit: {_remedy(detail)}")

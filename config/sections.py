@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from config.capabilities import WITHOUT_LEVEL_PREFIX, Capability, Level, refuse_cdk
-from config.errors import FieldError, quoted
+from config.errors import FieldError
 from config.gitlab_values import (  # pydantic reads the annotations at run time
     BranchOrTag,  # noqa: TC001
     CaBundle,  # noqa: TC001
@@ -24,15 +23,7 @@ from config.names import BOUNDARY_POLICY
 from config.networks import MOST_PUBLIC_NETWORKS, Cidr, PublicCidr
 from config.partitions import ARN_PARTITION, REGIONS_WITHOUT_EKS, Partition, partition_of, regions
 from config.quantities import (
-    LARGEST,
-    SMALLEST,
-    Bytes,
-    Cpu,
-    Seconds,
-    cpu_text,
-    memory_text,
-    refuse_large_limit,
-    refuse_odd_size,
+    Seconds,  # noqa: TC001  # pydantic reads the annotation at run time
 )
 from config.tag_limits import refuse_odd_tags
 from config.values import Allowed, pattern, refuse_repeated, url_pattern
@@ -97,12 +88,6 @@ RepositoryName = Annotated[
     Allowed("small letters and digits, with single `.`, `/`, `_` or `-` between them"),
 ]
 """The name of a container repository, without the prefix of its level."""
-RunnerTag = Annotated[
-    str,
-    pattern(r"[a-z][a-z0-9-]{0,62}", "is not a tag of this platform; write small letters, digits and dashes"),
-    Allowed("small letters, digits and dashes, beginning with a letter, at most 63"),
-]
-"""A tag of a runner in GitLab."""
 TagValue = Annotated[
     str,
     pattern(r"[\w.:/=+@ -]{1,128}", "is not a tag value; write 1 to 128 letters, digits, spaces and . : / = + @ _ -"),
@@ -346,120 +331,6 @@ class Chart(Section):
         return self
 
 
-class Limits(Section):
-    """Ceiling of a class's nodes together, and so of its cost."""
-
-    cpu: Cpu
-    """Cores of all nodes of the class together."""
-    memory: Bytes
-    """Memory of all nodes of the class together."""
-
-    @field_validator("cpu", "memory")
-    @classmethod
-    def _sizes_of_a_class(cls, value: int, info: ValidationInfo) -> int:
-        refuse_large_limit(str(info.field_name), value)
-        return value
-
-
-class Runner(Section):
-    """One runner class: a size within a trust level."""
-
-    level: Annotated[Level, Field(strict=False)]
-    """Trust level: decides the delegated role, the state prefix, the repositories and the jobs."""
-    cpu: Annotated[Cpu, Allowed(f"`{cpu_text(SMALLEST['cpu'])}` or more, such as `4`, `7.5` or `500m`", "CPU")]
-    """Cores of the build container, which the scheduler reserves for it."""
-    memory: Annotated[Bytes, Allowed(f"`{memory_text(SMALLEST['memory'])}` or more", "size")]
-    """Memory of the build container: request and limit."""
-    disk: Annotated[Bytes, Allowed(f"`{memory_text(SMALLEST['disk'])}` to `{memory_text(LARGEST['disk'])}`", "size")]
-    """Ephemeral storage of the build container: request and limit. The nodes' disks follow."""
-    concurrent: int = Field(ge=1, le=1000)
-    """Jobs at once. Sets the namespace's quota, the nodes' ceiling and the number of addresses."""
-    longest_job: Annotated[Seconds, Allowed("`10m` to `24h`", "duration")]
-    """GitLab ends a job then, and all other times follow."""
-    spot: bool = False
-    """Spot nodes first, on demand where there are none. Refused above `longest_job: 1h`."""
-    builder: Literal["plain"] | None = None
-    """`plain`: jobs build images as root in their container. Refused with `pod_security: restricted`."""
-    arch: Literal["amd64", "arm64"] = "amd64"
-    """Processor of the nodes. The image of a job must be built for it."""
-    pod_security: Literal["baseline", "restricted"] = "baseline"
-    """Pod security of the jobs' namespace. `restricted` also runs jobs as user 1000 without capabilities, and needs chart 0.88.0."""
-    accounts: tuple[AccountName, ...] | None = Field(default=None, strict=False)
-    """Narrows the accounts of the level. Without it the class enters all of them; `[]` reaches none."""
-    project: ProjectId | None = None
-    """Protected classes only: numeric id of the one project that may use the class (locked, ref-protected runner)."""
-    group: GroupId | None = None
-    """Protected classes only, instead of `project`: a group made for deploying projects. Every project in it may use the class."""
-    limits: Limits | None = None
-    """The most that the class's nodes add up to. Without it, twice the need of `concurrent` jobs. Refused below full load."""
-    tag: RunnerTag | None = None
-    """Tag in GitLab, unique over all stacks. Without it, the name of the class, with `-<stack>` outside prod."""
-    tags: tuple[RunnerTag, ...] | None = Field(default=None, strict=False, max_length=50)
-    """Several tags instead of `tag`, such as `[docker, small]`. A job that names all of them runs on this class. Classes of one level may share
-    tags, as long as no class has all tags of another."""
-    token: int = Field(default=1, ge=1, le=9999)
-    """Generation of the runner authentication token. Raise it by one to rotate."""
-    token_created: (
-        Annotated[
-            str,
-            pattern(r"\d{4}-\d{2}-\d{2}", 'is not a date; write it in quotes, as "2026-11-21"'),
-            Allowed("a day of the calendar in quotes"),
-        ]
-        | None
-    ) = None
-    """Date of the generation in quotes, such as `"2026-11-21"`. `check` reminds you after 180 days."""
-
-    @field_validator("cpu", "memory", "disk")
-    @classmethod
-    def _sizes_of_a_pod(cls, value: int, info: ValidationInfo) -> int:
-        refuse_odd_size(str(info.field_name), value)
-        return value
-
-    @field_validator("token", mode="before")
-    @classmethod
-    def _generation_not_token(cls, value: Any) -> Any:
-        # Whoever takes the key for the token itself writes a secret here, so the message does not repeat it.
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise FieldError(
-                "is not the number of a generation; write a whole number such as 2, and no runner token: those are encrypted below tokens"
-            )
-        return value
-
-    @field_validator("token_created")
-    @classmethod
-    def _date_of_the_calendar(cls, value: str | None) -> str | None:
-        try:
-            return value and date.fromisoformat(value).isoformat()
-        except ValueError:
-            raise FieldError(f'{quoted(value)} is no day of the calendar; write one such as "2026-11-21"') from None
-
-    @field_validator("accounts", mode="before")
-    @classmethod
-    def _none_is_not_all(cls, value: Any) -> Any:
-        # `accounts:` without a value looks like an empty list, but would open every account of the level.
-        if value is None:
-            raise FieldError("is empty; write accounts: [] to reach none, or drop the key to reach all of the level")
-        return value
-
-    @model_validator(mode="after")
-    def _tag_or_tags(self) -> Self:
-        if self.tag is not None and self.tags is not None:
-            raise FieldError("has tag and tags; write all tags into tags, and drop tag")
-        if self.tags == ():
-            raise FieldError("has tags: [], so that no job could run on it; list at least 1, or drop the key")
-        refuse_repeated(self.tags or ())
-        return self
-
-    def tags_in_gitlab(self, default: str) -> tuple[str, ...]:
-        """Return the tags of the class's runner; `default` is the tag of a class that names none."""
-        return self.tags or (self.tag or default,)
-
-    def may_enter(self, account_name: str, account: Account) -> bool:
-        """Return whether jobs of the class may enter an account: its level has capabilities there, and `accounts` keeps it."""
-        kept = self.accounts is None or account_name in self.accounts
-        return kept and bool(account.capabilities(self.level))
-
-
 class Cache(Section):
     """The job cache."""
 
@@ -576,8 +447,8 @@ class Network(Section):
     """Range of a network of its own."""
     zones: Literal[2, 3] | None = None
     """Number of availability zones."""
-    nat: Literal["single", "per-zone"] | None = None
-    """One NAT gateway, or one in each zone."""
+    nat: Literal["single", "per-zone", "none"] | None = None
+    """One NAT gateway, one in each zone, or none: then machines have public addresses, and no class can be of executor `kubernetes`."""
     existing: ExistingNetwork | None = None
     """Subnets that somebody else owns, instead of a network of its own."""
     endpoint_cidrs: tuple[Cidr, ...] = Field(default=(), strict=False)
@@ -596,7 +467,7 @@ class Network(Section):
             raise FieldError("has both a network of its own and an existing one; keep {cidr, zones, nat} or {existing}")
         if self.existing is None and None in own:
             raise FieldError(
-                "is incomplete; write {cidr: …, zones: 2 or 3, nat: single or per-zone} or {existing: {vpc: …, private: […]}}"
+                "is incomplete; write {cidr: …, zones: 2 or 3, nat: single, per-zone or none} or {existing: {vpc: …, private: […]}}"
             )
         return self
 
@@ -684,3 +555,22 @@ class Alarms(Section):
 
     topic: TopicArn | None = None
     """ARN of a standard SNS topic in the platform's account and region."""
+
+
+class Machines(Section):
+    """What all EC2 instances of the runners have in common."""
+
+    image: (
+        Annotated[
+            str,
+            pattern(
+                r"/[A-Za-z0-9_.{}-]+(/[A-Za-z0-9_.{}-]+){1,13}(:\d{1,10})?",
+                "is not an SSM parameter; write the path of a parameter that holds the id of an image",
+            ),
+            Allowed(
+                "path of an SSM parameter that holds the id of an Ubuntu 24.04 image; `{arch}` in it is `amd64` or `arm64`"
+            ),
+        ]
+        | None
+    ) = None
+    """Image of the machines. Without it, Canonical's Ubuntu 24.04 of the release that this version of the program pins."""

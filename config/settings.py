@@ -6,15 +6,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from config import checks
 from config.capabilities import Level
-from config.errors import Problem, SettingsError, problems_from_pydantic, quoted, unknown_key
+from config.errors import FieldError, Problem, SettingsError, problems_from_pydantic, quoted, unknown_key
 from config.names import Names
 from config.redaction import REVOKE, kind_of
+from config.runner_checks import RUNNER_CHECKS
+from config.runners import (
+    MACHINE_RUNNERS,
+    AutoscalerRunner,
+    DockerRunner,
+    FargateRunner,
+    KubernetesRunner,
+    Runner,
+    executor_of,
+    model_of,
+    of_kubernetes,
+    refusals_of,
+)
 from config.sections import (
     Account,
     Alarms,
@@ -23,16 +37,16 @@ from config.sections import (
     Cluster,
     GitLab,
     GitLabOidc,
+    Machines,
     Network,
     Organization,
     Platform,
     Registry,
-    Runner,
     Tags,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PROJECT = "runner-platform"
 SECRET_KEYS = ("tokens",)
@@ -48,11 +62,14 @@ OBJECTS: dict[str, type[BaseModel]] = {
     "registry": Registry,
     "tags": Tags,
     "alarms": Alarms,
+    "machines": Machines,
 }
 """Keys that hold one object."""
 MAPPINGS: dict[str, type[BaseModel]] = {"accounts": Account, "runners": Runner, "gitlab_oidc": GitLabOidc}
 """Keys that hold objects by name."""
-OPTIONAL = frozenset({"registry", "tags", "alarms", "gitlab_oidc"})
+OPTIONAL = frozenset({"registry", "tags", "alarms", "machines", "gitlab_oidc"})
+FOR_KUBERNETES = frozenset({"cluster", "chart"})
+"""Keys that belong to a stack if one of its classes has the executor `kubernetes`, and to no other."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,14 +83,17 @@ class Settings:
     accounts: Mapping[str, Account]
     platform: Platform
     gitlab: GitLab
-    chart: Chart
+    chart: Chart | None
+    """None without a class on Kubernetes."""
     runners: Mapping[str, Runner]
     network: Network
-    cluster: Cluster
+    cluster: Cluster | None
+    """None without a class on Kubernetes."""
     cache: Cache
     registry: Registry
     tags: Tags
     alarms: Alarms
+    machines: Machines
     gitlab_oidc: Mapping[str, GitLabOidc]
 
     @property
@@ -128,24 +148,65 @@ class Settings:
                 repositories.setdefault(f"{self.names.repository_prefix(level)}{name}", ".mutable." in path)
         return repositories
 
+    @property
+    def cluster_settings(self) -> Cluster:
+        """The cluster's settings.
+
+        Raises:
+            ValueError: the stack has no cluster.
+        """
+        if self.cluster is None:
+            raise ValueError(f"stack {self.stack} has no cluster; a class of executor kubernetes needs one")
+        return self.cluster
+
+    @property
+    def kubernetes_classes(self) -> dict[str, KubernetesClassSettings]:
+        """Settings of the classes whose jobs are pods, by name."""
+        return {
+            name: KubernetesClassSettings(
+                **self._class_parts(name),
+                runner=runner,
+                chart=self.chart,
+                endpoint_cidrs=self.network.endpoint_cidrs,
+            )
+            for name, runner in of_kubernetes(self.runners).items()
+            if self.chart is not None
+        }
+
+    @property
+    def machine_classes(self) -> dict[str, MachineClassSettings]:
+        """Settings of the classes whose manager is an EC2 instance, by name."""
+        return {
+            name: MachineClassSettings(
+                **self._class_parts(name),
+                runner=runner,
+                machines=self.machines,
+                public=self.network.nat == "none",
+                endpoint_cidrs=self.network.endpoint_cidrs,
+            )
+            for name, runner in self.runners.items()
+            if isinstance(runner, MACHINE_RUNNERS)
+        }
+
     def runner_class(self, name: str) -> RunnerClassSettings:
         """Return the settings of one runner class."""
-        return RunnerClassSettings(
-            name=name,
-            runner=self.runners[name],
-            tags=self.runner_tags(name),
-            names=self.names,
-            platform_account_id=self.platform_account.id,
-            accounts=self.accounts_of(name),
-            gitlab=self.gitlab,
-            chart=self.chart,
-            endpoint_cidrs=self.network.endpoint_cidrs,
-        )
+        kubernetes: Mapping[str, RunnerClassSettings] = self.kubernetes_classes
+        return kubernetes.get(name) or self.machine_classes[name]
+
+    def _class_parts(self, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "tags": self.runner_tags(name),
+            "names": self.names,
+            "platform_account_id": self.platform_account.id,
+            "accounts": self.accounts_of(name),
+            "gitlab": self.gitlab,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerClassSettings:
-    """Settings of one runner class, for its components and documents."""
+    """Settings of one runner class, for its components and documents: the part that is the same for all executors."""
 
     name: str
     """The class: its key below `runners`."""
@@ -156,15 +217,35 @@ class RunnerClassSettings:
     names: Names
     """Names of the stack."""
     platform_account_id: str
-    """Account that its pods run in."""
+    """Account that its jobs run in."""
     accounts: Mapping[str, Account]
     """Accounts that its jobs may enter, by name."""
     gitlab: GitLab
     """The GitLab instance that sends the jobs."""
-    chart: Chart
-    """Source of the gitlab-runner chart."""
     endpoint_cidrs: Sequence[str]
     """Subnets with interface endpoints that jobs may reach at port 443."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesClassSettings(RunnerClassSettings):
+    """Settings of a class whose jobs are pods."""
+
+    runner: KubernetesRunner
+    """Level, size and limits."""
+    chart: Chart
+    """Source of the gitlab-runner chart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineClassSettings(RunnerClassSettings):
+    """Settings of a class whose manager is an EC2 instance."""
+
+    runner: DockerRunner | AutoscalerRunner | FargateRunner
+    """Level, size and limits."""
+    machines: Machines
+    """What all machines of the stack have in common."""
+    public: bool
+    """Whether machines have public addresses, because the network has no NAT gateway."""
 
 
 def classes_that_enter(runners: Mapping[str, Runner], account_name: str, account: Account, level: Level) -> list[str]:
@@ -206,6 +287,23 @@ class Parser:
             return None
         return self.value(path, self.raw.get(path, {}), model)
 
+    def for_kubernetes(self, path: str, model: type[Model]) -> Model | None:
+        """Parse an object that a stack has if one of its classes is of Kubernetes; return None if it is missing or wrong."""
+        runners = self.raw.get("runners")
+        executors = (
+            {str(name): executor_of(value) for name, value in runners.items()} if isinstance(runners, dict) else {}
+        )
+        classes = sorted(name for name, executor in executors.items() if executor == "kubernetes")
+        present = bool(self.raw.get(path))
+        if classes and not present:
+            message = f"is missing, and {', '.join(classes)} of runners {'are' if len(classes) > 1 else 'is'} of executor kubernetes; add it with "
+            self.problems.append(Problem(path=path, message=message + ", ".join(required_fields(model))))
+        if present and executors and not {"kubernetes", None}.intersection(executors.values()):
+            self.problems.append(
+                Problem(path=path, message="is not used, since no class is of executor kubernetes; drop it")
+            )
+        return self.value(path, self.raw[path], model) if present else None
+
     def value(self, path: str, value: Any, model: type[Model]) -> Model | None:
         """Parse a value as a model; return None if it is wrong."""
         if not isinstance(value, dict):
@@ -215,7 +313,16 @@ class Parser:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            self.problems += problems_from_pydantic(error.errors(), path, fields_by_path(model))
+            refusals = refusals_of(model) if issubclass(model, Runner) else {}
+            self.problems += problems_from_pydantic(error.errors(), path, fields_by_path(model), refusals)
+            return None
+
+    def runner(self, path: str, value: Any) -> Runner | None:
+        """Parse a runner class by the model of its executor; return None if it is wrong."""
+        try:
+            return self.value(path, value, model_of(value))
+        except FieldError as error:
+            self.problems.append(Problem(path=path, message=str(error)))
             return None
 
     def mapping(self, path: str, model: type[Model], *, required: bool = True) -> dict[str, Model]:
@@ -227,7 +334,8 @@ class Parser:
             self.problems.append(Problem(path=path, message=f"{mistake}; write at least one {example}"))
             return {}
         # The engine hands over objects sorted by name, so that the order in a file never counts.
-        parsed = {str(name): self.value(f"{path}.{name}", value, model) for name, value in sorted(raw.items())}
+        parse_one: Callable[[str, Any], Any] = self.runner if model is Runner else partial(self.value, model=model)
+        parsed = {str(name): parse_one(f"{path}.{name}", value) for name, value in sorted(raw.items())}
         return {name: value for name, value in parsed.items() if value is not None}
 
     def account_names(self) -> frozenset[str] | None:
@@ -324,10 +432,13 @@ def parse(
     parser.refuse_unknown([*OBJECTS, *MAPPINGS, *SECRET_KEYS])
     values: dict[str, Any] = {"stack": stack, "account_names": parser.account_names()}
     for key, model in OBJECTS.items():
-        values[key] = parser.object(key, model, required=key not in OPTIONAL)
+        if key in FOR_KUBERNETES:
+            values[key] = parser.for_kubernetes(key, model)
+        else:
+            values[key] = parser.object(key, model, required=key not in OPTIONAL)
     for key, model in MAPPINGS.items():
         values[key] = parser.mapping(key, model, required=key not in OPTIONAL)
-    parser.problems += checks.run([*checks.STACK_CHECKS, *more_checks], values)
+    parser.problems += checks.run([*checks.STACK_CHECKS, *RUNNER_CHECKS, *more_checks], values)
     parser.finish(source)
     del values["account_names"]
     return Settings(**values)

@@ -26,7 +26,7 @@ from policies.fields import contains_unknown
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings, RunnerClassSettings
     from policies.fields import Field
 
 
@@ -100,7 +100,7 @@ UNDISRUPTED = {
 }
 
 
-def release_table(runner_class: RunnerClassSettings) -> Table:
+def release_table(runner_class: KubernetesClassSettings) -> Table:
     """Return the table of the inputs of a class's release."""
     return {
         "name": exact(helm_release(runner_class.name)),
@@ -115,7 +115,7 @@ def release_table(runner_class: RunnerClassSettings) -> Table:
     }
 
 
-def values_table(runner_class: RunnerClassSettings) -> Table:
+def values_table(runner_class: KubernetesClassSettings) -> Table:
     """Return the table of the chart's values."""
     name, gitlab = runner_class.name, runner_class.gitlab
     probe = {key: whole(1, 600) for key in ("initialDelaySeconds", "periodSeconds")}
@@ -161,7 +161,7 @@ def values_table(runner_class: RunnerClassSettings) -> Table:
     }
 
 
-def config_table(runner_class: RunnerClassSettings) -> Table:
+def config_table(runner_class: KubernetesClassSettings) -> Table:
     """Return the table of the one `[[runners]]` of `config.toml`."""
     return {
         "request_concurrency": whole(1, 1000),
@@ -195,7 +195,7 @@ def config_table(runner_class: RunnerClassSettings) -> Table:
     }
 
 
-def _kubernetes_table(runner_class: RunnerClassSettings) -> Table:
+def _kubernetes_table(runner_class: KubernetesClassSettings) -> Table:
     name = runner_class.name
     return {
         **dict.fromkeys(("privileged", "allow_privilege_escalation"), judged_by("R01")),
@@ -254,7 +254,7 @@ OVERWRITES = ("bearer_token", "namespace", "service_account", "pod_annotations",
 """What jobs could choose, if `<key>_overwrite_allowed` were set."""
 
 
-def _images_table(runner_class: RunnerClassSettings) -> Table:
+def _images_table(runner_class: KubernetesClassSettings) -> Table:
     table = {"image": exact(runner_image(runner_class))}
     if runner_class.runner.level is Level.PROTECTED:
         lists = dict.fromkeys(("allowed_images", "allowed_services"), judged_by("R04"))
@@ -277,7 +277,7 @@ def _resources_table() -> Table:
     }
 
 
-def _security_table(runner_class: RunnerClassSettings) -> Table:
+def _security_table(runner_class: KubernetesClassSettings) -> Table:
     restricted = runner_class.runner.pod_security == "restricted"
     user = {
         "run_as_non_root": exact(True),

@@ -16,6 +16,7 @@ from access import runner_toml
 from access.runner_toml import RunnerToml
 from components.documents import job_identity
 from config.names import namespace_manager
+from config.runners import of_kubernetes
 from policies.fields import ABSENT, Field, contains_unknown
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class RunnerConfig:
         """Name of the release's runner class, by the manager's namespace; None for another namespace."""
         settings = self.release.run.platform_settings
         namespace = self.release["namespace"].text()
-        classes = settings.runners if settings else ()
+        classes = of_kubernetes(settings.runners) if settings else {}
         return next((name for name in classes if namespace_manager(name) == namespace), None)
 
     def setting(self, key: str) -> Field:

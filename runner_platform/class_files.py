@@ -23,10 +23,16 @@ def values(stack: str, runner_class: str) -> str:
     """A class's Helm values as YAML, without a token.
 
     Raises:
-        WrongUseError: the stack has no such class.
+        WrongUseError: the stack has no such class, or the class has no release.
     """
     settings = _settings_with(stack, runner_class)
-    return yaml.safe_dump(helm_values(settings.runner_class(runner_class)), sort_keys=False, width=120)
+    class_settings = settings.kubernetes_classes.get(runner_class)
+    if class_settings is None:
+        raise WrongUseError(
+            f"class {runner_class} of stack {stack} is of executor {settings.runners[runner_class].executor}, which has no Helm values; "
+            f"name one of {', '.join(settings.kubernetes_classes) or 'another stack'}"
+        )
+    return yaml.safe_dump(helm_values(class_settings), sort_keys=False, width=120)
 
 
 def class_profiles(stack: str, runner_class: str) -> str:

@@ -13,9 +13,9 @@ from components.documents.config_toml import config_template
 from components.documents.disruption import disruption
 from components.documents.network_policies import dns_address
 from config import load
-from config.checks import POOLS_OF_EKS
 from config.names import helm_release, namespace_jobs
 from config.quantities import duration_text, parse_duration
+from config.runner_checks import POOLS_OF_EKS
 from config.sections import RESERVED_NAMES
 from runner_platform.cli.main import COMMANDS
 

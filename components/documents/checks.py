@@ -17,6 +17,7 @@ from config.capabilities import Level
 from config.errors import Problem
 from config.names import Names
 from config.quantities import GIBIBYTE, LARGEST
+from config.runners import of_kubernetes
 from config.settings import classes_that_enter
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from components.documents.statements import Document
     from config.checks import Check
     from config.foundation import FoundationGitLab, FoundationPlatform
-    from config.sections import Account, Network, Organization, Platform, Runner
+    from config.runners import Runner
+    from config.sections import Account, Network, Organization, Platform
 
 TRUST_LIMIT = 2048
 """Longest trust document of a role, in characters without white space; IAM's default quota."""
@@ -39,7 +41,7 @@ LARGEST_NODE_DISK = LARGEST["disk"] // GIBIBYTE
 
 def node_capacity(runners: Mapping[str, Runner]) -> Iterator[Problem]:
     """Check that an instance type fits a pod of the class, and `limits` fit all jobs."""
-    for name, runner in runners.items():
+    for name, runner in of_kubernetes(runners).items():
         try:
             disk = class_capacity(runner).disk_gib
             if disk > LARGEST_NODE_DISK:
@@ -60,7 +62,7 @@ def network_capacity(network: Network, runners: Mapping[str, Runner]) -> Iterato
         return
     try:
         subnets = cut_vpc(network.cidr, network.zones)
-        needed = sum(blocks_at_full_load(runner) for runner in runners.values())
+        needed = sum(blocks_at_full_load(runner) for runner in of_kubernetes(runners).values())
     except ValueError:
         return  # other rules report a network that is too small, and a class without instance type
     available = sum(blocks_of_subnet(cidr) for cidr in subnets.private)

@@ -21,8 +21,8 @@ from config.versions import RUNNER_IMAGE_TAG
 
 if TYPE_CHECKING:
     from config.names import Names
-    from config.sections import Runner
-    from config.settings import RunnerClassSettings
+    from config.runners import KubernetesRunner
+    from config.settings import KubernetesClassSettings
 
 JOB_USER = 1000
 OVERWRITES = (
@@ -68,12 +68,12 @@ def helper_image(names: Names, account_id: str) -> str:
     return f"{runner_image(names, account_id)}-helper"
 
 
-def config_toml(runner_class: RunnerClassSettings) -> str:
+def config_toml(runner_class: KubernetesClassSettings) -> str:
     """Return the configuration template of a class, as TOML text."""
     return tomli_w.dumps(config_template(runner_class), multiline_strings=True)
 
 
-def config_template(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def config_template(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     """Return the configuration template of a class, as a dictionary."""
     return {
         "runners": [
@@ -93,7 +93,7 @@ def request_concurrency(concurrent: int) -> int:
     return min(concurrent, max(2, concurrent // 4))
 
 
-def _cache(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def _cache(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     return {
         "Type": "s3",
         "Path": runner_class.name,
@@ -106,7 +106,7 @@ def _cache(runner_class: RunnerClassSettings) -> dict[str, Any]:
     }
 
 
-def _kubernetes(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def _kubernetes(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     name, runner = runner_class.name, runner_class.runner
     times = disruption(runner.longest_job)
     return {
@@ -140,7 +140,7 @@ def _kubernetes(runner_class: RunnerClassSettings) -> dict[str, Any]:
     }
 
 
-def _resources(runner: Runner) -> dict[str, str]:
+def _resources(runner: KubernetesRunner) -> dict[str, str]:
     keys: dict[str, str] = {}
     for prefix, request in (("", pods.build(runner)), ("helper_", pods.HELPER), ("service_", pods.SERVICE)):
         keys |= {
@@ -153,7 +153,7 @@ def _resources(runner: Runner) -> dict[str, str]:
     return keys
 
 
-def _security(runner: Runner) -> dict[str, Any]:
+def _security(runner: KubernetesRunner) -> dict[str, Any]:
     pod_context: dict[str, Any] = {"seccomp_profile": {"type": "RuntimeDefault"}}
     if runner.pod_security == "restricted":
         # The mode of the token's file depends on user and group: set both.
@@ -171,7 +171,7 @@ def _security(runner: Runner) -> dict[str, Any]:
     }
 
 
-def _images(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def _images(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     keys: dict[str, Any] = {"pull_policy": ["always"], "allowed_pull_policies": ["always"]}
     if runner_class.runner.level is Level.PROTECTED:
         # A protected class never runs an image that an open class can push, or that only a foreign registry vouches for.

@@ -17,7 +17,7 @@ from config.names import MANAGER_SERVICE_ACCOUNT, MANAGERS_POOL, helm_release
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings
 
 TOKEN_SECRET = "runner-token"  # noqa: S105  # the Secret's name, not a token
 CA_SECRET = "gitlab-ca"  # noqa: S105  # the Secret's name
@@ -26,7 +26,7 @@ RUNNER_USER, RUNNER_GROUP = 100, 65533
 """User and group of the alpine runner image, the chart's default."""
 
 
-def helm_values(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def helm_values(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     """Return the values of a class, without the token and its hash."""
     runner, gitlab = runner_class.runner, runner_class.gitlab
     return {

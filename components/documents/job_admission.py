@@ -16,7 +16,7 @@ from config.capabilities import Level
 from config.names import namespace_jobs
 
 if TYPE_CHECKING:
-    from config.settings import RunnerClassSettings
+    from config.settings import KubernetesClassSettings
 
 RUNNER_CONTAINERS = 2
 """Containers that the runner itself puts into a job's pod: `build` and `helper`."""
@@ -34,14 +34,14 @@ def admission_name(runner_class: str) -> str:
     return f"job-pods-{runner_class}"
 
 
-def protected_images(runner_class: RunnerClassSettings) -> str:
+def protected_images(runner_class: KubernetesClassSettings) -> str:
     """Return the regular expression of the images in the protected repositories of the platform's registry."""
     names = runner_class.names
     registry = re.escape(names.registry_host(runner_class.platform_account_id))
     return f"^{registry}/{names.repository_prefix(Level.PROTECTED)}(?:{COMPONENT}/)*{COMPONENT}{TAG_OR_DIGEST}$"
 
 
-def job_admission(runner_class: RunnerClassSettings) -> dict[str, Any]:
+def job_admission(runner_class: KubernetesClassSettings) -> dict[str, Any]:
     """Return the specification of the class's ValidatingAdmissionPolicy."""
     return {
         "failurePolicy": "Fail",
@@ -98,7 +98,7 @@ def _pulled() -> dict[str, str]:
     }
 
 
-def _listed(runner_class: RunnerClassSettings) -> dict[str, str]:
+def _listed(runner_class: KubernetesClassSettings) -> dict[str, str]:
     if runner_class.runner.level is Level.OPEN:
         return {
             "expression": "variables.images.all(i, !i.contains('..'))",

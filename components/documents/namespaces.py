@@ -14,7 +14,7 @@ from components.documents.disruption import pods_at_once
 from config.quantities import cpu_text, memory_text
 
 if TYPE_CHECKING:
-    from config.sections import Runner
+    from config.runners import KubernetesRunner
 
 EXECUTOR_RULES: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete", "get", "list", "watch"]},
@@ -28,7 +28,7 @@ EXECUTOR_RULES: list[dict[str, Any]] = [
 """Rules of the manager's Role in `jobs-<class>`: the executor's table instead of the chart's wildcard."""
 
 
-def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, str]:
+def namespace_labels(kind: str, runner_class: str, runner: KubernetesRunner) -> dict[str, str]:
     """Return the labels of a namespace; `kind` is `manager` or `jobs`."""
     enforced = "restricted" if kind == "manager" else runner.pod_security
     prefix = "pod-security.kubernetes.io/"
@@ -40,7 +40,7 @@ def namespace_labels(kind: str, runner_class: str, runner: Runner) -> dict[str, 
     }
 
 
-def jobs_quota(runner: Runner) -> dict[str, str]:
+def jobs_quota(runner: KubernetesRunner) -> dict[str, str]:
     """Return the hard limits of a jobs' namespace.
 
     A job above them fails at once, so they hold every pod that can stand at the same time, with as many services as a job may start.

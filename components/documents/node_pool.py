@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.documents.disruption import Disruption
-    from config.sections import Runner
+    from config.runners import KubernetesRunner
 
 NODE_CLASS_GROUP, NODE_CLASS_KIND = "eks.amazonaws.com", "NodeClass"
 LARGEST_NODE_VCPUS = 32
@@ -101,7 +101,7 @@ def _used_share(instance: InstanceType, request: pods.Request) -> float:
 
 
 @cache
-def class_capacity(runner: Runner) -> NodeCapacity:
+def class_capacity(runner: KubernetesRunner) -> NodeCapacity:
     """Calculate the nodes of a class.
 
     The ceiling holds the running jobs of two managers. It leaves out pods that are ending: the next pod waits for their room for
@@ -135,7 +135,7 @@ def class_capacity(runner: Runner) -> NodeCapacity:
 
 
 @cache
-def blocks_at_full_load(runner: Runner) -> int:
+def blocks_at_full_load(runner: KubernetesRunner) -> int:
     """Return the blocks of 16 addresses for a class's nodes at full load, on the instance type with the largest need.
 
     Raises:
@@ -146,7 +146,7 @@ def blocks_at_full_load(runner: Runner) -> int:
     return max(math.ceil(runner.concurrent / count) * blocks_of_node(count) for count in pods_per_node)
 
 
-def _refuse_small_limits(runner: Runner, instance: InstanceType, nodes: int) -> None:
+def _refuse_small_limits(runner: KubernetesRunner, instance: InstanceType, nodes: int) -> None:
     limits = runner.limits
     if limits is None:
         return

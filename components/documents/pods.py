@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from config.quantities import GIBIBYTE, MEBIBYTE
 
 if TYPE_CHECKING:
-    from config.sections import Runner
+    from config.runners import KubernetesRunner
 
 CLASS_LABEL = "runner-platform/class"
 """Label and taint of a class's nodes."""
@@ -43,17 +43,17 @@ MANAGER = Request(cpu=100, memory=256 * MEBIBYTE, disk=GIBIBYTE)
 """A manager pod."""
 
 
-def build(runner: Runner) -> Request:
+def build(runner: KubernetesRunner) -> Request:
     """Return the build container's request."""
     return Request(cpu=runner.cpu, memory=runner.memory, disk=runner.disk)
 
 
-def pod(runner: Runner) -> Request:
+def pod(runner: KubernetesRunner) -> Request:
     """Return the request of a whole job pod: build, helper and one service."""
     return build(runner) + HELPER + SERVICE
 
 
-def largest_pod(runner: Runner) -> Request:
+def largest_pod(runner: KubernetesRunner) -> Request:
     """Return the request of a job pod with as many services as a job may start."""
     services = Request(
         cpu=MOST_SERVICES * SERVICE.cpu, memory=MOST_SERVICES * SERVICE.memory, disk=MOST_SERVICES * SERVICE.disk

@@ -132,8 +132,8 @@ def job_pods_are_checked(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     settings = stack.run.platform_settings
     if settings is None:
         return
-    for runner_class in settings.runners:
-        yield from _admission(stack, ADMISSION_POLICY, runner_class, job_admission(settings.runner_class(runner_class)))
+    for runner_class, class_settings in settings.kubernetes_classes.items():
+        yield from _admission(stack, ADMISSION_POLICY, runner_class, job_admission(class_settings))
         yield from _admission(stack, ADMISSION_BINDING, runner_class, job_admission_binding(runner_class))
 
 

@@ -15,6 +15,7 @@ from components.documents import alarms
 from components.documents.network_policies import METADATA, dns_address
 from components.documents.pods import CLASS_LABEL
 from config.names import namespace_jobs, namespace_manager
+from config.runners import of_kubernetes
 from policies.rule import Option, resource_rule, stack_rule
 from policies.type_tokens import (
     CONFIG_MAP,
@@ -123,7 +124,9 @@ def pod_security(namespace: CheckedResource) -> Iterator[str]:
         if settings.alarms.topic is not None and name in namespace.option("privileged"):
             return
         required = {namespace_manager(runner_class): "restricted" for runner_class in settings.runners}
-        required |= {namespace_jobs(key): runner.pod_security for key, runner in settings.runners.items()}
+        required |= {
+            namespace_jobs(key): runner.pod_security for key, runner in of_kubernetes(settings.runners).items()
+        }
         if name in required and STRICT.index(required[name]) > (STRICT.index(level) if level in STRICT else -1):
             yield f"{ENFORCE} is {level}; this namespace needs {required[name]}"
             return
@@ -213,7 +216,7 @@ def _peer(peer: Field, rule: Field, for_jobs: bool, settings: Settings) -> Itera
     if cidr is None:
         return
     closed = [*METADATA]
-    if for_jobs:
+    if for_jobs and settings.cluster is not None:
         closed.append(settings.cluster.service_cidr)
         closed += [settings.network.cidr] if settings.network.cidr else []
         if cidr == f"{dns_address(settings.cluster.service_cidr)}/32" or cidr in settings.network.endpoint_cidrs:

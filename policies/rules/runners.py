@@ -239,6 +239,8 @@ def everything_is_pinned(release: CheckedResource) -> Iterator[str]:
 def _origin(settings: Settings) -> dict[str, str]:
     """Return the expected value of each input that says where the chart comes from."""
     chart = settings.chart
+    if chart is None:
+        return {}
     if chart.path is not None:
         return {"chart": chart.path, "repositoryOpts.repo": ""}
     repository, version = chart.repository or "", chart.version or ""
@@ -284,7 +286,7 @@ def keys_are_listed(release: CheckedResource) -> Iterator[str]:
     config, settings, reviewed = RunnerConfig(release), release.run.platform_settings, release.option("keys")
     if settings is None or config.runner_class is None:
         return
-    runner_class = settings.runner_class(config.runner_class)
+    runner_class = settings.kubernetes_classes[config.runner_class]
     inputs = {
         key: _without_empty(value) if key == "repositoryOpts" and isinstance(value, dict) else value
         for key, value in _without_empty(release.resource.inputs).items()

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from components.documents.node_pool import class_capacity, managers_capacity
 from config.capabilities import Level
+from config.runners import of_kubernetes
 from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def notices(settings: Settings, today: date) -> Iterator[str]:
 
 
 def _support(settings: Settings, today: date) -> Iterator[str]:
+    if settings.cluster is None:
+        return
     version = settings.cluster.version
     ends, newest = KUBERNETES_SUPPORT_ENDS[version], newest_kubernetes()
     if today > ends:
@@ -66,8 +69,8 @@ def _authority(settings: Settings, today: date) -> Iterator[str]:
 
 def _helper(settings: Settings) -> Iterator[str]:
     """Notice a chart whose runner is not that of the helper image. A packaged chart does not say its version in the settings."""
-    version = settings.chart.version
-    protected = [name for name, runner in settings.runners.items() if runner.level is Level.PROTECTED]
+    version = settings.chart.version if settings.chart is not None else None
+    protected = [name for name, runner in of_kubernetes(settings.runners).items() if runner.level is Level.PROTECTED]
     if version is None or not protected or minor_version(version)[:2] == HELPER_CHART:
         return
     yield (
@@ -90,7 +93,8 @@ def quota(settings: Settings) -> str:
 
 def needed_vcpus(settings: Settings) -> tuple[int, int]:
     """VCPUs of a stack at full load: on demand, and of spot classes."""
-    loads = {name: class_capacity(runner).full_load_cpu for name, runner in settings.runners.items()}
-    spot = sum(load for name, load in loads.items() if settings.runners[name].spot)
+    runners = of_kubernetes(settings.runners)
+    loads = {name: class_capacity(runner).full_load_cpu for name, runner in runners.items()}
+    spot = sum(load for name, load in loads.items() if runners[name].spot)
     # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
-    return sum(loads.values()) + managers_capacity(len(settings.runners)).full_load_cpu, spot
+    return sum(loads.values()) + managers_capacity(len(runners)).full_load_cpu, spot

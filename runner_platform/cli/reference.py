@@ -20,8 +20,9 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from components.documents.disruption import disruption
-from config import checks, foundation, load, settings, stack_file
-from config.quantities import duration_text, parse_duration
+from config import checks, foundation, load, runner_checks, settings, stack_file
+from config.quantities import duration_text, memory_text, parse_duration
+from config.runners import MODELS, Runner
 from config.sections import Organization, Section, Tags
 from config.values import Allowed
 from policies.rules import RULES
@@ -48,9 +49,10 @@ FOUNDATION: Final[dict[str, type[BaseModel]]] = {
 }
 NAME_CHECKS: Final[dict[str, Check]] = {
     "accounts": checks.account_ids,
-    "runners": checks.runner_names,
+    "runners": runner_checks.runner_names,
     "gitlab_oidc": checks.gitlab_oidc_names,
 }
+KEYS: Final = ("key", "type", "limits", "default", "decides")
 EXIT_CODES: Final = {
     "0": "fine",
     "1": "it failed, or the answer is not fine: a finding, a difference, a drift that opens something",
@@ -122,7 +124,7 @@ def settings_keys() -> Iterator[str]:
     yield "You write settings into `Pulumi.<stack>.yaml`, each object below its key. `runner-platform check` reports every problem at once,"
     yield "with path, value and remedy. An unknown key is a problem, too."
     yield from reading()
-    yield from ("", "# The platform: `Pulumi.dev.yaml`, `Pulumi.prod.yaml`")
+    yield from ("", "# The platform: `Pulumi.dev.yaml`, `Pulumi.prod.yaml`, `Pulumi.small.yaml`")
     yield from objects({**settings.OBJECTS, **settings.MAPPINGS}, settings.PROJECT, "Pulumi.yaml")
     yield from ("", "## Times that follow from `longest_job`", "")
     yield "GitLab's timeout alone may end a job; every other time is longer (`components/documents/disruption.py`)."
@@ -178,7 +180,20 @@ def objects(models: dict[str, type[BaseModel]], project: str, program: str) -> I
         if name in models:
             yield from names_of(name)
             yield ""
-            yield from table(("key", "type", "limits", "default", "decides"), keys_of(models[name], ""))
+            yield from table(KEYS, keys_of(models[name], ""))
+        if name == "runners":
+            yield from executors()
+
+
+def executors() -> Iterator[str]:
+    """Describe the further keys of a class for each executor."""
+    for executor, model in MODELS.items():
+        yield from ("", f"### `executor: {executor}`", "")
+        yield f"{(model.__doc__ or '').partition('.')[0]}. Further keys:"
+        yield ""
+        yield from table(
+            KEYS, (row for row in keys_of(model, "") if row[0].split(".")[0].strip("`") not in Runner.model_fields)
+        )
 
 
 def names_of(key: str) -> Iterator[str]:
@@ -252,11 +267,20 @@ def marks_of(annotation: Any) -> Iterator[Any]:
 
 
 def field_documentation(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
-    """Read annotation and docstring of each field from the model's source."""
+    """Read annotation and docstring of each field from the source of a model and of its bases."""
+    bases = (base for base in reversed(model.__mro__) if issubclass(base, Section) and base is not Section)
+    return {name: texts for base in bases for name, texts in _own_documentation(base).items()}
+
+
+def _own_documentation(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
     body = typing.cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]).body
     documentation = {}
     for node, following in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id in model.model_fields
+        ):
             if not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)):
                 raise TypeError(f"{model.__name__}.{node.target.id} has no docstring; write one below the field")
             text = " ".join(str(following.value.value).split())
@@ -274,6 +298,8 @@ def default_of(field: FieldInfo, annotation: str) -> str:
         return "`[]`"
     if isinstance(field.default, Section):
         return "none"
+    if any(isinstance(mark, Allowed) and mark.type == "size" for mark in field.metadata):
+        return f"`{memory_text(field.default)}`"
     return f"`{duration_text(field.default) if 'Seconds' in annotation else str(field.default).lower()}`"
 
 

@@ -22,6 +22,7 @@ from config.names import (
     namespace_manager,
     role_arn,
 )
+from config.runners import of_kubernetes
 from runner_platform.prove.attempts import (
     BASE_PROFILE,
     DEFAULT_PROFILE,
@@ -95,7 +96,8 @@ def _forged_tokens(settings: Settings, forgeries: Iterable[Forgery]) -> Iterator
 
 def _smallest_first(settings: Settings) -> list[str]:
     """List the classes by the size of their jobs; of equal ones the class with more jobs at once comes first."""
-    return sorted(settings.runners, key=lambda name: (settings.runners[name].cpu, -settings.runners[name].concurrent))
+    runners = of_kubernetes(settings.runners)
+    return sorted(runners, key=lambda name: (runners[name].cpu, -runners[name].concurrent))
 
 
 def _accounts_beside(settings: Settings, runner_class: str) -> Iterator[Attempt]:

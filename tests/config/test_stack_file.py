@@ -96,7 +96,7 @@ def test_mistakes_of_yaml_and_of_settings_are_reported_together(folder: Path) ->
         "platform.protect: 'no' does not fit: write true or false, without quotes",
         "runners.small.concurrent: 010 is a number that readers take differently",
         "accounts.dev: is written twice, in lines 7 and 8, which the engine refuses; keep one",
-        "network.nat: 'ten' does not fit: write one of 'single' or 'per-zone'",
+        "network.nat: 'ten' does not fit: write one of 'single', 'per-zone' or 'none'",
         "runners.small.token_created: 2026-11-21 is a date, which readers take differently; write it in quotes",
     ):
         assert words in message

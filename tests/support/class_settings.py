@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from components.documents import trust
-from config.sections import Runner
+from config.runners import KubernetesRunner
 from tests.support.program import STACKS, parsed, raw
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def settings_of(stack: str) -> Any:
     return parsed(raw(stack), stack)
 
 
-def open_runner(**changes: object) -> Runner:
+def open_runner(**changes: object) -> KubernetesRunner:
     """Return a small open class with some keys changed."""
     values = {
         "level": "open",
@@ -34,7 +34,7 @@ def open_runner(**changes: object) -> Runner:
         "longest_job": "1h",
         **changes,
     }
-    return Runner.model_validate(values)
+    return KubernetesRunner.model_validate(values)
 
 
 def delegated_trust(settings: Settings, account: str, level: Level) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pulumi_aws as aws
 from pulumi.runtime import rpc
 
 from components.account_access import AccountAccess
-from config.sections import Account, Runner
+from config.runners import Runner
+from config.sections import Account  # noqa: TC001
 from tests.attacks.catalog.jobs import values
 from tests.attacks.catalog.trusts import BARE, PROD_PROTECTED, of_delegated
 from tests.attacks.change import GONE, put, with_addition, with_inputs

@@ -13,7 +13,7 @@ from components.documents import cluster, node_pool, pods
 from components.documents.disruption import HOUR, disruption
 from config.instance_types import BY_NAME, INSTANCE_TYPES
 from config.quantities import GIBIBYTE, MEBIBYTE
-from config.sections import Limits
+from config.runners import Limits
 from tests.support.class_settings import open_runner
 from tests.support.generated_cases import QUICK
 

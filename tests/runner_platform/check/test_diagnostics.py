@@ -14,6 +14,7 @@ import pytest
 
 from config import foundation, load, settings
 from config.foundation import FoundationAccount, FoundationGitLab, FoundationPlatform
+from config.runners import MODELS
 from policies.rules import RULES
 from runner_platform.check.diagnostics import Places, lines_of
 from tests.support.program import mock_run
@@ -76,6 +77,7 @@ def test_every_path_that_a_rule_names_is_one_of_the_settings() -> None:
             )
             if model is not None
         ]
+        models += MODELS.values() if top == "runners" else ()
         assert models, f"{path}: no such key"
         keys = [key for key in keys_below if key != "*"][:1]
         assert all(any(key in model.model_fields for model in models) for key in keys), f"{path}: no such field"

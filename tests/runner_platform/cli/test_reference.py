@@ -6,7 +6,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from config import foundation, settings
-from config.sections import Runner, Section
+from config.runners import KubernetesRunner as Runner
+from config.sections import Section
 from runner_platform.cli import reference
 from runner_platform.cli.main import COMMANDS
 
