@@ -3,13 +3,11 @@
 import pulumi
 
 from components.account_access import AccountAccess, AccountAccessArgs
-from components.alarms import Alarms, AlarmsArgs
-from components.cluster import Cluster, ClusterArgs
 from components.documents.checks import CHECKS
 from components.guard import Guard, GuardArgs
 from components.job_cache import JobCache, JobCacheArgs
+from components.job_cluster import job_cluster
 from components.network import Network, NetworkArgs
-from components.node_pool import manager_nodes
 from components.providers import account_providers, gitlab_provider
 from components.registry import Registry, RegistryArgs
 from components.runner import Runner, RunnerArgs
@@ -19,8 +17,9 @@ from config.tags import default_tags
 settings = load.current(*CHECKS)
 names, home, protect = settings.names, settings.platform_account, settings.platform.protect
 tags = default_tags(settings.stack, settings.tags)
-region, home_profile = settings.organization.region, f"platform-{settings.platform.account}"
-providers = account_providers(settings.accounts, region=region, tags=tags, profile_prefix="platform")
+providers = account_providers(
+    settings.accounts, region=settings.organization.region, tags=tags, profile_prefix="platform"
+)
 gitlab = gitlab_provider("gitlab", url=settings.gitlab.url)
 in_home = pulumi.ResourceOptions(provider=providers[settings.platform.account])
 
@@ -41,39 +40,36 @@ registry = Registry("registry", registry_args, in_home)
 cache_args = JobCacheArgs(names=names, account_id=home.id, expire_days=settings.cache.expire_days)
 cache = JobCache("cache", cache_args, in_home)
 network = Network("network", NetworkArgs(names=names, account_id=home.id, settings=settings.network), in_home)
-cluster_args = ClusterArgs(
-    names=names,
-    account_id=home.id,
-    settings=settings.cluster_settings,
-    network=network,
-    profile=home_profile,
-    protect=protect,
-)
-cluster = Cluster("cluster", cluster_args, in_home)
-managers = manager_nodes("managers", longest_jobs=settings.longest_jobs, tags=tags, cluster=cluster, network=network)
-in_cluster = pulumi.ResourceOptions(providers=[providers[settings.platform.account], cluster.inside, gitlab])
+in_cluster = job_cluster(settings, network=network, tags=tags, opts=in_home)
+inside = [in_cluster.cluster.inside] if in_cluster else []
 runners: dict[str, Runner] = {}
-for name, runner_class in settings.kubernetes_classes.items():
+for name in settings.runners:
     runner_args = RunnerArgs(
-        runner_class=runner_class,
+        runner_class=settings.runner_class(name),
         tags=tags,
-        cluster=cluster,
+        job_cluster=in_cluster,
         network=network,
         cache=cache,
-        managers=managers,
         access=list(access.values()),
         after=list(runners.values())[-1:],  # managers roll one class after the other
     )
-    runners[name] = Runner(name, runner_args, in_cluster)
-leaves = [*access.values(), registry, cache, network, cluster, list(runners.values())[-1].helm_release]
+    runners[name] = Runner(
+        name, runner_args, pulumi.ResourceOptions(providers=[providers[settings.platform.account], *inside, gitlab])
+    )
+leaves = [
+    *access.values(),
+    registry,
+    cache,
+    network,
+    *(in_cluster.leaves if in_cluster else []),
+    list(runners.values())[-1].manager,
+]
 leaves += [runner_object for runner in runners.values() for runner_object in runner.retired]
-if topic := settings.alarms.topic:
-    args = AlarmsArgs(names=names, topic=topic, longest_jobs=settings.longest_jobs, cluster=cluster, nodes=[managers])
-    leaves.append(Alarms("alarms", args, in_cluster))
 Guard("guard", GuardArgs(protect=protect, over=leaves))
 
-pulumi.export("cluster", cluster.name)
-pulumi.export("update_kubeconfig", cluster.update_kubeconfig)
+if in_cluster:
+    pulumi.export("cluster", in_cluster.cluster.name)
+    pulumi.export("update_kubeconfig", in_cluster.cluster.update_kubeconfig)
 pulumi.export("runner_image", registry.runner_image)
 pulumi.export("repositories", registry.repositories)
 pulumi.export("cache_bucket", cache.bucket)

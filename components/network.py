@@ -50,6 +50,8 @@ class Network(pulumi.ComponentResource):
     """IPv4 networks of the VPC."""
     private_subnet_ids: pulumi.Output[list[str]]
     """Subnets of the nodes, in zone order."""
+    machine_subnet_ids: pulumi.Output[list[str]]
+    """Subnets of EC2 instances: the private ones, or without NAT the public ones."""
     routes: Sequence[pulumi.Resource]
     """Routes, NAT gateways and endpoints, which outlive the last node."""
 
@@ -72,6 +74,7 @@ class Network(pulumi.ComponentResource):
             lambda associations: closed_networks([entry.cidr_block for entry in associations], endpoint_cidrs)
         )
         self.private_subnet_ids = pulumi.Output.all(*subnets).apply(lambda values: verified_subnets(existing, values))
+        self.machine_subnet_ids = self.private_subnet_ids
         self.routes = ()
 
     def _build(self, settings: NetworkSettings) -> None:
@@ -101,16 +104,20 @@ class Network(pulumi.ComponentResource):
         private = self._subnets(vpc, "private", cidrs.private, zones)
         gateway = aws.ec2.InternetGateway(f"{name}-internet-gateway", vpc_id=vpc.id, opts=child)
         public_routes = self._table(vpc, "public", public, [("gateway_id", gateway.id)])
-        nats = self._nats(public[: 1 if settings.nat == "single" else None], public_routes)
+        gateways = {"none": 0, "single": 1}.get(settings.nat or "", len(public))
+        nats = self._nats(public[:gateways], public_routes)
         tables: list[pulumi.Resource] = []
         for index, subnet in enumerate(private):
-            nat = nats[index % len(nats)]
-            tables += self._table(vpc, f"private-{index}", [subnet], [("nat_gateway_id", nat.id)])
-        endpoint = self._s3_endpoint(vpc, tables)
+            ways_out = [("nat_gateway_id", nats[index % len(nats)].id)] if nats else []
+            tables += self._table(vpc, f"private-{index}", [subnet], ways_out)
+        endpoint = self._s3_endpoint(vpc, tables if nats else [*public_routes, *tables])
         self._flow_logs(vpc)
         self.vpc_id = vpc.id
         self.vpc_cidrs = pulumi.Output.from_input([settings.cidr])
         self.private_subnet_ids = pulumi.Output.all(*(subnet.id for subnet in private))
+        self.machine_subnet_ids = (
+            self.private_subnet_ids if nats else pulumi.Output.all(*(subnet.id for subnet in public))
+        )
         self.routes = [*public_routes, *nats, *tables, endpoint]
 
     def _subnets(

@@ -114,6 +114,30 @@ class Names:
         """Return the name of the role of a class's manager."""
         return f"runner-manager-{runner_class}{self.suffix}"
 
+    def worker_role(self, runner_class: str) -> str:
+        """Return the name of the role of a class's autoscaled instances."""
+        return f"runner-worker-{runner_class}{self.suffix}"
+
+    def manager_group(self, runner_class: str) -> str:
+        """Return the name of the Auto Scaling group of a class's manager on EC2."""
+        return f"runner-{runner_class}{self.suffix}"
+
+    def worker_group(self, runner_class: str) -> str:
+        """Return the name of the Auto Scaling group of a class's instances."""
+        return f"runner-{runner_class}-workers{self.suffix}"
+
+    def task_cluster(self, runner_class: str) -> str:
+        """Return the name of the ECS cluster of a class's tasks."""
+        return f"runner-{runner_class}{self.suffix}"
+
+    def token_parameter(self, runner_class: str) -> str:
+        """Return the name of the parameter that holds a class's runner authentication token."""
+        return f"{self.role_path}runner-{runner_class}/token"
+
+    def machine_logs(self, runner_class: str) -> str:
+        """Return the name of the log group of a class's manager on EC2."""
+        return f"/runner-platform{self.suffix}/{runner_class}"
+
     def gitlab_role(self, name: str) -> str:
         """Return the name of a role that GitLab's ID tokens assume."""
         return f"gitlab-{name}{self.suffix}"

@@ -17,7 +17,7 @@ from config.versions import CHART_WITH_NATIVE_SECCOMP
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from config.sections import Account, Chart, Network, Organization
+    from config.sections import Account, Alarms, Chart, Network, Organization
 
 POOLS_OF_EKS = ("default", "system")
 """Names of objects that Auto Mode itself makes; a class's NodePool and NodeClass have the class's name.
@@ -250,6 +250,15 @@ def public_machines(network: Network, runners: Mapping[str, Runner]) -> Iterator
         )
 
 
+def alarms_of_pods(alarms: Alarms, runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that alarms have something to watch: they read the logs of managers on Kubernetes."""
+    if alarms.topic is not None and not any(isinstance(runner, KubernetesRunner) for runner in runners.values()):
+        yield Problem(
+            path="alarms.topic",
+            message="is set, and no class is of executor kubernetes, whose managers the alarms watch; drop alarms",
+        )
+
+
 RUNNER_CHECKS: tuple[Check, ...] = (
     runner_tags,
     runner_names,
@@ -259,5 +268,6 @@ RUNNER_CHECKS: tuple[Check, ...] = (
     pod_security,
     machines,
     public_machines,
+    alarms_of_pods,
 )
 """Rules of runner classes."""

@@ -149,17 +149,6 @@ class Settings:
         return repositories
 
     @property
-    def cluster_settings(self) -> Cluster:
-        """The cluster's settings.
-
-        Raises:
-            ValueError: the stack has no cluster.
-        """
-        if self.cluster is None:
-            raise ValueError(f"stack {self.stack} has no cluster; a class of executor kubernetes needs one")
-        return self.cluster
-
-    @property
     def kubernetes_classes(self) -> dict[str, KubernetesClassSettings]:
         """Settings of the classes whose jobs are pods, by name."""
         return {
@@ -188,10 +177,9 @@ class Settings:
             if isinstance(runner, MACHINE_RUNNERS)
         }
 
-    def runner_class(self, name: str) -> RunnerClassSettings:
+    def runner_class(self, name: str) -> KubernetesClassSettings | MachineClassSettings:
         """Return the settings of one runner class."""
-        kubernetes: Mapping[str, RunnerClassSettings] = self.kubernetes_classes
-        return kubernetes.get(name) or self.machine_classes[name]
+        return self.kubernetes_classes.get(name) or self.machine_classes[name]
 
     def _class_parts(self, name: str) -> dict[str, Any]:
         return {

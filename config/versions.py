@@ -26,6 +26,14 @@ CLOUDWATCH_ADDON = "v6.3.0-eksbuild.1"
 https://github.com/aws-samples/sample-aws-eks-auto-mode/pull/21"""
 
 
+MACHINE_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/20251022/{arch}/hvm/ebs-gp3/ami-id"
+"""Parameter of Canonical's image of Ubuntu 24.04 for machines; the date is the release. `runners` on EC2 roll when it changes. Newer
+releases: `aws ssm get-parameters-by-path --path /aws/service/canonical/ubuntu/server/24.04/stable --recursive`.
+Source: https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/"""
+FLEETING_PLUGIN = "aws:1.1.0"
+"""Fleeting plugin of autoscaled instances, which the manager's image holds."""
+
+
 def minor_version(version: str) -> tuple[int, ...]:
     """Return a version as numbers: `"1.35"` is (1, 35)."""
     return tuple(int(part) for part in version.split("."))

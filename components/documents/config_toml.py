@@ -22,7 +22,7 @@ from config.versions import RUNNER_IMAGE_TAG
 if TYPE_CHECKING:
     from config.names import Names
     from config.runners import KubernetesRunner
-    from config.settings import KubernetesClassSettings
+    from config.settings import KubernetesClassSettings, RunnerClassSettings
 
 JOB_USER = 1000
 OVERWRITES = (
@@ -81,7 +81,7 @@ def config_template(runner_class: KubernetesClassSettings) -> dict[str, Any]:
                 "request_concurrency": request_concurrency(runner_class.runner.concurrent),
                 "cache_dir": JOB_CACHE_FOLDER,
                 "feature_flags": dict(FEATURE_FLAGS),
-                "cache": _cache(runner_class),
+                "cache": cache_table(runner_class),
                 "kubernetes": _kubernetes(runner_class),
             }
         ]
@@ -93,7 +93,8 @@ def request_concurrency(concurrent: int) -> int:
     return min(concurrent, max(2, concurrent // 4))
 
 
-def _cache(runner_class: KubernetesClassSettings) -> dict[str, Any]:
+def cache_table(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    """Return `[runners.cache]`: the class's prefix of the platform's bucket, with the credentials of the manager's role."""
     return {
         "Type": "s3",
         "Path": runner_class.name,
@@ -117,7 +118,7 @@ def _kubernetes(runner_class: KubernetesClassSettings) -> dict[str, Any]:
         **dict.fromkeys(OVERWRITES, ""),
         **_resources(runner),
         **_security(runner),
-        **_images(runner_class),
+        **images_table(runner_class),
         "poll_timeout": times.poll_timeout,
         # The class has one budget (`disruption.jobs_budget`); with the runner's own beside it, evictions would fail.
         "pod_disruption_budget": False,
@@ -171,7 +172,8 @@ def _security(runner: KubernetesRunner) -> dict[str, Any]:
     }
 
 
-def _images(runner_class: KubernetesClassSettings) -> dict[str, Any]:
+def images_table(runner_class: RunnerClassSettings) -> dict[str, Any]:
+    """Return the keys of an executor that say which images run, and that all of them are pulled anew."""
     keys: dict[str, Any] = {"pull_policy": ["always"], "allowed_pull_policies": ["always"]}
     if runner_class.runner.level is Level.PROTECTED:
         # A protected class never runs an image that an open class can push, or that only a foreign registry vouches for.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from config.names import DEPLOYER_ROLE, IDENTITY_FOLDER, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
+from config.runners import KubernetesRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from config.settings import RunnerClassSettings
 
 TOKEN_FILE = f"{IDENTITY_FOLDER}/token"
+CREDENTIALS_FILE = f"{IDENTITY_FOLDER}/credentials.json"
 ORGANIZATION_ROLE = "OrganizationAccountAccessRole"
 PLATFORM_ROLES = {"deployer": DEPLOYER_ROLE, "reader": READER_ROLE}
 SESSION = "runner-platform"
@@ -44,15 +46,21 @@ class Account(Protocol):
 
 
 def class_profiles(runner_class: RunnerClassSettings, *, token_file: str = TOKEN_FILE) -> str:
-    """Return the AWS config of a class: `[default]`, `[profile base]`, and a profile for each account open to the class."""
+    """Return the AWS config of a class: `[default]`, `[profile base]`, and a profile for each account open to the class.
+
+    In a pod, a service account's token becomes a session of the job role. On a machine, the host keeps a session in a file, and `cat` hands it
+    to every SDK, again and again. A container credential endpoint would not do: with its variables the JavaScript SDK gives an unknown
+    profile the job role instead of an error. Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
+    if isinstance(runner_class.runner, KubernetesRunner):
+        role = runner_class.names.job_role(runner_class.name)
+        role_arn_of_jobs = runner_class.names.role_arn(runner_class.platform_account_id, role)
+        source = {"role_arn": role_arn_of_jobs, "web_identity_token_file": token_file}
+    else:
+        source = {"credential_process": f"cat {CREDENTIALS_FILE}"}
     names = runner_class.names
-    job_role = names.job_role(runner_class.name)
-    common = _common(names.organization.region, job_role)
-    base = {
-        "role_arn": names.role_arn(runner_class.platform_account_id, job_role),
-        "web_identity_token_file": token_file,
-        **common,
-    }
+    common = _common(names.organization.region, names.job_role(runner_class.name))
+    base = {**source, **common}
     sections = {"default": base, "profile base": base}
     for name, account in runner_class.accounts.items():
         sections[f"profile {name}"] = {

@@ -5,6 +5,7 @@
 - `service_account`: trust of job and manager roles in Kubernetes service accounts (IRSA)
 - `gitlab`: trust in GitLab's ID tokens
 - `service`: trust in AWS services
+- `machine`, `tasks`: trust of job roles in a class's machines or Fargate tasks
 
 Both sides of a delegated role come from one rule, `Runner.may_enter` (config/sections.py). Conditions use `StringEquals` and `ArnEquals`
 with exact values; only a GitLab role of the open level may ask for a wildcard in its subject.
@@ -87,6 +88,30 @@ def roles_of_account(*, partition: str, account_id: str, role_arns: Sequence[str
             },
         }
     )
+
+
+def machine(*, partition: str, account_id: str, role_arn: str) -> Document:
+    """Trust the role of a class's machines, which keep a session of the job role for jobs."""
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:{partition}:iam::{account_id}:root"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": role_arn}},
+        }
+    )
+
+
+def tasks(*, partition: str, account_id: str, region: str, cluster: str) -> Document:
+    """Trust ECS, for tasks of one cluster alone.
+
+    Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+    """
+    trust = service("ecs-tasks.amazonaws.com", for_account=account_id)
+    trust["Statement"][0]["Condition"]["ArnLike"] = {
+        "aws:SourceArn": f"arn:{partition}:ecs:{region}:{account_id}:task/{cluster}/*"
+    }
+    return trust
 
 
 def assume_roles(role_arns: Sequence[str]) -> Document:

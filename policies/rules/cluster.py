@@ -172,5 +172,7 @@ def _policies(settings: Settings) -> dict[str, str]:
     return {
         reader: VIEW_POLICY,
         names.role_arn(home, names.node_role()): NODE_POLICY,
-        **dict.fromkeys([*settings.cluster_settings.administrators, deployer], ADMIN_POLICY),
+        **dict.fromkeys(
+            [*(settings.cluster.administrators if settings.cluster is not None else ()), deployer], ADMIN_POLICY
+        ),
     }

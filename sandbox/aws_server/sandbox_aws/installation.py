@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ministack.core import hypercorn_compat
 
 from sandbox_aws import (
-    autoscaling,
     conditions,
     dispatch,
     ec2,
@@ -21,7 +20,6 @@ from sandbox_aws import (
     organization,
     resources,
     s3,
-    ssm,
     state,
     sts,
 )
@@ -43,10 +41,8 @@ def install(folder: Path, jobs_port: int) -> listeners.Application:
         iam,
         s3,
         ec2,
-        autoscaling,
         ecr,
         logs,
-        ssm,
         eks,
         eks_access,
         state,

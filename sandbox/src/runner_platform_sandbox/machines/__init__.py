@@ -1,1 +1,0 @@
-"""Machines of the sandbox: processes that play instances of an Auto Scaling group."""
