@@ -128,6 +128,7 @@ PLATFORM_LAYERS = (
     "stacks",
     "class_files",
     "image_context",
+    "import_config",
     "live_runners",
     "kube",
     "reports",

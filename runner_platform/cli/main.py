@@ -58,6 +58,9 @@ COMMANDS = {
     "audit": Target("runner_platform.cli.driver:audit", "After a destroy, list everything that still exists."),
     "prove": Target("runner_platform.cli.prove:prove", "Try with real tokens who gets which role."),
     "image": Target("runner_platform.cli.image:app", "Write the build context of the runner image."),
+    "import": Target(
+        "runner_platform.cli.import_config:import_config", "Print the classes that would replace a GitLab runner."
+    ),
     "bootstrap": Target("runner_platform.cli.bootstrap:bootstrap", "Bring up the foundation in an empty organisation."),
     "backend": Target("runner_platform.cli.bootstrap:backend", "Print the URL of the state backend."),
 }
