@@ -119,10 +119,10 @@ def test_register_keeps_every_key_of_every_class_and_knows_each(tmp_path: Path) 
             assert lost == set()
 
 
-def lint(template: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def lint(template: str, folder: Path, executor: str = "kubernetes") -> subprocess.CompletedProcess[str]:
     """Let the runner check a template, with what `register` adds."""
     config = folder / "lint.toml"
-    own = 'url = "https://gitlab.example.com"\ntoken = "glrt-x"\nexecutor = "kubernetes"'
+    own = f'url = "https://gitlab.example.com"\ntoken = "glrt-x"\nexecutor = "{executor}"'
     config.write_text(template.replace("[[runners]]", f"[[runners]]\n{own}"))
     return gitlab_runner("lint", "--config", str(config))
 
@@ -132,6 +132,25 @@ def test_lint_refuses_a_key_that_the_runner_does_not_know(tmp_path: Path) -> Non
     refused = lint(template.replace("poll_timeout", "pol_timeout"), tmp_path)
     assert refused.returncode != 0
     assert "unknown key: runners.kubernetes.pol_timeout" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("executor", "sections"),
+    {
+        "docker": '[runners.docker]\nimage = "registry.example/job:1"\nvolumes = ["/run/x:/etc/x:ro"]\n',
+        "docker-autoscaler": (
+            '[runners.docker]\nimage = "registry.example/job:1"\n'
+            '[runners.autoscaler]\nplugin = "aws:1.0.0"\nmax_instances = 2\n'
+            '[runners.autoscaler.connector_config]\ntimeout = "2m"\n'
+        ),
+        "custom": '[runners.custom]\nrun_exec = "/usr/local/bin/driver"\n',
+    }.items(),
+)
+def test_the_runner_knows_the_executors_of_instances(executor: str, sections: str, tmp_path: Path) -> None:
+    known = lint(f"[[runners]]\n{sections}", tmp_path, executor)
+    assert known.returncode == 0, known.stderr
+    refused = lint(f"[[runners]]\n{sections}unheard_of = 1\n", tmp_path, executor)
+    assert "unknown key: runners." in refused.stderr
 
 
 def test_a_manager_registers_with_the_charts_configuration(cluster: RunnerCluster) -> None:
