@@ -1,7 +1,7 @@
 """Between MiniStack's routing and its handlers: services that the sandbox has, changed services, `iam:PassRole`.
 
 Each request notes for the listener whether it only reads, so that only changes are saved. `iam:PassRole` is checked where
-AWS checks it, which MiniStack never does. A service that MiniStack does not have is refused by name: MiniStack would load
+AWS checks it, which MiniStack never does, and `ec2:RunInstances` for a group of Auto Scaling. A service that MiniStack does not have is refused by name: MiniStack would load
 every service model there is (2.8 s and 390 MB, for good) and answer without a text.
 """
 
@@ -15,12 +15,14 @@ from urllib.parse import parse_qs
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router
-from ministack.core.responses import get_region
+from ministack.core.responses import get_account_id, get_region
 
 from sandbox_aws.answers import json_error, query_error
 from sandbox_aws.patching import handlers, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox_aws.answers import Answer
 
 
@@ -48,6 +50,19 @@ _PASSED_IN_BODY = {
     "lambda:CreateFunction": (("Role",), "lambda.amazonaws.com"),
 }
 _PASSED_IN_FORM = {"ec2:CreateFlowLogs": (("DeliverLogsPermissionArn",), "vpc-flow-logs.amazonaws.com")}
+PASSED_TO_INSTANCES: dict[str, Callable[[dict[str, Any]], str | None]] = {}
+"""Action to a function that takes the form and returns the ARN of the role that EC2 instances get, or None."""
+_LAUNCHES = {"autoscaling:CreateAutoScalingGroup", "autoscaling:UpdateAutoScalingGroup"}
+"""Actions whose caller must be allowed to launch instances from the template that the request names."""
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """A permission that an action asks for besides its own."""
+
+    action: str
+    resource: str
+    context: dict[str, Any]
 
 
 def install() -> None:
@@ -55,8 +70,8 @@ def install() -> None:
     _only_own_services()
     replace("app", "_dispatch_service_request", _noting)
     table = handlers("app", "SERVICE_HANDLERS")
-    for service in ("eks", "ecs", "lambda", "ec2"):
-        table[service] = _asking_pass_role(service, table[service])
+    for service in ("autoscaling", "ec2", "ecs", "eks", "iam", "lambda"):
+        table[service] = _asking(service, table[service])
 
 
 def _noting(original: Any) -> Any:
@@ -86,12 +101,12 @@ def _reads_only(method: str, headers: dict[str, str], parameters: dict[str, Any]
     return action.startswith(_READS) and action not in _NO_READS
 
 
-def _asking_pass_role(service: str, original: Any) -> Any:
+def _asking(service: str, original: Any) -> Any:
     async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
         parameters = app._routing_params(method, path, headers, body, query)
         action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters)
-        for role, passed_to in _passed_roles(action, body):
-            denied = _pass_role_denied(role, passed_to, headers, query)
+        for demand in _demands(action, body):
+            denied = _denied(demand, headers, query)
             if denied is not None:
                 return denied
         answer: Answer = await original(method, path, headers, body, query)
@@ -100,33 +115,43 @@ def _asking_pass_role(service: str, original: Any) -> Any:
     return handle
 
 
-def _passed_roles(action: str | None, body: bytes) -> list[tuple[str, str]]:
-    """Return pairs of a role and the service to which the request passes it."""
+def _demands(action: str | None, body: bytes) -> list[_Demand]:
+    """Return what the caller of an action needs besides the permission for the action itself."""
     if action in _PASSED_IN_BODY:
         fields, passed_to = _PASSED_IN_BODY[action]
         document = json.loads(body or b"{}")
-        return [(document[field], passed_to) for field in fields if document.get(field)]
+        return [_pass_role(document[field], passed_to) for field in fields if document.get(field)]
+    form = parse_qs(body.decode(errors="replace"))
     if action in _PASSED_IN_FORM:
         fields, passed_to = _PASSED_IN_FORM[action]
-        form = parse_qs(body.decode(errors="replace"))
-        return [(form[field][0], passed_to) for field in fields if field in form]
-    return []
+        return [_pass_role(form[field][0], passed_to) for field in fields if field in form]
+    demands = []
+    if action in PASSED_TO_INSTANCES and (role := PASSED_TO_INSTANCES[action](dict(form))):
+        demands.append(_pass_role(role, "ec2.amazonaws.com"))
+    if action in _LAUNCHES and any("LaunchTemplate" in field for field in form):
+        demands.append(_Demand("ec2:RunInstances", f"arn:aws:ec2:{get_region()}:{get_account_id()}:instance/*", {}))
+    return demands
 
 
-def _pass_role_denied(role: str, passed_to: str, headers: dict[str, str], query: dict[str, Any]) -> Answer | None:
+def _pass_role(role: str, passed_to: str) -> _Demand:
+    return _Demand("iam:PassRole", role, {"iam:PassedToService": passed_to})
+
+
+def _denied(demand: _Demand, headers: dict[str, str], query: dict[str, Any]) -> Answer | None:
     key = router.extract_access_key_id(headers, query) or ""
+    service = demand.action.partition(":")[0]
     denied = iam_evaluator.enforce(
-        key, "iam:PassRole", "iam", get_region(), resource_arn=role, service_context={"iam:PassedToService": passed_to}
+        key, demand.action, service, get_region(), resource_arn=demand.resource, service_context=demand.context
     )
     if denied is None or isinstance(denied, iam_evaluator.AuthError):
         return None  # a failed authentication was refused before this
     answer: Answer = iam_actions.access_denied_response(
         router.detect_service("POST", "/", headers, query),
-        "iam:PassRole",
+        demand.action,
         denied.principal_arn,
         "",
         headers=headers,
-        resource_arn=role,
+        resource_arn=demand.resource,
         explicit_deny=denied.decision == "Deny",
         resource_policy_arn="",
     )

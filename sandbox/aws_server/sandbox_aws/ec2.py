@@ -1,6 +1,6 @@
 """EC2's checks of ranges, routes, rules and dependencies, which MiniStack does not make.
 
-NAT gateways and endpoints are in `ec2_gateways`. Not modelled: traffic.
+NAT gateways and endpoints are in `ec2_gateways`, templates in `launch_templates`. Not modelled: traffic.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ministack.services import ec2
 
-from sandbox_aws import ec2_gateways
+from sandbox_aws import ec2_gateways, launch_templates
 from sandbox_aws.patching import handlers, wrap
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def install() -> None:
     """Put the checks in front of MiniStack's operations."""
     table = handlers("services.ec2", "_ACTION_MAP")
     ec2_gateways.install(table)
+    launch_templates.install(table)
     for operation, check in {
         "CreateVpc": _vpc_refused,
         "CreateSubnet": _subnet_refused,

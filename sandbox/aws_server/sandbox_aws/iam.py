@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from ministack.services import iam
 
-from sandbox_aws import trust
+from sandbox_aws import dispatch, trust
 from sandbox_aws.answers import query_error, query_result
 from sandbox_aws.patching import handlers, replace, wrap
 
@@ -287,6 +287,12 @@ def install() -> None:
     wrap(table, "PutRolePolicy", _put_role_policy)
     wrap(table, "AttachRolePolicy", _attach_role_policy)
     table["SetDefaultPolicyVersion"] = _set_default_version
+    dispatch.PASSED_TO_INSTANCES["iam:AddRoleToInstanceProfile"] = _role_of_profile
+
+
+def _role_of_profile(parameters: dict[str, Any]) -> str | None:
+    role = iam._roles.get(iam._p(parameters, "RoleName"))
+    return role["Arn"] if role else None
 
 
 def _create_role(original: Any) -> Any:

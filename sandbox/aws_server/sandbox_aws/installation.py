@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ministack.core import hypercorn_compat
 
 from sandbox_aws import (
+    autoscaling,
     conditions,
     dispatch,
     ec2,
@@ -20,6 +21,7 @@ from sandbox_aws import (
     organization,
     resources,
     s3,
+    ssm,
     state,
     sts,
 )
@@ -41,8 +43,10 @@ def install(folder: Path, jobs_port: int) -> listeners.Application:
         iam,
         s3,
         ec2,
+        autoscaling,
         ecr,
         logs,
+        ssm,
         eks,
         eks_access,
         state,

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sandbox_aws import eks_clusters, organization
+from sandbox_aws import eks_clusters, machines, organization
 from sandbox_aws.answers import as_json, json_error
 from sandbox_aws.state import RECORDS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _CLUSTER = re.compile(
     r"/_sandbox/clusters/(?P<account>\d{12})/(?P<region>[a-z0-9-]+)/(?P<name>[A-Za-z0-9_-]+)(?P<rbac>/rbac)?"
 )
+_MACHINES = "/_sandbox/machines/"
 
 
 def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Answer:
@@ -28,6 +29,8 @@ def handle(method: str, path: str, query: str, body: bytes, saver: Saver) -> Ans
     try:
         document = json.loads(body or b"{}")
         answer = _route(method, path, parse_qs(query), document)
+    except machines.NoMachineError as error:
+        return json_error(404, "NotFoundException", str(error))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return json_error(400, "ValidationException", f"{method} {path}: {error!r}")
     if answer is None:
@@ -48,6 +51,9 @@ def _route(method: str, path: str, query: dict[str, list[str]], document: dict[s
     if (method, path) in fixed:
         answer = fixed[method, path]()
         return as_json({} if answer is None else answer)
+    if method == "POST" and path.startswith(_MACHINES):
+        answer = machines.handle(path.removeprefix(_MACHINES), document)
+        return None if answer is None else as_json(answer)
     match = _CLUSTER.fullmatch(path)
     if match is None:
         return None

@@ -160,6 +160,60 @@ def test_replacement_adoption_and_a_provider_that_a_preview_cannot_configure(pul
     assert not {"engine-adopted", "engine-later"} & set(buckets)
 
 
+def test_machines_are_deployed_and_changed_and_leave_nothing(pulumi: Engine, tmp_path: Path) -> None:
+    program = shutil.copytree(PROGRAM.with_name("aws_machines"), tmp_path / "program")
+    engine, before = replace(pulumi, program=program), machines(pulumi.cloud)
+    engine.run("stack", "init", "test")
+    engine.run("config", "set", "--secret", "token", SECRET)
+    engine.run("preview")
+    engine.run("up", "--yes", "--skip-preview")
+    engine.run("up", "--yes", "--expect-no-changes")
+    engine.run("refresh", "--yes", "--expect-no-changes")
+    assert SECRET not in engine.run("stack", "export"), "a parameter's value is a secret"
+    parameter = (
+        pulumi.cloud.root(CICD).client("ssm").get_parameter(Name="/cicd/runner-small/token", WithDecryption=True)
+    )
+    assert parameter["Parameter"]["Value"] == SECRET
+    first = json.loads(engine.run("stack", "output", "--json"))
+    assert (first["version"], first["default"], first["revision"]) == (1, 1, 1)
+
+    scaling = pulumi.cloud.root(CICD).client("autoscaling")
+    scaling.set_desired_capacity(AutoScalingGroupName="runner-worker-small", DesiredCapacity=2)
+    engine.run("up", "--yes", "--expect-no-changes")
+    changes = ("-c", "comment=second", "-c", "workers=4")
+    planned = engine.run("preview", "--diff", *changes)
+    assert "autoscaling/group:Group: (update)" in planned, "a new version of the template changes the group"
+    output = engine.run("up", "--yes", "--skip-preview", *changes)
+    assert re.findall(r"(\w+) +tasks.* replaced", output) == ["TaskDefinition"], "only task definitions are replaced"
+    second = json.loads(engine.run("stack", "output", "--json"))
+    assert (second["version"], second["default"], second["revision"]) == (2, 2, 2)
+    assert second["group"] == first["group"], "the group is kept"
+    refreshes = scaling.describe_instance_refreshes(AutoScalingGroupName="runner-manager-small")["InstanceRefreshes"]
+    assert [refresh["Status"] for refresh in refreshes] == ["Successful"]
+    (worker,) = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["runner-worker-small"])["AutoScalingGroups"]
+    assert (worker["MaxSize"], worker["DesiredCapacity"]) == (4, 2), "the runner's capacity stays"
+    engine.run("up", "--yes", "--expect-no-changes", *changes)
+    engine.run("refresh", "--yes", "--expect-no-changes", *changes)
+    engine.run("destroy", "--yes", "--skip-preview", *changes)
+    assert machines(pulumi.cloud) == before, "nothing may be left"
+
+
+def machines(cloud: Cloud) -> dict[str, set[str]]:
+    """What there is of machines in the account, by kind."""
+    root = cloud.root(CICD)
+    ec2, iam, ecs = root.client("ec2"), root.client("iam"), root.client("ecs")
+    groups = root.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    return {
+        **inventory(cloud),
+        "groups": {group["AutoScalingGroupName"] for group in groups},
+        "templates": {item["LaunchTemplateId"] for item in ec2.describe_launch_templates()["LaunchTemplates"]},
+        "profiles": {item["Arn"] for item in iam.list_instance_profiles()["InstanceProfiles"]},
+        "parameters": {item["Name"] for item in root.client("ssm").describe_parameters()["Parameters"]},
+        "ecs clusters": set(ecs.list_clusters()["clusterArns"]),
+        "task definitions": set(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
+    }
+
+
 def test_the_wrong_account_is_named_before_anything_is_made(pulumi: Engine) -> None:
     output = pulumi.run("preview", "-c", "account=444444444444", fails=True)
     assert "profile cicd leads to account 222222222222" in output

@@ -156,6 +156,21 @@ class Account:
         return "world"
 
     @cached_property
+    def launch_template(self) -> str:
+        answer = self.client("ec2").create_launch_template(
+            LaunchTemplateName="world", LaunchTemplateData={"InstanceType": "m7i.large"}
+        )
+        return str(answer["LaunchTemplate"]["LaunchTemplateId"])
+
+    @cached_property
+    def scaling_group(self) -> str:
+        template = {"LaunchTemplateId": self.launch_template}
+        self.client("autoscaling").create_auto_scaling_group(
+            AutoScalingGroupName="world", MinSize=0, MaxSize=1, LaunchTemplate=template, VPCZoneIdentifier=self.subnet_a
+        )
+        return "world"
+
+    @cached_property
     def ecs_cluster(self) -> str:
         self.client("ecs").create_cluster(clusterName="world")
         return "world"

@@ -1,4 +1,4 @@
-"""Client of the AWS server's control routes: organisation, issuers and clusters. AWS's own APIs are called with botocore."""
+"""Client of the AWS server's control routes: organisation, issuers, clusters and machines. AWS's own APIs are called with botocore."""
 
 from __future__ import annotations
 
@@ -101,6 +101,19 @@ class AwsAdmin:
     def rbac(self, cluster: EksCluster, namespaces: Iterable[str]) -> list[dict[str, Any]]:
         """Return the RBAC manifests of the cluster's access policies for these namespaces."""
         return list(self._call("GET", f"{_route(cluster)}/rbac?namespaces={','.join(namespaces)}"))
+
+    def machine(self, operation: str, **fields: str) -> dict[str, Any]:
+        """Ask what EC2 tells a machine.
+
+        Args:
+            operation: `attach` (with `group`) makes a machine out of an instance in service; `state`, `credentials` and
+                `detach` take the `instance`.
+            fields: `account` and `region`, and what the operation names.
+
+        Raises:
+            AwsAdminError: The group has no instance in service without a machine, or the instance is gone.
+        """
+        return dict(self._call("POST", f"/_sandbox/machines/{operation}", fields))
 
     def save(self) -> None:
         """Write the whole state to disk now. Changes through AWS's APIs are written at once without it."""

@@ -11,10 +11,12 @@ from typing_extensions import override
 
 from runner_platform_sandbox.providers import validation, wire
 from runner_platform_sandbox.providers.aws import (
+    autoscaling,
     cloudwatch,
     crud,
     ec2,
     ec2_gateways,
+    ec2_launch_template,
     ec2_security_groups,
     ecr,
     ecs,
@@ -43,11 +45,14 @@ from runner_platform_sandbox.providers.stand_in import (
 from runner_platform_sandbox.providers.validation import Failure
 
 _TYPES: Final[tuple[type[Handler], ...]] = (
+    autoscaling.Group,
+    autoscaling.LifecycleHook,
     cloudwatch.MetricAlarm,
     ec2_gateways.VpcEndpoint,
     ec2_gateways.Eip,
     ec2_gateways.FlowLog,
     ec2_gateways.NatGateway,
+    ec2_launch_template.LaunchTemplate,
     ec2.InternetGateway,
     ec2.Subnet,
     ec2.Vpc,
