@@ -1,47 +1,43 @@
-"""What a machine learns from EC2: its identity, its user data, and credentials of its instance profile's role.
+"""What a machine learns from EC2 and a task from ECS: identity, user data, credentials of a role.
 
-A machine is a process outside of this server that plays one instance of a group. The sandbox's metadata service asks here
-for it. EC2 gets the role's credentials from STS as `ec2.amazonaws.com`; a role that does not trust EC2 gives none, and the
-document says so, as in AWS: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html
+A machine is a process outside of this server that plays one instance of a group, and asks here for what the instance is
+told. A role that does not trust EC2 gives it no credentials, and the document says so, as in AWS:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html. A process can also play a
+task; a task whose role does not trust ECS does not start.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region, request_scope
-from ministack.services import autoscaling, iam, sts
+from ministack.services import autoscaling, ecs, iam
 
 from sandbox_aws import autoscaling_groups as groups
 from sandbox_aws import autoscaling_instances as instances
-from sandbox_aws import launch_templates
+from sandbox_aws import launch_templates, service_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_EC2 = "ec2.amazonaws.com"
-_SESSION_SECONDS = 21600
 _METADATA_DEFAULTS = {"HttpEndpoint": "enabled", "HttpTokens": "optional", "HttpPutResponseHopLimit": 1}
 
 
 class NoMachineError(Exception):
-    """The account has no such group or instance."""
+    """The account has no such group or instance, or a task cannot start."""
 
 
 def handle(operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
     """Answer an operation of the metadata service; None for an unknown one.
 
     Args:
-        operation: `attach` (with `group`), `state`, `credentials` or `detach` (with `instance`).
+        operation: `attach` (with `group`), `state`, `credentials` or `detach` (with `instance`), `task` (with `cluster` and
+            `definition`).
         request: `account` and `region`, and what the operation names.
 
     Raises:
-        NoMachineError: The account has no such group or instance.
+        NoMachineError: The account has no such group or instance, or the task cannot start.
         KeyError: A field is missing.
     """
     operations: dict[str, Callable[[], dict[str, Any]]] = {
@@ -49,6 +45,7 @@ def handle(operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
         "credentials": lambda: _credentials(request["instance"]),
         "detach": lambda: _detach(request["instance"]),
         "state": lambda: _state(request["instance"]),
+        "task": lambda: _task(request["cluster"], request["definition"]),
     }
     if operation not in operations:
         return None
@@ -113,50 +110,12 @@ def _credentials(identifier: str) -> dict[str, Any]:
 
 
 def _document(role: dict[str, Any], identifier: str) -> dict[str, Any]:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    if not _trusts_ec2(role):
-        message = f"EC2 cannot assume the role {role['RoleName']}."
-        return {"Code": "AssumeRoleUnauthorizedAccess", "Message": message, "LastUpdated": now}
-    key, secret, token = sts._gen_session_access_key(), secrets.token_urlsafe(30), secrets.token_urlsafe(96)
-    expires = time.time() + _SESSION_SECONDS
-    sts._evict_expired_sessions()
-    sts._sessions[key] = {
-        "Arn": f"arn:aws:sts::{get_account_id()}:assumed-role/{role['RoleName']}/{identifier}",
-        "UserId": f"{role['RoleId']}:{identifier}",
-        "SecretAccessKey": secret,
-        "SessionToken": token,
-        "Expiration": expires,
-        "AccountId": get_account_id(),
-        "PrincipalType": "AssumedRole",
-        "SourcePrincipalArn": _EC2,
-        "SessionTags": [],
-        "SessionPolicies": None,
-        "IssuedAt": time.time(),
-    }
-    return {
-        "Code": "Success",
-        "LastUpdated": now,
-        "Type": "AWS-HMAC",
-        "AccessKeyId": key,
-        "SecretAccessKey": secret,
-        "Token": token,
-        "Expiration": datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-
-
-def _trusts_ec2(role: dict[str, Any]) -> bool:
-    context = iam_evaluator.EvalContext(
-        principal_arn=_EC2,
-        principal_type="Service",
-        principal_account=get_account_id(),
-        action="sts:AssumeRole",
-        resource_arn=role["Arn"],
-        region=get_region(),
-    )
-    trust = json.loads(role["AssumeRolePolicyDocument"])
-    statements = trust["Statement"] if isinstance(trust["Statement"], list) else [trust["Statement"]]
-    policy = {"Statement": [{**statement, "Resource": "*"} for statement in statements]}  # a trust names no resource
-    return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=_EC2).decision == "Allow")
+    """Return the document of the metadata service, with keys or with the reason why there are none."""
+    credentials = service_sessions.issue(role, service_sessions.EC2, identifier)
+    if credentials is not None:
+        return {"Code": "Success", "Type": "AWS-HMAC", **credentials}
+    message = f"EC2 cannot assume the role {role['RoleName']}."
+    return {"Code": "AssumeRoleUnauthorizedAccess", "Message": message, "LastUpdated": instances.timestamp()}
 
 
 def _data(instance: dict[str, Any]) -> dict[str, Any]:
@@ -164,3 +123,24 @@ def _data(instance: dict[str, Any]) -> dict[str, Any]:
     match = launch_templates.find(instance["LaunchTemplate"])
     data: dict[str, Any] = match[1]["LaunchTemplateData"] if match else {}
     return data
+
+
+def _task(cluster: str, reference: str) -> dict[str, Any]:
+    """Return the credentials of a new task of a definition, as the container's endpoint gives them."""
+    definition = ecs._task_defs.get(ecs._resolve_td_key(reference))
+    if definition is None or definition["status"] != "ACTIVE":
+        raise NoMachineError(f"account {get_account_id()} has no active task definition {reference} in {get_region()}")
+    if cluster not in ecs._clusters:
+        raise NoMachineError(f"account {get_account_id()} has no ECS cluster {cluster} in {get_region()}")
+    role = iam._roles.get(definition["taskRoleArn"].rpartition("/")[2])
+    if role is None:
+        raise NoMachineError(f"task definition {reference} names no task role that exists")
+    identifier = secrets.token_hex(16)
+    source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:task/{cluster}/{identifier}"
+    keys = {"aws:sourceaccount": get_account_id(), "aws:sourcearn": source}
+    credentials = service_sessions.issue(role, service_sessions.ECS_TASKS, identifier, keys)
+    if credentials is None:
+        raise NoMachineError(
+            f"ECS was unable to assume the role '{role['Arn']}' of task definition {reference}; verify that it trusts ECS"
+        )
+    return {"task": source, "document": {**credentials, "RoleArn": role["Arn"]}}

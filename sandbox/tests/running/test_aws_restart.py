@@ -12,6 +12,7 @@ import pytest
 
 from runner_platform_sandbox.aws.client import AwsAdmin, AwsAdminError
 from runner_platform_sandbox.aws.process import AwsServer, AwsServerError
+from runner_platform_sandbox.machines import machine
 from runner_platform_sandbox.paths import Paths
 from runner_platform_sandbox.tools.discovery import Tools
 from sandbox.tests.support.aws_network import cluster_request
@@ -20,6 +21,7 @@ from tests.support.aws_cases import (
     DEV,
     MANAGEMENT,
     ORGANIZATION,
+    Caller,
     Cloud,
     cloud,
     jwks,
@@ -183,3 +185,30 @@ def test_a_server_that_is_gone_is_named(own: Cloud) -> None:
     assert not own.server.alive()
     with pytest.raises(AwsAdminError, match=str(own.ports[0])):
         AwsAdmin(own.deployer).clusters()
+
+
+def test_groups_templates_and_the_sessions_of_machines_survive(own: Cloud) -> None:
+    root, name = own.root(CICD), "fleet"
+    iam, scaling = root.client("iam"), root.client("autoscaling")
+    trust = policy({"Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    data = {"IamInstanceProfile": {"Name": name}, "InstanceMarketOptions": {"MarketType": "spot"}}
+    root.client("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
+    template = {"LaunchTemplateName": name}
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName=name, MinSize=1, MaxSize=1, LaunchTemplate=template, AvailabilityZones=["eu-central-1a"]
+    )
+    with machine.start(own.admin, CICD, "eu-central-1", name) as (_, played):
+        document = played.credentials()[1]
+    before = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    kill(own)
+    own.start()
+    assert scaling.describe_auto_scaling_groups()["AutoScalingGroups"] == before
+    versions = root.client("ec2").describe_launch_template_versions(LaunchTemplateName=name)["LaunchTemplateVersions"]
+    assert versions[0]["LaunchTemplateData"] == data
+    session = Caller(
+        endpoint=own.jobs, key=document["AccessKeyId"], secret=document["SecretAccessKey"], token=document["Token"]
+    )
+    assert session.arn.endswith(f":assumed-role/{name}/{played.instance}")

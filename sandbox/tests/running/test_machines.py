@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from runner_platform_sandbox.aws.client import AwsAdminError
-from runner_platform_sandbox.machines import machine
+from runner_platform_sandbox.machines import machine, task
 from runner_platform_sandbox.machines.machine import MachineError
 from tests.support.aws_cases import CICD, REGION, Caller, Cloud, policy, refusal, unique
 
@@ -77,14 +77,16 @@ class Fleet:
         self.scaling.update_auto_scaling_group(AutoScalingGroupName=self.name, **sizes)
 
 
-def who(address: str, endpoint: str) -> subprocess.CompletedProcess[str]:
-    """Return what a process on the host says that it is, with nothing but the two addresses."""
+def who(
+    address: str, endpoint: str, variable: str = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+) -> subprocess.CompletedProcess[str]:
+    """Return what a process says that it is, with nothing but the two addresses."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/nonexistent",
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": address,
         "AWS_ENDPOINT_URL_STS": endpoint,
+        variable: address,
     }
     return subprocess.run([sys.executable, "-c", WHO], env=environment, capture_output=True, text=True, check=False)
 
@@ -247,3 +249,54 @@ def test_a_group_without_a_free_instance_has_no_machine(aws: Cloud) -> None:
 def test_user_data_that_is_no_cloud_config_is_named(aws: Cloud) -> None:
     with Fleet(aws, user_data="#!/bin/sh\n").start() as (_, played), pytest.raises(MachineError, match="#cloud-config"):
         _ = played.cloud_config
+
+
+def task_definition(cloud: Cloud, **condition: Any) -> tuple[str, str]:
+    """Return a cluster and a family of the same name, whose role trusts ECS under a condition."""
+    name, root = unique("task"), cloud.root(CICD)
+    statement = {"Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = policy({**statement, **({"Condition": condition} if condition else {})})
+    role = root.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    ecs = root.client("ecs")
+    ecs.create_cluster(clusterName=name)
+    containers = [{"name": "job", "image": "job"}]
+    ecs.register_task_definition(family=name, taskRoleArn=role, containerDefinitions=containers)
+    return name, name
+
+
+def test_a_task_is_its_task_role(aws: Cloud) -> None:
+    condition = {
+        "StringEquals": {"aws:SourceAccount": CICD},
+        "ArnLike": {"aws:SourceArn": f"arn:aws:ecs:{REGION}:{CICD}:*"},
+    }
+    cluster, family = task_definition(aws, **condition)
+    with task.start(aws.admin, CICD, REGION, cluster, family) as address:
+        answer = who(address, aws.jobs, "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        assert answer.stdout.startswith(f"arn:aws:sts::{CICD}:assumed-role/{family}/"), answer.stderr
+        assert requests.get(f"{address}-2", timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"aws:SourceAccount": "333333333333"}},
+        {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:{REGION}:{CICD}:task/another/*"}},
+    ],
+)
+def test_a_role_that_trusts_other_tasks_starts_none(aws: Cloud, condition: dict[str, Any]) -> None:
+    cluster, family = task_definition(aws, **condition)
+    with (
+        pytest.raises(AwsAdminError, match="ECS was unable to assume the role"),
+        task.start(aws.admin, CICD, REGION, cluster, family),
+    ):
+        pass
+
+
+def test_a_deregistered_definition_starts_no_task(aws: Cloud) -> None:
+    cluster, family = task_definition(aws)
+    aws.root(CICD).client("ecs").deregister_task_definition(taskDefinition=f"{family}:1")
+    with (
+        pytest.raises(AwsAdminError, match=f"no active task definition {family}:1"),
+        task.start(aws.admin, CICD, REGION, cluster, f"{family}:1"),
+    ):
+        pass

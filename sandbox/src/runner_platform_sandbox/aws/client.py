@@ -103,15 +103,16 @@ class AwsAdmin:
         return list(self._call("GET", f"{_route(cluster)}/rbac?namespaces={','.join(namespaces)}"))
 
     def machine(self, operation: str, **fields: str) -> dict[str, Any]:
-        """Ask what EC2 tells a machine.
+        """Ask what EC2 tells a machine, or ECS a task.
 
         Args:
             operation: `attach` (with `group`) makes a machine out of an instance in service; `state`, `credentials` and
-                `detach` take the `instance`.
+                `detach` take the `instance`; `task` (with `cluster` and `definition`) starts a task.
             fields: `account` and `region`, and what the operation names.
 
         Raises:
-            AwsAdminError: The group has no instance in service without a machine, or the instance is gone.
+            AwsAdminError: The group has no instance in service without a machine, the instance is gone, or the task's
+                role does not trust ECS.
         """
         return dict(self._call("POST", f"/_sandbox/machines/{operation}", fields))
 

@@ -4,7 +4,8 @@ Leaves out `valueWo`, which never reaches a state. AWS stores a `SecureString` e
 callers who may use its key. Source: https://www.pulumi.com/registry/packages/aws/api-docs/ssm/parameter/.
 """
 
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from typing_extensions import override
 
@@ -24,6 +25,9 @@ class Parameter(Handler):
     naming = AutoName(longest=255)
     immutable = frozenset({"dataType", "name"})
     computed = frozenset({"arn", "dataType", "insecureValue", "keyId", "tier", "value"})
+    equal: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {
+        "tier": lambda new, old: new in {old, "Intelligent-Tiering"}  # AWS answers with the tier that it chose
+    }
     kept = frozenset({"overwrite"})
     modelled = frozenset(
         {"allowedPattern", "dataType", "description", "insecureValue", "keyId", "name", "overwrite", "tier", "type"}
