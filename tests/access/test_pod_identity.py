@@ -47,20 +47,24 @@ def decision_for(
     return reached(world(kubernetes("ServiceAccount", "job", "jobs-small"), pod, other_role, *resources), JOB, target)
 
 
+@pytest.mark.parametrize(("actions", "expected"), [(BOTH, ALLOWED), ("sts:AssumeRole", DENIED)])
+def test_pod_identity_gives_a_service_account_its_role(actions: Any, expected: Decision) -> None:
+    assert decision_for(POD, association(), actions=actions) is expected
+
+
 @pytest.mark.parametrize(
-    ("actions", "namespace", "expected"),
+    ("tag", "value"),
     [
-        (BOTH, None, ALLOWED),
-        ("sts:AssumeRole", None, DENIED),
-        (BOTH, "jobs-small", ALLOWED),
-        (BOTH, "other", DENIED),
+        ("kubernetes-namespace", "jobs-small"),
+        ("kubernetes-service-account", "job"),
+        ("eks-cluster-name", "platform"),
     ],
 )
-def test_pod_identity_gives_a_service_account_its_role(actions: Any, namespace: str | None, expected: Decision) -> None:
-    condition = {"StringEquals": {"aws:RequestTag/kubernetes-namespace": namespace}}
-    assert (
-        decision_for(POD, association(), actions=actions, **({"Condition": condition} if namespace else {})) is expected
-    )
+def test_pod_identity_tags_the_session_with_where_the_pod_is(tag: str, value: str) -> None:
+    cluster = resource("aws:eks/cluster:Cluster", "c", CICD, name="platform")
+    for expected, decision in ((value, ALLOWED), ("other", DENIED)):
+        condition = {"StringEquals": {f"aws:RequestTag/{tag}": expected}}
+        assert decision_for(POD, association(), cluster, Condition=condition) is decision
 
 
 def test_an_association_without_session_tags_needs_no_permission_to_tag() -> None:

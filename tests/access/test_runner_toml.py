@@ -42,3 +42,19 @@ def test_keys_of_maps_keep_their_case_and_keys_of_the_cache_have_capitals() -> N
     text = '[[runners]]\n[runners.feature_flags]\nFF_X = true\n[runners.cache.S3]\nbucketname = "b"\n'
     toml = runner_toml.read(text)
     assert toml.runners == [{"feature_flags": {"FF_X": True}, "cache": {"s3": {"BucketName": "b"}}}]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "merged"),
+    [
+        ({"a": 1, "b": 2}, {"b": 3, "c": 4}, {"a": 1, "b": 3, "c": 4}),
+        ({"a": {"b": 1}}, {"a": {"c": 2}}, {"a": {"b": 1, "c": 2}}),
+        ([1], [2], [1, 2]),
+        ({"a": 1}, 2, 2),
+        (1, {"a": 2}, {"a": 2}),
+        ([1], 2, 2),
+        (1, [2], [2]),
+    ],
+)
+def test_two_spellings_of_a_key_are_merged_as_tables_and_lists(first: Any, second: Any, merged: Any) -> None:
+    assert runner_toml._merged(first, second) == merged

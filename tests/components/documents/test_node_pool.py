@@ -90,6 +90,16 @@ def test_limits_from_settings_hold_full_load_or_are_refused_with_numbers(concurr
     assert (capacity.limit_cpu, capacity.limit_memory_gib) == (cpu, memory), "a limit in the settings is used unchanged"
 
 
+@pytest.mark.parametrize("short", ["cpu", "memory"])
+def test_a_limit_that_is_short_of_cpu_or_of_memory_alone_is_refused(short: str) -> None:
+    enough = node_pool.class_capacity(open_runner())
+    limits = {"cpu": str(enough.limit_cpu), "memory": f"{enough.limit_memory_gib}Gi"}
+    node_pool.class_capacity(open_runner(limits=Limits(**limits)))  # type: ignore[arg-type]  # as a file has it
+    too_small = {**limits, short: {"cpu": "1", "memory": "1Gi"}[short]}
+    with pytest.raises(node_pool.SmallLimitsError):
+        node_pool.class_capacity(open_runner(limits=Limits(**too_small)))  # type: ignore[arg-type]  # same
+
+
 @pytest.mark.parametrize("classes", [1, 5, 60])
 def test_manager_nodes_hold_every_manager_twice_since_updates_start_a_new_one(classes: int) -> None:
     capacity = node_pool.managers_capacity(classes)

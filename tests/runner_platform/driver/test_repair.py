@@ -54,6 +54,7 @@ class LostRun:
         if arguments[1] == "import":
             self.imported = json.loads(Path(arguments[3]).read_text())
             return ""
+        assert arguments == ("stack", "export"), arguments
         return json.dumps(self.exported)
 
     def drive(self, call: Callable[[Any], Any]) -> None:
