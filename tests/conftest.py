@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 allow_interrupts()
-hypothesis.settings.register_profile("project", deadline=None)  # a loaded machine is no failure
+gc.set_threshold(
+    20_000, 50, 50
+)  # the SDKs' classes stay to the end; looking through them for garbage costs two seconds
+# No deadline, since a loaded machine is no failure; each run of the suite tries other examples.
+hypothesis.settings.register_profile("project", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("project")
 
 

@@ -1,8 +1,7 @@
-"""The real pack process over gRPC: all stacks pass without a finding; rule metadata, configuration and invalid input."""
+"""The real pack process over gRPC: dev passes without a finding; rule metadata, configuration and invalid input."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +14,44 @@ from policies.rules import RULES
 from runner_platform.check.diagnostics import SETTING_TAG, Places, findings
 from runner_platform.check.policy_pack import PackProcess, configuration, evaluate, pack_for
 from runner_platform.errors import FailedError
-from tests.support.program import STACKS, findings_of, mock_run
+from tests.support.policy_cases import all_findings, findings_on_stack, resources_of
+from tests.support.program import findings_of, mock_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ALL = [foundation.STACK, *STACKS]
+
+@pytest.fixture(scope="module")
+def pack() -> Iterator[PackProcess]:
+    """Yield a pack process for dev. An evaluation of a whole stack resets the process, so tests can share it."""
+    with pack_for("dev") as process:
+        yield process
 
 
-@pytest.fixture(scope="session")
-def packs() -> Iterator[dict[str, PackProcess]]:
-    """Yield one pack process for each stack. An evaluation of a whole stack resets the process, so tests can share it."""
-    with ExitStack() as running:
-        yield {stack: running.enter_context(pack_for(stack)) for stack in ALL}
-
-
-@pytest.mark.parametrize("stack", ALL)
-def test_the_program_passes_every_rule_with_nothing_undecided(packs: dict[str, PackProcess], stack: str) -> None:
-    results = evaluate(packs[stack], mock_run(stack).resources)
+def test_the_program_passes_every_rule_with_nothing_undecided(pack: PackProcess) -> None:
+    results = evaluate(pack, dev_resources())
     assert [str(finding) for finding in results] == [], "the platform passes its own policies, with nothing undecided"
 
 
-def test_every_rule_is_a_policy_with_level_severity_and_remediation(packs: dict[str, PackProcess]) -> None:
-    policies = {policy.name: policy for policy in packs["dev"].info().policies}
+@pytest.mark.thorough
+@pytest.mark.parametrize("stack", [foundation.STACK, "prod"])
+def test_the_programs_of_further_stacks_pass_every_rule_too(stack: str) -> None:
+    assert [str(finding) for finding in findings_of(stack, mock_run(stack).resources)] == []
+
+
+@pytest.mark.parametrize("stack", [foundation.STACK, "prod"])
+def test_the_rules_have_no_finding_on_further_stacks(stack: str) -> None:
+    resources = resources_of(stack)
+    alone = {resource.urn: all_findings(resource, stack) for resource in resources}
+    assert {urn: findings for urn, findings in alone.items() if findings} == {}
+    for rule in RULES:
+        if rule.of_stack is not None:
+            assert findings_on_stack(rule.id, resources, stack) == [], rule.id
+
+
+def test_every_rule_is_a_policy_with_level_severity_and_remediation(pack: PackProcess) -> None:
+    policies = {policy.name: policy for policy in pack.info().policies}
     assert len(policies) == len(RULES), "no two rules share a name"
     for rule in RULES:
         policy = policies[rule.name]
@@ -49,12 +62,12 @@ def test_every_rule_is_a_policy_with_level_severity_and_remediation(packs: dict[
         assert set(policy.configSchema.properties.keys()) == set(rule.options), f"{rule.id}: each option has a schema"
 
 
-def test_an_unknown_trust_is_undecided_for_every_rule_about_trusts(packs: dict[str, PackProcess]) -> None:
+def test_an_unknown_trust_is_undecided_for_every_rule_about_trusts(pack: PackProcess) -> None:
     resources = [
         with_input(resource, "assumeRolePolicy", UNKNOWN) if resource.name == "small-identity-job" else resource
         for resource in dev_resources()
     ]
-    results = evaluate(packs["dev"], resources)
+    results = evaluate(pack, resources)
     assert results, "an unknown trust must not pass in silence"
     assert all(finding.fails for finding in results)
     assert all(finding.undecided for finding in results if finding.rule.startswith("T")), [
@@ -63,7 +76,7 @@ def test_an_unknown_trust_is_undecided_for_every_rule_about_trusts(packs: dict[s
     assert {"T01", "T02", "T04", "T05"} <= {finding.rule for finding in results}
 
 
-def test_a_secret_in_a_policy_document_never_reaches_a_message(packs: dict[str, PackProcess]) -> None:
+def test_a_secret_in_a_policy_document_never_reaches_a_message(pack: PackProcess) -> None:
     resources = [
         with_input(resource, "description", "hunter2-secret") if resource.type == "aws:iam/role:Role" else resource
         for resource in dev_resources()
@@ -72,13 +85,12 @@ def test_a_secret_in_a_policy_document_never_reaches_a_message(packs: dict[str, 
         with_input(resource, "assumeRolePolicy", "hunter2-secret") if resource.type == "aws:iam/role:Role" else resource
         for resource in resources
     ]
-    results = evaluate(packs["dev"], resources)
+    results = evaluate(pack, resources)
     assert results
     assert not [finding for finding in results if "hunter2" in finding.message]
 
 
-def test_a_configuration_cannot_disable_rules(packs: dict[str, PackProcess]) -> None:
-    pack = packs["dev"]
+def test_a_configuration_cannot_disable_rules(pack: PackProcess) -> None:
     pack.configuration = {"all": "disabled"}
     try:
         resources = [
@@ -93,8 +105,7 @@ def test_a_configuration_cannot_disable_rules(packs: dict[str, PackProcess]) -> 
     assert "H02" in rules, "the attempt is a finding"
 
 
-def test_a_threshold_is_an_option(packs: dict[str, PackProcess]) -> None:
-    pack = packs["dev"]
+def test_a_threshold_is_an_option(pack: PackProcess) -> None:
     pack.configuration = {"eks-cluster-closes-endpoint": {"widest_prefix": 28}}
     try:
         results = evaluate(pack, dev_resources())
@@ -130,7 +141,7 @@ def test_an_invalid_configuration_file_gives_a_plain_error(tmp_path: Path) -> No
         configuration(tmp_path)
 
 
-def test_a_deployed_state_is_evaluated_by_its_outputs() -> None:
+def test_a_deployed_state_is_evaluated_by_its_outputs(pack: PackProcess) -> None:
     resources = []
     for resource in dev_resources():
         outputs = dict(resource.inputs)
@@ -148,7 +159,7 @@ def test_a_deployed_state_is_evaluated_by_its_outputs() -> None:
                 "provider": provider,
             }
         )
-    results = findings_of("dev", deployed({"resources": resources}))
+    results = evaluate(pack, deployed({"resources": resources}))
     assert {"T01"} <= {finding.rule for finding in results if finding.urn.endswith("small-identity-job")}, (
         "the pack evaluates outputs, which include drift, and not inputs"
     )
