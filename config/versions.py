@@ -26,7 +26,7 @@ CLOUDWATCH_ADDON = "v6.3.0-eksbuild.1"
 https://github.com/aws-samples/sample-aws-eks-auto-mode/pull/21"""
 
 
-MACHINE_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/20251022/{arch}/hvm/ebs-gp3/ami-id"
+MACHINE_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/20260901/{arch}/hvm/ebs-gp3/ami-id"
 """Parameter of Canonical's image of Ubuntu 24.04 for machines; the date is the release. `runners` on EC2 roll when it changes. Newer
 releases: `aws ssm get-parameters-by-path --path /aws/service/canonical/ubuntu/server/24.04/stable --recursive`.
 Source: https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/"""
