@@ -67,6 +67,14 @@ CASES = [
                 "strategy": "Rolling",
                 "preferences": {"minHealthyPercentage": 100, "maxHealthyPercentage": 200, "instanceWarmup": "0"},
             },
+            "initialLifecycleHooks": [
+                {
+                    "name": "drain",
+                    "lifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+                    "heartbeatTimeout": 300,
+                    "defaultResult": "CONTINUE",
+                }
+            ],
             "instanceLifecyclePolicy": {"retentionTriggers": {"terminateHookAbandon": "retain"}},
             "instanceMaintenancePolicy": {"minHealthyPercentage": 100, "maxHealthyPercentage": 200},
             "maxInstanceLifetime": 604800,
@@ -79,8 +87,8 @@ CASES = [
             "maxInstanceLifetime": None,
             "tags": [{"key": "b", "value": "2", "propagateAtLaunch": False}],
         },
-        replace={"name": "case-2", "suspendedProcesses": None},
-        kept_inputs=frozenset({"instanceRefresh"}),
+        replace={"suspendedProcesses": None, "initialLifecycleHooks": None},
+        kept_inputs=frozenset({"initialLifecycleHooks", "instanceRefresh"}),
     ),
     Case(
         token="aws:autoscaling/group:Group",

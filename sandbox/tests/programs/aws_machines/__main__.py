@@ -115,6 +115,14 @@ group = aws.autoscaling.Group(
         id=manager.id, version=manager.latest_version.apply(lambda version: f"{version:.0f}")
     ),
     vpc_zone_identifiers=[subnet.id],
+    initial_lifecycle_hooks=[
+        aws.autoscaling.GroupInitialLifecycleHookArgs(
+            name="drain",
+            lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
+            default_result="CONTINUE",
+            heartbeat_timeout=300,
+        )
+    ],
     instance_refresh=aws.autoscaling.GroupInstanceRefreshArgs(
         strategy="Rolling",
         preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
@@ -124,17 +132,8 @@ group = aws.autoscaling.Group(
     tags=[aws.autoscaling.GroupTagArgs(key="Name", value="runner-manager-small", propagate_at_launch=True)],
     opts=child,
 )
-aws.autoscaling.LifecycleHook(
-    "manager",
-    name="drain",
-    autoscaling_group_name=group.name,
-    lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
-    default_result="CONTINUE",
-    heartbeat_timeout=300,
-    opts=child,
-)
 worker = template("worker", worker_rules, user_data="#cloud-config\n{}\n")
-aws.autoscaling.Group(
+workers = aws.autoscaling.Group(
     "worker",
     name="runner-worker-small",
     min_size=0,
@@ -158,6 +157,15 @@ aws.autoscaling.Group(
     ),
     vpc_zone_identifiers=[subnet.id],
     opts=pulumi.ResourceOptions(provider=cicd, ignore_changes=["desired_capacity"]),
+)
+aws.autoscaling.LifecycleHook(
+    "worker",
+    name="drain",
+    autoscaling_group_name=workers.name,
+    lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
+    default_result="CONTINUE",
+    heartbeat_timeout=300,
+    opts=child,
 )
 tasks = aws.iam.Role("tasks", name="runner-tasks", assume_role_policy=trusting("ecs-tasks.amazonaws.com"), opts=child)
 cluster = aws.ecs.Cluster("tasks", name="runner-tasks", opts=child)

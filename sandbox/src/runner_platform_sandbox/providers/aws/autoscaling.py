@@ -1,7 +1,6 @@
 """Auto Scaling: groups and lifecycle hooks.
 
-Leaves out launch configurations, load balancers, warm pools and hooks inside a group, which no program uses (such a
-property is refused). Source: https://www.pulumi.com/registry/packages/aws/api-docs/autoscaling/group/.
+Leaves out launch configurations, load balancers and warm pools, which no program uses (such a property is refused). Source: https://www.pulumi.com/registry/packages/aws/api-docs/autoscaling/group/.
 """
 
 import re
@@ -43,6 +42,15 @@ _NESTED: Final = {
     "instanceMaintenancePolicy": "InstanceMaintenancePolicy",
     "mixedInstancesPolicy": "MixedInstancesPolicy",
 }
+_HOOK: Final = {
+    "autoscalingGroupName": "AutoScalingGroupName",
+    "defaultResult": "DefaultResult",
+    "heartbeatTimeout": "HeartbeatTimeout",
+    "lifecycleTransition": "LifecycleTransition",
+    "notificationMetadata": "NotificationMetadata",
+    "notificationTargetArn": "NotificationTargetARN",
+    "roleArn": "RoleARN",
+}
 _WITHOUT: Final = {"capacityRebalance": False, "maxInstanceLifetime": 0, "terminationPolicies": ["Default"]}
 """Values that an update sends for a property that the program no longer sets; AWS keeps others."""
 _SENT: Final = frozenset({*_PLAIN, *_NESTED, "launchTemplate", "vpcZoneIdentifiers"})
@@ -61,7 +69,7 @@ class Group(Handler):
 
     token = "aws:autoscaling/group:Group"  # noqa: S105 - a type token
     naming = AutoName(longest=255)
-    immutable = frozenset({"name", "namePrefix"})
+    immutable = frozenset({"initialLifecycleHooks", "name", "namePrefix"})
     defaults: ClassVar[Mapping[str, Any]] = {
         "forceDelete": False,
         "forceDeleteWarmPool": False,
@@ -82,12 +90,12 @@ class Group(Handler):
         }
     )
     sets = frozenset(
-        {"availabilityZones", "enabledMetrics", "instanceRefresh.triggers", "suspendedProcesses", "tags"}
-        | {"vpcZoneIdentifiers"}
+        {"availabilityZones", "enabledMetrics", "initialLifecycleHooks", "instanceRefresh.triggers"}
+        | {"suspendedProcesses", "tags", "vpcZoneIdentifiers"}
     )
     kept = frozenset(
-        {"forceDelete", "forceDeleteWarmPool", "ignoreFailedScalingActivities", "instanceRefresh", "namePrefix"}
-        | {"waitForCapacityTimeout"}
+        {"forceDelete", "forceDeleteWarmPool", "ignoreFailedScalingActivities", "initialLifecycleHooks"}
+        | {"instanceRefresh", "namePrefix", "waitForCapacityTimeout"}
     )
     modelled = frozenset({*_SENT, *kept, "enabledMetrics", "metricsGranularity", "name", "suspendedProcesses", "tags"})
 
@@ -110,13 +118,21 @@ class Group(Handler):
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
-        name = self.name_of(inputs)
-        call.client("autoscaling").call(
+        client, name, request = call.client("autoscaling"), self.name_of(inputs), _request(inputs)
+        sizes: Properties = {key: request.pop(key) for key in ("DesiredCapacity", "MaxSize", "MinSize") if key in request}
+        hooks = inputs.get("initialLifecycleHooks") or []
+        client.call(
             "create_auto_scaling_group",
             AutoScalingGroupName=name,
             Tags=_tags_to_api(name, inputs) or None,
-            **_request(inputs),
+            **request,
+            **({"MaxSize": 0, "MinSize": 0} if hooks else sizes),
         )
+        for hook in hooks:  # in time for the first instance
+            values = {key: hook.get(prop) for prop, key in _HOOK.items() if prop != "autoscalingGroupName"}
+            client.call("put_lifecycle_hook", AutoScalingGroupName=name, LifecycleHookName=hook["name"], **values)
+        if hooks:
+            client.call("update_auto_scaling_group", AutoScalingGroupName=name, **sizes)
         return name
 
     @override
@@ -330,15 +346,6 @@ class LifecycleHook(Handler):
     naming = AutoName(longest=255)
     immutable = frozenset({"name"})
     computed = frozenset({"defaultResult"})
-    _NAMES: ClassVar[Mapping[str, str]] = {
-        "autoscalingGroupName": "AutoScalingGroupName",
-        "defaultResult": "DefaultResult",
-        "heartbeatTimeout": "HeartbeatTimeout",
-        "lifecycleTransition": "LifecycleTransition",
-        "notificationMetadata": "NotificationMetadata",
-        "notificationTargetArn": "NotificationTargetARN",
-        "roleArn": "RoleARN",
-    }
 
     @override
     def create(self, call: Call, inputs: Properties) -> str:
@@ -367,7 +374,7 @@ class LifecycleHook(Handler):
         hook = next(iter(answer["LifecycleHooks"]), None)
         if hook is None:
             return None
-        return {"name": identifier, **{name: hook.get(key) for name, key in self._NAMES.items()}}
+        return {"name": identifier, **{name: hook.get(key) for name, key in _HOOK.items()}}
 
     @override
     def update(self, call: Call, identifier: str, news: Properties, changed: set[str]) -> None:
@@ -385,8 +392,9 @@ class LifecycleHook(Handler):
             if not _is_gone(error):
                 raise
 
-    def _put(self, call: Call, name: str, inputs: Properties) -> None:
-        values = {key: inputs.get(prop) for prop, key in self._NAMES.items()}
+    @staticmethod
+    def _put(call: Call, name: str, inputs: Properties) -> None:
+        values = {key: inputs.get(prop) for prop, key in _HOOK.items()}
         call.client("autoscaling").call("put_lifecycle_hook", LifecycleHookName=name, **values)
 
 
