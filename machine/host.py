@@ -3,11 +3,11 @@
 It is part of the instance's user data and runs as root with Ubuntu's Python and boto3. Settings are in `/etc/runner-platform/host.json`, which
 `components/documents/machines/user_data.py` writes. Each command is one systemd unit:
 
-- `configure`: fetch the runner's token and write the runner's configuration into memory
+- `configure`: fetch the runner's token and write the runner's configuration into memory, when the machine's predecessor has ended
 - `credentials`: keep a session of the class's job role in a file that Docker shows to jobs
 - `network`: close the metadata service, the VPC and the machine itself to jobs
 - `drain`: when the Auto Scaling group ends the instance, let jobs finish first
-- `clean`: remove images and volumes that nothing uses
+- `clean`: remove images, volumes and networks that nothing uses
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ RETRY_SECONDS = 10
 POLL_SECONDS = 5
 HEARTBEAT_SECONDS = 600
 FULL_DISK = 0.8
+CHAIN = "RUNNER-PLATFORM"
 TOKEN = re.compile(r"[A-Za-z0-9_.-]{10,256}")
 
 
@@ -83,6 +85,7 @@ def write(path: pathlib.Path, text: str, mode: int) -> None:
 
 def configure() -> None:
     """Fetch the runner's token, and write the runner's configuration into memory, for root alone."""
+    wait_for_predecessor()
     parameter = client("ssm").get_parameter(Name=settings()["token_parameter"], WithDecryption=True)
     token = parameter["Parameter"]["Value"]
     if not TOKEN.fullmatch(token):
@@ -92,6 +95,31 @@ def configure() -> None:
     template = (FOLDER / "config.toml").read_text()
     text = template.replace("[[runners]]\n", f'[[runners]]\ntoken = "{token}"\n', 1)
     write(RUN / "gitlab-runner/config.toml", text, 0o600)
+
+
+def wait_for_predecessor() -> None:
+    """Wait until no other instance of the manager's group runs, if the class has a group of workers.
+
+    The group starts the successor while the predecessor still drains. A manager that starts removes every worker that it did not start
+    itself, and with it the jobs that the predecessor waits for.
+    Source: https://docs.gitlab.com/runner/configuration/advanced-configuration/ (`[runners.autoscaler.state_storage]`)
+    """
+    group = settings().get("alone_in")
+    if group is None:
+        return
+    instance, autoscaling = metadata("instance-id"), client("autoscaling")
+    while True:
+        answer = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        members = answer["AutoScalingGroups"][0]["Instances"]
+        predecessors = [
+            member["InstanceId"]
+            for member in members
+            if member["InstanceId"] != instance and member["LifecycleState"].startswith(("InService", "Terminating"))
+        ]
+        if not predecessors:
+            return
+        sys.stderr.write(f"waiting for {', '.join(predecessors)} to finish its jobs\n")
+        time.sleep(RETRY_SECONDS)
 
 
 def session() -> str:
@@ -120,6 +148,7 @@ def credentials() -> None:
         pause = RENEW_SECONDS
         try:
             write(folder / "credentials.json", session(), 0o444)
+            tell_systemd()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round may succeed, and the jobs need it
             sys.stderr.write(f"no session of the job role: {error}; trying again\n")
             pause = RETRY_SECONDS
@@ -128,44 +157,61 @@ def credentials() -> None:
         time.sleep(pause)
 
 
+def tell_systemd() -> None:
+    """Tell systemd that the unit does its work, so that units after it start; a unit that is not of type `notify` has no socket."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", address.replace("@", "\0", 1))
+
+
 def once() -> bool:
     """Whether the command ends after one round, as tests and `prove` ask it."""
     return "--once" in sys.argv
 
 
 def network() -> None:
-    """Close networks to the jobs' containers: link-local addresses, the VPC and the machine itself; DNS and endpoints stay open."""
-    interface = metadata("network/interfaces/macs/").split("\n")[0].strip("/")
-    blocks = metadata(f"network/interfaces/macs/{interface}/vpc-ipv4-cidr-blocks").split()
-    for command in rules(blocks, settings()["endpoint_cidrs"]):
-        subprocess.run(["iptables", "--wait", *command], check=True)
+    """Close networks to the jobs' containers: link-local addresses, the VPC and the machine itself; DNS and endpoints stay open.
+
+    The rules replace those of an earlier run in one step, since Docker's restart starts this unit again while containers run.
+    """
+    lines = "\n".join(
+        ["*filter", f":{CHAIN} - [0:0]", *rules(networks_of_vpc(), settings()["endpoint_cidrs"]), "COMMIT\n"]
+    )
+    subprocess.run(["iptables-restore", "--wait", "--noflush"], input=lines, text=True, check=True)
+    for chain, target in (("DOCKER-USER", CHAIN), ("INPUT", "REJECT")):
+        for bridge in ("docker0", "br-+"):
+            jump = [chain, "--in-interface", bridge, "--jump", target]
+            present = subprocess.run(["iptables", "--wait", "--check", *jump], stderr=subprocess.DEVNULL, check=False)
+            if present.returncode != 0:
+                subprocess.run(["iptables", "--wait", "--insert", *jump], check=True)
 
 
-def rules(vpc_cidrs: list[str], endpoint_cidrs: list[str]) -> list[list[str]]:
-    """Return the arguments of iptables, in order. Docker sends what containers say through the chain DOCKER-USER.
+def networks_of_vpc() -> list[str]:
+    """Return the IPv4 networks of the instance's VPC, the first one first; wait for a metadata service that does not answer."""
+    while True:
+        try:
+            interface = metadata("network/interfaces/macs/").split("\n")[0].strip("/")
+            blocks = metadata(f"network/interfaces/macs/{interface}/vpc-ipv4-cidr-blocks").split()
+        except OSError as error:
+            blocks = []
+            sys.stderr.write(f"{error}; trying again\n")
+        if blocks:
+            return blocks
+        time.sleep(RETRY_SECONDS)
+
+
+def rules(vpc_cidrs: list[str], endpoint_cidrs: list[str]) -> list[str]:
+    """Return lines of iptables-restore, in order, for a chain that sees what containers send to other machines.
 
     The VPC's DNS server is the third address of its first network.
     """
-    resolver = str(ipaddress.IPv4Network(vpc_cidrs[0])[2])
-    chain = ["--append", "RUNNER-PLATFORM"]
-    closed = ["169.254.0.0/16", *vpc_cidrs]
+    resolver = ipaddress.IPv4Network(vpc_cidrs[0])[2]
     return [
-        ["--new-chain", "RUNNER-PLATFORM"],
-        [*chain, "--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "--jump", "RETURN"],
-        *(
-            [*chain, "--protocol", protocol, "--destination", resolver, "--dport", "53", "--jump", "RETURN"]
-            for protocol in ("udp", "tcp")
-        ),
-        *(
-            [*chain, "--protocol", "tcp", "--destination", cidr, "--dport", "443", "--jump", "RETURN"]
-            for cidr in endpoint_cidrs
-        ),
-        *([*chain, "--destination", cidr, "--jump", "REJECT"] for cidr in closed),
-        *(
-            ["--insert", "DOCKER-USER", "--in-interface", bridge, "--jump", "RUNNER-PLATFORM"]
-            for bridge in ("docker0", "br-+")
-        ),
-        *(["--insert", "INPUT", "--in-interface", bridge, "--jump", "REJECT"] for bridge in ("docker0", "br-+")),
+        f"-A {CHAIN} -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+        *(f"-A {CHAIN} -p {protocol} -d {resolver} --dport 53 -j RETURN" for protocol in ("udp", "tcp")),
+        *(f"-A {CHAIN} -p tcp -d {cidr} --dport 443 -j RETURN" for cidr in endpoint_cidrs),
+        *(f"-A {CHAIN} -d {cidr} -j REJECT" for cidr in ("169.254.0.0/16", *vpc_cidrs)),
     ]
 
 
@@ -193,12 +239,13 @@ def drain() -> None:
 
 
 def clean() -> None:
-    """Remove images and volumes that nothing uses: those of three days, or all of them on a full disk."""
+    """Remove images, volumes and networks that nothing uses: images of three days, or all of them on a full disk."""
     usage = shutil.disk_usage("/var/lib/docker")
     full = usage.used / usage.total > FULL_DISK
     age = [] if full else ["--filter", "until=72h"]
     subprocess.run(["docker", "image", "prune", "--all", "--force", *age], check=True)
     subprocess.run(["docker", "volume", "prune", "--force"], check=True)
+    subprocess.run(["docker", "network", "prune", "--force", "--filter", "until=1h"], check=True)
 
 
 COMMANDS = {"configure": configure, "credentials": credentials, "network": network, "drain": drain, "clean": clean}

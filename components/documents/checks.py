@@ -7,8 +7,12 @@ the parser, and it reports them with all other problems.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from components.documents.disruption import MANAGERS_AT_ONCE
+from components.documents.machines import user_data
 from components.documents.network import blocks_of_subnet, cut_vpc
 from components.documents.node_pool import NoInstanceTypeError, SmallLimitsError, blocks_at_full_load, class_capacity
 from components.documents.platform_roles import platform_trust
@@ -17,8 +21,8 @@ from config.capabilities import Level
 from config.errors import Problem
 from config.names import Names
 from config.quantities import GIBIBYTE, LARGEST
-from config.runners import of_kubernetes
-from config.settings import classes_that_enter
+from config.runners import MACHINE_RUNNERS, AutoscalerRunner, FargateRunner, of_kubernetes
+from config.settings import MachineClassSettings, classes_that_enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from config.checks import Check
     from config.foundation import FoundationGitLab, FoundationPlatform
     from config.runners import Runner
-    from config.sections import Account, Network, Organization, Platform
+    from config.sections import Account, GitLab, Machines, Network, Organization, Platform
 
 TRUST_LIMIT = 2048
 """Longest trust document of a role, in characters without white space; IAM's default quota."""
@@ -71,6 +75,98 @@ def network_capacity(network: Network, runners: Mapping[str, Runner]) -> Iterato
             path="network.cidr",
             message=f"{network.cidr} has {available} blocks of 16 addresses in its private subnets, and all classes at full load take {needed}; "
             "choose a larger network, or lower concurrent",
+        )
+
+
+RESERVED_ADDRESSES = 5
+"""Addresses of a subnet that AWS keeps.
+
+Source: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+"""
+
+
+def machine_addresses(network: Network, runners: Mapping[str, Runner]) -> Iterator[Problem]:
+    """Check that the subnets of machines hold all of them at full load, and that the network is not that of containers on a machine."""
+    classes = {name: runner for name, runner in runners.items() if isinstance(runner, MACHINE_RUNNERS)}
+    if not classes or network.cidr is None or network.zones is None:
+        return
+    if IPv4Network(network.cidr).overlaps(IPv4Network(user_data.DOCKER_NETWORK)):
+        yield Problem(
+            path="network.cidr",
+            message=f"{network.cidr} overlaps {user_data.DOCKER_NETWORK}, which containers on EC2 machines have; write one such as 10.40.0.0/16",
+        )
+    if network.nat != "none":
+        return  # nodes fill the private subnets first, and `network_capacity` counts them
+    try:
+        subnets = cut_vpc(network.cidr, network.zones).public
+    except ValueError:
+        return  # another rule reports a network that is too small
+    available = sum(IPv4Network(cidr).num_addresses - RESERVED_ADDRESSES for cidr in subnets)
+    needed = {name: addresses_at_full_load(runner) for name, runner in classes.items()}
+    if sum(needed.values()) > available:
+        largest = max(classes, key=lambda name: needed[name])
+        key = "max_instances" if isinstance(classes[largest], AutoscalerRunner) else "concurrent"
+        yield Problem(
+            path=f"runners.{largest}.{key}",
+            message=f"makes {sum(needed.values())} addresses of instances, managers and tasks, and the public subnets of a network without NAT "
+            f"have {available}; lower {key}, or write network.nat: single",
+        )
+
+
+def addresses_at_full_load(runner: Runner) -> int:
+    """Return the addresses that a class takes: instances or tasks, and its manager, which a successor may overlap."""
+    jobs = {AutoscalerRunner: "max_instances", FargateRunner: "concurrent"}
+    key = jobs.get(type(runner))
+    return MANAGERS_AT_ONCE + (getattr(runner, key) if key else 0)
+
+
+def user_data_length(
+    stack: str,
+    organization: Organization,
+    accounts: Mapping[str, Account],
+    platform: Platform,
+    gitlab: GitLab,
+    runners: Mapping[str, Runner],
+    network: Network,
+    machines: Machines,
+) -> Iterator[Problem]:
+    """Check that EC2 takes the user data of each class's machines."""
+    if platform.account not in accounts:
+        return
+    for name, runner in runners.items():
+        if not isinstance(runner, MACHINE_RUNNERS):
+            continue
+        runner_class = MachineClassSettings(
+            name=name,
+            runner=runner,
+            tags=(),
+            names=Names(organization=organization, stack=stack, organization_policy=platform.boundary),
+            platform_account_id=accounts[platform.account].id,
+            accounts={key: account for key, account in accounts.items() if runner.may_enter(key, account)},
+            gitlab=gitlab,
+            machines=machines,
+            public=network.nat == "none",
+            endpoint_cidrs=network.endpoint_cidrs,
+        )
+        try:
+            yield from _long_user_data(runner_class)
+        except ValueError:
+            continue  # another rule reports an instance type that does not exist
+
+
+def _long_user_data(runner_class: MachineClassSettings) -> Iterator[Problem]:
+    size = user_data.size_of(user_data.manager_user_data(runner_class))
+    if size <= user_data.LARGEST:
+        return
+    without = replace(runner_class, gitlab=runner_class.gitlab.model_copy(update={"ca_bundle": None}))
+    message = f"makes the user data of class {runner_class.name} {size} bytes long, compressed, and EC2 takes {user_data.LARGEST}"
+    if user_data.size_of(user_data.manager_user_data(without)) <= user_data.LARGEST:
+        yield Problem(path="gitlab.ca_bundle", message=f"{message}; keep only the certificate that signed GitLab's own")
+    else:
+        entered = len(runner_class.accounts)
+        yield Problem(
+            path=f"runners.{runner_class.name}.accounts",
+            message=f"names {entered} accounts, which {message}; narrow the class with accounts: […], or put some of the accounts into another stack",
         )
 
 
@@ -149,7 +245,14 @@ def characters(document: Document) -> int:
     return len(json.dumps(document, separators=(",", ":")))
 
 
-CHECKS: tuple[Check, ...] = (node_capacity, network_capacity, trust_length, job_role_length)
+CHECKS: tuple[Check, ...] = (
+    node_capacity,
+    network_capacity,
+    machine_addresses,
+    user_data_length,
+    trust_length,
+    job_role_length,
+)
 """Rules of a stack of the platform, to pass to `config.load`."""
 FOUNDATION_CHECKS: tuple[Check, ...] = (operators_trust_length,)
 """Rules of the foundation, to pass to `config.load`."""

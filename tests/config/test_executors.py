@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 
 from config.runners import MODELS, KubernetesRunner, Runner, refusals_of
+from tests.support.machine_classes import AUTOSCALER, BY_EXECUTOR, DOCKER, FARGATE
 from tests.support.program import complaints, parsed, raw
-
-DOCKER = {"executor": "docker", "level": "open", "instance": "t3.large", "concurrent": 4, "longest_job": "1h"}
-AUTOSCALER = {
-    "executor": "docker-autoscaler",
-    "level": "open",
-    "instances": {"types": ["m7i.large", "m6i.large"]},
-    "max_instances": 10,
-    "longest_job": "1h",
-}
-FARGATE = {"executor": "fargate", "level": "open", "cpu": "4", "memory": "16Gi", "concurrent": 10, "longest_job": "2h"}
-BY_EXECUTOR = {"docker": DOCKER, "docker-autoscaler": AUTOSCALER, "fargate": FARGATE}
 
 
 def with_class(values: dict[str, Any], **changes: object) -> dict[str, Any]:

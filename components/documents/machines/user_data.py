@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from components.documents.disruption import HOUR, disruption
-from components.documents.machines.config import CA_FILE, config_toml
+from components.documents.machines.config import CA_FILE, WORKER_USER, config_toml
 from components.documents.profiles import class_profiles
-from config.runners import DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner
 from config.versions import RUNNER_IMAGE_TAG
 
 if TYPE_CHECKING:
@@ -57,11 +57,14 @@ def manager_user_data(runner_class: MachineClassSettings) -> str:
     }
     if runner_class.gitlab.ca_bundle:
         files[CA_FILE] = ("0644", runner_class.gitlab.ca_bundle)
-    starts = ["gitlab-runner", "runner-platform-drain"]
+    # The drain comes first: the others may wait long.
+    starts = ["runner-platform-drain", "gitlab-runner"]
     if isinstance(runner_class.runner, DockerRunner):
         files |= _files_of_jobs(runner_class)
-        starts = [*_STARTS_OF_JOBS, *starts]
+        starts = ["runner-platform-drain", *_STARTS_OF_JOBS, "gitlab-runner"]
     settings = host_settings(runner_class)
+    if isinstance(runner_class.runner, AutoscalerRunner):
+        settings["alone_in"] = runner_class.names.manager_group(runner_class.name)
     settings["token_parameter"] = runner_class.names.token_parameter(runner_class.name)
     settings["drain"] = {"group": runner_class.names.manager_group(runner_class.name), "hook": HOOK}
     return encoded(cloud_config(settings, files, starts, [*PACKAGES, *MANAGER_PACKAGES]))
@@ -70,7 +73,7 @@ def manager_user_data(runner_class: MachineClassSettings) -> str:
 def worker_user_data(runner_class: MachineClassSettings) -> str:
     """Return the user data of a class's autoscaled instances, in base64."""
     files = _files_of_jobs(runner_class)
-    return encoded(cloud_config(host_settings(runner_class), files, _STARTS_OF_JOBS, PACKAGES, groups=["docker"]))
+    return encoded(cloud_config(host_settings(runner_class), files, _STARTS_OF_JOBS, PACKAGES, docker_user=WORKER_USER))
 
 
 def host_settings(runner_class: MachineClassSettings) -> dict[str, Any]:
@@ -91,9 +94,12 @@ def cloud_config(
     files: Files,
     starts: list[str],
     packages: list[str] | tuple[str, ...],
-    groups: list[str] | None = None,
+    docker_user: str | None = None,
 ) -> str:
-    """Return cloud-config that installs packages, writes files, and starts units in order."""
+    """Return cloud-config that writes files, installs packages, and then starts units in order.
+
+    `docker_user` may use Docker. The package makes the group, so the user becomes its member afterwards.
+    """
     shared: Files = {
         f"{ETC}/host.json": ("0644", json.dumps(settings)),
         HOST_PROGRAM: ("0755", host_program()),
@@ -102,9 +108,8 @@ def cloud_config(
         "/etc/apt/apt.conf.d/99runner-platform": ("0644", 'Unattended-Upgrade::Package-Blacklist { "docker.io"; "containerd"; "runc"; };\n'),
         "/etc/needrestart/conf.d/runner-platform.conf": ("0644", "$nrconf{restart} = 'l';\n"),
     }  # fmt: skip
-    users = {"system_info": {"default_user": {"groups": groups}}} if groups else {}
+    members = [["usermod", "--append", "--groups", "docker", docker_user]] if docker_user else []
     document = {
-        **users,
         "package_update": True,
         "packages": list(packages),
         "write_files": [
@@ -112,6 +117,7 @@ def cloud_config(
             for path, (mode, content) in {**shared, **files}.items()
         ],
         "runcmd": [
+            *members,
             ["systemctl", "daemon-reload"],
             ["systemctl", "restart", "docker"],
             *(["systemctl", "enable", "--now", unit] for unit in starts),
@@ -120,11 +126,18 @@ def cloud_config(
     return HEADER + yaml.safe_dump(document, sort_keys=False, width=1000)
 
 
+DOCKER_NETWORK = "172.17.0.0/16"
+"""Networks of containers. Docker's own pools end after 31 of them, and may be the VPC's; AWS itself advises against this one in a VPC.
+
+Source: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
+"""
 DAEMON = {
     "live-restore": True,
     "log-driver": "local",
     "log-opts": {"max-size": "10m", "max-file": "3"},
     "userns-remap": "default",
+    # Each job has a network of its own.
+    "default-address-pools": [{"base": DOCKER_NETWORK, "size": 24}],
     "no-new-privileges": True,
 }
 """Settings of the Docker daemon: containers go on while it restarts, logs end, and root in a container is nobody on the machine.
@@ -137,7 +150,9 @@ _STARTS_OF_JOBS = ["runner-platform-network", "runner-platform-credentials", "ru
 def _files_of_jobs(runner_class: MachineClassSettings) -> Files:
     """Files of a machine that runs jobs: AWS profiles, and the units of credentials, network and clean-up."""
     network = _oneshot("network", "Close networks to jobs", "RemainAfterExit=yes")
-    credentials = _service("credentials", "Keep a session of the job role for jobs")
+    # Units after it wait for the first session, however long it takes.
+    waits = ("Type=notify", "TimeoutStartSec=infinity")
+    credentials = _service("credentials", "Keep a session of the job role for jobs", *waits)
     return {
         f"{ETC}/aws-config": ("0644", class_profiles(runner_class)),
         f"{UNITS}/runner-platform-network.service": ("0644", f"{network}\n[Install]\nWantedBy=multi-user.target\n"),
@@ -148,25 +163,30 @@ def _files_of_jobs(runner_class: MachineClassSettings) -> Files:
 
 
 CLEAN_TIMER = """[Unit]
-Description=Remove images that nothing uses, every hour
+Description=Remove images that nothing uses, every ten minutes
 
 [Timer]
-OnBootSec=1h
-OnUnitActiveSec=1h
+OnBootSec=10min
+OnUnitActiveSec=10min
 
 [Install]
 WantedBy=timers.target
 """
 
 
-def _service(command: str, description: str) -> str:
+REMOVE_LEFT_JOBS = "docker ps --all --quiet --filter label=com.gitlab.gitlab-runner.managed=true | xargs --no-run-if-empty docker rm --force"
+"""A runner that died does not go on with its jobs, and their containers would run for ever."""
+
+
+def _service(command: str, description: str, *more: str) -> str:
+    lines = "".join(f"{line}\n" for line in more)
     return f"""[Unit]
 Description={description}
 After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart=/usr/bin/python3 {HOST_PROGRAM} {command}
+{lines}ExecStart=/usr/bin/python3 {HOST_PROGRAM} {command}
 Restart=always
 RestartSec=5
 
@@ -194,6 +214,7 @@ def _runner_unit(runner_class: MachineClassSettings) -> str:
     jobs = isinstance(runner_class.runner, DockerRunner)
     needs = "docker.service" + (" runner-platform-network.service runner-platform-credentials.service" if jobs else "")
     options = " ".join(_container_options(runner_class, grace, jobs=jobs))
+    forget = f"ExecStartPre=-/bin/sh -c '{REMOVE_LEFT_JOBS}'\n" if jobs else ""
     return f"""[Unit]
 Description=GitLab Runner
 After={needs} network-online.target
@@ -201,10 +222,12 @@ Requires={needs}
 StartLimitIntervalSec=0
 
 [Service]
+Environment=HOME=/root
 ExecStartPre=/usr/bin/python3 {HOST_PROGRAM} configure
 ExecStartPre=-/usr/bin/docker rm --force gitlab-runner
-ExecStart=/usr/bin/docker run --name gitlab-runner --rm {options} {manager_image(runner_class)}
-ExecStop=/usr/bin/docker stop --time {grace} gitlab-runner
+{forget}ExecStart=/usr/bin/docker run --name gitlab-runner --rm {options} {manager_image(runner_class)}
+ExecStop=/usr/bin/docker stop -t {grace} gitlab-runner
+TimeoutStartSec=infinity
 TimeoutStopSec={grace + 60}
 Restart=always
 RestartSec=10
@@ -218,12 +241,17 @@ def _container_options(runner_class: MachineClassSettings, grace: int, *, jobs: 
     names = runner_class.names
     yield from ("--network host", "--userns host", "--stop-signal SIGQUIT", f"--stop-timeout {grace}")
     yield f"--volume {CONFIG_FOLDER}:/etc/gitlab-runner"
-    yield "--volume /root/.docker/config.json:/root/.docker/config.json:ro"
+    # The runner reads the home of the user that its image names, although it runs as root.
+    for home in ("/root", "/home/gitlab-runner"):
+        yield f"--volume /root/.docker/config.json:{home}/.docker/config.json:ro"
+    yield f"--env AWS_REGION={names.organization.region}"
     if jobs:
         yield "--volume /var/run/docker.sock:/var/run/docker.sock"
     if runner_class.gitlab.ca_bundle:
         yield f"--volume {CA_FILE}:{CA_FILE}:ro"
     yield "--log-driver awslogs"
+    # Without it the runner stands still while CloudWatch does not answer.
+    yield "--log-opt mode=non-blocking"
     yield f"--log-opt awslogs-region={names.organization.region}"
     yield f"--log-opt awslogs-group={names.machine_logs(runner_class.name)}"
     yield "--log-opt tag={{.ID}}"
