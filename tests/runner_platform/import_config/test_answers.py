@@ -185,6 +185,14 @@ def test_a_key_of_docker_is_answered(line: str, kind: Kind, part: str) -> None:
     assert part in row.answer
 
 
+@pytest.mark.parametrize(
+    ("line", "part"), [("MaxBuilds = 0", "every instance ends after `uses` jobs"), ("IdleCount = 0", "off, as here")]
+)
+def test_a_zero_that_has_a_meaning_is_not_simply_off(line: str, part: str) -> None:
+    rows = imported(read(f"[[runners]]\nexecutor = 'docker+machine'\n[runners.machine]\n{line}")).runners[0].rows
+    assert part in rows[-1].answer
+
+
 def test_a_table_of_another_executor_is_one_row() -> None:
     rows = (
         imported(read("[[runners]]\nexecutor = 'docker'\n[runners.kubernetes]\nhost = ''\nnamespace = 'x'"))

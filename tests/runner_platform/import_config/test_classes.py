@@ -192,6 +192,16 @@ def test_the_printed_stack_file_holds_the_classes() -> None:
     assert text.stack_file(imported(read("[[runners]]\nexecutor = 'ssh'"))) == ""
 
 
+def test_a_line_break_in_a_value_stays_within_its_comment() -> None:
+    option = r"amazonec2-instance-type=x\nbuilder: plain"
+    file = f'[[runners]]\nname = "a\\nb"\nexecutor = "docker+machine"\n[runners.machine]\nMachineOptions = ["{option}"]'
+    result = imported(read(file))
+    assert result.runners[0].runner_class is not None
+    (settings,) = yaml.safe_load(text.stack_file(result))["runner-platform:runners"].values()
+    assert settings == result.runners[0].runner_class.settings
+    assert "builder" not in settings
+
+
 @pytest.mark.parametrize(
     "body",
     [
