@@ -101,7 +101,6 @@ def exists_in_ec2(name: str) -> bool:
 
 @cache
 def _names_of_the_sdk() -> frozenset[str]:
-    from botocore.session import get_session  # noqa: PLC0415  # the command line starts without the SDK
+    from botocore.loaders import Loader  # noqa: PLC0415  # the command line starts without the SDK
 
-    model: Any = get_session().get_service_model("ec2")  # botocore builds its shapes at run time
-    return frozenset(model.shape_for("InstanceType").enum)
+    return frozenset(Loader().load_service_model("ec2", "service-2")["shapes"]["InstanceType"]["enum"])

@@ -177,7 +177,7 @@ def machines(runners: Mapping[str, Runner], organization: Organization) -> Itera
     """Check that the region offers the instance types of each class, all for one processor, and that the jobs fit."""
     for name, runner in runners.items():
         for path, type_name in _types_of(runner):
-            problem = _type_problem(type_name, organization.region)
+            problem = _type_problem(type_name, organization.region, spot=path != "manager" and _is_spot(runner))
             if problem is not None:
                 yield Problem(path=f"runners.{name}.{path}", message=problem)
         yield from _processors(name, runner)
@@ -194,14 +194,31 @@ def _types_of(runner: Runner) -> Iterator[tuple[str, str]]:
         yield "manager", runner.manager
 
 
-def _type_problem(name: str, region: str) -> str | None:
+def _is_spot(runner: Runner) -> bool:
+    """Whether the instances of a class's jobs are spot instances."""
+    return isinstance(runner, AutoscalerRunner) and runner.spot
+
+
+def _type_problem(name: str, region: str, *, spot: bool) -> str | None:
     """Return why a machine of a region cannot have an instance type, with the remedy, else None."""
-    if machine_types.machine_type(name) is None:
+    machine = machine_types.machine_type(name)
+    if machine is None:
         nearest = machine_types.nearest(name)
+        if machine_types.exists_in_ec2(name):
+            hint = f"such as {nearest[0]!r}" if nearest else "such as m7i.large"
+            return (
+                f"{name!r} is a Mac, bare metal, has an accelerator, or is newer than the catalogue ({machine_types.source()}); "
+                f"write a type without them, {hint}, or renew config/machine_types.json"
+            )
         hint = f"did you mean {nearest[0]!r}?" if nearest else "write one such as m7i.large"
-        return f"{name!r} is no instance type that runners can use; {hint}"
+        return f"{name!r} is no instance type of EC2; {hint}"
     if machine_types.offered_in(name, region) is False:
-        return f"{name!r} is not offered in {region}; choose a type that `aws ec2 describe-instance-type-offerings` lists there"
+        return (
+            f"{name!r} was not offered in {region} when {machine_types.source()} recorded the offers; choose another type. If "
+            "`aws ec2 describe-instance-type-offerings` lists it there by now, renew config/machine_types.json"
+        )
+    if spot and not machine.spot:
+        return f"{name!r} is not sold as spot capacity; drop spot, or choose another type"
     return None
 
 

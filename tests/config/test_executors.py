@@ -44,6 +44,9 @@ def test_the_number_of_jobs_at_once(values: dict[str, Any], jobs: int) -> None:
     ("executor", "changes", "path", "words"),
     [
         ("docker", {"instance": "t3.lage"}, "instance", "did you mean 't3.large'?"),
+        ("docker", {"instance": "g5.xlarge"}, "instance", "has an accelerator"),
+        ("docker", {"instance": "mac2.metal"}, "instance", "is a Mac, bare metal"),
+        ("docker", {"instance": "c1.medium", "concurrent": 1}, "instance", "was not offered in eu-central-1"),
         ("docker", {"instance": "small"}, "instance", "'small' is not an instance type"),
         ("docker", {"instance": "i-0123456789abcdef0"}, "instance", "Each class has instances of its own"),
         ("docker", {"concurrent": 40}, "concurrent", "t3.large has 2 vCPU and 8Gi"),
@@ -56,6 +59,7 @@ def test_the_number_of_jobs_at_once(values: dict[str, Any], jobs: int) -> None:
         ("docker-autoscaler", {"capacity": 4}, "", "has capacity 4 and uses 1"),
         ("docker-autoscaler", {"concurrent": 4}, "concurrent", "follows from max_instances and capacity"),
         ("docker-autoscaler", {"capacity": 9, "uses": 9}, "capacity", "m7i.large has 2 vCPU and 8Gi"),
+        ("docker-autoscaler", {"spot": True, "instances": {"types": ["u-6tb1.56xlarge"]}}, "instances.types.0", "is not sold as spot capacity; drop spot"),
         ("docker-autoscaler", {"instances": {"types": []}}, "instances.types", "list at least 1"),
         ("docker-autoscaler", {"instances": {"types": ["m7i.large", "m7g.large"]}}, "instances.types", "'m7g.large' is arm64"),
         ("docker-autoscaler", {"instances": {"types": ["m7i.large", "m99.large"]}}, "instances.types.1", "'m99.large' is no instance type"),
