@@ -3,7 +3,8 @@
 A machine is a process outside of this server that plays one instance of a group, and asks here for what the instance is
 told. A role that does not trust EC2 gives it no credentials, and the document says so, as in AWS:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html. A process can also play a
-task; a task whose role does not trust ECS does not start.
+task; a task whose role does not trust ECS does not start. Source:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
-from ministack.services import autoscaling, ecs, iam
+from ministack.services import autoscaling, ec2, ecs, iam
 
 from sandbox_aws import autoscaling_groups as groups
 from sandbox_aws import autoscaling_instances as instances
@@ -21,6 +22,7 @@ from sandbox_aws import launch_templates, service_sessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_DEFAULT_NETWORK = "172.31.0.0/16"
 _METADATA_DEFAULTS = {"HttpEndpoint": "enabled", "HttpTokens": "optional", "HttpPutResponseHopLimit": 1}
 
 
@@ -73,9 +75,20 @@ def _attach(name: str, identifier: str | None) -> dict[str, Any]:
         "image": data.get("ImageId", ""),
         "zone": instance["AvailabilityZone"],
         "metadata_options": {**_METADATA_DEFAULTS, **data.get("MetadataOptions", {})},
+        "networks": _networks(group),
         "profile": (groups.profile_of(data) or {}).get("Arn", ""),
         "user_data": data.get("UserData", ""),
     }
+
+
+def _networks(group: dict[str, Any]) -> list[str]:
+    """Return the ranges of the network of a group's subnets; the default network's without subnets."""
+    subnet = ec2._subnets.get(group["VPCZoneIdentifier"].split(",")[0])
+    network = ec2._vpcs.get(subnet["VpcId"]) if subnet else None
+    if network is None:
+        return [_DEFAULT_NETWORK]
+    associations = network.get("CidrBlockAssociationSet") or [network]
+    return [association["CidrBlock"] for association in associations]
 
 
 def _detach(identifier: str) -> dict[str, Any]:
@@ -136,11 +149,13 @@ def _task(cluster: str, reference: str) -> dict[str, Any]:
     if role is None:
         raise NoMachineError(f"task definition {reference} names no task role that exists")
     identifier = secrets.token_hex(16)
-    source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:task/{cluster}/{identifier}"
-    keys = {"aws:sourceaccount": get_account_id(), "aws:sourcearn": source}
+    place = f"arn:aws:ecs:{get_region()}:{get_account_id()}"
+    # AWS documents that a condition on one cluster does not work, so nothing after the account matches here.
+    keys = {"aws:sourceaccount": get_account_id(), "aws:sourcearn": f"{place}:not-documented"}
     credentials = service_sessions.issue(role, service_sessions.ECS_TASKS, identifier, keys)
     if credentials is None:
         raise NoMachineError(
-            f"ECS was unable to assume the role '{role['Arn']}' of task definition {reference}; verify that it trusts ECS"
+            f"ECS was unable to assume the role '{role['Arn']}' of task definition {reference}; verify that it trusts ECS, and "
+            f"that a condition on aws:SourceArn names no cluster but {place}:*"
         )
-    return {"task": source, "document": {**credentials, "RoleArn": role["Arn"]}}
+    return {"task": f"{place}:task/{cluster}/{identifier}", "document": {**credentials, "RoleArn": role["Arn"]}}

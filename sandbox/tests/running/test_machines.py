@@ -112,6 +112,9 @@ def test_a_process_with_the_address_is_the_instance_role(aws: Cloud) -> None:
         identity = json.loads(told(address, "dynamic/instance-identity/document"))
         assert (identity["instanceId"], identity["accountId"], identity["region"]) == (played.instance, CICD, REGION)
         assert told(address, "meta-data/placement/region") == REGION
+        interface = told(address, "meta-data/network/interfaces/macs/")
+        networks = told(address, f"meta-data/network/interfaces/macs/{interface}vpc-ipv4-cidr-blocks")
+        assert networks == "172.31.0.0/16"
         assert told(address, "meta-data/autoscaling/target-lifecycle-state") == "InService"
         assert told(address, "user-data") == USER_DATA
 
@@ -280,8 +283,10 @@ def test_a_task_is_its_task_role(aws: Cloud) -> None:
     "condition",
     [
         {"StringEquals": {"aws:SourceAccount": "333333333333"}},
-        {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:{REGION}:{CICD}:task/another/*"}},
+        {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:eu-west-1:{CICD}:*"}},
+        {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:{REGION}:{CICD}:task/*"}},
     ],
+    ids=["another account", "another region", "a cluster, which AWS does not support"],
 )
 def test_a_role_that_trusts_other_tasks_starts_none(aws: Cloud, condition: dict[str, Any]) -> None:
     cluster, family = task_definition(aws, **condition)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner_platform_sandbox.aws.client import AwsAdmin
 
 _CLOUD_CONFIG: Final = "#cloud-config"
+_MAC: Final = "02:00:00:00:00:01"
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -108,6 +109,9 @@ class Machine(Source):
             "meta-data/iam/info": json.dumps({"Code": "Success", "InstanceProfileArn": description["profile"]}),
             "meta-data/instance-id": self.instance,
             "meta-data/instance-type": description["instance_type"],
+            "meta-data/mac": _MAC,
+            "meta-data/network/interfaces/macs": f"{_MAC}/",
+            f"meta-data/network/interfaces/macs/{_MAC}/vpc-ipv4-cidr-blocks": "\n".join(description["networks"]),
             "meta-data/placement/availability-zone": description["zone"],
             "meta-data/placement/region": region,
         }

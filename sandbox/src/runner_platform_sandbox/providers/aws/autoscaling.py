@@ -119,7 +119,9 @@ class Group(Handler):
     @override
     def create(self, call: Call, inputs: Properties) -> str:
         client, name, request = call.client("autoscaling"), self.name_of(inputs), _request(inputs)
-        sizes: Properties = {key: request.pop(key) for key in ("DesiredCapacity", "MaxSize", "MinSize") if key in request}
+        sizes: Properties = {
+            key: request.pop(key) for key in ("DesiredCapacity", "MaxSize", "MinSize") if key in request
+        }
         hooks = inputs.get("initialLifecycleHooks") or []
         client.call(
             "create_auto_scaling_group",
