@@ -102,6 +102,10 @@ def test_a_token_needs_its_seconds_and_no_proxy(host: Host, headers: dict[str, s
     assert host.put(**headers).status_code == status
 
 
+def test_a_token_comes_with_its_seconds_as_go_demands(host: Host) -> None:
+    assert host.put(**TTL).headers["X-aws-ec2-metadata-token-ttl-seconds"] == "60"
+
+
 def test_no_answer_without_a_valid_token(host: Host) -> None:
     region = "/latest/meta-data/placement/region"
     assert host.get(region).status_code == 401

@@ -55,6 +55,14 @@ def test_an_image_is_served_by_its_real_name_down_to_its_files(connection: HTTPC
     assert configuration["config"] == {"Cmd": ["/hello"]}
 
 
+def test_docker_names_the_registry_as_the_host_of_its_request(connection: HTTPConnection) -> None:
+    for host, expected in ((HOST, 200), (f"{HOST}:80", 200), ("other.example", 404)):
+        connection.request("HEAD", f"/v2/{REPOSITORY}/manifests/{TAG}", headers={"Host": host})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == expected, host
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
 _LONGEST_TOKEN: Final = 21600
+_TOKEN_SECONDS: Final = "X-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105  # the name of a header
 _CREDENTIALS: Final = "/latest/meta-data/iam/security-credentials/"
 _NO_BODY: Final = ""
 
@@ -76,7 +77,7 @@ class MetadataService:
 
     def token(self, headers: Message) -> tuple[HTTPStatus, str]:
         """Answer PUT /latest/api/token."""
-        seconds = headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
+        seconds = headers.get(_TOKEN_SECONDS, "")
         if not self._source.enabled or headers.get("X-Forwarded-For"):
             return HTTPStatus.FORBIDDEN, _NO_BODY
         if not seconds.isdigit() or not 1 <= int(seconds) <= _LONGEST_TOKEN:
@@ -117,16 +118,19 @@ class MetadataService:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path = self.path.partition("?")[0]
                 is_token = path == "/latest/api/token"
-                self._send(*(service.token(self.headers) if is_token else (HTTPStatus.NOT_FOUND, _NO_BODY)))
+                answer = service.token(self.headers) if is_token else (HTTPStatus.NOT_FOUND, _NO_BODY)
+                # Go's SDK takes no token without it.
+                self._send(*answer, {_TOKEN_SECONDS: self.headers.get(_TOKEN_SECONDS, "")})
 
             def do_GET(self) -> None:
                 self._send(*service.get(self.path.partition("?")[0], self.headers))
 
-            def _send(self, status: HTTPStatus, body: str | bytes) -> None:
+            def _send(self, status: HTTPStatus, body: str | bytes, headers: Mapping[str, str] | None = None) -> None:
                 content = body.encode() if isinstance(body, str) else body
                 self.send_response(status)
-                self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(content)))
+                named = {"Content-Type": "text/plain", "Content-Length": str(len(content)), **(headers or {})}
+                for name, value in named.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 

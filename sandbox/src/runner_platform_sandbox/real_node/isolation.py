@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _NEW_MOUNTS: Final = 0x00020000
 _NEW_PROCESSES: Final = 0x20000000
@@ -66,21 +66,25 @@ def start_isolated(run: Callable[[], int]) -> int:
         os._exit(status)
 
 
-def prepare_mounts(folder: Path) -> None:
-    """Give the node its own /proc, /run and /var, so that nothing of it appears in the host's.
+def prepare_mounts(folder: Path, copied: Iterable[str] = ("var",)) -> None:
+    """Give the node its own /proc and /run, and its own changes below some folders, so that nothing of it appears in the host's.
 
     Args:
         folder: The node's folder; it stays the host's, wherever it is.
+        copied: Folders of the root that the node may change for itself.
     """
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     mount("--make-rprivate", "/")
     mount("--make-rshared", "/")  # among the node's own namespaces only: the kubelet asks for it
     mount("-t", "proc", "proc", "/proc")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for name in ("node", "var", "var-work"):
-        Path("/run", name).mkdir()
+    SHORT_FOLDER.mkdir()
     mount("--bind", f"/proc/self/fd/{handle}", str(SHORT_FOLDER), handles=(handle,))
-    mount("-t", "overlay", "-o", "lowerdir=/var,upperdir=/run/var,workdir=/run/var-work", "overlay", "/var")
+    for name in copied:
+        upper, work = Path("/run", name), Path("/run", f"{name}-work")
+        upper.mkdir()
+        work.mkdir()
+        mount("-t", "overlay", "-o", f"lowerdir=/{name},upperdir={upper},workdir={work}", "overlay", f"/{name}")
     if folder.is_relative_to("/var") or folder.is_relative_to("/run"):
         folder.mkdir(parents=True, exist_ok=True)
         mount("--bind", f"/proc/self/fd/{handle}", str(folder), handles=(handle,))
@@ -92,11 +96,16 @@ def mount(*arguments: str, handles: tuple[int, ...] = ()) -> None:
     subprocess.run(["mount", *arguments], check=True, pass_fds=handles)
 
 
+def network_of(process: int) -> contextlib.AbstractContextManager[None]:
+    """Be in the network of a process for a while; see `network_at`."""
+    return network_at(Path(f"/proc/{process}/ns/net"))
+
+
 @contextlib.contextmanager
-def network_of(process: int) -> Iterator[None]:
-    """Be in the network of a process for a while; sockets that are made there stay there. For the main thread only."""
+def network_at(handle: Path) -> Iterator[None]:
+    """Be in the network of a namespace's file for a while; sockets that are made there stay there. For the main thread only."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    target = os.open(f"/proc/{process}/ns/net", os.O_RDONLY)
+    target = os.open(handle, os.O_RDONLY)
     try:
         _call("setns", target, _NEW_NETWORK)
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from runner_platform_sandbox.paths import Paths
 
-HELPER_PACKAGES: Final = ("bash", "dash", "coreutils", "git", "sed", "grep", "findutils", "ca-certificates")
+HELPER_PACKAGES: Final = ("bash", "dash", "coreutils", "hostname", "git", "sed", "grep", "findutils", "ca-certificates")
 JOB_PACKAGES: Final = (*HELPER_PACKAGES, "python3")
 _VARIABLES: Final = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runner_platform_sandbox.ports import HOST
 from runner_platform_sandbox.real_node import pod_ports
-from runner_platform_sandbox.real_node.isolation import network_of
+from runner_platform_sandbox.real_node.isolation import network_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 ADDRESS: Final = "198.18.0.1"
 """The node's address inside its network; from the range for tests of network devices, which no VPC uses (RFC 2544)."""
@@ -63,23 +64,29 @@ class Gateway:
     """Joins ports of the node's network with ports of the host's loopback.
 
     Args:
-        process: A process in the node's network.
+        network: File of the node's network namespace.
     """
 
-    def __init__(self, process: int) -> None:
-        self._process = process
+    def __init__(self, network: Path) -> None:
+        self._network = network
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listener(self, address: str, port: int) -> socket.socket:
         """Open a listener inside the node's network."""
-        with network_of(self._process):
+        with network_at(self._network):
             return _listener(address, port)
 
-    def open_to_node(self, ports: Iterable[int]) -> None:
-        """Pass connections to the node's address and loopback on to the host's loopback."""
+    def open_to_node(self, ports: Iterable[int], addresses: Sequence[str] = (ADDRESS, HOST)) -> None:
+        """Pass connections to addresses of the node's network on to the host's loopback."""
         for port in ports:
-            for address in (ADDRESS, HOST):
+            for address in addresses:
                 self._serve(self.listener(address, port), port, inside=False)
+
+    def open_at(self, address: str, port: int, target: int, hop_limit: int) -> None:
+        """Pass connections to an address on to a port of the host's loopback; answers cross no more networks than the hop limit."""
+        listener = self.listener(address, port)
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
+        self._serve(listener, target, inside=False)
 
     def open_to_host(self, port: int) -> None:
         """Pass connections to the host's loopback on to the node's address."""
@@ -103,7 +110,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         with connection:
             if inside:
-                with network_of(self._process):
+                with network_at(self._network):
                     peer = socket.socket()
             else:
                 peer = socket.socket()

@@ -100,16 +100,37 @@ def _installed() -> tuple[str, str, Path] | None:
 
 def _unpacked(paths: Paths) -> tuple[str, str, Path]:
     """Return PATH, library folder and CNI folder of the unpacked packages."""
-    packages = PACKAGES.read_text(encoding="utf-8").split()
-    folder = paths.tools / f"containers-{digest(package.encode() for package in packages)}"
+    folder = unpacked(paths, PACKAGES)
+    return search_path(folder), str(libraries_of(folder)[0]), folder / "usr" / "lib" / "cni"
+
+
+def unpacked(paths: Paths, packages: Path) -> Path:
+    """Return the folder with the files of packages in the tools' cache; unpack them if it is absent.
+
+    Args:
+        paths: Has the cache.
+        packages: File with one `name=version` a line.
+    """
+    names = packages.read_text(encoding="utf-8").split()
+    name = packages.parent.name
+    folder = paths.tools / f"{name}-{digest(package.encode() for package in names)}"
     if not folder.exists():
-        with locked(paths, "containers", lambda _: None):
+        with locked(paths, name, lambda _: None):
             if not folder.exists():
-                with staged(paths, "containers", folder) as staging:
-                    unpack(packages, staging)
-    libraries = next((folder / "usr" / "lib").glob("*-linux-gnu*"))
-    own = f"{folder}/bin:{folder}/usr/bin:{folder}/usr/sbin"
-    return f"{own}:{_SYSTEM_PATH}", str(libraries), folder / "usr" / "lib" / "cni"
+                with staged(paths, name, folder) as staging:
+                    unpack(names, staging)
+    return folder
+
+
+def search_path(*folders: Path) -> str:
+    """Return PATH with the programs of unpacked packages, then the machine's."""
+    own = [f"{folder}/{name}" for folder in folders for name in ("bin", "usr/bin", "usr/sbin")]
+    return ":".join([*own, _SYSTEM_PATH])
+
+
+def libraries_of(folder: Path) -> list[Path]:
+    """Return the library folders of unpacked packages, the one below /usr first."""
+    return [libraries for name in ("usr/lib", "lib") for libraries in (folder / name).glob("*-linux-gnu*")]
 
 
 def unpack(packages: list[str], folder: Path) -> None:
@@ -127,6 +148,8 @@ def unpack(packages: list[str], folder: Path) -> None:
     # Debian makes these names when it installs the package; the kernel's older interface, which needs no translation.
     binaries = folder / "bin"
     binaries.mkdir(exist_ok=True)
+    if not (folder / "usr/sbin/xtables-legacy-multi").exists():
+        return
     for program in (
         "iptables",
         "iptables-save",

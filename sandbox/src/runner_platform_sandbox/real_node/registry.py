@@ -1,6 +1,6 @@
 """A read-only image registry: serves folders in the OCI image layout under the images' real names.
 
-The container runtime asks it in the place of every registry and names the real one in `?ns=`. Tags and digests that no layout
+The container runtime asks it in the place of every registry and names the real one in `?ns=`, or as the host of the request. Tags and digests that no layout
 has are answered with 404, so that a job with such an image fails as it would in AWS.
 API: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         url = urlsplit(self.path)
-        host = parse_qs(url.query).get("ns", [""])[0]
+        host = parse_qs(url.query).get("ns", [self.headers.get("Host", "").partition(":")[0]])[0]
         file, media_type, digest = self._find(url.path.removeprefix("/v2/"), host)
         if url.path == "/v2/":
             self._head(HTTPStatus.OK, 0)
