@@ -33,6 +33,8 @@ class MachineGroupArgs:
     """Distribution over instance types; None starts the template's own type."""
     role_name: pulumi.Input[str]
     """Role of the machines; the instance profile has the same name."""
+    role_path: str
+    """IAM path of the role and of its profile: the deployer may make profiles below the platform's paths alone."""
     runner_class: str
     """The class, for tags."""
     vpc_id: pulumi.Input[str]
@@ -133,6 +135,7 @@ class MachineGroup(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(
             f"{name}-profile",
             name=args.role_name,  # fixed: one profile a role, under its name
+            path=args.role_path,
             role=args.role_name,
             tags=class_tags(args.runner_class),
             opts=pulumi.ResourceOptions(parent=self),

@@ -138,6 +138,7 @@ class MachineRunner(pulumi.ComponentResource):
             MachineGroupArgs(
                 template=template,
                 role_name=role,
+                role_path=self._names.role_path,
                 runner_class=settings.name,
                 vpc_id=args.network.vpc_id,
                 subnet_ids=args.network.machine_subnet_ids,

@@ -48,12 +48,12 @@ class PlatformRoleAccount:
 
 def deployer(account: PlatformRoleAccount) -> Document:
     """Permit everything except the organisation, people's access, and the foundation's resources."""
-    own = [
-        account.iam(path)
-        for path in ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
-    ]
+    kinds = ("role", "policy", "instance-profile")
+    own = [account.iam(f"{kind}/{path}") for kind in kinds for path in ("cicd/*", "cicd-*/*")]
+    own.append(account.iam("oidc-provider/oidc.eks.*"))
     foundation = [account.iam(f"role{PLATFORM_ROLE_PATH}*"), account.iam(f"policy{PLATFORM_ROLE_PATH}*")]
-    linked = {"StringLike": {"iam:AWSServiceName": ["eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"]}}
+    services = ("eks*", "spot", "ec2", "autoscaling", "ecs")
+    linked = {"StringLike": {"iam:AWSServiceName": [f"{service}.amazonaws.com" for service in services]}}
     look = ("iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity")
     trail = ("cloudtrail:Delete*", "cloudtrail:Stop*", "cloudtrail:Update*", "cloudtrail:Put*")
     state_buckets = f"arn:{account.organization.partition}:s3:::{account.organization.id}-state-*"

@@ -33,13 +33,14 @@ def test_the_deployer_makes_roles_policies_and_providers_of_the_platform_only() 
     account = platform_roles.PlatformRoleAccount(organization=ORGANIZATION, account_id=ACCOUNT, state_bucket="b")
     allow = {statement["Sid"]: statement for statement in statements(platform_roles.deployer(account), "Allow")}
     own = f"arn:aws:iam::{ACCOUNT}:"
-    paths = ("role/cicd/*", "role/cicd-*/*", "policy/cicd/*", "policy/cicd-*/*", "oidc-provider/oidc.eks.*")
+    kinds = ("role", "policy", "instance-profile")
+    paths = [*(f"{kind}/cicd{suffix}/*" for kind in kinds for suffix in ("", "-*")), "oidc-provider/oidc.eks.*"]
     assert allow["OwnRolesAndPolicies"]["Resource"] == [f"{own}{path}" for path in paths]
     assert set(allow["Services"]["NotAction"]) == {
         *("iam:*", "organizations:*", "account:*", "sso:*", "identitystore:*", "sts:*")
     }
     services = allow["ServiceLinkedRoles"]["Condition"]["StringLike"]["iam:AWSServiceName"]
-    assert set(services) == {"eks*.amazonaws.com", "spot.amazonaws.com", "ec2.amazonaws.com"}
+    assert set(services) == {f"{name}.amazonaws.com" for name in ("eks*", "spot", "ec2", "autoscaling", "ecs")}
 
 
 def test_the_deployer_stops_no_trail_and_opens_no_state_bucket() -> None:
