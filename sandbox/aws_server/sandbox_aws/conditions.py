@@ -81,6 +81,9 @@ def _iam_resource(request: Request, _ministack: str) -> str | None:
         return f"arn:aws:iam::{account}:{resource}"
     if provider:
         return str(provider)
+    profile = iam._instance_profiles.get(iam._p(parameters, "InstanceProfileName"))
+    if profile is not None:  # also where a role is added to one
+        return str(profile["Arn"])
     stored = iam._roles.get(role) if role else None
     return stored["Arn"] if stored else None
 

@@ -55,6 +55,15 @@ def test_an_allowance_on_a_path_covers_the_roles_of_that_path_only(aws: Cloud) -
     assert refusal(make, iam, "/other/") == DENIED
 
 
+def test_an_allowance_on_a_path_covers_the_instance_profiles_of_that_path_only(aws: Cloud) -> None:
+    root = aws.root(DEV).client("iam")
+    root.create_instance_profile(InstanceProfileName=(other := unique("other")))
+    iam = caller_who(aws, {"Action": "iam:*", "Resource": f"arn:aws:iam::{DEV}:instance-profile/cicd/*"}).client("iam")
+    iam.create_instance_profile(InstanceProfileName=(name := unique("made")), Path="/cicd/")
+    iam.delete_instance_profile(InstanceProfileName=name)
+    assert refusal(iam.delete_instance_profile, InstanceProfileName=other) == DENIED
+
+
 def test_a_denial_on_a_path_protects_the_roles_of_that_path(aws: Cloud) -> None:
     protected = make(aws.root(DEV).client("iam"), "/cicd-platform/")
     open_to_all = make(aws.root(DEV).client("iam"), "/deploy/")
