@@ -80,9 +80,9 @@ GLOBAL: Final = of_table(
         "session_server": none(
             "no web terminals: nothing outside may connect to a job; look into the job's log, or run doctor in the job"
         ),
-        "check_interval connection_max_age": built_in("the runner's default"),
+        "check_interval connection_max_age": built_in("the same for every class"),
         "log_level log_format log_field_schema_version log_field_dual_emit_target": built_in(
-            "the manager's log has the runner's default form"
+            "the manager's log has a fixed form"
         ),
         "labels": none("labels of metrics; filter by the class's name instead"),
         "user": none("the manager's user is fixed; jobs never run as it"),

@@ -164,7 +164,8 @@ def _docker(section: RunnerSection, config: RunnerConfig, result: ImportedClass)
 
 def _machine_for(section: RunnerSection, names: Iterable[str], jobs: int) -> tuple[str, str]:
     """Return the smallest of several instance types that jobs fit on, else the last one, and the reason."""
-    memory = max(docker_mib(section.value("docker.memory")) or JOB_MIB, SMALLEST_SHARE_MIB)
+    asked = docker_mib(section.value("docker.memory"))
+    memory = max(-(-asked * 4 // 3) or JOB_MIB, SMALLEST_SHARE_MIB)  # a quarter of a job's share is its services'
     cores = max(_cores(section.value("docker.cpus")), 1 / MOST_JOBS_OF_A_CORE)
     machines = [machine for machine in map(machine_types.machine_type, names) if machine is not None]
     fitting = [
@@ -172,7 +173,7 @@ def _machine_for(section: RunnerSection, names: Iterable[str], jobs: int) -> tup
         for machine in machines
         if machine.memory_mib >= RESERVED_MIB + jobs * memory and machine.vcpus >= jobs * cores
     ]
-    load = f"{_jobs_text(jobs)} of {memory_text(memory * MEBIBYTE)} and {cores:g} cores"
+    load = f"{_jobs_text(jobs)} of {memory_text((asked or memory) * MEBIBYTE)} and {cores:g} cores"
     if fitting:
         return fitting[0].name, f"room for {load}"
     return machines[-1].name, f"the largest one; {load} need more, so make several classes"

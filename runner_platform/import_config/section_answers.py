@@ -96,8 +96,8 @@ CACHE: Final = of_table(
     },
 )
 _IDLE = none(
-    "no instance waits for jobs: the group starts at 0, and a job waits until its instance has started; jobs that cannot wait get a class of "
-    "executor docker"
+    "no instance starts ahead of a job: the job waits until it has started. One with uses left stays for ten minutes; jobs that cannot wait get a "
+    "class of executor docker"
 )
 MACHINE: Final = of_table(
     "runners.machine",

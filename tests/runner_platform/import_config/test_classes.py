@@ -82,6 +82,7 @@ def test_options_of_docker_machine_become_settings(options: list[str], keys: str
         ("[[runners]]\nexecutor = 'docker'", {"concurrent": 1, "instance": "t3.medium"}),
         ("[[runners]]\nexecutor = 'docker'\nlimit = 900", {"concurrent": 100, "instance": "m7i.16xlarge"}),
         ("[[runners]]\nexecutor = 'docker'\n[runners.docker]\nmemory = '10g'", {"instance": "t3.xlarge"}),
+        ("[[runners]]\nexecutor = 'docker'\n[runners.docker]\nmemory = '13g'", {"instance": "t3.2xlarge"}),
         ("[[runners]]\nexecutor = 'docker'\n[runners.docker]\ncpus = '7.5'", {"instance": "t3.2xlarge"}),
         ("[[runners]]\nexecutor = 'docker'\n[runners.docker]\nmemory = '9000g'", {"instance": "m7i.48xlarge"}),
         ("[[runners]]\nexecutor = 'shell'", {"executor": "docker"}),
