@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from config.names import JOB_SERVICE_ACCOUNT, namespace_jobs
+from config.runners import FargateRunner, KubernetesRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,12 +76,27 @@ class Token:
     forgery: Forgery | None = None
 
 
+class Place(StrEnum):
+    """Where an attempt of a class on machines is made."""
+
+    JOB = "job"
+    """In a job's container, with its files and variables. A class on Kubernetes has only this place."""
+    BESIDE = "beside"
+    """In another container of the same machine, which has neither files nor variables."""
+    HOST = "host"
+    """On the machine that runs the jobs, with the role of its instance profile."""
+    MANAGER = "manager"
+    """On the manager's machine, if it runs no jobs itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The files and variables of an attempt: those of container `build` of a class, with changes."""
+    """The files and variables of an attempt: those of a job of a class, with changes."""
 
     stack: str
     runner_class: str
+    place: Place = Place.JOB
+    """Where the attempt is made."""
     token: Token | None = None
     """Token that replaces the class's own; None keeps the class's."""
     profiles: str = ""
@@ -98,7 +114,7 @@ class Attempt:
     runner_class: str | None
     """None for strangers."""
     caller: str
-    """`namespace/name` of the service account; for a stranger also the difference to a regular job."""
+    """`namespace/name` of the service account, or `machine/class`; for a stranger also the difference to a regular job."""
     identity: Identity
     profile: str
     """`default` if the job selects none."""
@@ -134,9 +150,12 @@ class Scope:
         return cls(sdks=(Sdk.BOTO3,), ways=(Way.NAMED, Way.DEFAULT))
 
 
-def job_account(runner_class: str) -> str:
-    """Service account of a class's jobs, as `namespace/name`."""
-    return f"{namespace_jobs(runner_class)}/{JOB_SERVICE_ACCOUNT}"
+def job_account(settings: Settings, runner_class: str) -> str:
+    """Return what the output calls a class's jobs: `namespace/name` of the service account, `machine/class` or `task/class`."""
+    runner = settings.runners[runner_class]
+    if isinstance(runner, KubernetesRunner):
+        return f"{namespace_jobs(runner_class)}/{JOB_SERVICE_ACCOUNT}"
+    return f"{'task' if isinstance(runner, FargateRunner) else 'machine'}/{runner_class}"
 
 
 def expected_role(settings: Settings, runner_class: str, profile: str) -> str:
@@ -161,7 +180,7 @@ def of_classes(settings: Settings, accounts: Mapping[str, object], scope: Scope)
 
 
 def _attempt(settings: Settings, runner_class: str, profile: str, sdk: Sdk, way: Way) -> Attempt:
-    caller = job_account(runner_class)
+    caller = job_account(settings, runner_class)
     expected = expected_role(settings, runner_class, profile)
     return Attempt(
         runner_class=runner_class,

@@ -1,4 +1,4 @@
-"""The identity that container `build` of a deployed class gets: its pod, variables and files, read from the cluster.
+"""The identity that container `build` of a class on Kubernetes gets: its pod, variables and files, read from the cluster.
 
 The runner's part comes from the manager's ConfigMap (the text that it registers with), the kubelet's part from the objects that the pod
 refers to, EKS's part from the annotations of the service account. The program's own documents are never read: the proof is about them.
@@ -49,7 +49,7 @@ class TokenFile:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedClass:
-    """A class as it is deployed."""
+    """A class on Kubernetes as it is deployed."""
 
     namespace: str
     account: str

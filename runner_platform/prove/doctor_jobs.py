@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runner_platform.prove.attempts import Attempt
     from runner_platform.prove.deployed import ClassKey, DeployedClass
     from runner_platform.prove.results import Roles
+    from runner_platform.prove.targets import Targets
 
 COMMAND = ["doctor", "--json"]
 WAIT_SECONDS = 15 * 60
@@ -55,40 +56,32 @@ class Patience:
     """Set when the proof is interrupted."""
 
 
-def results(
-    cluster: Cluster,
-    classes: Mapping[ClassKey, DeployedClass],
-    problems: Mapping[ClassKey, str],
-    attempts: Sequence[Attempt],
-    roles: Roles,
-    say: Callable[[str], None],
-) -> list[Result]:
-    """Run `doctor` in all classes at the same time and return the results of their attempts.
+def results(targets: Targets, attempts: Sequence[Attempt], roles: Roles, say: Callable[[str], None]) -> list[Result]:
+    """Run `doctor` in all classes of the stack's cluster at the same time and return the results of their attempts.
 
     A class's config lacks the profiles that the class must not have, so `doctor` does not try them and they get no result. If the config
     has such a profile nevertheless, its result is wrong.
 
     Args:
-        cluster: cluster of the classes.
-        classes: deployed classes.
-        problems: problems of the other classes.
+        targets: deployed classes.
         attempts: attempts of classes, not of strangers.
         roles: role ARNs by account id and name.
         say: prints a line for the reader.
     """
+    patience = Patience()
 
     def results_of(key: ClassKey) -> list[Result]:
         own = [attempt for attempt in attempts if (attempt.identity.stack, attempt.identity.runner_class) == key]
-        if key in problems:
-            return broken(own, problems[key])
-        say(f"running doctor in {classes[key].namespace}; a class without nodes starts one first")
+        if key in targets.problems or targets.cluster is None:
+            return broken(own, targets.problems[key])
+        say(f"running doctor in {targets.pods[key].namespace}; a class without nodes starts one first")
         try:
-            return read(own, run_doctor(cluster, classes[key], patience), roles)
+            return read(own, run_doctor(targets.cluster, targets.pods[key], patience), roles)
         except FailedError as error:
             return broken(own, str(error))
 
-    keys, patience = [*classes, *problems], Patience()
-    with ThreadPoolExecutor(len(keys)) as pool:
+    keys = [(targets.settings.stack, name) for name in targets.settings.kubernetes_classes]
+    with ThreadPoolExecutor(max(len(keys), 1)) as pool:
         try:
             return [result for class_results in pool.map(results_of, keys) for result in class_results]
         finally:

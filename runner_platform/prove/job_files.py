@@ -9,16 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from runner_platform.prove.attempts import TOKEN_FILE, Token, Way
-from runner_platform.prove.deployed import TokenFile
+from runner_platform.prove.deployed import DeployedClass, TokenFile
+from runner_platform.prove.machine_files import MachineFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner_platform.prove.attempts import Attempt, Identity
-    from runner_platform.prove.deployed import ClassKey, DeployedClass
+    from runner_platform.prove.deployed import ClassKey
+    from runner_platform.prove.deployed_machines import DeployedMachines
     from runner_platform.prove.tokens import Tokens
 
 ENDPOINT_VARIABLE = "RUNNER_PLATFORM_JOB_ENDPOINT"
@@ -31,7 +33,7 @@ def passed_on() -> dict[str, str]:
 
 
 class JobFiles:
-    """Writes the files of one proof's attempts.
+    """Writes the files of one proof's attempts. Leave it as a context manager to end the machines that it plays.
 
     Args:
         root: an empty folder with access for its owner only; the caller removes it.
@@ -39,20 +41,34 @@ class JobFiles:
         tokens: source of tokens.
     """
 
-    def __init__(self, root: Path, classes: Mapping[ClassKey, DeployedClass], tokens: Tokens) -> None:
+    def __init__(
+        self, root: Path, classes: Mapping[ClassKey, DeployedClass | DeployedMachines], tokens: Tokens
+    ) -> None:
         self._root, self._classes, self._tokens = root, classes, tokens
         self._numbers = itertools.count()
         self._passed_on = passed_on()
+        self._machines = MachineFiles(root, self._passed_on)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._machines.close()
 
     def write(self, identity: Identity) -> dict[str, str]:
         """Write the files of an identity and return the variables that refer to them.
 
         Raises:
-            FailedError: the cluster gives no token.
+            FailedError: the cluster gives no token, or the machine no session.
         """
         deployed = self._classes[identity.stack, identity.runner_class]
-        token = identity.token or Token(stack=identity.stack, namespace=deployed.namespace, account=deployed.account)
         root = self._root / f"files-{next(self._numbers)}"
+        if isinstance(deployed, DeployedClass):
+            return self._of_pod(identity, deployed, root)
+        return self._machines.write(identity, deployed, root)
+
+    def _of_pod(self, identity: Identity, deployed: DeployedClass, root: Path) -> dict[str, str]:
+        token = identity.token or Token(stack=identity.stack, namespace=deployed.namespace, account=deployed.account)
         folders = {mount: str(root / str(index)) for index, mount in enumerate(deployed.files)}
         variables = {name: _replaced(value, folders) for name, value in deployed.variables.items()}
         token_file = ""

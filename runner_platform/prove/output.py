@@ -207,19 +207,29 @@ def _wrong(proof: Proof) -> Iterator[Text]:
 
 
 def _wrong_lines(proof: Proof) -> Iterator[str]:
-    for result in proof.wrong[:MAX_WRONG_LINES]:
-        attempt = result.attempt
-        yield (
-            f"WRONG: {attempt.caller}, profile {attempt.profile}, {attempt.sdk} {attempt.way}: "
-            f"expected {attempt.expected}, got {result.got}"
-        )
-    if len(proof.wrong) > MAX_WRONG_LINES:
-        yield f"and {len(proof.wrong) - MAX_WRONG_LINES} more; --json prints all of them"
+    lines = list(_lines_of(proof.wrong))
+    yield from lines[:MAX_WRONG_LINES]
+    if len(lines) > MAX_WRONG_LINES:
+        yield f"and {len(lines) - MAX_WRONG_LINES} more; --json prints all of them"
     for runner in proof.runners.values():
         for difference in runner.differences:
             yield f"WRONG: the runner of class {runner.runner_class} in GitLab: {difference}"
     if proof.gitlab_problem:
         yield f"WRONG: the runners in GitLab were not compared: {proof.gitlab_problem}"
+
+
+def _lines_of(wrong: Sequence[Result]) -> Iterator[str]:
+    """Yield a line for each wrong result; attempts that are BROKEN for one reason share a line."""
+    same_reason = Counter(result.got for result in wrong if result.got.startswith(BROKEN))
+    for result in wrong:
+        further = same_reason.pop(result.got, 0 if result.got.startswith(BROKEN) else 1) - 1
+        if further >= 0:
+            attempt = result.attempt
+            more = f", and {further} more attempts" if further else ""
+            yield (
+                f"WRONG: {attempt.caller}, profile {attempt.profile}, {attempt.sdk} {attempt.way}{more}: "
+                f"expected {attempt.expected}, got {result.got}"
+            )
 
 
 def _verdict(proof: Proof) -> Text:

@@ -24,8 +24,8 @@ from runner_platform.prove.attempts import (
     Way,
     of_classes,
 )
+from runner_platform.prove.refusals import stranger
 from runner_platform.prove.results import Answer, Roles, result_of
-from runner_platform.prove.strangers import stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -145,7 +145,7 @@ def _jobs_with_variables(settings: Settings, regular: PipelineJob) -> Iterator[P
     own_role = replace(regular.attempt, runner_class=None, caller=caller, group=group)
     yield replace(regular, name=f"{runner_class}:variables", attempt=own_role, variables=variables)
     role = _role_of_the_other_level(settings, runner_class)
-    if role:
+    if role and runner_class in settings.kubernetes_classes:
         aws = {
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_REGION": settings.organization.region,

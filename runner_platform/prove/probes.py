@@ -84,7 +84,7 @@ class Probes:
             line = self._forked(argument, environment)
         else:
             program = self._programs[attempt.sdk]
-            line = _executed([*program.command, argument], {**program.variables, **environment})
+            line = _executed([*program.command, argument], {**environment, **program.variables})
         try:
             return Answer.of(json.loads(line))
         except ValueError:

@@ -1,7 +1,8 @@
-"""One proof of one stack: from the settings and the deployed cluster to the results.
+"""One proof of one stack: from the settings and the deployed classes to the results.
 
 Classes are tried by processes on this machine if the caller's environment names the endpoint for jobs (`RUNNER_PLATFORM_JOB_ENDPOINT`,
-from `sandbox env`), otherwise by `doctor` in Jobs. Strangers are always processes on this machine: they need no pod.
+from `sandbox env`), otherwise by `doctor` where their jobs run: in Jobs of the cluster, or in containers of the machines. Strangers with
+tokens of the cluster are always processes on this machine; strangers on machines are tried on the machines.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from typing import TYPE_CHECKING
 from config import load
 from runner_platform import live_runners, stacks
 from runner_platform.errors import FailedError
-from runner_platform.kube.client import Cluster
-from runner_platform.prove import attempts, deployed, doctor_jobs, strangers
-from runner_platform.prove.deployed import ClassKey, ClassProblemError, DeployedClass
+from runner_platform.prove import attempts, doctor_jobs, doctor_machines, strangers, targets
 from runner_platform.prove.job_files import ENDPOINT_VARIABLE, JobFiles
 from runner_platform.prove.probes import Probes
 from runner_platform.prove.results import Answer, Result, Roles, result_of, roles_in, with_controls
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from runner_platform.live_runners import LiveRunner
     from runner_platform.prove.attempts import Attempt, Identity
+    from runner_platform.prove.targets import Targets
 
 BROKEN_SETUP = "Broken"
 """Kind of failure of an attempt that could not be made."""
@@ -115,36 +115,48 @@ def attempt_all(settings: Settings, watcher: Watcher, scope: attempts.Scope) -> 
     """Make every attempt of a stack and return the results in the planned order.
 
     Raises:
-        FailedError: the stack is not deployed, or its cluster does not answer.
+        FailedError: the stack is not deployed, or its cluster or AWS does not answer.
     """
-    clusters = _clusters(settings, watcher.say)
-    classes, problems = _classes(clusters[settings.stack], settings)
+    stack_targets = targets.find(settings, watcher.say)
     accounts = load.of_foundation().accounts
-    neighbours = [stacks.settings_of(stack) for stack in clusters if stack != settings.stack]
     by_classes = list(attempts.of_classes(settings, accounts, scope))
-    by_strangers = list(strangers.of_stack(settings, accounts, neighbours, possible_forgeries()))
+    by_strangers = list(strangers.of_stack(settings, accounts, stack_targets.neighbours, possible_forgeries()))
     planned = [*by_classes, *by_strangers]
     roles = roles_in(planned)
     watcher.expect(len(planned))
-    processes = _Processes(clusters=clusters, classes=classes, problems=problems, roles=roles, watcher=watcher)
+    processes = _Processes(targets=stack_targets, roles=roles, watcher=watcher)
     if ENDPOINT_VARIABLE in os.environ:
         results = processes.run(planned)
     else:
-        results = doctor_jobs.results(clusters[settings.stack], classes, problems, by_classes, roles, watcher.say)
-        for _ in by_classes:
-            watcher.advance()
-        results += processes.run(by_strangers)
+        elsewhere = _where_jobs_run(stack_targets, by_classes, by_strangers, roles, watcher)
+        done_keys = {result.attempt.key for result in elsewhere}
+        results = [*elsewhere, *processes.run([attempt for attempt in by_strangers if attempt.key not in done_keys])]
     order = {attempt.key: index for index, attempt in enumerate(planned)}
     return with_controls(sorted(results, key=lambda result: order[result.attempt.key]))
+
+
+def _where_jobs_run(
+    stack_targets: Targets,
+    by_classes: Sequence[Attempt],
+    by_strangers: Sequence[Attempt],
+    roles: Roles,
+    watcher: Watcher,
+) -> list[Result]:
+    """Make the attempts of classes, and of strangers on machines, in the cluster and on the machines."""
+    with ThreadPoolExecutor(2) as pool:
+        in_pods = pool.submit(doctor_jobs.results, stack_targets, by_classes, roles, watcher.say)
+        on_machines = pool.submit(doctor_machines.results, stack_targets, by_classes, by_strangers, roles, watcher.say)
+        results = [*in_pods.result(), *on_machines.result()]
+    for _ in results:
+        watcher.advance()
+    return results
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Processes:
     """Makes attempts by processes on this machine."""
 
-    clusters: Mapping[str, Cluster]
-    classes: Mapping[ClassKey, DeployedClass]
-    problems: Mapping[ClassKey, str]
+    targets: Targets
     roles: Roles
     watcher: Watcher
 
@@ -154,8 +166,8 @@ class _Processes:
         with (
             tempfile.TemporaryDirectory(prefix="runner-platform-prove-") as root,
             Probes({attempt.sdk for attempt in planned}, cores) as probes,
+            JobFiles(Path(root), self.targets.classes, Tokens(self.targets.clusters)) as files,
         ):
-            files = JobFiles(Path(root), self.classes, Tokens(self.clusters))
             variables, failures = self._write_files(files, {attempt.identity for attempt in planned})
             results = [
                 self._result(attempt, failures[attempt.identity]) for attempt in planned if attempt.identity in failures
@@ -176,7 +188,7 @@ class _Processes:
         failures: dict[Identity, Answer] = {}
 
         def write(identity: Identity) -> None:
-            problem = self.problems.get((identity.stack, identity.runner_class))
+            problem = self.targets.problems.get((identity.stack, identity.runner_class))
             if problem is None:
                 try:
                     variables[identity] = files.write(identity)
@@ -188,39 +200,3 @@ class _Processes:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(write, identities))
         return variables, failures
-
-
-def _clusters(settings: Settings, say: Callable[[str], None]) -> dict[str, Cluster]:
-    """Return the stack's cluster and those of the other deployed stacks, by stack."""
-    own = Cluster.of(settings)
-    if own is None:
-        raise FailedError(
-            f"stack {settings.stack} is not deployed: account {settings.platform.account} ({settings.platform_account.id}) has "
-            f"no cluster {settings.names.cluster}; `pulumi up -s {settings.stack}` creates it"
-        )
-    say(f"target: cluster {own.name} at {own.server}")
-    say(f"target: STS of {os.environ.get(ENDPOINT_VARIABLE, 'AWS')}, profile platform-{settings.platform.account}")
-    clusters = {settings.stack: own}
-    for stack in load.stacks():
-        if stack != settings.stack:
-            try:
-                cluster, reason = Cluster.of(stacks.settings_of(stack)), "it is not deployed"
-            except FailedError as error:
-                cluster, reason = None, str(error)
-            if cluster is None:
-                say(f"jobs of stack {stack} are not tried as strangers: {reason}")
-            else:
-                clusters[stack] = cluster
-    return clusters
-
-
-def _classes(cluster: Cluster, settings: Settings) -> tuple[dict[ClassKey, DeployedClass], dict[ClassKey, str]]:
-    """Return the deployed classes, and the problems of the others."""
-    classes: dict[ClassKey, DeployedClass] = {}
-    problems: dict[ClassKey, str] = {}
-    for name in settings.runners:
-        try:
-            classes[settings.stack, name] = deployed.read_class(cluster, name, settings.organization.region)
-        except ClassProblemError as error:
-            problems[settings.stack, name] = str(error)
-    return classes, problems

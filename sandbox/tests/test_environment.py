@@ -86,6 +86,7 @@ def test_every_path_and_endpoint_leads_into_the_sandbox(paths: Paths) -> None:
         "jobs have no root keys"
     )
     assert found["RUNNER_PLATFORM_SIGNING_KEYS"] == str(paths.clusters)
+    assert found["RUNNER_PLATFORM_MACHINES"].endswith(" -m runner_platform_sandbox.machines.instance")
 
 
 def test_a_second_eval_does_not_make_path_longer(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

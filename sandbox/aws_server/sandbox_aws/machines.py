@@ -34,8 +34,8 @@ def handle(operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
     """Answer an operation of the metadata service; None for an unknown one.
 
     Args:
-        operation: `attach` (with `group`), `state`, `credentials` or `detach` (with `instance`), `task` (with `cluster` and
-            `definition`).
+        operation: `attach` or `look` (with `group`), `state`, `credentials` or `detach` (with `instance`), `task` (with
+            `cluster` and `definition`).
         request: `account` and `region`, and what the operation names.
 
     Raises:
@@ -46,6 +46,7 @@ def handle(operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
         "attach": lambda: _attach(request["group"], request.get("instance")),
         "credentials": lambda: _credentials(request["instance"]),
         "detach": lambda: _detach(request["instance"]),
+        "look": lambda: _look(request["group"]),
         "state": lambda: _state(request["instance"]),
         "task": lambda: _task(request["cluster"], request["definition"]),
     }
@@ -57,25 +58,41 @@ def handle(operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
 
 def _attach(name: str, identifier: str | None) -> dict[str, Any]:
     """Make a machine out of an instance of a group, by default of the newest without a machine."""
-    group = autoscaling._asgs.get(name)
-    if group is None:
-        raise NoMachineError(f"account {get_account_id()} has no Auto Scaling group {name} in {get_region()}")
-    instances.advance(group)
-    running = [item for item in group["Instances"] if item["LifecycleState"] == "InService"]
+    running = _in_service(name)
     free = [item for item in reversed(running) if item["InstanceId"] not in instances.ATTACHED]
     instance = next((item for item in free if identifier in {None, item["InstanceId"]}), None)
     if instance is None:
         wish = identifier or "instance without a machine"
         raise NoMachineError(f"Auto Scaling group {name} has no {wish} in service; it has {len(running)} in service")
     instances.ATTACHED.add(instance["InstanceId"])
-    data = _data(instance)
+    return _description(instance)
+
+
+def _look(name: str) -> dict[str, Any]:
+    """Describe the newest instance of a group, which has a machine or none. No hook waits for who looks."""
+    running = _in_service(name)
+    if not running:
+        raise NoMachineError(f"Auto Scaling group {name} has no instance in service")
+    return _description(running[-1])
+
+
+def _in_service(name: str) -> list[dict[str, Any]]:
+    group = autoscaling._asgs.get(name)
+    if group is None:
+        raise NoMachineError(f"account {get_account_id()} has no Auto Scaling group {name} in {get_region()}")
+    instances.advance(group)
+    return [item for item in group["Instances"] if item["LifecycleState"] == "InService"]
+
+
+def _description(instance: dict[str, Any]) -> dict[str, Any]:
+    data, group = _data(instance), instances.owner_of(instance["InstanceId"])
     return {
         "instance": instance["InstanceId"],
         "instance_type": instance["InstanceType"],
         "image": data.get("ImageId", ""),
         "zone": instance["AvailabilityZone"],
         "metadata_options": {**_METADATA_DEFAULTS, **data.get("MetadataOptions", {})},
-        "networks": _networks(group),
+        "networks": _networks(group or {}),
         "profile": (groups.profile_of(data) or {}).get("Arn", ""),
         "user_data": data.get("UserData", ""),
     }
@@ -83,7 +100,7 @@ def _attach(name: str, identifier: str | None) -> dict[str, Any]:
 
 def _networks(group: dict[str, Any]) -> list[str]:
     """Return the ranges of the network of a group's subnets; the default network's without subnets."""
-    subnet = ec2._subnets.get(group["VPCZoneIdentifier"].split(",")[0])
+    subnet = ec2._subnets.get(group.get("VPCZoneIdentifier", "").split(",")[0])
     network = ec2._vpcs.get(subnet["VpcId"]) if subnet else None
     if network is None:
         return [_DEFAULT_NETWORK]

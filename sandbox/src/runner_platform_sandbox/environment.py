@@ -9,9 +9,10 @@ The AWS profiles `management` (root of the management account) and `operator` be
 prints them. Session names end with the sandbox's run id: the AWS CLI caches sessions by role, and a session of an
 earlier sandbox must not be used in this one.
 
-Two variables are for a job outside the clusters (docs/operate/prove.md). `RUNNER_PLATFORM_JOB_ENDPOINT` is the jobs' listener
+Three variables are for a job outside of its place (docs/operate/prove.md). `RUNNER_PLATFORM_JOB_ENDPOINT` is the jobs' listener
 of AWS, which takes no root keys. `RUNNER_PLATFORM_SIGNING_KEYS` is a folder with
-`<last part of the issuer>/keys/service-account.key` for each cluster.
+`<last part of the issuer>/keys/service-account.key` for each cluster. `RUNNER_PLATFORM_MACHINES` is the command that plays an
+instance of a group.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def variables(paths: Paths) -> dict[str, str]:
         "GITLAB_TOKEN": GITLAB_TOKEN,
         "RUNNER_PLATFORM_JOB_ENDPOINT": f"http://127.0.0.1:{current.ports.aws_jobs}",
         "RUNNER_PLATFORM_SIGNING_KEYS": str(paths.clusters),
+        "RUNNER_PLATFORM_MACHINES": shlex.join([sys.executable, "-m", "runner_platform_sandbox.machines.instance"]),
         "RUNNER_PLATFORM_CACHE": str(paths.cache),
         "RUNNER_PLATFORM_SANDBOX": str(paths.root),
     }

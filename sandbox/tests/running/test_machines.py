@@ -119,6 +119,21 @@ def test_a_process_with_the_address_is_the_instance_role(aws: Cloud) -> None:
         assert told(address, "user-data") == USER_DATA
 
 
+def test_a_visitor_of_an_instance_holds_nothing_up(aws: Cloud) -> None:
+    fleet = Fleet(aws)
+    fleet.hook()
+    with fleet.start() as (_, played), machine.visit(aws.admin, CICD, REGION, fleet.name) as address:
+        assert told(address, "meta-data/instance-id") == played.instance, "beside its machine"
+    with machine.visit(aws.admin, CICD, REGION, fleet.name):
+        fleet.scale(MinSize=0, DesiredCapacity=0)
+        assert fleet.instances() == {}, "no hook waits"
+    with (
+        pytest.raises(AwsAdminError, match="no instance in service"),
+        machine.visit(aws.admin, CICD, REGION, fleet.name),
+    ):
+        pass
+
+
 def test_the_role_reaches_only_roles_that_trust_it(aws: Cloud) -> None:
     fleet, job = Fleet(aws), unique("job")
     trust = policy({"Principal": {"AWS": fleet.role}, "Action": "sts:AssumeRole"})

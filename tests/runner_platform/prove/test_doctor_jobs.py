@@ -11,6 +11,7 @@ from config import load
 from runner_platform.prove import attempts, deployed, doctor_jobs
 from runner_platform.prove.attempts import REFUSED, Attempt
 from runner_platform.prove.results import Result, roles_in
+from runner_platform.prove.targets import Targets
 from tests.support.api_server import ApiServerStandIn
 
 SETTINGS = load.of_stack("prod")
@@ -197,7 +198,8 @@ def test_a_missing_class_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatc
     }
     planned = list(attempts.of_classes(SETTINGS, ACCOUNTS, attempts.Scope.of(everything=False)))
     problems = {("prod", "big"): "configmap aws-config in jobs-big is missing"}
-    results = doctor_jobs.results(api, classes, problems, planned, roles_in(planned), lambda _text: None)
+    targets = Targets(settings=SETTINGS, clusters={"prod": api}, pods=classes, problems=problems)
+    results = doctor_jobs.results(targets, planned, roles_in(planned), lambda _text: None)
     wrong = {(result.attempt.runner_class, result.got) for result in results if not result.ok}
     assert wrong == {("big", "BROKEN: configmap aws-config in jobs-big is missing")}
     assert {result.attempt.runner_class for result in results} == set(SETTINGS.runners)

@@ -106,7 +106,7 @@ class AwsAdmin:
         """Ask what EC2 tells a machine, or ECS a task.
 
         Args:
-            operation: `attach` (with `group`) makes a machine out of an instance in service; `state`, `credentials` and
+            operation: `attach` (with `group`) makes a machine out of an instance in service, `look` (with `group`) only describes one; `state`, `credentials` and
                 `detach` take the `instance`; `task` (with `cluster` and `definition`) starts a task.
             fields: `account` and `region`, and what the operation names.
 

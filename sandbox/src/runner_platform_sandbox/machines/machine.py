@@ -143,9 +143,31 @@ def start(admin: AwsAdmin, account: str, region: str, group: str) -> Iterator[tu
         AwsAdminError: The account has no such group, or no instance of it is in service without a machine.
     """
     machine = Machine(admin, account, region, admin.machine("attach", account=account, region=region, group=group))
+    try:
+        with _served(machine) as address:
+            yield address, machine
+    finally:
+        machine.detach()
+
+
+@contextmanager
+def visit(admin: AwsAdmin, account: str, region: str, group: str) -> Iterator[str]:
+    """Serve the metadata of the newest instance of a group until the end of the block; the instance does not wait for it.
+
+    Arguments and errors are those of `start`; an instance with a machine does, too.
+
+    Returns:
+        URL for `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    """
+    description = admin.machine("look", account=account, region=region, group=group)
+    with _served(Machine(admin, account, region, description)) as address:
+        yield address
+
+
+@contextmanager
+def _served(machine: Machine) -> Iterator[str]:
     service = MetadataService(machine)
     try:
-        yield service.address, machine
+        yield service.address
     finally:
         service.close()
-        machine.detach()
