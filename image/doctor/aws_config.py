@@ -20,6 +20,8 @@ NO_IDENTITY = "no-identity"
 CLASSES = Path("/etc/runner-platform/classes")
 """Folder of the image with the config of every class."""
 _ROLE = re.compile(r"arn:(?P<partition>[\w-]+):iam::(?P<account>\d{12}):role/(?:.*/)?(?P<name>[^/]+)$")
+_SESSION_FILE = re.compile(r"cat (?P<file>/\S+)$")
+"""`credential_process` of a class on machines."""
 _JOB_ROLE = re.compile(r"runner-(?P<runner_class>[a-z][a-z0-9]{1,15})(?:-(?P<stack>[a-z][a-z0-9]{1,15}))?$")
 
 
@@ -44,6 +46,12 @@ class Profile:
     """`credential_process`."""
 
     @property
+    def session_file(self) -> str:
+        """File with the session that the machine keeps; empty if the profile has another source."""
+        session_file = _SESSION_FILE.match(self.process)
+        return session_file["file"] if session_file else ""
+
+    @property
     def account(self) -> str:
         """Account of the role; empty without a role."""
         role = _ROLE.match(self.role_arn)
@@ -51,15 +59,15 @@ class Profile:
 
     @property
     def role(self) -> str:
-        """Name of the role without its path."""
+        """Name of the role without its path. A session that the machine keeps has the name of its role."""
         role = _ROLE.match(self.role_arn)
-        return role["name"] if role else ""
+        return role["name"] if role else self.session if self.session_file else ""
 
     def is_role_of(self, session_arn: str) -> bool:
         """Whether a session belongs to this profile's role. The ARN of a session lacks the role's path."""
         role = _ROLE.match(self.role_arn)
         if role is None:
-            return False
+            return bool(self.role) and f":assumed-role/{self.role}/" in session_arn
         prefix = f"arn:{role['partition']}:sts::{role['account']}:assumed-role/{role['name']}/"
         return session_arn.startswith(prefix)
 
@@ -92,6 +100,12 @@ class Config:
     def token_file(self) -> Path | None:
         """Path of the class's token."""
         files = [profile.token_file for profile in self.profiles.values() if profile.token_file]
+        return Path(files[0]) if files else None
+
+    @property
+    def session_file(self) -> Path | None:
+        """Path of the session that the machine keeps for the class."""
+        files = [profile.session_file for profile in self.profiles.values() if profile.session_file]
         return Path(files[0]) if files else None
 
     @property

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 METADATA = "http://169.254.169.254"
 SECONDS = 3.0
 """Time limit for STS."""
+POD, DOCKER = "pod", "docker"
+"""Kinds of containers."""
 STS_DOMAINS = {
     "cn-": "amazonaws.com.cn",
     "eusc-": "amazonaws.eu",
@@ -44,6 +46,8 @@ class Container:
     """Address of the metadata service if it answers; empty otherwise."""
     home_problem: str = ""
     """Why HOME is not writable; empty if it is."""
+    kind: str = ""
+    """`POD` or `DOCKER`; empty if it is neither, or cannot be told."""
     profiles_without_region: tuple[str, ...] = field(default=())
     """Profiles for which some SDK finds no region."""
 
@@ -58,8 +62,16 @@ def look(environment: Mapping[str, str], config: Config | None, now: Callable[[]
         sts_problem=problem,
         metadata=_metadata_service(environment),
         home_problem=_home_problem(environment.get("HOME", "")),
+        kind=kind_of(environment),
         profiles_without_region=_profiles_without_region(environment, config),
     )
+
+
+def kind_of(environment: Mapping[str, str], root: str = "/") -> str:
+    """Return the kind of a container, by what Kubernetes and Docker put into it."""
+    if environment.get("KUBERNETES_SERVICE_HOST"):
+        return POD
+    return DOCKER if os.path.exists(os.path.join(root, ".dockerenv")) else ""  # noqa: PTH110, PTH118  # the rest of this module does without
 
 
 def sts_endpoint(environment: Mapping[str, str], config: Config | None) -> str:
@@ -123,4 +135,4 @@ def _profiles_without_region(environment: Mapping[str, str], config: Config | No
     # boto3 and version 1 of the AWS CLI do not read AWS_REGION.
     if config is None or environment.get("AWS_DEFAULT_REGION"):
         return ()
-    return tuple(name for name, profile in config.profiles.items() if profile.role_arn and not profile.region)
+    return tuple(name for name, profile in config.profiles.items() if profile.role and not profile.region)

@@ -10,17 +10,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from image.doctor.host_session import RENEWED_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from image.doctor.aws_config import Config, Profile
     from image.doctor.container import Container
+    from image.doctor.host_session import HostSession
     from image.doctor.probes import Answer
     from image.doctor.selectors import Selector
     from image.doctor.web_token import Token
 
 AUDIENCE = "sts.amazonaws.com"
 """Audience that STS accepts; the class's volume requests it."""
+ON_THE_MACHINE = "`systemctl status runner-platform-credentials` and `journalctl --unit runner-platform-credentials`"
+"""Where the machine says why it has no session for jobs."""
 CLOCK_SECONDS = 240
 """STS allows a difference of five minutes; a clock this far off is about to fail."""
 
@@ -34,11 +39,16 @@ ADVICE = {
     "malformed-token": "mount the token's file again: it must hold one token as Kubernetes wrote it, without quotes or other text",
     "expired-token": "read the mounted file itself: Kubernetes renews it, but neither a copy of it nor a `subPath` mount",
     "audience": f"use the token of the class's volume, which is made for {AUDIENCE}; AWS accepts no token of the Kubernetes API",
-    "clock": "repair time synchronisation on the node: its clock and AWS's differ by minutes",
-    "sts-unreachable": "check NAT, proxy variables, the endpoint's policy and AWS_ENDPOINT_URL_STS; "
-    "the network policy of jobs allows port 443 to the internet",
-    "metadata": "tell the platform team that the class's network policy is not in effect: "
-    "pods must not reach the metadata service, because an SDK could take the node's role from it",
+    "no-session": "run the command in a job of the class: other containers of the machine do not mount /etc/runner-platform/aws. If all jobs of the "
+    f"class lack the session, tell the platform team to look on the machine: {ON_THE_MACHINE}",
+    "malformed-session": f"tell the platform team to look on the machine, whose program writes this file: {ON_THE_MACHINE}",
+    "expired-session": "read the mounted file itself, since the machine renews it and no copy of it. If the file is the mounted one, tell the platform "
+    f"team to look on the machine: {ON_THE_MACHINE}",
+    "old-session": f"tell the platform team that the machine fails to renew its jobs' session, and to look there: {ON_THE_MACHINE}",
+    "clock": "repair time synchronisation on the node or machine: its clock and AWS's differ by minutes",
+    "sts-unreachable": "check NAT, proxy variables, the endpoint's policy and AWS_ENDPOINT_URL_STS; jobs may reach port 443 of the internet",
+    "metadata": "tell the platform team: jobs must not reach the metadata service, because an SDK could take the role of the node or machine from it. "
+    "On Kubernetes, the class's network policy is not in effect; on a machine, the unit runner-platform-network or the hop limit of 1",
     "profile-missing": "use the name of an account as profile; no class has a profile of this name",
     "class-without-account": "use `tags:` of a class that may enter the account; this class may not",
     "trust-refused": "compare the role's trust with `runner-platform access`: it does not name this class's role or service account",
@@ -65,6 +75,7 @@ _TEXTS = (
         r"Unable to parse config file|only one credential type|Partial credentials found in shared-credentials",
         "misread",
     ),
+    (r"custom-process|credential_process|process provider|ProcessCredentials", "no-session"),
     (r"No OpenIDConnect provider|verification key", "unknown-issuer"),
     (r"no identity-based policy|permissions boundary", "permission-refused"),
     (r"AccessDenied|not authorized", "trust-refused"),
@@ -105,6 +116,8 @@ class Case:
     config: Config | None
     token: Token | None
     container: Container
+    session: HostSession | None = None
+    """Session that the machine keeps; None for a class on Kubernetes."""
     problems: Sequence[Finding] = ()
     """Problems with reading config and token."""
     now: float
@@ -113,7 +126,13 @@ class Case:
 
 def findings(case: Case) -> list[Finding]:
     """Return the problems that are visible before any SDK is asked."""
-    return [*case.problems, *_token_findings(case), *_class_findings(case), *_container_findings(case.container)]
+    return [
+        *case.problems,
+        *_token_findings(case),
+        *_session_findings(case),
+        *_class_findings(case),
+        *_container_findings(case.container),
+    ]
 
 
 def selector_findings(selectors: Sequence[Selector], tried_sdks: Collection[str]) -> list[Finding]:
@@ -170,6 +189,19 @@ def _token_findings(case: Case) -> list[Finding]:
     return problems
 
 
+def _session_findings(case: Case) -> list[Finding]:
+    if case.session is None:
+        return []
+    seconds_left = case.session.expires - case.now
+    if seconds_left <= 0:
+        text = f"the session that the machine keeps in {case.session.file} expired {_duration(-seconds_left)} ago"
+        return [Finding(cause="expired-session", text=text)]
+    if seconds_left < RENEWED_SECONDS:
+        text = f"the session that the machine keeps in {case.session.file} ends in {_duration(seconds_left)}: it was not renewed in time"
+        return [Finding(cause="old-session", text=text, fatal=False)]
+    return []
+
+
 def _class_findings(case: Case) -> list[Finding]:
     if case.config is None or case.token is None:
         return []
@@ -223,6 +255,7 @@ def cause_of(answer: Answer, profile: Profile | None, earlier: Sequence[Finding]
 
 _SUFFICIENT = (
     *("no-identity", "no-config", "no-token", "malformed-token", "expired-token", "audience", "wrong-class"),
+    *("no-session", "malformed-session", "expired-session"),
     *("sts-unreachable", "clock"),
 )
 """Causes of findings that explain a refusal without the SDK's message, in the order in which to repair them."""

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from image.doctor import aws_config, container, probes, report, web_token
+from image.doctor import aws_config, container, host_session, probes, report, web_token
 from image.doctor.diagnosis import Case, Finding, cause_as_it_stands, cause_of, findings, selector_findings
 from image.doctor.selectors import SDKS, asked_profile, places, selectors
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from image.doctor.aws_config import Config, Profile
+    from image.doctor.host_session import HostSession
     from image.doctor.selectors import Selector
     from image.doctor.web_token import Token
 
@@ -56,7 +57,7 @@ def examine(
     """
     problems: list[Finding] = []
     config = _config(environment, problems)
-    token = _token(config, problems)
+    token, session = _token(config, problems), _session(config, problems)
     commands = {
         name: command for name, command in probes.installed(environment).items() if families is None or name in families
     }
@@ -66,7 +67,9 @@ def examine(
         profiles = dict.fromkeys([*only, asked_profile(environment)])
         problems.extend(_missing_profile(name, config) for name in profiles if name not in config.profiles)
     state = container.look(environment, config, time.time)
-    all_findings = findings(Case(config=config, token=token, container=state, problems=problems, now=time.time()))
+    all_findings = findings(
+        Case(config=config, token=token, session=session, container=state, problems=problems, now=time.time())
+    )
     job_selectors = selectors(environment, config)
     all_findings += selector_findings(job_selectors, (set(SDKS) - set(families or SDKS)) | set(commands))
     profile_places = places(environment, config) if config else {}
@@ -91,6 +94,7 @@ def examine(
         runner_class=(token.runner_class if token else "") or (config.runner_class if config else ""),
         stack=config.stack if config else "",
         service_account=subject,
+        container=state.kind,
         pipeline=environment.get("CI_PIPELINE_ID", ""),
         job=environment.get("CI_JOB_ID", ""),
         audit=report.audit_line(environment, subject, pod, config.session if config else "", time.time()),
@@ -123,6 +127,16 @@ def _token(config: Config | None, problems: list[Finding]) -> Token | None:
     try:
         return web_token.read(config.token_file)
     except web_token.TokenError as error:
+        problems.append(Finding(cause=error.cause, text=str(error)))
+        return None
+
+
+def _session(config: Config | None, problems: list[Finding]) -> HostSession | None:
+    if config is None or config.session_file is None:
+        return None
+    try:
+        return host_session.read(config.session_file)
+    except host_session.SessionError as error:
         problems.append(Finding(cause=error.cause, text=str(error)))
         return None
 
@@ -184,7 +198,7 @@ def _row(
         sdk=attempt.sdk,
         way=attempt.way,
         expected=expected,
-        got=(answer.arn if cause else expected) or report.REFUSED,
+        got=(answer.arn if cause or not expected else expected) or report.REFUSED,
         session_seconds=report.seconds_left(answer.expires, time.time()),
         ok=not cause,
         cause=cause,

@@ -20,6 +20,10 @@ AS_IT_STANDS = "as it stands"
 _AUDIT_VARIABLES = ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_ID", "CI_RUNNER_ID")
 
 
+_CALLERS = {"docker": "a container of a machine", "pod": "no service account", "": "no service account"}
+"""What the first line calls a job without a token."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Result of one profile with one SDK in one way."""
@@ -28,9 +32,9 @@ class Row:
     sdk: str
     way: str
     expected: str
-    """Role ARN in the config; empty if the profile has no role."""
+    """Role ARN in the config; empty if the profile names no role, as one whose session the machine keeps."""
     got: str
-    """The same role ARN, the ARN of another session, or REFUSED."""
+    """The same role ARN, the ARN of a session, or REFUSED."""
     session_seconds: int | None
     """Remaining time of the session; None if the SDK does not know it."""
     ok: bool
@@ -47,6 +51,9 @@ class Report:
     runner_class: str
     stack: str
     service_account: str
+    """Subject of the token; empty outside of Kubernetes."""
+    container: str
+    """`pod` or `docker`; empty if it is neither."""
     pipeline: str
     job: str
     audit: str
@@ -69,6 +76,7 @@ class Report:
             "class": self.runner_class or None,
             "stack": self.stack or None,
             "service_account": self.service_account or None,
+            "container": self.container or None,
             "pipeline": self.pipeline or None,
             "job": self.job or None,
             "audit": self.audit,
@@ -81,7 +89,7 @@ class Report:
 
     def text(self) -> str:
         """Return the table, problems with advice, and the line for the audit trail."""
-        identity = f"class {self.runner_class or 'unknown'}, {self.service_account or 'no service account'}"
+        identity = f"class {self.runner_class or 'unknown'}, {self.service_account or _CALLERS[self.container]}"
         verdict = "all is well" if self.ok else "something is wrong, see above"
         rows = [*self.as_it_stands, *self.rows]
         harmless = [f"note: {selector.text()}" for selector in self.selectors if not selector.harmed]
@@ -117,16 +125,20 @@ def _table(rows: Sequence[Row]) -> list[str]:
     lines = [["profile", "account", "role", *families]]
     for profile in dict.fromkeys(row.profile for row in rows):
         profile_rows = [row for row in rows if row.profile == profile]
-        account, role = _account_and_role(profile_rows[0].expected)
+        account, role = _account_and_role(profile_rows[0])
         cells = [_cell([row for row in profile_rows if row.sdk == sdk]) for sdk in families]
         lines.append([profile, account, role, *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _account_and_role(arn: str) -> tuple[str, str]:
+def _account_and_role(row: Row) -> tuple[str, str]:
+    """Return account and role that a row expects; those of its session if it names no role and got the right one."""
+    arn = row.expected or (row.got if row.ok else "")
     fields = arn.split(":")
-    return (fields[4], arn.rpartition("/")[2]) if len(fields) > 5 else ("-", "-")  # noqa: PLR2004  # arn:p:iam::account:role
+    if len(fields) <= 5:  # noqa: PLR2004  # arn:p:iam::account:role
+        return "-", "-"
+    return fields[4], _name(arn) if ":assumed-role/" in arn else arn.rpartition("/")[2]
 
 
 def _cell(rows: Sequence[Row]) -> str:

@@ -311,7 +311,7 @@ def _settings(environment: Mapping[str, str], config: Config, chain: tuple[Profi
     elif not role and sso:
         yield Selector(name="sso settings in the config", where=where)
     elif not role and own_sources:
-        if not config.is_without_identity:
+        if not config.is_without_identity and not chain[0].session_file:
             yield Selector(name="credential_process or keys in the config", where=where)
     elif not role or not sources & set(last):
         yield Selector(name="a profile that leads to no credentials", where=where)

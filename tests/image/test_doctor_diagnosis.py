@@ -218,7 +218,12 @@ def report_with(
 ) -> report.Report:
     names = ("runner_class", "stack", "service_account", "pipeline", "job", "audit", "config")
     return report.Report(
-        **dict.fromkeys(names, "x"), as_it_stands=standing, selectors=selectors, rows=rows, findings=problems
+        **dict.fromkeys(names, "x"),
+        container="pod",
+        as_it_stands=standing,
+        selectors=selectors,
+        rows=rows,
+        findings=problems,
     )
 
 
@@ -256,7 +261,7 @@ def test_the_table_has_a_line_for_each_profile_and_marks_failures() -> None:
 
 def test_the_json_document_has_the_documented_keys() -> None:
     document = report_with([row()], Finding(cause="clock", text="off")).document()
-    assert {"class", "service_account", "pipeline", "job", "rows", "ok"} <= set(document)
+    assert {"class", "service_account", "container", "pipeline", "job", "rows", "ok"} <= set(document)
     keys = {"profile", "sdk", "way", "expected", "got", "session_seconds", "ok", "cause"}
     assert keys <= set(document["rows"][0])
     assert document["findings"][0]["advice"] == ADVICE["clock"]
