@@ -100,6 +100,10 @@ class AccountNames:
     """By name: why the bucket stays; empty for one that should be gone."""
     repositories: str
     """Prefix of the ECR repositories; empty if another stack's repositories have it too."""
+    groups: tuple[str, ...] = ()
+    """Auto Scaling groups of the classes on machines."""
+    parameters: str = ""
+    """Path of the parameters with runner tokens; empty for none."""
 
 
 def audit(project: Project) -> list[Leftover]:
@@ -156,7 +160,14 @@ def _names_in(project: Project, account: str) -> AccountNames:
         cluster=settings.names.cluster,
         buckets={settings.names.cache_bucket(account_id): ""},
         repositories="" if project.stack == PROD else settings.names.prefix,
+        groups=tuple(group for name in settings.runners for group in _groups(settings, name)),
+        parameters=settings.names.role_path.rstrip("/"),
     )
+
+
+def _groups(settings: Settings, runner_class: str) -> tuple[str, str]:
+    """Return the names that a class's groups have if it is on machines, or was."""
+    return settings.names.manager_group(runner_class), settings.names.worker_group(runner_class)
 
 
 def _clients(project: Project, profile: str) -> Client:
@@ -216,8 +227,11 @@ def search_account(client: Client, account: AccountNames) -> list[Leftover]:
     """
     leftovers: list[Leftover] = []
     for search in (
+        _find_groups,
         _find_ec2,
+        _find_profiles,
         _find_roles,
+        _find_parameters,
         _find_policies,
         _find_oidc_providers,
         _find_buckets,
@@ -268,6 +282,41 @@ def _has_ended(ec2: Any, kind: str, identifier: str) -> bool:
 def _ec2_state(resource: Mapping[str, Any]) -> str:
     state = resource.get("State", "")
     return str(state["Name"] if isinstance(state, dict) else state)
+
+
+def _find_groups(client: Client, account: AccountNames) -> Iterator[Row]:
+    """Search for groups first: while one exists, it starts instances again that somebody ends."""
+    if not account.groups:
+        return
+    pages = client("autoscaling").get_paginator("describe_auto_scaling_groups")
+    for page in pages.paginate(AutoScalingGroupNames=list(account.groups)):
+        for group in page["AutoScalingGroups"]:
+            name = group["AutoScalingGroupName"]
+            command = f"autoscaling delete-auto-scaling-group --force-delete --auto-scaling-group-name {name}"
+            yield "group", name, command, ""
+
+
+def _find_profiles(client: Client, account: AccountNames) -> Iterator[Row]:
+    pages = client("iam").get_paginator("list_instance_profiles").paginate(PathPrefix=account.role_path)
+    for page in pages:
+        for profile in page["InstanceProfiles"]:
+            name = profile["InstanceProfileName"]
+            removals = [
+                f"aws iam remove-role-from-instance-profile --instance-profile-name {name} --role-name {role['RoleName']} "
+                f"--profile {account.profile}"
+                for role in profile["Roles"]
+            ]
+            commands = " && ".join([*removals, f"aws iam delete-instance-profile --instance-profile-name {name}"])
+            yield "instance-profile", name, commands.removeprefix("aws "), ""
+
+
+def _find_parameters(client: Client, account: AccountNames) -> Iterator[Row]:
+    if not account.parameters:
+        return
+    below = [{"Key": "Path", "Option": "Recursive", "Values": [account.parameters]}]
+    for page in client("ssm").get_paginator("describe_parameters").paginate(ParameterFilters=below):
+        for parameter in page["Parameters"]:
+            yield "parameter", parameter["Name"], f"ssm delete-parameter --name {parameter['Name']}", ""
 
 
 def _find_roles(client: Client, account: AccountNames) -> Iterator[Row]:

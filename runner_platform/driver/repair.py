@@ -48,13 +48,16 @@ RUNNER: Final = "gitlab:index/userRunner:UserRunner"
 DEFAULT_GITLAB: Final = "https://gitlab.com"
 
 BY_NAME: Final[dict[str, str]] = {
+    "aws:autoscaling/group:Group": "{name}",
     "aws:cloudwatch/logGroup:LogGroup": "{name}",
     "aws:ecr/repository:Repository": "{name}",
     "aws:eks/accessEntry:AccessEntry": "{clusterName}:{principalArn}",
     "aws:eks/cluster:Cluster": "{name}",
+    "aws:iam/instanceProfile:InstanceProfile": "{name}",
     "aws:iam/role:Role": "{name}",
     "aws:kms/alias:Alias": "{name}",
     "aws:s3/bucket:Bucket": "{bucket}",
+    "aws:ssm/parameter:Parameter": "{name}",
 }
 """Types with an id that is built from inputs. The engine reads each back, and so notices one that does not exist."""
 
@@ -323,9 +326,24 @@ def _find_associations(session: boto3.Session, inputs: dict[str, Any]) -> Iterab
                 yield association["RouteTableAssociationId"]
 
 
+def _find_templates(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    filters = [
+        {"Name": "launch-template-name", "Values": [inputs["name"]]}
+    ]  # by name alone, a missing one would be an error
+    answer = _client(session, "ec2").describe_launch_templates(Filters=filters)
+    return [template["LaunchTemplateId"] for template in answer["LaunchTemplates"]]
+
+
+def _find_task_clusters(session: boto3.Session, inputs: dict[str, Any]) -> Iterable[str]:
+    answer = _client(session, "ecs").describe_clusters(clusters=[inputs["name"]])
+    return [cluster["clusterArn"] for cluster in answer["clusters"] if cluster["status"] != "INACTIVE"]
+
+
 SEARCHES: Final[dict[str, Callable[[boto3.Session, dict[str, Any]], Iterable[str]]]] = {
     "aws:ec2/flowLog:FlowLog": _find_flow_logs,
+    "aws:ec2/launchTemplate:LaunchTemplate": _find_templates,
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _find_associations,
+    "aws:ecs/cluster:Cluster": _find_task_clusters,
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _find_oidc_providers,
     "aws:iam/policy:Policy": _find_policies,
     "aws:kms/key:Key": _find_keys,

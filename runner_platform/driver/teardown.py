@@ -1,5 +1,8 @@
 """Destroying a stack: its runners take no more jobs, running jobs end or are not waited for, then the engine deletes.
 
+That is the same for classes on Kubernetes and on machines. The group of a manager on EC2 deletes its instance when the manager has finished
+its jobs, which it does at once after a drain; `--now` does not shorten that.
+
 A protected stack is refused before anything is touched, runners included.
 """
 
@@ -123,14 +126,15 @@ def wait_for_jobs(run: Run, api: gitlab.Gitlab, runners: Sequence[Runner]) -> No
 
 def _runners(run: Run, entries: Sequence[StateEntry]) -> list[Runner]:
     settings = run.project.runner_settings
-    seconds_by_tag = (
-        {settings.names.tag(name): runner.longest_job for name, runner in settings.runners.items()} if settings else {}
+    seconds_by_tags = (
+        {frozenset(settings.runner_tags(name)): runner.longest_job for name, runner in settings.runners.items()}
+        if settings
+        else {}
     )
-    longest = max(seconds_by_tag.values(), default=0)
+    longest = max(seconds_by_tags.values(), default=0)
 
     def longest_job(entry: StateEntry) -> timedelta:
-        tags = entry["inputs"].get("tagLists") or ()
-        return timedelta(seconds=max((seconds_by_tag.get(tag, longest) for tag in tags), default=longest))
+        return timedelta(seconds=seconds_by_tags.get(frozenset(entry["inputs"].get("tagLists") or ()), longest))
 
     return [
         Runner(

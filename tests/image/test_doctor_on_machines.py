@@ -112,7 +112,9 @@ def test_what_is_no_session_has_a_cause(tmp_path: Path, text: str | None, cause:
         (0, "expired-session", True),
     ],
 )
-def test_a_session_that_is_not_renewed_is_noticed_before_it_ends(minutes: int, cause: str, fatal: bool) -> None:  # a table
+def test_a_session_that_is_not_renewed_is_noticed_before_it_ends(
+    minutes: int, cause: str, fatal: bool
+) -> None:  # a table
     session = HostSession(file=Path("/s"), expires=NOW + 60 * minutes)
     case = Case(config=None, token=None, session=session, container=Container(), now=NOW)
     assert [(finding.cause, finding.fatal) for finding in findings(case)] == ([(cause, fatal)] if cause else [])

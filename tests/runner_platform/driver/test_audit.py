@@ -12,6 +12,7 @@ import pytest
 from config import load
 from runner_platform.driver import audit
 from runner_platform.driver.audit import AccountNames
+from tests.support.machine_stack import small_stack
 
 
 class Account:
@@ -47,6 +48,8 @@ NAMES = AccountNames(
     cluster="runner-platform-dev",
     buckets={"cache-dev": ""},
     repositories="dev/",
+    groups=("runner-small-dev",),
+    parameters="/cicd-dev",
 )
 
 
@@ -115,6 +118,45 @@ def test_an_instance_that_has_ended_is_no_leftover(state: str, exists: bool) -> 
     leftovers = search(describe_tags=[{"Tags": [tag]}], describe_instances={"Reservations": [reservation]})
     commands = [leftover.command for leftover in leftovers]
     assert commands == (["aws ec2 terminate-instances --instance-ids i-1 --profile platform-cicd"] if exists else [])
+
+
+def test_what_a_machine_leaves_is_removed_group_first_and_profile_before_role() -> None:
+    leftovers = search(
+        describe_auto_scaling_groups=[{"AutoScalingGroups": [{"AutoScalingGroupName": "runner-small-dev"}]}],
+        list_instance_profiles=[{"InstanceProfiles": [{"InstanceProfileName": "p", "Roles": [{"RoleName": "r"}]}]}],
+        list_roles=[{"Roles": [{"RoleName": "r"}]}],
+        list_role_policies={"PolicyNames": []},
+        list_attached_role_policies={"AttachedPolicies": []},
+        describe_parameters=[{"Parameters": [{"Name": "/cicd-dev/runner-small/token"}]}],
+    )
+    profile = " --profile platform-cicd"
+    assert [(leftover.kind, leftover.command) for leftover in leftovers] == [
+        (
+            "group",
+            "aws autoscaling delete-auto-scaling-group --force-delete --auto-scaling-group-name runner-small-dev"
+            + profile,
+        ),
+        (
+            "instance-profile",
+            (
+                f"aws iam remove-role-from-instance-profile --instance-profile-name p --role-name r{profile} && "
+                f"aws iam delete-instance-profile --instance-profile-name p{profile}"
+            ),
+        ),
+        ("role", "aws iam delete-role --role-name r" + profile),
+        ("parameter", "aws ssm delete-parameter --name /cicd-dev/runner-small/token" + profile),
+    ]
+
+
+def test_a_stack_s_groups_are_searched_for_by_the_names_that_its_classes_would_have() -> None:
+    settings = small_stack()
+    project: Any = SimpleNamespace(stack="small", settings=settings)
+    account = audit._names_in(project, "cicd")
+    assert set(account.groups) == {
+        f"runner-{name}{part}-small" for name in ("small", "medium") for part in ("", "-workers")
+    }
+    assert account.parameters == "/cicd-small"
+    assert account.cluster == "runner-platform-small", "it may have had one before"
 
 
 def test_each_kind_of_resource_has_the_command_that_removes_it() -> None:

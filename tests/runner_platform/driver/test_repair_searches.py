@@ -115,6 +115,19 @@ def test_an_issuers_provider_fits_by_its_host_and_path() -> None:
     assert find(token, session) == []
 
 
+def test_a_launch_template_fits_by_its_name() -> None:
+    session = Session("ec2", describe_launch_templates={"LaunchTemplates": [{"LaunchTemplateId": "lt-1"}]})
+    assert find("aws:ec2/launchTemplate:LaunchTemplate", session, name="runner-small") == ["lt-1"]
+    filters = [{"Name": "launch-template-name", "Values": ["runner-small"]}]
+    assert session.asked == [("describe_launch_templates", {"Filters": filters})]
+
+
+def test_a_cluster_of_tasks_fits_by_its_name_unless_it_was_deleted() -> None:
+    clusters = [{"clusterArn": "arn:new", "status": "ACTIVE"}, {"clusterArn": "arn:old", "status": "INACTIVE"}]
+    session = Session("ecs", describe_clusters={"clusters": clusters})
+    assert find("aws:ecs/cluster:Cluster", session, name="runner-big") == ["arn:new"]
+
+
 def test_an_association_fits_by_table_and_subnet() -> None:
     associations = [
         {"SubnetId": "subnet-1", "RouteTableAssociationId": "rtbassoc-1"},
@@ -135,6 +148,9 @@ def test_an_association_fits_by_table_and_subnet() -> None:
         ("aws:ecr/repository:Repository", {"name": "open/apps"}, "open/apps"),
         ("aws:cloudwatch/logGroup:LogGroup", {"name": "/aws/eks"}, "/aws/eks"),
         ("aws:eks/cluster:Cluster", {"name": "runner-platform"}, "runner-platform"),
+        ("aws:autoscaling/group:Group", {"name": "runner-small"}, "runner-small"),
+        ("aws:iam/instanceProfile:InstanceProfile", {"name": "runner-manager-small"}, "runner-manager-small"),
+        ("aws:ssm/parameter:Parameter", {"name": "/cicd/runner-small/token"}, "/cicd/runner-small/token"),
     ],
 )
 def test_a_resource_with_a_name_has_it_for_its_id(token: str, inputs: Answers, expected: str) -> None:
