@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from config.tags import class_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ANYWHERE = "0.0.0.0/0"
 SSH_PORT = 22
@@ -53,6 +53,8 @@ class MachineGroupArgs:
     """Leaves the desired capacity alone, because somebody else sets it."""
     needs: Sequence[pulumi.Resource] = ()
     """Routes, roles, parameters: machines use them until their end."""
+    reaches: Callable[[pulumi.Output[str]], Sequence[pulumi.Resource]] | None = None
+    """Makes what admits the machines, from their security group: they start after it and end before it."""
 
 
 class MachineGroup(pulumi.ComponentResource):
@@ -69,6 +71,7 @@ class MachineGroup(pulumi.ComponentResource):
         security_group = self._security_group()
         self.security_group_id = security_group.id
         template = self._template(security_group)
+        reached = args.reaches(security_group.id) if args.reaches is not None else ()
         source = {"id": template.id, "version": template.latest_version.apply(str)}
         if args.mixed_instances is None:
             launch: dict[str, Any] = {"launch_template": source}
@@ -93,7 +96,7 @@ class MachineGroup(pulumi.ComponentResource):
             ],
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=list(args.needs),
+                depends_on=[*args.needs, *reached],
                 ignore_changes=["desiredCapacity"] if args.ignore_capacity else None,
                 custom_timeouts=pulumi.CustomTimeouts(delete=f"{args.delete_seconds}s"),
             ),

@@ -16,9 +16,10 @@ import pulumi_aws as aws
 from components.documents import trust
 from components.documents.disruption import disruption
 from components.documents.machines import launch, roles, user_data
+from components.fargate_tasks import FargateTasks, FargateTasksArgs
 from components.machine_group import MachineGroup, MachineGroupArgs
 from config.machine_types import machine_type
-from config.runners import AutoscalerRunner
+from config.runners import AutoscalerRunner, FargateRunner
 from config.tags import class_tags
 
 if TYPE_CHECKING:
@@ -98,7 +99,17 @@ class MachineRunner(pulumi.ComponentResource):
             user_data=user_data.manager_user_data(self._class),
             tags={TOKEN_TAG: generation},
             needs=needs,
+            reaches=self._tasks if isinstance(self._class.runner, FargateRunner) else None,
         )
+
+    def _tasks(self, manager_security_group_id: pulumi.Output[str]) -> Sequence[pulumi.Resource]:
+        args = FargateTasksArgs(
+            runner_class=self._class,
+            network=self._args.network,
+            manager_security_group_id=manager_security_group_id,
+            needs=[*self._args.needs, *self._args.network.routes],
+        )
+        return [FargateTasks(f"{self._name}-tasks", args, pulumi.ResourceOptions(parent=self)).parameter]
 
     def _workers(self, runner: AutoscalerRunner, manager: MachineGroup, needs: Sequence[pulumi.Resource]) -> None:
         role = self._worker_role()

@@ -130,6 +130,18 @@ class Names:
         """Return the name of the ECS cluster of a class's tasks."""
         return f"runner-{runner_class}{self.suffix}"
 
+    def task_role(self, runner_class: str) -> str:
+        """Return the name of the role with which ECS starts a class's tasks: it pulls the image and writes the log."""
+        return f"runner-task-{runner_class}{self.suffix}"
+
+    def tasks_parameter(self, runner_class: str) -> str:
+        """Return the name of the parameter that says where a class's tasks start."""
+        return f"{self.role_path}runner-{runner_class}/tasks"
+
+    def task_logs(self, runner_class: str) -> str:
+        """Return the name of the log group of a class's tasks."""
+        return f"{self.machine_logs(runner_class)}/tasks"
+
     def token_parameter(self, runner_class: str) -> str:
         """Return the name of the parameter that holds a class's runner authentication token."""
         return f"{self.role_path}runner-{runner_class}/token"

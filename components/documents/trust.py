@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WEB_IDENTITY_AUDIENCE = "sts.amazonaws.com"
+TASKS = "ecs-tasks.amazonaws.com"
 
 
 def service(*principals: str, actions: Sequence[str] = ("sts:AssumeRole",), for_account: str | None = None) -> Document:
@@ -102,15 +103,15 @@ def machine(*, partition: str, account_id: str, role_arn: str) -> Document:
     )
 
 
-def tasks(*, partition: str, account_id: str, region: str, cluster: str) -> Document:
-    """Trust ECS, for tasks of one cluster alone.
+def tasks(*, partition: str, account_id: str, region: str) -> Document:
+    """Trust ECS, for tasks of one account and region.
+
+    IAM cannot tell clusters apart here; `iam:PassRole` decides who may start a task with the role.
 
     Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
     """
-    trust = service("ecs-tasks.amazonaws.com", for_account=account_id)
-    trust["Statement"][0]["Condition"]["ArnLike"] = {
-        "aws:SourceArn": f"arn:{partition}:ecs:{region}:{account_id}:task/{cluster}/*"
-    }
+    trust = service(TASKS, for_account=account_id)
+    trust["Statement"][0]["Condition"]["ArnLike"] = {"aws:SourceArn": f"arn:{partition}:ecs:{region}:{account_id}:*"}
     return trust
 
 

@@ -13,10 +13,11 @@ import tomli_w
 from components.documents.config_toml import cache_table, images_table, request_concurrency, runner_image
 from components.documents.disruption import disruption
 from components.documents.job_identity import job_environment
+from components.documents.machines import tasks
 from config.machine_types import machine_type
 from config.names import IDENTITY_FOLDER
 from config.runner_checks import job_memory_mib
-from config.runners import AutoscalerRunner, DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
 from config.versions import FLEETING_PLUGIN
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ HOST_IDENTITY = "/run/runner-platform/aws"
 """Folder of the machine with the jobs' AWS config and credentials. It is in memory."""
 CA_FILE = "/etc/runner-platform/gitlab-ca.pem"
 CHECK_SECONDS = 3
+DRIVER_SECONDS = 60
+"""A stage of the driver that waits for no task."""
+KILL_SECONDS = 20
 SERVICES_AT_ONCE = 4
 WORKER_USER = "ubuntu"
 READY_SECONDS = 10 * 60
@@ -49,11 +53,13 @@ def config_document(runner_class: MachineClassSettings) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": runner_class.name,
         "url": runner_class.gitlab.url,
-        "executor": runner.executor,
+        "executor": "custom" if isinstance(runner, FargateRunner) else runner.executor,
         "limit": jobs,
         "request_concurrency": request_concurrency(jobs),
         **({"tls-ca-file": CA_FILE} if runner_class.gitlab.ca_bundle else {}),
     }
+    if isinstance(runner, FargateRunner):
+        entry |= _custom(runner_class)
     if isinstance(runner, DockerRunner | AutoscalerRunner):
         entry["environment"] = [f"{name}={value}" for name, value in job_environment().items()]
         entry["feature_flags"] = {
@@ -71,6 +77,29 @@ def config_document(runner_class: MachineClassSettings) -> dict[str, Any]:
         "shutdown_timeout": disruption(runner.longest_job).manager_grace,
         "log_format": "json",
         "runners": [entry],
+    }
+
+
+def _custom(runner_class: MachineClassSettings) -> dict[str, Any]:
+    """Return the parts of a manager whose driver runs each job in a Fargate task."""
+    stages = ("config", "prepare", "run", "cleanup")
+    return {
+        "shell": "bash",
+        "builds_dir": tasks.BUILDS_FOLDER,
+        "cache_dir": tasks.CACHE_FOLDER,
+        "environment": [f"{name}={value}" for name, value in job_environment().items()],
+        "feature_flags": {"FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True},
+        "cache": cache_table(runner_class),
+        "custom": {
+            **{f"{stage}_exec": tasks.DRIVER for stage in stages},
+            **{f"{stage}_args": [stage] for stage in stages},
+            "config_exec_timeout": DRIVER_SECONDS,
+            # The driver gives up earlier, and says why.
+            "prepare_exec_timeout": tasks.START_SECONDS + DRIVER_SECONDS,
+            "cleanup_exec_timeout": 2 * DRIVER_SECONDS,
+            "graceful_kill_timeout": KILL_SECONDS,
+            "force_kill_timeout": KILL_SECONDS,
+        },
     }
 
 

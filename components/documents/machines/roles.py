@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.documents import trust
+from components.documents.machines import tasks
 from components.documents.statements import Document, allow, document
 from components.documents.trust import assume_roles
 from config.capabilities import Level
@@ -41,7 +42,6 @@ def job_trust(runner_class: MachineClassSettings) -> Document:
             partition=organization.partition,
             account_id=account_id,
             region=organization.region,
-            cluster=names.task_cluster(runner_class.name),
         )
     host = names.manager_role if isinstance(runner, DockerRunner) else names.worker_role
     host_role = names.role_arn(account_id, host(runner_class.name))
@@ -68,6 +68,8 @@ def manager_permissions(runner_class: MachineClassSettings) -> dict[str, Documen
         policies["jobs"] = assume_roles([arn.job_role])
     if isinstance(runner_class.runner, AutoscalerRunner):
         policies["workers"] = _fleeting(arn, runner_class.names.worker_group(runner_class.name))
+    if isinstance(runner_class.runner, FargateRunner):
+        policies["tasks"] = tasks.manager_permissions(runner_class)
     return policies
 
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from components.documents.disruption import HOUR, disruption
+from components.documents.machines import tasks
 from components.documents.machines.config import CA_FILE, WORKER_USER, config_toml
 from components.documents.profiles import class_profiles
-from config.runners import AutoscalerRunner, DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
 from config.versions import RUNNER_IMAGE_TAG
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def manager_user_data(runner_class: MachineClassSettings) -> str:
     if isinstance(runner_class.runner, DockerRunner):
         files |= _files_of_jobs(runner_class)
         starts = ["runner-platform-drain", *_STARTS_OF_JOBS, "gitlab-runner"]
+    if isinstance(runner_class.runner, FargateRunner):
+        files |= _files_of_driver(runner_class)
     settings = host_settings(runner_class)
     if isinstance(runner_class.runner, AutoscalerRunner):
         settings["alone_in"] = runner_class.names.manager_group(runner_class.name)
@@ -147,6 +150,14 @@ Source: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
 _STARTS_OF_JOBS = ["runner-platform-network", "runner-platform-credentials", "runner-platform-clean.timer"]
 
 
+def _files_of_driver(runner_class: MachineClassSettings) -> Files:
+    """Files of a manager that starts a task for each job: settings of the driver, and the AWS profiles that it gives to tasks."""
+    return {
+        f"{ETC}/fargate.json": ("0644", json.dumps(tasks.driver_settings(runner_class))),
+        f"{ETC}/aws-config": ("0644", class_profiles(runner_class)),
+    }
+
+
 def _files_of_jobs(runner_class: MachineClassSettings) -> Files:
     """Files of a machine that runs jobs: AWS profiles, and the units of credentials, network and clean-up."""
     network = _oneshot("network", "Close networks to jobs", "RemainAfterExit=yes")
@@ -215,6 +226,9 @@ def _runner_unit(runner_class: MachineClassSettings) -> str:
     needs = "docker.service" + (" runner-platform-network.service runner-platform-credentials.service" if jobs else "")
     options = " ".join(_container_options(runner_class, grace, jobs=jobs))
     forget = f"ExecStartPre=-/bin/sh -c '{REMOVE_LEFT_JOBS}'\n" if jobs else ""
+    if isinstance(runner_class.runner, FargateRunner):
+        sweep = f"--entrypoint {tasks.DRIVER} {manager_image(runner_class)} sweep"
+        forget = f"ExecStartPre=-/usr/bin/docker run --name gitlab-runner-sweep --rm {options} {sweep}\n"
     return f"""[Unit]
 Description=GitLab Runner
 After={needs} network-online.target
@@ -247,6 +261,10 @@ def _container_options(runner_class: MachineClassSettings, grace: int, *, jobs: 
     yield f"--env AWS_REGION={names.organization.region}"
     if jobs:
         yield "--volume /var/run/docker.sock:/var/run/docker.sock"
+    if isinstance(runner_class.runner, FargateRunner):
+        yield f"--volume {ETC}:{ETC}:ro"
+        # The keys of jobs are in memory.
+        yield "--tmpfs /run/runner-platform:mode=0700,size=64m"
     if runner_class.gitlab.ca_bundle:
         yield f"--volume {CA_FILE}:{CA_FILE}:ro"
     yield "--log-driver awslogs"
