@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from components.documents.config_toml import JOB_USER
 from components.documents.profiles import aws_config_text, class_profiles
 from config.load import ROOT
-from config.versions import RUNNER_IMAGE_TAG
+from config.versions import FLEETING_PLUGIN, RUNNER_IMAGE_TAG
 from runner_platform.errors import FailedError
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
 
-CONTAINERFILES = ("Containerfile", "builder.Containerfile", "helper.Containerfile")
+CONTAINERFILES = (
+    *("Containerfile", "builder.Containerfile", "helper.Containerfile"),
+    *("fargate.Containerfile", "manager.Containerfile"),
+)
 PROGRAM = 0o755
 FILE = 0o644
 NO_IDENTITY = "/usr/local/bin/no-identity"
@@ -65,7 +68,12 @@ def context(settings: Settings) -> Files:
         "etc/aws/config": without_identity(settings)
     }
     files: Files = {path: (text.encode(), FILE) for path, text in texts.items()}
-    arguments = {"STACK": settings.stack, "VERSION": RUNNER_IMAGE_TAG, "USER_ID": str(JOB_USER)}
+    arguments = {
+        "STACK": settings.stack,
+        "VERSION": RUNNER_IMAGE_TAG,
+        "USER_ID": str(JOB_USER),
+        "FLEETING_PLUGIN": FLEETING_PLUGIN,
+    }
     for name in CONTAINERFILES:
         files[name] = (filled((ROOT / "image" / name).read_text(encoding="utf-8"), arguments).encode(), FILE)
     for path, source in _sources():
@@ -101,17 +109,15 @@ def _sources() -> Iterator[tuple[str, Path]]:
         for file in sorted((image / part).iterdir()):
             if file.is_file():
                 yield f"{part}/{file.name}", file
-    for family in ("python", "cli"):
-        yield f"probes/{family}/probe.py", image / "probes" / family / "probe.py"
-    for name in ("go.mod", "go.sum", "main.go"):
-        yield f"go-probe/{name}", image / "probes" / "go" / name
+    yield from ((f"probes/{family}/probe.py", image / "probes" / family / "probe.py") for family in ("python", "cli"))
+    yield from ((f"go-probe/{name}", image / "probes" / "go" / name) for name in ("go.mod", "go.sum", "main.go"))
     for source in GO_SOURCES:
         for file in sorted((ROOT / "sandbox" / "tools" / source).iterdir()):
             if file.name in _LOCK_FILES:
                 yield f"tools/{source}/{file.name}", file
+    yield from ((f"machine/{name}", ROOT / "machine" / name) for name in ("fargate.py", "task.py"))
     yield "python/uv.txt", ROOT / "sandbox" / "tools" / "uv.txt"
-    for name in ("pyproject.toml", "uv.lock"):
-        yield f"python/{name}", ROOT / name
+    yield from ((f"python/{name}", ROOT / name) for name in ("pyproject.toml", "uv.lock"))
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:

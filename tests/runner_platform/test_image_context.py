@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 from botocore.exceptions import CredentialRetrievalError
 
 from components.documents.config_toml import JOB_USER
+from components.documents.machines import tasks
 from config import load
-from config.names import AWS_CONFIG_MAP, namespace_jobs
-from config.versions import RUNNER_IMAGE_TAG
+from config.names import AWS_CONFIG_MAP, IDENTITY_FOLDER, namespace_jobs
+from config.versions import FLEETING_PLUGIN, RUNNER_IMAGE_TAG
 from runner_platform import image_context
 from runner_platform.cli import main
 from runner_platform.errors import FailedError
@@ -26,12 +28,18 @@ from tests.support.program import STACKS, mock_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAIN, BUILDER, HELPER = image_context.CONTAINERFILES
-PINS = {MAIN: "BASE_IMAGE", BUILDER: "PLAIN_BUILDER", HELPER: "HELPER_IMAGE"}
-"""The argument of each Containerfile that a company fills in."""
+MAIN, BUILDER, HELPER, FARGATE, MANAGER = image_context.CONTAINERFILES
+PINS = {
+    MAIN: {"BASE_IMAGE"},
+    BUILDER: {"PLAIN_BUILDER"},
+    HELPER: {"HELPER_IMAGE"},
+    FARGATE: {"RUNNER_IMAGE", "HELPER_IMAGE"},
+    MANAGER: {"BASE_IMAGE", "MANAGER_IMAGE", "FLEETING_CHECKSUM"},
+}
+"""The arguments of each Containerfile that a company fills in."""
 SCRIPTS = (
     *("bin/doctor", "bin/no-identity", "bin/runner-platform"),
-    *("build/go-tools", "build/install-packages", "build/python-environment"),
+    *("build/go-tools", "build/install-packages", "build/install-plugin", "build/python-environment"),
 )
 
 
@@ -51,8 +59,9 @@ def instructions(name: str = MAIN) -> list[str]:
 
 
 def copied() -> set[str]:
-    """What the Containerfile copies out of the context."""
-    words = [line.split()[1:-1] for line in instructions() if line.startswith("COPY ") and "--from=" not in line]
+    """What the Containerfiles copy out of the context."""
+    lines = [line for name in image_context.CONTAINERFILES for line in instructions(name)]
+    words = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line]
     return {word.rstrip("/") for line in words for word in line}
 
 
@@ -129,7 +138,7 @@ def test_the_command_writes_the_context_and_refuses_a_stack_without_classes(
 def test_arguments_of_the_stack_are_filled_in_and_pins_of_the_company_are_left_open() -> None:
     for name in image_context.CONTAINERFILES:
         given = set(re.findall(r"^ARG ([A-Z_]+)$", text(name), re.MULTILINE))
-        assert given == {PINS[name]}, "a digest that nobody fetched is no pin"
+        assert given == PINS[name], "a digest that nobody fetched is no pin"
         assert f"ARG VERSION={RUNNER_IMAGE_TAG}" in text(name)
         assert "ARG STACK=dev" in text(name, "dev")
     assert f"ARG USER_ID={JOB_USER}" in text(MAIN)
@@ -143,6 +152,64 @@ def test_the_image_runs_as_a_numeric_user_with_a_home_of_its_own() -> None:
         "the plain builder is root in its container"
     )
     assert {line.split()[0] for line in instructions(HELPER)} <= {"ARG", "FROM", "LABEL"}, "GitLab's helper, unchanged"
+
+
+def test_a_task_s_image_ends_as_the_user_that_the_task_definition_names() -> None:
+    assert instructions(FARGATE)[-3] == "USER ${USER_ID}:${USER_ID}"
+    assert f'useradd --uid "$USER_ID" --user-group --create-home --shell /bin/bash {tasks.JOB_USER_NAME}' in text(MAIN)
+    folders = next(line for line in instructions(FARGATE) if "install -d" in line)
+    for folder in (tasks.BUILDS_FOLDER, tasks.STATE_FOLDER, IDENTITY_FOLDER):
+        assert folder in folders, "the job's user writes it"
+    assert f"COPY machine/task.py {tasks.ENTRY_POINT}" in instructions(FARGATE)
+
+
+def test_the_manager_s_image_holds_all_that_its_user_data_starts() -> None:
+    lines = instructions(MANAGER)
+    assert f"COPY machine/fargate.py {tasks.DRIVER}" in lines
+    assert context()["machine/fargate.py"][1] == image_context.PROGRAM, "the runner starts it by its path"
+    assert f"ARG FLEETING_PLUGIN={FLEETING_PLUGIN}" in lines
+    packages = {line.split()[0] for line in text("debian/manager.txt").splitlines() if not line.startswith("#")}
+    assert {"python3-boto3", "openssh-client", "amazon-ecr-credential-helper"} <= packages
+    for name in ("openssh-server", "openssh-client"):
+        runner = [line for line in text("debian/runner.txt").splitlines() if line.startswith("openssh-client ")]
+        version = runner[0].split()[1]
+        listed = text("debian/fargate.txt") + text("debian/manager.txt")
+        assert f"{name} {version} amd64" in listed, "one release of OpenSSH in all images"
+
+
+@pytest.mark.parametrize(
+    ("programs", "checksum", "words"),
+    [
+        (["aws/plugin"], "right", ""),
+        (["aws/plugin"], "0" * 64, "has the checksum"),
+        (["aws/plugin"], "", "has the checksum"),
+        (["aws/plugin", "more/plugin"], "right", "expected one program"),
+        ([], "right", "expected one program"),
+    ],
+    ids=["right", "wrong", "none", "two programs", "no program"],
+)
+def test_a_plugin_is_installed_only_with_its_checksum(
+    tmp_path: Path, programs: list[str], checksum: str, words: str
+) -> None:
+    runner = tmp_path / "bin/gitlab-runner"
+    runner.parent.mkdir()
+    runner.write_text('#!/bin/sh\ngrep -q \'plugin = "aws:1.1.0"\' "$3"\n')
+    runner.chmod(0o755)
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    for program in programs:
+        (plugins / program).parent.mkdir()
+        (plugins / program).write_text("plugin")
+    expected = hashlib.sha256(b"plugin").hexdigest() if checksum == "right" else checksum
+    done = subprocess.run(
+        [load.ROOT / "image/build/install-plugin", "aws:1.1.0", expected],
+        env={"PATH": f"{runner.parent}:/usr/bin:/bin", "FLEETING_PLUGIN_PATH": str(plugins)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == (words == "")
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize("name", image_context.CONTAINERFILES)
@@ -162,7 +229,7 @@ def test_every_builder_can_build_it_and_nothing_is_downloaded_unchecked(name: st
         assert not re.search(r"\b(curl|wget|git clone)\b", line), "what is downloaded goes through a lock file"
 
 
-@pytest.mark.parametrize("path", ["debian/runner.txt", "debian/compiler.txt"])
+@pytest.mark.parametrize("path", [f"debian/{name}.txt" for name in ("runner", "compiler", "fargate", "manager")])
 def test_each_debian_package_is_pinned_for_both_architectures(path: str) -> None:
     lines = [line.split() for line in text(path).splitlines() if line and not line.startswith("#")]
     by_name: dict[str, set[str]] = {}
