@@ -55,9 +55,12 @@ def test_every_component_s_token_is_a_literal_with_its_name() -> None:
     )
 
 
+OPTIONAL = ("GitLabRole", "Alarms", "MachineRunner", "MachineGroup", "FargateTasks")
+
+
 def test_each_component_is_used_by_some_program() -> None:
     used = {resource.type for _, resource in registered_resources() if not resource.custom}
-    optional = {f"runnerplatform:index:{name}" for name in ("GitLabRole", "Alarms", "MachineRunner", "MachineGroup")}
+    optional = {f"runnerplatform:index:{name}" for name in OPTIONAL}
     assert used | optional == set(tokens().values()) | optional, (
         "every component is in a program; optional components have tests of their own"
     )
