@@ -139,19 +139,24 @@ def _runner_entry(section: Mapping[str, Any], environment: Mapping[str, str], na
         settings.get("service_account", ""),
         *(str(patch.get(key) or "") for patch in patches for key in ("serviceAccountName", "serviceAccount")),
     ]
-    images = [*settings.get("allowed_images", ()), *settings.get("allowed_services", ())]
-    # The runner takes an empty list for no limit.
-    limited = bool(settings.get("allowed_images") and settings.get("allowed_services"))
     return RunnerEntry(
         namespace=environment.get("KUBERNETES_NAMESPACE") or settings.get("namespace") or namespace,
         accounts=tuple(dict.fromkeys(account for account in accounts if account)) or (DEFAULT_ACCOUNT,),
         audiences=tuple(dict.fromkeys(audiences)),
         namespace_overwrite=_overwrite(settings, environment, "namespace"),
         account_overwrite=_overwrite(settings, environment, "service_account"),
-        images=tuple(dict.fromkeys(images)) if limited else (),
+        images=images_of(settings),
         default_images=tuple(image for image in (settings.get("image"), settings.get("helper_image")) if image),
-        cache=_cache(section.get("cache", {})),
+        cache=cache_of(section.get("cache", {})),
     )
+
+
+def images_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the patterns of the images that jobs may name, from the table of an executor; empty means every image."""
+    images = [*settings.get("allowed_images", ()), *settings.get("allowed_services", ())]
+    # The runner takes an empty list for no limit.
+    limited = bool(settings.get("allowed_images") and settings.get("allowed_services"))
+    return tuple(dict.fromkeys(images)) if limited else ()
 
 
 def _overwrite(settings: Mapping[str, Any], environment: Mapping[str, str], key: str) -> str:
@@ -187,7 +192,8 @@ def _audiences(patch: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cache(cache: Mapping[str, Any]) -> str:
+def cache_of(cache: Mapping[str, Any]) -> str:
+    """Return `<bucket>/<path>/` of a runner's cache; empty without a cache on S3."""
     bucket = (cache.get("s3") or {}).get("BucketName") if str(cache.get("Type", "")).lower() == "s3" else None
     path = str(cache.get("Path", "")).strip("/")
     return f"{bucket}/{path}/" if bucket and path else f"{bucket}/" if bucket else ""

@@ -166,7 +166,8 @@ def _consumed(graph: AccessGraph, entry: InventoryClass, chains: dict[Node, Chai
 
 def _config(graph: AccessGraph, entry: InventoryClass) -> RunnerConfig | None:
     cluster = graph.clusters.get(entry.stack)
-    return cluster.releases.get(entry.manager_namespace) if cluster else None
+    release = cluster.releases.get(entry.manager_namespace) if cluster else None
+    return release or graph.machines.config(entry)
 
 
 def _runners(graph: AccessGraph, entry: InventoryClass) -> tuple[RunnerEntry, ...]:

@@ -1,7 +1,7 @@
 """The access graph: nodes are what a caller can be, steps lead from one node to the next.
 
 Built once from all resources, then asked many times. Steps between roles and from tokens into roles are in `AccessGraph`, steps within
-Kubernetes clusters in `ClusterSteps`. A class's manager gets no step to its own class's jobs: starting them is its purpose, and what they
+Kubernetes clusters in `ClusterSteps`, those on EC2 machines in `machine_steps`. A class's manager gets no step to its own class's jobs: starting them is its purpose, and what they
 reach is the class's own row of the matrix. Principals by name, and the matrix: `matrix`.
 """
 
@@ -26,6 +26,8 @@ from access.chains import GROUP, Chain, Node, Step, best_chains
 from access.clusters import EVERYWHERE, ServiceAccount, clusters_of
 from access.decision import Undecided, every, some
 from access.evaluation import EVERYTHING, Permissions, TargetRole, may_assume
+from access.machine_steps import MachineSteps
+from access.machines import machines_of
 from access.policy_documents import normalise
 from access.roles import Roles, providers_of
 from access.trust_index import (
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from access.clusters import Cluster, PodIdentity
     from access.decision import Truth
     from access.escalation import RolePower
-    from access.inventory import Inventory, InventoryClass
+    from access.inventory import Inventory
     from access.policy_documents import Document
     from access.resource import Resource
     from access.roles import Providers, Role
@@ -68,6 +70,7 @@ class AccessGraph:
         self.clusters = clusters_of(all_resources)
         self.trusted_accounts = trusted_service_accounts(self.roles.values())
         self.pods = ClusterSteps(self.clusters, self.providers, inventory, self)
+        self.machines = MachineSteps(machines_of(all_resources), self)
         by_arn = {role.arn: depends_on_role_arn(role.trust) for role in self.roles.values()}
         self._index_by_arn = TrustIndex(role for role in self.roles.values() if by_arn[role.arn])
         """Roles whose trust may treat the sessions of a group differently."""
@@ -140,10 +143,13 @@ class AccessGraph:
         """Yield the steps from a node, at least those to nodes that are not reached yet."""
         if node.kind in ("class", "sa", "pods"):
             yield from self.pods.steps(node)
+            entry = self.inventory.class_of(node.name) if node.kind == "class" else None
+            yield from self.machines.of_class(entry) if entry is not None else ()
         elif node.kind == GROUP:
             session = self._groups.examples[node]
             yield from self._by_trust(session, [self._index_by_group], reached)
             yield from self._by_power(session, reached)
+            yield from self.machines.into(session)
         elif (group := self.group_of(node)) is not None:
             yield Step(group, True)
             yield from self._by_trust(node, [self._index_by_arn], reached)
@@ -152,6 +158,7 @@ class AccessGraph:
             yield from self._by_trust(node, [self._index_by_arn, self._index_by_group], reached)
             if node.kind in (*ROLE_KINDS, "new"):
                 yield from self._by_power(node, reached)
+                yield from self.machines.into(node)
                 yield from self.pods.administered_by(node.identity)
 
     def group_of(self, node: Node) -> Node | None:
@@ -367,7 +374,7 @@ class ClusterSteps:
             yield self._graph.token(issuer, account.subject, audience)
 
     def _of_class(self, cluster: Cluster, name: str) -> Iterator[Step]:
-        runner_class = self._class(cluster.stack, name)
+        runner_class = self._inventory.class_of(f"{cluster.stack}/{name}")
         config = cluster.releases.get(runner_class.manager_namespace) if runner_class else None
         if config is None:
             return
@@ -423,9 +430,6 @@ class ClusterSteps:
                 step_truth = every((truth, association.truth, admitted))
                 if step_truth is not False:
                     yield Step(Node("role", f"{role.arn} {association.limit}".strip()), step_truth)
-
-    def _class(self, stack: str, name: str) -> InventoryClass | None:
-        return next((c for c in self._inventory.classes if c.stack == stack and c.name == name), None)
 
 
 def service_account_node(stack: str, account: ServiceAccount) -> Node:

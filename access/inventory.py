@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from components.documents.trust import gitlab_subject
 from config import boundary_document, load
 from config.names import namespace_jobs, namespace_manager, organization_boundary
+from config.runners import MACHINE_RUNNERS, AutoscalerRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,10 @@ class InventoryClass:
     level: Level
     manager_namespace: str
     jobs_namespace: str
+    manager_machine: str = ""
+    """Name of the launch template of its manager, if that is an EC2 instance."""
+    worker_machine: str = ""
+    """Name of the launch template of its autoscaled instances, if it has some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,10 @@ class Inventory:
     def organization_of(self, account: str) -> str | None:
         """Return the organisation of an account; None for an account outside it."""
         return self.organization if account in self.accounts.values() else None
+
+    def class_of(self, name: str) -> InventoryClass | None:
+        """Return a class by `<stack>/<class>`; None if there is no such class."""
+        return next((entry for entry in self.classes if f"{entry.stack}/{entry.name}" == name), None)
 
     @classmethod
     def of(cls, stacks: Iterable[Settings], foundation: FoundationSettings | None = None) -> Inventory:
@@ -117,6 +126,8 @@ def _classes(settings: Settings) -> Iterator[InventoryClass]:
             level=runner.level,
             manager_namespace=namespace_manager(name),
             jobs_namespace=namespace_jobs(name),
+            manager_machine=settings.names.manager_group(name) if isinstance(runner, MACHINE_RUNNERS) else "",
+            worker_machine=settings.names.worker_group(name) if isinstance(runner, AutoscalerRunner) else "",
         )
 
 

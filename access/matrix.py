@@ -19,7 +19,7 @@ from access.decision import Decision, Undecided
 from access.graph import ROLE_KINDS, service_account_node
 from components.documents import alarms
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
-from config.runners import of_kubernetes
+from config.runners import MACHINE_RUNNERS, AutoscalerRunner, of_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,8 +46,8 @@ class Cell:
     """One cell of the access matrix: whether a principal can become a role, and by which chain."""
 
     principal: str
-    """`job:<stack>/<class>`, `manager:<stack>/<class>`, `node:<stack>`, `root:<account>`, `deployer`, `reader`, `sa:<namespace>/<name>`,
-    `gitlab:<name>`, or a stranger of one of these kinds."""
+    """`job:<stack>/<class>`, `manager:<stack>/<class>`, `worker:<stack>/<class>`, `node:<stack>`, `root:<account>`, `deployer`, `reader`,
+    `sa:<namespace>/<name>`, `gitlab:<name>`, or a stranger of one of these kinds."""
     account: str
     """Name of the role's account, or its id if it has no name."""
     role: str
@@ -92,10 +92,11 @@ def principals(graph: AccessGraph) -> dict[str, Mapping[Node, Truth]]:
 
 def _all_principals(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
     for entry in graph.inventory.classes:
-        if entry.stack in graph.clusters:
+        if entry.stack in graph.clusters or graph.machines.of_stack(entry.stack):
             yield f"job:{entry.stack}/{entry.name}", Node("class", f"{entry.stack}/{entry.name}")
     for cluster in graph.clusters.values():
         yield from _of_cluster(graph, cluster)
+    yield from _of_machines(graph)
     yield from _accounts(graph)
     yield from _platform_roles(graph)
     yield from _projects(graph)
@@ -128,6 +129,17 @@ def _of_cluster(graph: AccessGraph, cluster: Cluster) -> Iterator[tuple[str, Nod
     for role in graph.roles.values():
         if role.account == cluster.account and {role.name, role.arn} & cluster.node_roles:
             yield f"node:{stack}", Node("role", role.arn)
+
+
+def _of_machines(graph: AccessGraph) -> Iterator[tuple[str, Node]]:
+    """Yield managers and workers of classes, and machines that belong to no class."""
+    names: dict[tuple[str, str], str] = {}
+    for entry in graph.inventory.classes:
+        names[entry.stack, entry.manager_machine] = f"manager:{entry.stack}/{entry.name}"
+        names[entry.stack, entry.worker_machine] = f"worker:{entry.stack}/{entry.name}"
+    for machine in graph.machines.all:
+        name = names.get((machine.stack, machine.name), f"machine:{machine.stack}/{machine.name}")
+        yield from ((name, node) for node, truth in graph.machines.nodes(machine) if truth is True)
 
 
 def _trust_statements(graph: AccessGraph) -> Iterator[Statement]:
@@ -247,6 +259,7 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
         job, manager = names.role_arn(home, names.job_role(name)), names.role_arn(home, names.manager_role(name))
         yield _allowed(f"manager:{stack}/{name}", platform, manager)
         yield _allowed(f"job:{stack}/{name}", platform, job)
+        yield from _of_hosts(settings, name)
         for account_name, account in settings.accounts_of(name).items():
             delegated = names.role_arn(account.id, names.delegated_role(runner.level))
             yield _allowed(f"job:{stack}/{name}", account_name, job, delegated)
@@ -258,6 +271,22 @@ def _of_stack(settings: Settings) -> Iterator[Cell]:
     for administrator in (*administrators, "deployer"):
         for account_name, arn in sorted(in_cluster):
             yield _allowed(administrator, account_name, arn)
+
+
+def _of_hosts(settings: Settings, name: str) -> Iterator[Cell]:
+    """Yield the cells of the machines of a class: who runs its jobs can be them, and a manager can be its workers, by SSH."""
+    runner, names = settings.runners[name], settings.names
+    if not isinstance(runner, MACHINE_RUNNERS):
+        return
+    home, platform = settings.platform_account.id, settings.platform.account
+    hosts = ["manager"]
+    if isinstance(runner, AutoscalerRunner):
+        hosts.append("worker")
+        worker = names.role_arn(home, names.worker_role(name))
+        yield from (_allowed(f"{host}:{settings.stack}/{name}", platform, worker) for host in hosts)
+    jobs = [cell for cell in _of_class(settings, name) if cell[1] != names.role_arn(home, names.manager_role(name))]
+    for host in hosts:
+        yield from (_allowed(f"{host}:{settings.stack}/{name}", account, arn) for account, arn in jobs)
 
 
 def _of_class(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
@@ -295,8 +324,10 @@ def _roles_of(settings: Settings) -> Iterator[tuple[str, str]]:
     platform_roles += [names.flow_log_role()] if settings.network.existing is None else []
     platform_roles += [names.alarms_role()] if settings.alarms.topic is not None else []
     yield from ((platform, names.role_arn(home, role)) for role in platform_roles)
-    for name in settings.runners:
+    for name, runner in settings.runners.items():
         yield from _of_class(settings, name)
+        if isinstance(runner, AutoscalerRunner):
+            yield platform, names.role_arn(home, names.worker_role(name))
     for name, gitlab_role in settings.gitlab_oidc.items():
         account_id = settings.accounts[gitlab_role.account].id
         yield gitlab_role.account, names.role_arn(account_id, names.gitlab_role(name))

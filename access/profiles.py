@@ -9,8 +9,10 @@ from __future__ import annotations
 import configparser
 from typing import TYPE_CHECKING
 
-from access.resource import at
+from access.machines import machines_of
+from access.resource import UNKNOWN, at
 from config.names import AWS_CONFIG_MAP, IDENTITY_FOLDER, namespace_jobs
+from config.runners import AutoscalerRunner, KubernetesRunner, of_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,11 +39,14 @@ def expected_profiles(settings: Settings, runner_class: str) -> Profiles:
         "region": settings.organization.region,
         "sts_regional_endpoints": "regional",
     }
-    own = {
-        "role_arn": names.role_arn(settings.platform_account.id, job_role),
-        "web_identity_token_file": f"{IDENTITY_FOLDER}/token",
-        **common,
-    }
+    if isinstance(settings.runners[runner_class], KubernetesRunner):
+        own = {
+            "role_arn": names.role_arn(settings.platform_account.id, job_role),
+            "web_identity_token_file": f"{IDENTITY_FOLDER}/token",
+            **common,
+        }
+    else:
+        own = {"credential_process": f"cat {IDENTITY_FOLDER}/credentials.json", **common}
     sections = {"default": own, "profile base": own}
     for name, account in settings.accounts_of(runner_class).items():
         role = names.role_arn(account.id, names.delegated_role(level))
@@ -87,16 +92,30 @@ def differences(actual: Mapping[str, Mapping[str, str]], expected: Profiles) -> 
 
 def profile_problems(resources: Iterable[Resource], settings: Settings) -> list[str]:
     """Return a sentence for each profile of a stack's classes that is not as the settings declare it."""
+    all_resources = list(resources)
     files = {
         at(resource.inputs, "metadata", "namespace"): at(resource.inputs, "data", "config")
-        for resource in resources
+        for resource in all_resources
         if resource.type == CONFIG_MAP and at(resource.inputs, "metadata", "name") == AWS_CONFIG_MAP
     }
+    texts = {name: files.get(namespace_jobs(name)) for name in of_kubernetes(settings.runners)}
+    hosts = {machine.name: machine for machine in machines_of(all_resources).all}
+    for name in settings.machine_classes:
+        host = hosts.get(job_machine(settings, name))
+        texts[name] = host.aws_config if host is not None and host.undecided is None else UNKNOWN
     return [
         f"class {name}: {problem}"
         for name in settings.runners
-        for problem in _problems_of(files.get(namespace_jobs(name)), expected_profiles(settings, name))
+        for problem in _problems_of(texts[name], expected_profiles(settings, name))
     ]
+
+
+def job_machine(settings: Settings, runner_class: str) -> str:
+    """Return the name of the launch template of the machines that run a class's jobs."""
+    names, runner = settings.names, settings.runners[runner_class]
+    return (
+        names.worker_group(runner_class) if isinstance(runner, AutoscalerRunner) else names.manager_group(runner_class)
+    )
 
 
 def _problems_of(text: object, expected: Profiles) -> Iterator[str]:

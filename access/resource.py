@@ -62,6 +62,10 @@ class Resource:
     """None likewise."""
     depends_on: tuple[str, ...] = ()
     """URNs, sorted."""
+    property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """URNs, sorted, of the resources whose outputs are in an input, by the input's wire name."""
+    ignore_changes: tuple[str, ...] = ()
+    """Inputs that an update leaves alone."""
     deleted_with: str = ""
     """URN of the resource whose deletion deletes this one too."""
     delete_timeout: str = ""
@@ -138,6 +142,9 @@ def _deployed(state: Mapping[str, Any], live_inputs: Mapping[str, Mapping[str, A
         protect=state.get("protect", False),
         retain_on_delete=state.get("retainOnDelete", False),
         depends_on=tuple(state.get("dependencies", [])),
+        property_dependencies={
+            key: tuple(sorted(urns or ())) for key, urns in state.get("propertyDependencies", {}).items()
+        },
         deleted_with=state.get("deletedWith", ""),
         aliases=tuple(state.get("aliases", [])),
     )

@@ -64,20 +64,21 @@ def resource_of(request: Any, earlier: AnalyzedResources) -> Resource:
         provider=provider.urn if provider else "",
         provider_inputs=_provider_inputs(provider, earlier) if provider else None,
         protect=request.options.protect,
+        ignore_changes=tuple(request.options.ignoreChanges),
     )
 
 
 def stack_resources(request: Any, earlier: AnalyzedResources) -> list[Resource]:
     """Return the resources of an `AnalyzeStack` call with the inputs of their `Analyze` calls, without resources that were never sent."""
-    outputs = {
-        resource.urn: plain_object(resource.properties.fields)
-        for resource in request.resources
-        if resource.type in WITH_OUTPUTS
-    }
-    return [
-        replace(resource, outputs=outputs[resource.urn]) if resource.urn in outputs else resource
-        for resource in earlier.with_urns(stack_urns(request))
-    ]
+    sent = {resource.urn: resource for resource in request.resources}
+    return [_of_stack(resource, sent[resource.urn]) for resource in earlier.with_urns(stack_urns(request))]
+
+
+def _of_stack(resource: Resource, sent: Any) -> Resource:
+    """Add to a resource what only the call of the whole stack says: where its inputs come from, and some outputs."""
+    dependencies = {key: tuple(sorted(entry.urns)) for key, entry in sent.propertyDependencies.items()}
+    outputs = plain_object(sent.properties.fields) if resource.type in WITH_OUTPUTS else resource.outputs
+    return replace(resource, outputs=outputs, property_dependencies=dependencies)
 
 
 def stack_urns(request: Any) -> list[str]:

@@ -27,8 +27,8 @@ RECORD = Path(__file__).parent / "data" / "registered.json"
 PROGRAMS = (*STACKS, foundation.STACK)
 WITH_ALARMS = "dev with alarms"
 TOPIC = "arn:aws:sns:eu-central-1:222222222222:platform-alarms"
-ELSEWHERE = frozenset({"source", "outputs", "urn", "provider_id", "provider_inputs"})
-"""Fields that `up` does not send, or that another resource holds."""
+ELSEWHERE = frozenset({"source", "outputs", "urn", "provider_id", "provider_inputs", "property_dependencies"})
+"""Fields that `up` does not send, or that another field or resource holds."""
 
 
 def digests(resources: Sequence[Resource]) -> dict[str, str]:
@@ -38,6 +38,8 @@ def digests(resources: Sequence[Resource]) -> dict[str, str]:
 
 def _digest(resource: Resource) -> str:
     fields = {key: value for key, value in asdict(resource).items() if key not in ELSEWHERE}
+    if not resource.ignore_changes:
+        del fields["ignore_changes"]
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=_text).encode()).hexdigest()[:12]
 
 

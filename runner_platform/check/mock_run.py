@@ -100,6 +100,10 @@ class Monitor(mocks.MockMonitor):
             protect=request.protect,
             retain_on_delete=request.retainOnDelete,
             depends_on=tuple(sorted(request.dependencies)),
+            property_dependencies={
+                key: tuple(sorted(dependencies.urns)) for key, dependencies in request.propertyDependencies.items()
+            },
+            ignore_changes=tuple(request.ignoreChanges),
             deleted_with=request.deletedWith,
             delete_timeout=request.customTimeouts.delete,
             aliases=tuple(alias.urn for alias in request.aliases),

@@ -237,6 +237,8 @@ def requests(resources: Sequence[Resource]) -> tuple[list[Any], Any]:
         entry.properties.CopyFrom(_struct({**resource.inputs, **resource.outputs}))
         entry.parent = resource.parent
         entry.dependencies.extend(resource.depends_on)
+        for key, urns in resource.property_dependencies.items():
+            entry.propertyDependencies[key].urns.extend(urns)
     return single, stack_request
 
 
@@ -244,6 +246,7 @@ def _fill(request: Any, resource: Resource, bodies: Mapping[str, Any], providers
     request.type, request.urn, request.name = resource.type, resource.urn, resource.name
     request.properties.CopyFrom(bodies[resource.urn])
     request.options.protect = bool(resource.protect)
+    request.options.ignoreChanges.extend(resource.ignore_changes)
     request.options.parent = resource.parent
     provider = providers.get(resource.provider)
     if provider is not None:
