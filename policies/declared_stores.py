@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from config.foundation import FoundationSettings
 
-IMAGES, STATE, CACHE, KEYS = "images", "state", "the job cache", "keys"
-SERVICES = {IMAGES: "ecr", STATE: "s3", CACHE: "s3", KEYS: "kms"}
+IMAGES, STATE, CACHE, KEYS, TOKENS = "images", "state", "the job cache", "keys", "runner tokens"
+SERVICES = {IMAGES: "ecr", STATE: "s3", CACHE: "s3", KEYS: "kms", TOKENS: "ssm"}
 CONTENT = frozenset({Effect.READ, Effect.WRITE})
 
 
@@ -64,6 +64,7 @@ def places(settings: Settings | FoundationSettings) -> list[Place]:
         home = settings.platform_account.id
         result.append(Place(CACHE, _bucket(partition, settings.names.cache_bucket(home))))
         result.append(Place(IMAGES, (f"arn:{partition}:ecr:{organization.region}:{home}:repository/*",)))
+        result.append(Place(TOKENS, (f"arn:{partition}:ssm:{organization.region}:{home}:parameter/cicd*/token",)))
     return result
 
 
@@ -112,6 +113,10 @@ def _of_manager(settings: Settings, runner_class: str) -> Iterator[Use]:
     objects = f"arn:{settings.organization.partition}:s3:::{names.cache_bucket(home)}/{runner_class}/*"
     yield Use(objects, CONTENT | {Effect.DELETE})
     yield _key(settings, home, names.key_alias("cache"))
+    if runner_class in settings.machine_classes:
+        organization, parameter = settings.organization, names.token_parameter(runner_class)
+        arn = f"arn:{organization.partition}:ssm:{organization.region}:{home}:parameter{parameter}"
+        yield Use(arn, frozenset({Effect.READ}))
 
 
 def _of_reader(settings: FoundationSettings, account_id: str) -> Iterator[Use]:

@@ -17,7 +17,9 @@ from config.names import (
     namespace_manager,
 )
 from config.partitions import service_principal
+from config.runners import FargateRunner, of_kubernetes
 from config.settings import Settings
+from policies.expected_machines import machine_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +32,7 @@ def service_accounts(settings: Settings) -> dict[str, ServiceAccount]:
     """Return the one service account that each role trusts, by role name."""
     names = settings.names
     trusted: dict[str, ServiceAccount] = {}
-    for runner_class in settings.runners:
+    for runner_class in of_kubernetes(settings.runners):
         job = ServiceAccount(namespace_jobs(runner_class), JOB_SERVICE_ACCOUNT)
         manager = ServiceAccount(namespace_manager(runner_class), MANAGER_SERVICE_ACCOUNT)
         trusted |= {names.job_role(runner_class): job, names.manager_role(runner_class): manager}
@@ -61,7 +63,16 @@ def infrastructure_roles(settings: Settings) -> set[str]:
     """Return the names of the roles that run the platform itself and reach no account."""
     names = settings.names
     own = {names.cluster_role(), names.node_role(), names.flow_log_role(), names.alarms_role()}
-    return own | {names.manager_role(runner_class) for runner_class in settings.runners}
+    hosts = job_hosts(settings)
+    return own | {role for name in settings.runners if (role := names.manager_role(name)) not in hosts}
+
+
+def job_hosts(settings: Settings) -> dict[str, str]:
+    """Return the roles of the machines that keep sessions of a job role for jobs, with the job role, by name."""
+    names = settings.names
+    return {
+        kind.role: names.job_role(kind.runner_class.name) for kind in machine_kinds(settings).values() if kind.runs_jobs
+    }
 
 
 def trusted_roles(settings: Settings | FoundationSettings) -> Mapping[tuple[str, str], set[str]]:
@@ -75,6 +86,8 @@ def trusted_roles(settings: Settings | FoundationSettings) -> Mapping[tuple[str,
     for name, runner in settings.runners.items():
         for account in settings.accounts_of(name).values():
             callers[account.id, names.delegated_role(runner.level)].add(names.role_arn(home, names.job_role(name)))
+    for host, job in job_hosts(settings).items():
+        callers[home, job].add(names.role_arn(home, host))
     return callers
 
 
@@ -87,7 +100,13 @@ def trusted_services(settings: Settings | FoundationSettings) -> Mapping[str, st
         names.cluster_role(): "eks.amazonaws.com",
         names.node_role(): service_principal("ec2", settings.organization.partition),
         names.flow_log_role(): "vpc-flow-logs.amazonaws.com",
+        **{kind.role: "ec2.amazonaws.com" for kind in machine_kinds(settings).values()},
+        **{names.job_role(name): "ecs-tasks.amazonaws.com" for name in _classes_of_tasks(settings)},
     }
+
+
+def _classes_of_tasks(settings: Settings) -> list[str]:
+    return [name for name, runner in settings.runners.items() if isinstance(runner, FargateRunner)]
 
 
 def managed_policies(settings: Settings | FoundationSettings) -> Mapping[str, frozenset[str]]:

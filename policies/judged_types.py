@@ -207,7 +207,29 @@ NETWORK = {
     tokens.DEFAULT_SECURITY_GROUP: _aws("H03", "vpcId ingress egress", {"revokeRulesOnDelete": NO}),
     tokens.SECURITY_GROUP: _aws("H03", "name description vpcId ingress egress", {"revokeRulesOnDelete": NO}),
     tokens.SECURITY_GROUP_RULE: _aws("H03", EVERY),
-    tokens.INGRESS_RULE: _aws("H03", EVERY),
+    tokens.INGRESS_RULE: _aws("H03 M09", EVERY),
+    tokens.EGRESS_RULE: _aws("M09", EVERY),
+}
+MACHINES = {
+    tokens.LAUNCH_TEMPLATE: _aws(
+        "M01 M02 M03 M04 M05 M07 M09 M10 T13",
+        "name description userData imageId instanceType keyName iamInstanceProfile networkInterfaces metadataOptions blockDeviceMappings"
+        " tagSpecifications updateDefaultVersion",
+        {"instanceInitiatedShutdownBehavior": ("terminate",)},
+    ),
+    tokens.MACHINE_GROUP: _aws(
+        "M06",
+        "name minSize maxSize desiredCapacity healthCheckGracePeriod defaultInstanceWarmup initialLifecycleHooks instanceRefresh"
+        " vpcZoneIdentifiers launchTemplate mixedInstancesPolicy protectFromScaleIn suspendedProcesses capacityRebalance"
+        " waitForCapacityTimeout",
+        {
+            "healthCheckType": ("EC2",),
+            "metricsGranularity": ("1Minute",),
+            **dict.fromkeys(("forceDelete", "forceDeleteWarmPool", "ignoreFailedScalingActivities"), NO),
+        },
+    ),
+    tokens.INSTANCE_PROFILE: _aws("M07", "name role", {"path": ("/",)}),
+    tokens.PARAMETER: _aws("M08", "name type value description", {"dataType": ("text",), "tier": ("Standard",)}),
 }
 LOGS = {
     "aws:cloudwatch/logGroup:LogGroup": _aws(
@@ -259,5 +281,5 @@ OTHERS = {
     tokens.KUBERNETES_PROVIDER: _type("H07", EVERY),
     tokens.GITLAB_PROVIDER: _type("H07", EVERY),
 }
-JUDGED: Mapping[str, JudgedType] = {**IAM, **EKS, **STORES, **NETWORK, **LOGS, **KUBERNETES, **OTHERS}
+JUDGED: Mapping[str, JudgedType] = {**IAM, **EKS, **STORES, **NETWORK, **MACHINES, **LOGS, **KUBERNETES, **OTHERS}
 """Every known type."""

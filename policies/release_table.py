@@ -308,7 +308,7 @@ def deviations(actual: Field, table: Table, reviewed: Container[str] = ()) -> It
     for key, member in actual.entries():
         # The engine and its providers mark their own keys with two underscores.
         if key not in table and not key.startswith("__") and member.path not in reviewed:
-            yield f"{member.path} is set; a release of the platform has no such key"
+            yield f"{member.path} is set; the platform sets no such key"
     for key, expected in table.items():
         member = actual[key]
         if isinstance(expected, Mapping):

@@ -13,6 +13,7 @@ import pulumi
 
 from config import foundation, load
 from config import settings as platform
+from config.runners import of_kubernetes
 from config.settings import Settings
 from policies.engine_messages import AnalyzedResources
 from policies.fields import contains_unknown
@@ -68,7 +69,7 @@ class StackRun:
         settings = self.platform_settings
         if settings is None:
             return set()
-        names, classes = settings.names, settings.runners
+        names, classes = settings.names, of_kubernetes(settings.runners)
         return {names.alarms_role(), *map(names.job_role, classes), *map(names.manager_role, classes)}
 
 

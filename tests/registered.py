@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from access.resource import Unknown
 from config import foundation
-from tests.support.program import STACKS, mock_run, mock_run_of, raw
+from tests.support.program import ALL_STACKS, mock_run, mock_run_of, raw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from access.resource import Resource
 
 RECORD = Path(__file__).parent / "data" / "registered.json"
-PROGRAMS = (*STACKS, foundation.STACK)
+PROGRAMS = (*ALL_STACKS, foundation.STACK)
 WITH_ALARMS = "dev with alarms"
 TOPIC = "arn:aws:sns:eu-central-1:222222222222:platform-alarms"
 ELSEWHERE = frozenset({"source", "outputs", "urn", "provider_id", "provider_inputs", "property_dependencies"})

@@ -10,6 +10,7 @@ from policies.rules import (
     hygiene,
     identity,
     kubernetes,
+    machines,
     network,
     permissions,
     reach,
@@ -30,6 +31,7 @@ MODULES = (
     network,
     kubernetes,
     runners,
+    machines,
     storage,
     hygiene,
 )

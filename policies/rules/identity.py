@@ -8,6 +8,7 @@ from pulumi_policy import Severity
 
 from access.globs import is_pattern
 from access.profiles import UnreadableConfigError, differences, expected_profiles, read_profiles
+from components.documents.machines.user_data import ETC, files_of
 from components.documents.trust import WEB_IDENTITY_AUDIENCE
 from config.names import (
     AWS_CONFIG_MAP,
@@ -15,7 +16,9 @@ from config.names import (
     namespace_jobs,
     namespace_manager,
 )
-from policies.expected_trust import gitlab_host, infrastructure_roles
+from config.runners import of_kubernetes
+from policies.expected_machines import machine_kinds
+from policies.expected_trust import gitlab_host, infrastructure_roles, job_hosts
 from policies.rule import ROLE_SETTINGS, resource_rule, stack_rule
 from policies.runner_config import RunnerConfig
 from policies.statements import (
@@ -34,6 +37,7 @@ from policies.type_tokens import (
     BINDINGS,
     CLUSTER,
     CONFIG_MAP,
+    LAUNCH_TEMPLATE,
     OIDC_PROVIDER,
     POD_IDENTITY,
     POLICY,
@@ -45,6 +49,7 @@ from policies.type_tokens import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.settings import Settings
     from policies.rule import CheckedResource
     from policies.stack import CheckedStack
 
@@ -118,7 +123,8 @@ def own_roles(stack: CheckedStack) -> Iterator[tuple[str, str]]:
         return
     home, names = settings.platform_account.id, settings.names
     manager_roles = {
-        namespace_manager(name): names.role_arn(home, names.manager_role(name)) for name in settings.runners
+        namespace_manager(name): names.role_arn(home, names.manager_role(name))
+        for name in of_kubernetes(settings.runners)
     }
     for account in stack.of(SERVICE_ACCOUNT):
         metadata = account["metadata"]
@@ -185,27 +191,32 @@ def _assumed_role(arn: str, grant: Grant, roles: dict[str, CheckedResource]) -> 
 @stack_rule(
     "T12",
     "iam-role-of-machinery-reaches-nothing",
-    demands="roles of the control plane, nodes, managers and logs assume no role",
+    demands="roles of the control plane, nodes, managers and logs assume no role, and a machine that runs jobs only its class's job role",
     stops="A01, A09: an attacker with a node's or a manager's credentials reaches an account",
     remedy="Remove the permission; only job roles deploy.",
     source=f"{EKS_GUIDE}; CIS EKS 5.1.3",
     severity=Severity.CRITICAL,
 )
 def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
-    """No sts:AssumeRole in these roles."""
+    """No sts:AssumeRole in these roles, and one in those of machines that run jobs."""
     settings = stack.run.platform_settings
     if settings is None:
         return
-    machinery = infrastructure_roles(settings)
+    machinery, hosts = infrastructure_roles(settings), job_hosts(settings)
+    home, names = settings.platform_account.id, settings.names
     for grant in grants_of(stack):
-        if grant.holder in machinery and covers(grant.statement, ASSUME, grant.field):
+        if grant.holder not in {*machinery, *hosts} or not covers(grant.statement, ASSUME, grant.field):
+            continue
+        if grant.holder in machinery:
             yield grant.urn, f"{grant.name} lets {grant.holder} assume roles"
+        elif grant.statement.resources != (own := (names.role_arn(home, hosts[grant.holder]),)):
+            yield grant.urn, f"{grant.name} lets {grant.holder} assume more than {own[0]}"
 
 
 @resource_rule(
     "T13",
     "kubernetes-config-map-profiles-match-the-matrix",
-    [CONFIG_MAP],
+    [CONFIG_MAP, LAUNCH_TEMPLATE],
     demands="the AWS profiles of a class are those of the settings: its own role, the delegated roles of its accounts, and no more",
     stops="A12, A25: a profile leads to another role, level or account than its name says, takes a job's token, or holds a lasting key",
     remedy="Leave the file to components/documents/profiles.py, and change `accounts` of the class in the stack file.",
@@ -213,12 +224,31 @@ def machinery_reaches_nothing(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     source="https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html",
     severity=Severity.CRITICAL,
 )
-def profiles_match(config_map: CheckedResource) -> Iterator[str]:
-    """One file in the ConfigMap, with exactly the profiles of the class."""
-    settings, metadata = config_map.run.platform_settings, config_map["metadata"]
-    if settings is None or metadata["name"].text() != AWS_CONFIG_MAP:
+def profiles_match(resource: CheckedResource) -> Iterator[str]:
+    """One file in the ConfigMap or in the user data, with exactly the profiles of the class."""
+    settings = resource.run.platform_settings
+    if settings is not None:
+        of_type = _profiles_of_machine if resource.type == LAUNCH_TEMPLATE else _profiles_of_config_map
+        yield from of_type(resource, settings)
+
+
+def _profiles_of_machine(template: CheckedResource, settings: Settings) -> Iterator[str]:
+    kind, data = machine_kinds(settings).get(template["name"].text() or ""), template["userData"].text()
+    if kind is None or not kind.runs_jobs or data is None:
         return
-    classes = {namespace_jobs(name): name for name in settings.runners}
+    try:
+        text = files_of(data).get(f"{ETC}/aws-config", "")
+    except (ValueError, TypeError, AttributeError):
+        yield "userData cannot be read, and the AWS config of its jobs is in it"
+        return
+    yield from _deviating("userData aws-config", text, settings, kind.runner_class.name)
+
+
+def _profiles_of_config_map(config_map: CheckedResource, settings: Settings) -> Iterator[str]:
+    metadata = config_map["metadata"]
+    if metadata["name"].text() != AWS_CONFIG_MAP:
+        return
+    classes = {namespace_jobs(name): name for name in of_kubernetes(settings.runners)}
     namespace = metadata["namespace"].text() or ""
     runner_class = classes.get(namespace)
     if runner_class is None:
@@ -227,15 +257,19 @@ def profiles_match(config_map: CheckedResource) -> Iterator[str]:
     files = [*config_map["data"].entries(), *config_map["binaryData"].entries()]
     yield from (f"{field.path} is a further file" for _, field in files if field.path != "data.config")
     text = config_map["data"]["config"].text()
-    if text is None:
-        return
+    if text is not None:
+        yield from _deviating("data.config", text, settings, runner_class)
+
+
+def _deviating(path: str, text: str, settings: Settings, runner_class: str) -> Iterator[str]:
+    """Yield what differs in the AWS config of a class."""
     try:
         profiles = read_profiles(text)
     except UnreadableConfigError as error:
-        yield f"data.config {error}"
+        yield f"{path} {error}"
         return
     deviations = differences(profiles, expected_profiles(settings, runner_class))
-    yield from (f"data.config of class {runner_class}: {text}" for text in deviations)
+    yield from (f"{path} of class {runner_class}: {deviation}" for deviation in deviations)
 
 
 @stack_rule(

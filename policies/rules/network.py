@@ -146,7 +146,7 @@ def pod_security(namespace: CheckedResource) -> Iterator[str]:
 def network_is_denied(stack: CheckedStack) -> Iterator[tuple[str, str]]:
     """The switch, the node classes, and policies in each namespace that keep the closed addresses closed."""
     settings = stack.run.platform_settings
-    if settings is None:
+    if settings is None or settings.cluster is None:
         return
     yield from _switch(stack)
     for node_class in stack.of(NODE_CLASS):

@@ -19,6 +19,7 @@ from components.documents import boundary, platform_roles
 from components.documents.boundary import PASSABLE_TO, SERVICE_LINKED_FOR
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
+from policies.expected_machines import machine_kinds
 from policies.expected_trust import managed_policies
 from policies.rule import Option, resource_rule, stack_rule
 from policies.statements import (
@@ -66,6 +67,7 @@ BELOW_THE_PATH = (
     *("iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole"),
 )
 """Further actions on roles and policies: allowed below the path of deployments, where every role has the boundary."""
+SEND_KEY = "ec2-instance-connect:SendSSHPublicKey"
 PASS_ROLE, SERVICE_LINKED = "iam:PassRole", "iam:CreateServiceLinkedRole"
 ASSUME_ACTIONS = frozenset({"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"})
 CHANGES = frozenset({Effect.SETTINGS, Effect.POLICY, Effect.TAG})
@@ -191,9 +193,10 @@ def pass_role(resource: CheckedResource) -> Iterator[str]:
     if not _ordinary(resource):
         return
     for field, statement in granting_statements(resource):
-        if running := [
+        running = [
             a for reach, actions in reached_in(statement, field).items() if reach.effect is Effect.RUN for a in actions
-        ]:
+        ]
+        if running and not (running == [SEND_KEY] and _connects_to_its_workers(resource, statement, field)):
             yield f"{name_of(statement)} grants {_named(running)}, which runs code as a role that exists"
         if not covers(statement, PASS_ROLE, field):
             continue
@@ -202,6 +205,19 @@ def pass_role(resource: CheckedResource) -> Iterator[str]:
             yield f"{name_of(statement)} passes roles beyond {DEPLOY_ROLE_PATH}"
         if not services or not set(services) <= set(PASSABLE_TO):
             yield f"{name_of(statement)} passes roles to services other than {', '.join(PASSABLE_TO)}"
+
+
+def _connects_to_its_workers(resource: CheckedResource, statement: Statement, field: Field) -> bool:
+    """Whether a statement lets a manager into the instances of its own class's group, and into no others."""
+    settings = resource.run.platform_settings
+    groups = {
+        kind.runner_class.names.manager_role(kind.runner_class.name): name
+        for name, kind in machine_kinds(settings).items()
+        if kind.worker
+    }
+    group = groups.get(_holder(resource) or "")
+    tag = condition_values(statement, "StringEquals", "ec2:ResourceTag/aws:autoscaling:groupName", field)
+    return group is not None and tag == [group] and not statement.not_actions
 
 
 @resource_rule(

@@ -16,7 +16,7 @@ from access.globs import matches, witnesses
 from access.policy_documents import without_variables
 from config.partitions import partition_domain
 from policies import declared_stores
-from policies.declared_stores import CACHE, IMAGES, KEYS, SERVICES, STATE
+from policies.declared_stores import CACHE, IMAGES, KEYS, SERVICES, STATE, TOKENS
 from policies.resource_policies import beyond, documents, doubles, store_of, types_of
 from policies.rule import resource_rule, stack_rule
 from policies.runner_config import CONFIG, RunnerConfig
@@ -35,7 +35,7 @@ from policies.type_tokens import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from access.admission import Principal, Store
     from policies.declared_stores import Use
@@ -276,6 +276,21 @@ def state_is_split(stack: CheckedStack) -> Iterator[tuple[str, str]]:
 
 
 @stack_rule(
+    "P13",
+    "iam-policy-reads-its-own-runner-token",
+    demands="only a class's manager on a machine reads the parameter with the class's runner token, and no role changes it",
+    stops="A22: a job, or another class's machine, reads a runner token and takes jobs with it",
+    remedy="Keep the document of components/documents/machines/roles.py; no AWS managed policy for the SSM agent.",
+    source="https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html",
+    severity=Severity.CRITICAL,
+    options={"powerful": POWERFUL},
+)
+def tokens_have_one_reader(stack: CheckedStack) -> Iterator[tuple[str, str]]:
+    """No role but the class's manager reads the parameter."""
+    yield from _undeclared(stack, TOKENS)
+
+
+@stack_rule(
     "P11",
     "iam-policy-uses-its-own-keys",
     demands="a role uses the keys of its own stores by their alias, changes no key, and reads secrets by name",
@@ -322,6 +337,8 @@ def _undeclared(stack: CheckedStack, kind: str) -> Iterator[tuple[str, str]]:
         }
         if kind == IMAGES:
             reached.pop(Effect.READ, None)  # everybody in the organisation pulls
+        if kind == TOKENS:
+            reached = _about_parameters(reached)
         if not reached:
             continue
         touching = [
@@ -331,6 +348,12 @@ def _undeclared(stack: CheckedStack, kind: str) -> Iterator[tuple[str, str]]:
             wrong = [r for r in touching if not any(_declares(stack, use, grant, effect, r) for use in declared)]
             for resource in wrong[:MOST_RESOURCES]:
                 yield grant.urn, f"{grant.name} lets {grant.holder} {VERBS[effect]} {kind}: {actions[0]} on {resource}"
+
+
+def _about_parameters(reached: Mapping[Effect, list[str]]) -> dict[Effect, list[str]]:
+    """Leave out actions of Systems Manager that are about something else than parameters."""
+    about = {effect: [action for action in actions if "Parameter" in action] for effect, actions in reached.items()}
+    return {effect: actions for effect, actions in about.items() if actions}
 
 
 VERBS = {

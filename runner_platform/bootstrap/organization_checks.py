@@ -156,7 +156,7 @@ def full_load(stacks: Sequence[Settings]) -> dict[tuple[str, str], int]:
     """Return how much of each quota the stacks take when all classes run all their jobs."""
     vcpus = [needed_vcpus(settings) for settings in stacks]
     networks = [settings.network for settings in stacks if settings.network.existing is None]
-    addresses = sum(1 if network.nat == "single" else int(network.zones or 0) for network in networks)
+    addresses = sum({"single": 1, "none": 0}.get(str(network.nat), int(network.zones or 0)) for network in networks)
     return {
         ON_DEMAND: sum(on_demand for on_demand, _ in vcpus),
         SPOT: sum(spot for _, spot in vcpus),

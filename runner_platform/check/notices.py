@@ -12,12 +12,14 @@ from cryptography import x509
 
 from components.documents.node_pool import class_capacity, managers_capacity
 from config.capabilities import Level
-from config.runners import of_kubernetes
+from config.machine_types import machine_type
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner, of_kubernetes
 from config.versions import HELPER_CHART, KUBERNETES_SUPPORT_ENDS, minor_version, newest_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.runners import Runner
     from config.settings import Settings
 
 WARN_BEFORE = timedelta(days=60)
@@ -86,7 +88,7 @@ def quota(settings: Settings) -> str:
     """
     on_demand, spot = needed_vcpus(settings)
     return (
-        f"full load takes up to {on_demand} vCPUs on demand, {spot} of them on spot if there is spot capacity: "
+        f"full load needs up to {on_demand} vCPUs on demand, and up to {spot} on spot: "
         f"quotas 'Running On-Demand Standard instances' and 'All Standard Spot Instance Requests' of account {settings.platform.account}"
     )
 
@@ -97,4 +99,24 @@ def needed_vcpus(settings: Settings) -> tuple[int, int]:
     loads = {name: class_capacity(runner).full_load_cpu for name, runner in runners.items()}
     spot = sum(load for name, load in loads.items() if runners[name].spot)
     # Spot classes fall back to on-demand capacity when there is no spot, so that quota counts them too.
-    return sum(loads.values()) + managers_capacity(len(runners)).full_load_cpu, spot
+    on_demand = sum(loads.values()) + (managers_capacity(len(runners)).full_load_cpu if runners else 0)
+    for runner in settings.runners.values():
+        of_machines, of_spot = _machine_vcpus(runner)
+        on_demand, spot = on_demand + of_machines, spot + of_spot
+    return on_demand, spot
+
+
+def _machine_vcpus(runner: Runner) -> tuple[int, int]:
+    """VCPUs of a class's machines: on demand and on spot. A machine that runs jobs overlaps with its successor."""
+    if isinstance(runner, DockerRunner):
+        return 2 * _vcpus(runner.instance), 0
+    if isinstance(runner, AutoscalerRunner):
+        workers = runner.max_instances * max(_vcpus(name) for name in runner.instances.types)
+        manager = _vcpus(runner.manager)
+        return (manager, workers) if runner.spot else (manager + workers, 0)
+    return (_vcpus(runner.manager), 0) if isinstance(runner, FargateRunner) else (0, 0)
+
+
+def _vcpus(name: str) -> int:
+    machine = machine_type(name)
+    return machine.vcpus if machine is not None else 0

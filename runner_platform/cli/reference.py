@@ -125,7 +125,7 @@ def settings_keys() -> Iterator[str]:
     yield "You write settings into `Pulumi.<stack>.yaml`, each object below its key. `runner-platform check` reports every problem at once,"
     yield "with path, value and remedy. An unknown key is a problem, too."
     yield from reading()
-    yield from ("", "# The platform: `Pulumi.dev.yaml`, `Pulumi.prod.yaml`")
+    yield from ("", "# The platform: `Pulumi.dev.yaml`, `Pulumi.prod.yaml`, `Pulumi.small.yaml`")
     yield from objects({**settings.OBJECTS, **settings.MAPPINGS}, settings.PROJECT, "Pulumi.yaml")
     yield from ("", "## Times that follow from `longest_job`", "")
     yield "GitLab's timeout alone may end a job; every other time is longer (`components/documents/disruption.py`)."

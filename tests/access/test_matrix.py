@@ -15,7 +15,7 @@ from access.resource import UNKNOWN, Resource, pinned_to
 from config import load
 from config.names import namespace_jobs
 from tests.support.access_programs import changed, facts, resources, role_named, trust_of, whole
-from tests.support.program import STACKS
+from tests.support.program import ALL_STACKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ CICD, DEV, PROD = (load.of_foundation().accounts[name].id for name in ("cicd", "
 
 @cache
 def expected() -> list[Cell]:
-    return declared([load.of_stack(stack) for stack in STACKS], load.of_foundation())
+    return declared([load.of_stack(stack) for stack in ALL_STACKS], load.of_foundation())
 
 
 def matrix_differences(graph: AccessGraph) -> list[Difference]:
@@ -50,7 +50,7 @@ def test_the_matrix_covers_every_kind_of_principal() -> None:
     kinds = {name.partition(":")[0] for name in principals(whole())}
     assert kinds == {"job", "manager", "node", "root", "deployer", "reader", "sa", "gitlab", "pipeline", "arn"}
     names = set(principals(whole()))
-    assert {f"job:{stack}/{name}" for stack in STACKS for name in load.of_stack(stack).runners} <= names
+    assert {f"job:{stack}/{name}" for stack in ALL_STACKS for name in load.of_stack(stack).runners} <= names
     assert {"root:cicd", "root:stranger", "sa:jobs-small/default", "sa:stranger/stranger", "gitlab:stranger"} <= names
 
 
@@ -63,7 +63,7 @@ def test_a_class_without_accounts_reaches_its_own_role_only() -> None:
     assert [role.rpartition("/")[2] for role in roles] == ["runner-review"]
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", ALL_STACKS)
 def test_each_stack_alone_grants_the_declared_access(stack: str) -> None:
     # The policy pack gets these resources: no foundation, no other stack.
     settings = load.of_stack(stack)

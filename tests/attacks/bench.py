@@ -1,7 +1,8 @@
 """Apply a mutation to the real program, make a mock run, and evaluate the resources with the real pack.
 
 Each worker process keeps one pack running for the default settings; a mutation with its own settings or exceptions gets its own pack.
-The mock run is of the stack prod, with one class of each trust level and a small network: more classes would only repeat these.
+The mock run is of the stack prod, with one class of each trust level and a small network: more classes would only repeat these. Classes on
+EC2 are in the stack small; a protected one is added.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 CLASSES = ("small", "deploy")
+MACHINES = "small"
+DEPLOY = {
+    "executor": "docker",
+    "level": "protected",
+    "project": "5678",
+    "instance": "t3.small",
+    "concurrent": 1,
+    "longest_job": "1h",
+}
 NETWORK = {"cidr": "10.40.0.0/16", "zones": 2, "nat": "single"}
 
 
@@ -71,7 +81,9 @@ def configuration_of(mutation: Mutation | None) -> dict[str, Any]:
 
 def _configuration(stack: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     values = raw(stack)
-    if stack != foundation.STACK:
+    if stack == MACHINES:
+        values["runners"]["deploy"] = dict(DEPLOY)
+    elif stack != foundation.STACK:
         values["runners"] = {name: values["runners"][name] for name in CLASSES}
         values["network"] = dict(NETWORK)
     for path, value in changes.items():

@@ -54,7 +54,7 @@ def trusting(name: str, principal: Any, **more: Any) -> Edit:
     return with_document(name, adding_statement(statement), "assumeRolePolicy")
 
 
-def with_values(name: str, **inputs: Any) -> Edit:
+def with_values(name: str, /, **inputs: Any) -> Edit:
     """Change inputs of a resource."""
     return lambda resources: _replaced(resources, _named(resources, name), inputs)
 

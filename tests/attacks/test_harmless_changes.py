@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_aws as aws
@@ -14,6 +15,9 @@ from components.job_cache import JobCache
 from tests.attacks.bench import outcome_of
 from tests.attacks.change import put, together, with_addition, with_inputs, with_result
 from tests.attacks.mutation import Mutation
+
+if TYPE_CHECKING:
+    from access.resource import Resource
 
 pytestmark = pytest.mark.processes
 QUEUE = "urn:pulumi:prod::runner-platform::runnerplatform:index:JobCache$aws:sqs/queue:Queue::cache-events"
@@ -71,9 +75,59 @@ CODE = together(
 )
 
 
+MACHINE_SETTINGS: dict[str, Any] = {
+    "runners.small.instance": "m7g.large",
+    "runners.small.concurrent": 3,
+    "runners.small.disk": "80Gi",
+    "runners.medium.max_instances": 9,
+    "runners.medium.spot": False,
+    "runners.medium.capacity": 2,
+    "runners.medium.uses": 20,
+    "runners.medium.instances": {"types": ["c7i.xlarge", "m7i.xlarge"]},
+    "network.nat": "single",
+    "tags.owner": "another-team",
+    "machines.image": "/company/images/ubuntu/{arch}",
+}
+MACHINE_CODE = together(
+    with_inputs(aws.ec2.LaunchTemplate, description="machines", tags={"more": "tags"}),
+    with_inputs(aws.autoscaling.Group, health_check_grace_period=120, default_instance_warmup=400),
+    with_inputs(aws.ssm.Parameter, description="a token"),
+    with_inputs(aws.ec2.SecurityGroup, tags={"Name": "machines"}),
+)
+
+
+def with_other_names(resources: list[Resource]) -> list[Resource]:
+    """Give the resources of machines other logical names, everywhere."""
+
+    def renamed(urn: str) -> str:
+        return urn.replace("-machines-", "-instances-")
+
+    return [
+        replace(
+            resource,
+            urn=renamed(resource.urn),
+            name=renamed(resource.name),
+            parent=renamed(resource.parent),
+            depends_on=tuple(map(renamed, resource.depends_on)),
+            property_dependencies={
+                key: tuple(map(renamed, urns)) for key, urns in resource.property_dependencies.items()
+            },
+        )
+        for resource in resources
+    ]
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        Mutation(attack="", name="unchanged machines", rules=frozenset(), stack="small"),
+        Mutation(
+            attack="", name="other settings of machines", rules=frozenset(), stack="small", settings=MACHINE_SETTINGS
+        ),
+        Mutation(attack="", name="other code of machines", rules=frozenset(), stack="small", change=MACHINE_CODE),
+        Mutation(
+            attack="", name="other logical names of machines", rules=frozenset(), stack="small", edit=with_other_names
+        ),
         Mutation(attack="", name="other settings", rules=frozenset(), settings=SETTINGS),
         Mutation(attack="", name="other code", rules=frozenset(), change=CODE),
         Mutation(

@@ -44,12 +44,11 @@ UNJUDGED = [
     "kubernetes:eks.amazonaws.com/v1:NodeClassPatch",
     *("aws:eks/fargateProfile:FargateProfile", "aws:eks/identityProviderConfig:IdentityProviderConfig"),
     "aws:iam/samlProvider:SamlProvider",
-    *("aws:iam/instanceProfile:InstanceProfile", "aws:iam/serviceLinkedRole:ServiceLinkedRole"),
+    "aws:iam/serviceLinkedRole:ServiceLinkedRole",
     *("aws:lambda/function:Function", "aws:lambda/permission:Permission", "aws:lambda/invocation:Invocation"),
     *("aws:codebuild/project:Project", "aws:cloudformation/stack:Stack", "aws:ssm/association:Association"),
     *(
         "aws:ec2/instance:Instance",
-        "aws:ec2/launchTemplate:LaunchTemplate",
         "aws:ec2/vpcPeeringConnection:VpcPeeringConnection",
     ),
     *("aws:s3/bucketObjectv2:BucketObjectv2", "aws:s3/accessPoint:AccessPoint", "aws:s3/bucketAcl:BucketAcl"),

@@ -55,7 +55,7 @@ def test_a_change_is_reported_by_exactly_the_rules_that_judge_its_key(change: Re
     ("path", "message"),
     [
         ("values.gitlabUrl", 'values.gitlabUrl is "x", not "https://gitlab.com"'),
-        ("values.hostAliases", "values.hostAliases is set; a release of the platform has no such key"),
+        ("values.hostAliases", "values.hostAliases is set; the platform sets no such key"),
         ("values.runners.secret", 'values.runners.secret is "x", not "runner-token"'),
         ("values.nodeSelector", 'values.nodeSelector is "x", not {"runner-platform/class": "managers"}'),
         ("values.resources", "values.resources is not an object"),

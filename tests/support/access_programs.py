@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from access.graph import AccessGraph
 from access.inventory import Inventory
 from config import load
-from tests.support.program import STACKS, mock_run
+from tests.support.program import ALL_STACKS, mock_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from access.resource import Resource
 
-ALL = ("foundation", *STACKS)
+ALL = ("foundation", *ALL_STACKS)
 
 
 @cache
@@ -27,7 +27,7 @@ def resources(stack: str) -> tuple[Resource, ...]:
 
 @cache
 def facts() -> Inventory:
-    return Inventory.of([load.of_stack(stack) for stack in STACKS], load.of_foundation())
+    return Inventory.of([load.of_stack(stack) for stack in ALL_STACKS], load.of_foundation())
 
 
 @cache

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from runner_platform.reports.findings import Finding
 
 STACKS = ("dev", "prod")
+"""Stacks with a cluster."""
+ALL_STACKS = (*STACKS, "small")
+"""The same, and the stack whose classes run on EC2."""
 ABSENT: Any = object()
 """In place of a value: remove the key."""
 TOKEN = "glrt-given-by-hand"  # fabricated
@@ -102,7 +105,7 @@ def load_sdks() -> None:
     """Import what the programs import; the SDK warns of its own deprecated classes then, which are not ours to mend."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        for module in ("s3", "ec2", "eks", "iam", "kms", "ecr", "cloudwatch"):
+        for module in ("s3", "ec2", "eks", "iam", "kms", "ecr", "cloudwatch", "autoscaling", "ssm", "vpc"):
             hasattr(getattr(pulumi_aws, module), "anything")  # a module is loaded when somebody looks into it
 
 

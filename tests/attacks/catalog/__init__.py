@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.attacks.catalog import cluster, gate, identities, jobs, permissions, releases, stores, strangers, trusts
+from tests.attacks.catalog import (
+    cluster,
+    gate,
+    identities,
+    jobs,
+    machines,
+    permissions,
+    releases,
+    stores,
+    strangers,
+    trusts,
+)
 
 if TYPE_CHECKING:
     from tests.attacks.mutation import Mutation
@@ -12,7 +23,7 @@ if TYPE_CHECKING:
 MUTATIONS: list[Mutation] = sorted(
     (
         mutation
-        for module in (trusts, identities, permissions, cluster, jobs, releases, stores, strangers, gate)
+        for module in (trusts, identities, permissions, cluster, jobs, releases, machines, stores, strangers, gate)
         for mutation in module.MUTATIONS
     ),
     key=lambda mutation: mutation.attack or "~",

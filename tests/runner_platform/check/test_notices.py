@@ -73,4 +73,9 @@ def test_the_quota_of_full_load_counts_every_class_and_the_managers() -> None:
     settings = load.of_stack("prod")
     without = replace(settings, runners={name: runner for name, runner in settings.runners.items() if name != "big"})
     assert quota(settings) != quota(without), "a class at full load needs vCPUs of its own"
-    assert " 80 of them on spot" in quota(settings)
+    assert "up to 80 on spot" in quota(settings)
+
+
+def test_the_quota_of_full_load_counts_machines() -> None:
+    # A machine of docker overlaps with its successor (2 × 2 vCPUs), a manager has 2, and four spot instances have 2 each.
+    assert "up to 6 vCPUs on demand, and up to 8 on spot" in quota(load.of_stack("small"))
