@@ -228,7 +228,7 @@ MACHINES = {
             **dict.fromkeys(("forceDelete", "forceDeleteWarmPool", "ignoreFailedScalingActivities"), NO),
         },
     ),
-    tokens.INSTANCE_PROFILE: _aws("M07", "name role", {"path": ("/",)}),
+    tokens.INSTANCE_PROFILE: _aws("M07", "name path role"),
     tokens.PARAMETER: _aws("M08", "name type value description", {"dataType": ("text",), "tier": ("Standard",)}),
 }
 LOGS = {

@@ -277,6 +277,9 @@ def profiles_hold_their_role(resource: CheckedResource) -> Iterator[str]:
             yield f"name is {name!r}: no machines of a class have this profile"
         if role is not None and role != name:
             yield f"role is {role!r}, not {name}"
+        settings, path = resource.run.platform_settings, resource["path"].text("/")
+        if settings is not None and path not in {settings.names.role_path, None}:
+            yield f"path is {path}, not {settings.names.role_path}: the deployer may make profiles below the platform's paths alone"
         return
     kind, profile = _kind(resource), resource["iamInstanceProfile"]
     if kind is None or profile.unknown:

@@ -44,9 +44,9 @@ MOST_UNEXPECTED = 10
 """Unexpected chains in the picture; the list above the table has them all."""
 UNDECIDED_MARK = "?"
 """Follows a role that could not be decided."""
-STRANGERS = ("sa:", "root:", "gitlab:stranger", "issuer:")
+STRANGERS = ("sa:", "root:", "gitlab:stranger", "issuer:", "machine:")
 """Prefixes of principals that should reach nothing."""
-PRINCIPAL_ORDER = ("job:", "gitlab:", "manager:", "node:", "pipeline", "deployer", "reader", "arn:")
+PRINCIPAL_ORDER = ("job:", "gitlab:", "manager:", "worker:", "node:", "pipeline", "deployer", "reader", "arn:")
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
@@ -120,9 +120,16 @@ def is_stranger(principal: str) -> bool:
 
 def _description(principal: str) -> str:
     prefix, _, name = principal.partition(":")
-    if prefix in ("job", "manager"):
+    if prefix in ("job", "manager", "worker"):
         return f"{prefix}s of {name.partition('/')[0]}"
-    words = {"sa": "other service accounts", "root": "accounts", "node": "nodes", "issuer": "other issuers"}
+    words = {
+        "sa": "other service accounts",
+        "root": "accounts",
+        "node": "nodes",
+        "machine": "machines of no class",
+        "issuer": "other issuers",
+        "arn": "roles of people",
+    }
     return words.get(prefix, "projects of GitLab" if prefix == "gitlab" else principal)
 
 

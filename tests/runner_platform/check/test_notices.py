@@ -77,5 +77,5 @@ def test_the_quota_of_full_load_counts_every_class_and_the_managers() -> None:
 
 
 def test_the_quota_of_full_load_counts_machines() -> None:
-    # A machine of docker overlaps with its successor (2 × 2 vCPUs), a manager has 2, and four spot instances have 2 each.
+    # A machine of docker overlaps with its successor (twice 2 vCPUs), a manager has 2, and four spot instances have 2 each.
     assert "up to 6 vCPUs on demand, and up to 8 on spot" in quota(load.of_stack("small"))
