@@ -136,7 +136,12 @@ def _can_pass_to(service: str, caller: Caller, permissions: Permissions, role: R
     return every((passes, runs))
 
 
-_ANY_TAGS = {"aws:requesttag/": Choice(), "aws:tagkeys": Choice(several=True)}
+_ANY_TAGS = {
+    "aws:requesttag/": Choice(),
+    "aws:tagkeys": Choice(several=True),
+    # A task may start in each cluster that the policy names.
+    "ecs:cluster": Choice(),
+}
 
 
 class NewRole(NamedTuple):

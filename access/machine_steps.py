@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from access.callers import Choice
+from access.callers import Choice, aws_service
 from access.chains import Node, Step
 from access.decision import Undecided, every, some
 from access.evaluation import is_allowed, witness_resources
@@ -104,10 +104,23 @@ class MachineSteps:
                 yield Step(Node("role", role.arn), every((truth, self._graph.may_enter(node, role))))
 
     def _of_tasks(self, manager: Machine) -> Iterator[Step]:
-        """Yield steps from a task to the role that the manager's settings give to tasks, if ECS may assume it."""
-        role = self._graph.roles.get(manager.job_role)
-        if role is not None:
-            yield Step(Node("role", role.arn), self._graph.admits_service(role, TASKS))
+        """Yield steps from a task to its role, if ECS may assume it. The family of a class's tasks has the name of its manager's group."""
+        definitions = [
+            definition
+            for definition in self._machines.task_definitions
+            if (definition.stack, definition.family) == (manager.stack, manager.name)
+        ]
+        if not definitions:
+            yield from self._anywhere(manager, Undecided(f"nothing says which tasks {manager.name} starts"))
+        for definition in definitions:
+            account, inventory = definition.account, self._graph.inventory
+            task = f"arn:{inventory.partition}:ecs:{inventory.region}:{account}:task/{definition.family}/{'0' * 32}"
+            caller = aws_service(TASKS, {"aws:sourceaccount": (account,), "aws:sourcearn": (task,)})
+            unknown = definition.role if isinstance(definition.role, Undecided) else True
+            for role in self._graph.roles.values():
+                if role.account == account and (unknown is not True or role.arn == definition.role):
+                    admitted = self._graph.admits_service(role, TASKS, caller)
+                    yield Step(Node("role", role.arn), every((unknown, admitted)))
 
     def into(self, node: Node) -> list[Step]:
         """Return the steps from a role's session into machines: SSH, commands and sessions."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
 PROFILE = "aws:iam/instanceProfile:InstanceProfile"
+TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 DOCKER, AUTOSCALER = "docker", "docker-autoscaler"
 RUNS_ON = (
     *("ec2-instance-connect:SendSSHPublicKey", "ec2-instance-connect:SendSerialConsoleSSHPublicKey"),
@@ -82,11 +83,23 @@ class Machine:
         return RunnerConfig(runners=tuple(runner.entry for runner in self.runners), undecided=self.undecided)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskDefinition:
+    """A task definition: what a manager starts for each job of a class on Fargate."""
+
+    stack: str
+    account: str
+    family: str
+    role: str | Undecided
+    """ARN of the role of the task's containers."""
+
+
 @dataclass(kw_only=True)
 class Machines:
-    """All machines of some resources."""
+    """All machines and task definitions of some resources."""
 
     by_stack: dict[str, list[Machine]] = field(default_factory=dict)
+    task_definitions: list[TaskDefinition] = field(default_factory=list)
 
     def named(self, stack: str, name: str) -> list[Machine]:
         """Return the machines of a stack from the templates with a name."""
@@ -108,16 +121,28 @@ def machines_of(resources: Iterable[Resource]) -> Machines:
     """Return the machines of some resources."""
     by_type: defaultdict[str, list[Resource]] = defaultdict(list)
     for resource in resources:
-        if resource.type in (TEMPLATE, GROUP, PROFILE):
+        if resource.type in (TEMPLATE, GROUP, PROFILE, TASK_DEFINITION):
             by_type[resource.type].append(resource)
     profiles = {(p.account, _name(p)): at(p.inputs, "role") for p in by_type[PROFILE]}
-    machines = Machines()
+    machines = Machines(task_definitions=[_task_definition(entry) for entry in by_type[TASK_DEFINITION]])
     for template in by_type[TEMPLATE]:
         groups = [_name(group) for group in by_type[GROUP] if _starts(group, template)]
         for group in groups or [_name(template)]:
             machine = _machine(template, group, _roles_of(template, profiles))
             machines.by_stack.setdefault(template.stack, []).append(machine)
     return machines
+
+
+def _task_definition(resource: Resource) -> TaskDefinition:
+    family, role = at(resource.inputs, "family"), at(resource.inputs, "taskRoleArn")
+    return TaskDefinition(
+        stack=resource.stack,
+        account=resource.account,
+        family=family if isinstance(family, str) else resource.name,
+        role=Undecided(f"the role of the task definition {resource.name} is not known yet")
+        if role is UNKNOWN
+        else str(role or ""),
+    )
 
 
 def _name(resource: Resource) -> str:

@@ -19,7 +19,7 @@ from access.decision import Decision, Undecided
 from access.graph import ROLE_KINDS, service_account_node
 from components.documents import alarms
 from config.names import DEPLOYER_ROLE, PLATFORM_ROLE_PATH, READER_ROLE, role_arn
-from config.runners import MACHINE_RUNNERS, AutoscalerRunner, of_kubernetes
+from config.runners import MACHINE_RUNNERS, AutoscalerRunner, FargateRunner, of_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -284,6 +284,9 @@ def _of_hosts(settings: Settings, name: str) -> Iterator[Cell]:
         hosts.append("worker")
         worker = names.role_arn(home, names.worker_role(name))
         yield from (_allowed(f"{host}:{settings.stack}/{name}", platform, worker) for host in hosts)
+    if isinstance(runner, FargateRunner):
+        # The manager passes both roles to the tasks that it starts.
+        yield _allowed(f"manager:{settings.stack}/{name}", platform, names.role_arn(home, names.task_role(name)))
     jobs = [cell for cell in _of_class(settings, name) if cell[1] != names.role_arn(home, names.manager_role(name))]
     for host in hosts:
         yield from (_allowed(f"{host}:{settings.stack}/{name}", account, arn) for account, arn in jobs)
@@ -328,6 +331,8 @@ def _roles_of(settings: Settings) -> Iterator[tuple[str, str]]:
         yield from _of_class(settings, name)
         if isinstance(runner, AutoscalerRunner):
             yield platform, names.role_arn(home, names.worker_role(name))
+        if isinstance(runner, FargateRunner):
+            yield platform, names.role_arn(home, names.task_role(name))
     for name, gitlab_role in settings.gitlab_oidc.items():
         account_id = settings.accounts[gitlab_role.account].id
         yield gitlab_role.account, names.role_arn(account_id, names.gitlab_role(name))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.documents.machines import user_data
 from config.machine_types import machine_type
-from config.runners import AutoscalerRunner, DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
 from config.versions import MACHINE_IMAGE
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class MachineKind(NamedTuple):
     def runs_jobs(self) -> bool:
         """Whether jobs run on the machine itself."""
         return self.worker or isinstance(self.runner_class.runner, DockerRunner)
+
+    @property
+    def holds_profiles(self) -> bool:
+        """Whether the AWS config of jobs is on the machine: beside the jobs, or for the tasks that it starts."""
+        return self.runs_jobs or isinstance(self.runner_class.runner, FargateRunner)
 
     @property
     def instance_types(self) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ def infrastructure_roles(settings: Settings) -> set[str]:
     names = settings.names
     own = {names.cluster_role(), names.node_role(), names.flow_log_role(), names.alarms_role()}
     hosts = job_hosts(settings)
+    own |= {names.task_role(name) for name in classes_of_tasks(settings)}
     return own | {role for name in settings.runners if (role := names.manager_role(name)) not in hosts}
 
 
@@ -101,11 +102,16 @@ def trusted_services(settings: Settings | FoundationSettings) -> Mapping[str, st
         names.node_role(): service_principal("ec2", settings.organization.partition),
         names.flow_log_role(): "vpc-flow-logs.amazonaws.com",
         **{kind.role: "ec2.amazonaws.com" for kind in machine_kinds(settings).values()},
-        **{names.job_role(name): "ecs-tasks.amazonaws.com" for name in _classes_of_tasks(settings)},
+        **{
+            make(name): "ecs-tasks.amazonaws.com"
+            for name in classes_of_tasks(settings)
+            for make in (names.job_role, names.task_role)
+        },
     }
 
 
-def _classes_of_tasks(settings: Settings) -> list[str]:
+def classes_of_tasks(settings: Settings) -> list[str]:
+    """Return the classes whose jobs are Fargate tasks."""
     return [name for name, runner in settings.runners.items() if isinstance(runner, FargateRunner)]
 
 

@@ -229,6 +229,18 @@ MACHINES = {
         },
     ),
     tokens.INSTANCE_PROFILE: _aws("M07", "name path role"),
+    tokens.TASK_CLUSTER: _aws("M11", "name"),
+    tokens.TASK_DEFINITION: _aws(
+        "M11",
+        "family cpu memory ephemeralStorage runtimePlatform containerDefinitions taskRoleArn executionRoleArn",
+        {
+            "requiresCompatibilities": (["FARGATE"],),
+            "networkMode": ("awsvpc",),
+            "skipDestroy": NO,
+            "trackLatest": NO,
+            "enableFaultInjection": NO,
+        },
+    ),
     tokens.PARAMETER: _aws("M08", "name type value description", {"dataType": ("text",), "tier": ("Standard",)}),
 }
 LOGS = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.capabilities import Level
 from config.names import IDENTITY_FOLDER
-from config.runners import AutoscalerRunner, DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
 from config.versions import FLEETING_PLUGIN
 from policies.release_table import DAY, FLAG, Expected, exact, one_of, optional, runner_image, whole
 
@@ -32,6 +32,7 @@ MINUTES = Expected(
     text="minutes such as 10m",
     allows=lambda value: isinstance(value, str) and _MINUTES.fullmatch(value) is not None,
 )
+JOB_ENVIRONMENT = [f"AWS_CONFIG_FILE={IDENTITY_FOLDER}/config", "AWS_SDK_LOAD_CONFIG=1"]
 POLICY_KEYS = frozenset({"idle_count", "idle_time", "periods", "timezone", "scale_factor", "scale_factor_limit"})
 POLICY = Expected(
     text="a list of policies with idle_count and idle_time",
@@ -56,7 +57,7 @@ def runner_table(runner_class: MachineClassSettings) -> Table:
     table: dict[str, Any] = {
         "name": exact(runner_class.name),
         "url": exact(gitlab.url),
-        "executor": exact(runner.executor),
+        "executor": exact("custom" if isinstance(runner, FargateRunner) else runner.executor),
         "limit": exact(runner.jobs_at_once),
         "request_concurrency": whole(1, 1000),
         "output_limit": optional(whole(1, 1_000_000)),
@@ -64,7 +65,7 @@ def runner_table(runner_class: MachineClassSettings) -> Table:
     }
     if isinstance(runner, DockerRunner | AutoscalerRunner):
         table |= {
-            "environment": exact([f"AWS_CONFIG_FILE={IDENTITY_FOLDER}/config", "AWS_SDK_LOAD_CONFIG=1"]),
+            "environment": exact(JOB_ENVIRONMENT),
             "feature_flags": {
                 **dict.fromkeys(("FF_NETWORK_PER_BUILD", "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION"), exact(True)),
                 **dict.fromkeys(("FF_CONCRETE", "FF_SUSPENDABLE_ENVIRONMENTS"), optional(exact(False))),
@@ -72,6 +73,8 @@ def runner_table(runner_class: MachineClassSettings) -> Table:
             "cache": _cache_table(runner_class),
             "docker": _docker_table(runner_class),
         }
+    if isinstance(runner, FargateRunner):
+        table |= _custom_table(runner_class)
     if isinstance(runner, AutoscalerRunner):
         table["autoscaler"] = _autoscaler_table(runner_class, runner)
     return table
@@ -117,6 +120,25 @@ def _images_table(runner_class: MachineClassSettings, image: str) -> Table:
     registry = names.registry_host(runner_class.platform_account_id)
     images = exact([f"{registry}/{names.repository_prefix(Level.PROTECTED)}**"])
     return {**dict.fromkeys(("allowed_images", "allowed_services"), images), "helper_image": exact(f"{image}-helper")}
+
+
+def _custom_table(runner_class: MachineClassSettings) -> Table:
+    """Return the table of a manager whose driver starts a task for each job."""
+    stages = ("config", "prepare", "run", "cleanup")
+    return {
+        "shell": exact("bash"),
+        "builds_dir": exact("/builds"),
+        "cache_dir": exact("/builds/.cache"),
+        "environment": exact(JOB_ENVIRONMENT),
+        "feature_flags": {"FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": exact(True)},
+        "cache": _cache_table(runner_class),
+        "custom": {
+            **{f"{stage}_exec": exact("/usr/local/lib/runner-platform/fargate.py") for stage in stages},
+            **{f"{stage}_args": exact([stage]) for stage in stages},
+            **{f"{stage}_exec_timeout": whole(10, 3600) for stage in stages if stage != "run"},
+            **dict.fromkeys(("graceful_kill_timeout", "force_kill_timeout"), whole(1, 600)),
+        },
+    }
 
 
 def _autoscaler_table(runner_class: MachineClassSettings, runner: AutoscalerRunner) -> Table:

@@ -58,6 +58,8 @@ LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 MACHINE_GROUP = "aws:autoscaling/group:Group"
 INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 PARAMETER = "aws:ssm/parameter:Parameter"
+TASK_CLUSTER = "aws:ecs/cluster:Cluster"
+TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 
 NAMESPACE = "kubernetes:core/v1:Namespace"
 SERVICE_ACCOUNT = "kubernetes:core/v1:ServiceAccount"

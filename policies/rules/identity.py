@@ -234,7 +234,7 @@ def profiles_match(resource: CheckedResource) -> Iterator[str]:
 
 def _profiles_of_machine(template: CheckedResource, settings: Settings) -> Iterator[str]:
     kind, data = machine_kinds(settings).get(template["name"].text() or ""), template["userData"].text()
-    if kind is None or not kind.runs_jobs or data is None:
+    if kind is None or not kind.holds_profiles or data is None:
         return
     try:
         text = files_of(data).get(f"{ETC}/aws-config", "")

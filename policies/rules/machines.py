@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from pulumi_policy import Severity
 
 from access import runner_toml
+from components.documents.machines import tasks
 from components.documents.machines.user_data import ETC, decoded, files_of
-from config.runners import AutoscalerRunner, DockerRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
 from policies.expected_machines import machine_kinds
-from policies.fields import Field
+from policies.expected_trust import classes_of_tasks
+from policies.fields import Field, decode_json
 from policies.machine_table import config_table, runner_table
 from policies.release_table import deviations
 from policies.rule import resource_rule, stack_rule
@@ -29,6 +31,8 @@ from policies.type_tokens import (
     PARAMETER,
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
+    TASK_CLUSTER,
+    TASK_DEFINITION,
 )
 
 if TYPE_CHECKING:
@@ -292,19 +296,21 @@ def profiles_hold_their_role(resource: CheckedResource) -> Iterator[str]:
     "M08",
     "ssm-parameter-encrypts-the-runner-token",
     [PARAMETER],
-    demands="the only parameters are the runner tokens of the classes on machines, each encrypted and under the name of its class",
+    demands="the only parameters are runner tokens, each encrypted and under the name of its class, and where a class's tasks start",
     stops="A22: everybody who lists parameters reads a runner token, or a machine starts with the token of another class",
     remedy="Leave parameters to components/machine_runner.py.",
     settings=OF_CLASS,
     source="CKV_AWS_337, CKV2_AWS_34",
 )
 def tokens_are_encrypted(parameter: CheckedResource) -> Iterator[str]:
-    """SecureString, with a name that a manager reads."""
+    """SecureString, with a name that a manager reads; where a class's tasks start is no secret."""
+    settings, name = parameter.run.platform_settings, parameter["name"].text()
+    if settings is not None and name in [settings.names.tasks_parameter(entry) for entry in classes_of_tasks(settings)]:
+        return
     if (kind := parameter["type"].text()) not in {"SecureString", None}:
         yield f"type is {kind or 'missing'}, not SecureString"
-    settings = parameter.run.platform_settings
-    names = {settings.names.token_parameter(name) for name in settings.machine_classes} if settings else set()
-    if (name := parameter["name"].text()) is not None and name not in names:
+    names = [settings.names.token_parameter(entry) for entry in settings.machine_classes] if settings else []
+    if name is not None and name not in names:
         yield f"name is {name!r}: no class has its token there"
 
 
@@ -335,6 +341,7 @@ def machines_are_closed(stack: CheckedStack) -> Iterator[tuple[str, str]]:
             yield urn, "ingress is not empty"
         if list(groups[urn]["egress"].items()):
             yield urn, "egress is not left to the one rule of the program"
+    yield from _tasks(stack, kinds)
     for rule in stack.of(INGRESS_RULE, EGRESS_RULE, SECURITY_GROUP_RULE):
         targets = _sources(rule, "securityGroupId")
         if targets and not targets & set(owners):
@@ -358,6 +365,41 @@ def _rule(rule: CheckedResource, owners: Mapping[str, MachineKind], targets: set
         yield f"it lets connections into {place} that are not the SSH of its own manager"
 
 
+def _tasks(stack: CheckedStack, kinds: Mapping[str, MachineKind]) -> Iterator[tuple[str, str]]:
+    """Yield what reaches tasks beside their manager: their group is the one that the parameter for the driver names."""
+    settings = stack.run.platform_settings
+    managers = {
+        kind.runner_class.names.tasks_parameter(kind.runner_class.name): name
+        for name, kind in kinds.items()
+        if isinstance(kind.runner_class.runner, FargateRunner)
+    }
+    templates = {template["name"].text(): template for template in stack.of(LAUNCH_TEMPLATE)}
+    groups = {group.urn: group for group in stack.of(SECURITY_GROUP)}
+    for parameter in stack.of(PARAMETER) if settings is not None else ():
+        manager = templates.get(managers.get(parameter["name"].text() or ""))
+        if manager is None:
+            continue
+        used = [groups[urn] for urn in sorted(_sources(parameter, "value") & set(groups))]
+        if len(used) != 1:
+            yield parameter.urn, "value does not have exactly one security group of this stack"
+        for group in used:
+            ports = [
+                (
+                    rule["protocol"].text(),
+                    rule["fromPort"].text(),
+                    rule["toPort"].text(),
+                    len(rule["securityGroups"].value),
+                )
+                for rule in group["ingress"].items()
+            ]
+            keys = {key for rule in group["ingress"].items() for key, field in rule.entries() if not field.absent}
+            own = _sources(group, "ingress") == _sources(manager, "networkInterfaces") & set(groups)
+            if ports != [("tcp", TASK_PORT, TASK_PORT, 1)] or not keys <= TASK_KEYS or not own:
+                yield group.urn, "ingress lets more into tasks than the SSH of their own manager"
+
+
+TASK_PORT = "2222"
+TASK_KEYS = frozenset({"description", "protocol", "fromPort", "toPort", "securityGroups"})
 RULE_KEYS = frozenset(
     {
         *("ipProtocol", "fromPort", "toPort", "cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId"),
@@ -398,3 +440,37 @@ def config_is_as_listed(template: CheckedResource) -> Iterator[str]:
     yield from deviations(
         Field(runners[0], f"{CONFIG} [[runners]]", template.undecide), runner_table(kind.runner_class)
     )
+
+
+@resource_rule(
+    "M11",
+    "ecs-task-definition-is-the-reviewed-task",
+    [TASK_CLUSTER, TASK_DEFINITION],
+    demands="the tasks of a class run the one reviewed container, in the class's own cluster, with the class's roles",
+    stops="A05, A12, A16: a task has another class's role, another image, or a container with more rights",
+    remedy="Leave tasks to components/documents/machines/tasks.py.",
+    settings=OF_CLASS,
+    source="ECS.4, ECS.5, ECS.8, CKV_AWS_249, CKV_AWS_336",
+    severity=Severity.CRITICAL,
+)
+def tasks_are_reviewed(resource: CheckedResource) -> Iterator[str]:
+    """Clusters and families have the names of classes; the container is, key for key, the program's."""
+    settings = resource.run.platform_settings
+    classes = {settings.names.task_cluster(name): name for name in classes_of_tasks(settings)} if settings else {}
+    key = "name" if resource.type == TASK_CLUSTER else "family"
+    if (text := resource[key].text()) is None:
+        return
+    if settings is None or text not in classes:
+        yield f"{key} is {text!r}: no class has its tasks there"
+        return
+    if resource.type == TASK_CLUSTER:
+        return
+    runner_class, names = settings.machine_classes[classes[text]], settings.names
+    roles = {"taskRoleArn": names.job_role(runner_class.name), "executionRoleArn": names.task_role(runner_class.name)}
+    for key, role in roles.items():
+        arn = names.role_arn(settings.platform_account.id, role)
+        if (actual := resource[key].text()) not in {arn, None}:
+            yield f"{key} is {actual or 'missing'}, not {arn}"
+    containers = decode_json(resource["containerDefinitions"].get())
+    if containers is not None and containers != [tasks.container(runner_class)]:
+        yield "containerDefinitions is not the container of components/documents/machines/tasks.py"

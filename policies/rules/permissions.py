@@ -20,7 +20,7 @@ from components.documents.boundary import PASSABLE_TO, SERVICE_LINKED_FOR
 from config.names import BOUNDARY_POLICY, DEPLOY_ROLE_PATH, DEPLOYER_ROLE
 from config.settings import Settings
 from policies.expected_machines import machine_kinds
-from policies.expected_trust import managed_policies
+from policies.expected_trust import classes_of_tasks, managed_policies
 from policies.rule import Option, resource_rule, stack_rule
 from policies.statements import (
     GRANTING,
@@ -201,10 +201,28 @@ def pass_role(resource: CheckedResource) -> Iterator[str]:
         if not covers(statement, PASS_ROLE, field):
             continue
         services = condition_values(statement, "StringEquals", "iam:PassedToService", field)
+        if services == ["ecs-tasks.amazonaws.com"] and _passes_its_task_roles(resource, statement, field):
+            continue
         if not _below_path(statement, field, resource.account):
             yield f"{name_of(statement)} passes roles beyond {DEPLOY_ROLE_PATH}"
         if not services or not set(services) <= set(PASSABLE_TO):
             yield f"{name_of(statement)} passes roles to services other than {', '.join(PASSABLE_TO)}"
+
+
+def _passes_its_task_roles(resource: CheckedResource, statement: Statement, field: Field) -> bool:
+    """Whether a statement lets a manager pass the two roles of its own class's tasks, and no others."""
+    settings = resource.run.platform_settings
+    if settings is None or statement.not_actions or statement.not_resources:
+        return False
+    names, home = settings.names, settings.platform_account.id
+    roles = {
+        names.manager_role(name): {
+            names.role_arn(home, names.job_role(name)),
+            names.role_arn(home, names.task_role(name)),
+        }
+        for name in classes_of_tasks(settings)
+    }
+    return set(known_texts(statement.resources, field)) == roles.get(_holder(resource) or "")
 
 
 def _connects_to_its_workers(resource: CheckedResource, statement: Statement, field: Field) -> bool:

@@ -213,6 +213,30 @@ def test_an_executor_that_nobody_reads_is_undecided() -> None:
     assert reached(machines(manager), JOBS, arn(HOST)) is UNDECIDED
 
 
+@pytest.mark.parametrize(
+    ("task_role", "trust", "expected"),
+    [
+        (arn(FOREIGN), {}, {}),
+        (arn("task"), {"Condition": {"StringEquals": {"aws:SourceAccount": CICD}}}, {"task": ALLOWED}),
+        (arn("task"), {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:eu-central-1:{CICD}:*"}}}, {"task": ALLOWED}),
+        (arn("task"), {"Condition": {"StringEquals": {"aws:SourceAccount": "999999999999"}}}, {}),
+        (UNKNOWN, {}, {"task": UNDECIDED}),
+    ],
+)  # fmt: skip
+def test_a_job_in_a_task_has_the_role_of_the_task(task_role: Any, trust: Any, expected: dict[str, Decision]) -> None:
+    definition = resource(
+        "aws:ecs/taskDefinition:TaskDefinition", "tasks", CICD, family="manager", taskRoleArn=task_role
+    )
+    task = role("task", trusts({"Service": "ecs-tasks.amazonaws.com"}, **trust))
+    graph = machines(template("manager", HOST, user_data({"executor": "custom"})), definition, task)
+    decisions = {name: reached(graph, JOBS, arn(name)) for name in ("task", HOST, JOB, FOREIGN)}
+    assert {name: decision for name, decision in decisions.items() if decision is not DENIED} == expected
+
+
+def test_tasks_that_nobody_defines_are_undecided() -> None:
+    assert reached(machines(template("manager", HOST, user_data({"executor": "custom"}))), JOBS, arn(HOST)) is UNDECIDED
+
+
 def test_a_profile_with_another_role_gives_that_role_to_the_machine() -> None:
     manager = template("manager", "odd", user_data(docker(privileged=True)))
     assert reaches(machines(manager, profile("odd", FOREIGN))) == {FOREIGN: ALLOWED}

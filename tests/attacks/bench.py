@@ -2,7 +2,7 @@
 
 Each worker process keeps one pack running for the default settings; a mutation with its own settings or exceptions gets its own pack.
 The mock run is of the stack prod, with one class of each trust level and a small network: more classes would only repeat these. Classes on
-EC2 are in the stack small; a protected one is added.
+EC2 are in the stack small; a protected one and one of Fargate tasks are added.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ DEPLOY = {
     "concurrent": 1,
     "longest_job": "1h",
 }
+TASKS = {"executor": "fargate", "level": "open", "cpu": "1", "memory": "2Gi", "concurrent": 2, "longest_job": "1h"}
 NETWORK = {"cidr": "10.40.0.0/16", "zones": 2, "nat": "single"}
 
 
@@ -82,7 +83,7 @@ def configuration_of(mutation: Mutation | None) -> dict[str, Any]:
 def _configuration(stack: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     values = raw(stack)
     if stack == MACHINES:
-        values["runners"]["deploy"] = dict(DEPLOY)
+        values["runners"] |= {"deploy": dict(DEPLOY), "tasks": dict(TASKS)}
     elif stack != foundation.STACK:
         values["runners"] = {name: values["runners"][name] for name in CLASSES}
         values["network"] = dict(NETWORK)

@@ -105,7 +105,7 @@ def load_sdks() -> None:
     """Import what the programs import; the SDK warns of its own deprecated classes then, which are not ours to mend."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        for module in ("s3", "ec2", "eks", "iam", "kms", "ecr", "cloudwatch", "autoscaling", "ssm", "vpc"):
+        for module in ("s3", "ec2", "eks", "iam", "kms", "ecr", "cloudwatch", "autoscaling", "ssm", "vpc", "ecs"):
             hasattr(getattr(pulumi_aws, module), "anything")  # a module is loaded when somebody looks into it
 
 

@@ -29,6 +29,7 @@ SMALL, MEDIUM, WORKERS, DEPLOY = (
 POOL, MANAGER_GROUP = "medium-machines-workers-group", "small-machines-manager-group"
 MANAGER_POLICY, WORKER_POLICY = "small-identity-manager-machine", "medium-machines-worker-jobs"
 SSH, OUT = "medium-machines-workers-ssh", "small-machines-manager-out"
+DEFINITION, TASK_GROUP = "tasks-machines-tasks-definition", "tasks-machines-tasks-security-group"
 TOKEN = 'token = "glrt-fabricated_0123456789"'
 
 
@@ -199,4 +200,11 @@ MUTATIONS = [
     on_small("T11 T12", "A12", "a worker assumes a delegated role itself", registered.granting(WORKER_POLICY, "sts:AssumeRole", f"{ROLES}/delegated-role-open-small")),
     on_small("T03 T10", "A12", "a class's job role trusts another class's workers", registered.trusting("small-identity-job", {"AWS": f"{ROLES}/runner-worker-medium-small"})),
     on_small("T03", "A15", "a class's job role trusts every task of ECS", registered.trusting("small-identity-job", {"Service": "ecs-tasks.amazonaws.com"})),
+    on_small("M11 T10", "A12", "a task has another class's role", registered.with_values(DEFINITION, taskRoleArn=f"{ROLES}/runner-deploy-small")),
+    on_small("M11", "A16", "a task runs another image", with_part(DEFINITION, "containerDefinitions", lambda text: text.replace("protected/runner", "open/apps"))),
+    on_small("M11", "A05", "a task's container keeps its capabilities", with_part(DEFINITION, "containerDefinitions", lambda text: text.replace('"drop": ["ALL"]', '"drop": []'))),
+    on_small("M09", "A05", "the network reaches the SSH of tasks", with_part(TASK_GROUP, "ingress", lambda rules: [{**rules[0], "cidrBlocks": ["10.42.0.0/16"]}])),
+    on_small("M09", "A23", "another class's manager reaches tasks", from_another(TASK_GROUP, "ingress", "small-machines-manager-security-group")),
+    on_small("M01 M10", "A22", "a manager of tasks runs another driver", in_config("tasks-machines-manager-template", "/usr/local/lib/runner-platform/fargate.py", "/opt/driver.py")),
+    on_small("P03", "A10", "a manager passes every role to its tasks", registered.granting("tasks-identity-manager-tasks", "iam:PassRole", Condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}})),
 ]  # fmt: skip
