@@ -43,8 +43,8 @@ class MachineGroupArgs:
     """Subnets of the machines."""
     public: bool
     """Whether machines have public addresses."""
-    ssh_from: pulumi.Input[str] | None = None
-    """Security group that reaches the machines' SSH; None opens nothing."""
+    ssh_to: pulumi.Input[str] | None = None
+    """Security group of machines whose SSH these machines reach; None opens nothing."""
     tags: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Tags of instances and volumes."""
     delete_seconds: int
@@ -68,7 +68,7 @@ class MachineGroup(pulumi.ComponentResource):
     def __init__(self, name: str, args: MachineGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("runnerplatform:index:MachineGroup", name, None, opts)
         self._name, self._args = name, args
-        security_group = self._security_group()
+        security_group, rules = self._security_group()
         self.security_group_id = security_group.id
         template = self._template(security_group)
         reached = args.reaches(security_group.id) if args.reaches is not None else ()
@@ -96,14 +96,15 @@ class MachineGroup(pulumi.ComponentResource):
             ],
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[*args.needs, *reached],
+                # Machines that finish their jobs need their ways out until the end.
+                depends_on=[*args.needs, *rules, *reached],
                 ignore_changes=["desiredCapacity"] if args.ignore_capacity else None,
                 custom_timeouts=pulumi.CustomTimeouts(delete=f"{args.delete_seconds}s"),
             ),
         )
         self.register_outputs({"security_group_id": self.security_group_id})
 
-    def _security_group(self) -> aws.ec2.SecurityGroup:
+    def _security_group(self) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
         name, args, child = self._name, self._args, pulumi.ResourceOptions(parent=self)
         security_group = aws.ec2.SecurityGroup(
             f"{name}-security-group",
@@ -112,7 +113,8 @@ class MachineGroup(pulumi.ComponentResource):
             tags={"Name": args.group["name"], **class_tags(args.runner_class)},
             opts=child,
         )
-        aws.vpc.SecurityGroupEgressRule(
+        rules: list[pulumi.Resource] = []
+        out = aws.vpc.SecurityGroupEgressRule(
             f"{name}-out",
             security_group_id=security_group.id,
             description="jobs and the runner reach the internet; the machine itself closes the VPC to jobs",
@@ -120,18 +122,20 @@ class MachineGroup(pulumi.ComponentResource):
             cidr_ipv4=ANYWHERE,
             opts=child,
         )
-        if args.ssh_from is not None:
-            aws.vpc.SecurityGroupIngressRule(
+        rules.append(out)
+        if args.ssh_to is not None:
+            ssh = aws.vpc.SecurityGroupIngressRule(
                 f"{name}-ssh",
-                security_group_id=security_group.id,
+                security_group_id=args.ssh_to,
                 description="the class's manager starts jobs by SSH",
                 ip_protocol="tcp",
                 from_port=SSH_PORT,
                 to_port=SSH_PORT,
-                referenced_security_group_id=args.ssh_from,
+                referenced_security_group_id=security_group.id,
                 opts=child,
             )
-        return security_group
+            rules.append(ssh)
+        return security_group, rules
 
     def _template(self, security_group: aws.ec2.SecurityGroup) -> aws.ec2.LaunchTemplate:
         name, args = self._name, self._args

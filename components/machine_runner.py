@@ -62,10 +62,10 @@ class MachineRunner(pulumi.ComponentResource):
         self._name, self._args = name, args
         self._names, self._class = args.runner_class.names, args.runner_class
         needs = [*args.needs, *args.network.routes, self._parameter(), self._log_group()]
-        manager = self._manager([*needs, *args.after])
-        self.manager = manager.group
-        if isinstance(args.runner_class.runner, AutoscalerRunner):
-            self._workers(args.runner_class.runner, manager, needs)
+        # The manager depends on the workers' group: at the end it finishes its jobs before the workers go.
+        runner = args.runner_class.runner
+        workers = self._workers(runner, needs) if isinstance(runner, AutoscalerRunner) else None
+        self.manager = self._manager(workers, [*needs, *args.after]).group
         self.register_outputs({})
 
     def _parameter(self) -> aws.ssm.Parameter:
@@ -87,7 +87,7 @@ class MachineRunner(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _manager(self, needs: Sequence[pulumi.Resource]) -> MachineGroup:
+    def _manager(self, workers: MachineGroup | None, needs: Sequence[pulumi.Resource]) -> MachineGroup:
         generation = pulumi.Output.unsecret(
             pulumi.Output.from_input(self._args.token).apply(lambda token: hashlib.sha256(token.encode()).hexdigest())
         )
@@ -98,7 +98,8 @@ class MachineRunner(pulumi.ComponentResource):
             instance_type=launch.manager_type(self._class),
             user_data=user_data.manager_user_data(self._class),
             tags={TOKEN_TAG: generation},
-            needs=needs,
+            ssh_to=workers.security_group_id if workers else None,
+            needs=[*needs, workers.group] if workers else needs,
             reaches=self._tasks if isinstance(self._class.runner, FargateRunner) else None,
         )
 
@@ -111,18 +112,17 @@ class MachineRunner(pulumi.ComponentResource):
         )
         return [FargateTasks(f"{self._name}-tasks", args, pulumi.ResourceOptions(parent=self)).parameter]
 
-    def _workers(self, runner: AutoscalerRunner, manager: MachineGroup, needs: Sequence[pulumi.Resource]) -> None:
-        role = self._worker_role()
-        self._machines(
+    def _workers(self, runner: AutoscalerRunner, needs: Sequence[pulumi.Resource]) -> MachineGroup:
+        role, policies = self._worker_role()
+        return self._machines(
             "workers",
             role=role.name,
             group=launch.worker_group(self._class, runner),
             instance_type=runner.instances.types[0],
             user_data=user_data.worker_user_data(self._class),
             mixed_instances=launch.mixed_instances(runner.instances.types, spot=runner.spot),
-            ssh_from=manager.security_group_id,
             ignore_capacity=True,
-            needs=needs,
+            needs=[*needs, *policies],
         )
 
     def _machines(
@@ -161,7 +161,7 @@ class MachineRunner(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
 
-    def _worker_role(self) -> aws.iam.Role:
+    def _worker_role(self) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
         settings, names = self._class, self._names
         role = aws.iam.Role(
             f"{self._name}-worker",
@@ -172,7 +172,7 @@ class MachineRunner(pulumi.ComponentResource):
             tags=class_tags(settings.name),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        for policy_name, document in roles.worker_permissions(settings).items():
+        policies: list[pulumi.Resource] = [
             aws.iam.RolePolicy(
                 f"{self._name}-worker-{policy_name}",
                 name=policy_name,
@@ -180,4 +180,6 @@ class MachineRunner(pulumi.ComponentResource):
                 policy=pulumi.Output.json_dumps(document),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        return role
+            for policy_name, document in roles.worker_permissions(settings).items()
+        ]
+        return role, policies
