@@ -273,14 +273,29 @@ def test_projects_share_a_machine_where_uses_says_so() -> None:
     assert max(projects_of_machines(1, uses=6, capacity=2)) > 1
 
 
-@BOTH
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_left_after_destroy(seed: int, values: dict[str, Any]) -> None:
+def jobs_lost_by_destroy(seed: int, values: dict[str, Any], *, in_order: bool = True) -> int:
+    """Return how many running jobs a destroy ends; in order, the manager's group goes before that of its workers."""
     play = begin(seed, values)
-    for group in list(play.service.groups):
-        play.service.destroy(group)
+    running = [job for job in play.company.jobs if job.state == "running"]
+    play.service.destroy(play.managers.name)
+    if in_order:
+        play.world.run(3 * HOUR)
+        assert play.managers.deleted
+    if play.workers is not None:
+        play.service.destroy(play.workers.name)
     play.world.run(3 * HOUR)
     assert all(group.deleted and not group.instances for group in play.service.groups.values())
+    return len([job for job in running if job.state != "done"])
+
+
+@BOTH
+@pytest.mark.parametrize("seed", SEEDS)
+def test_destroy_lets_jobs_finish_and_leaves_nothing(seed: int, values: dict[str, Any]) -> None:
+    assert jobs_lost_by_destroy(seed, values) == 0
+
+
+def test_workers_that_go_with_their_manager_lose_jobs() -> None:
+    assert sum(jobs_lost_by_destroy(seed, AUTOSCALER, in_order=False) for seed in FEW) > 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
