@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from config import names, networks, partitions
@@ -56,15 +55,9 @@ def run(checks: Iterable[Check], values: Mapping[str, Any]) -> Iterator[Problem]
         KeyError: a check names a value that does not exist.
     """
     for check in checks:
-        arguments = {name: values[name] for name in _compared(check)}
+        arguments = {name: values[name] for name in inspect.signature(check).parameters}
         if all(value is not None for value in arguments.values()):
             yield from check(**arguments)
-
-
-@cache
-def _compared(check: Check) -> tuple[str, ...]:
-    """Return the names of the values that a check compares."""
-    return tuple(inspect.signature(check).parameters)
 
 
 def stack_name(stack: str) -> Iterator[Problem]:

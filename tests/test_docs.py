@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -45,9 +46,9 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_links_lead_to_existing_files_and_headings() -> None:
-    links = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
-    for page, target in links:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_existing_files_and_headings(page: Any) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
@@ -56,16 +57,13 @@ def test_links_lead_to_existing_files_and_headings() -> None:
         assert not anchor or anchor in _anchors(linked_file.read_text()), f"{page.name} links to {target}"
 
 
-def test_files_that_a_page_names_exist() -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Any) -> None:
     folders = "|".join(path.name for path in load.ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
-    texts = {
-        page.name: re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        for page in PAGES
-        if page.name != "CHANGELOG.md"
-    }
-    for page, text in texts.items():
-        for path in re.findall(rf"`((?:{folders})/[\w./*-]+)`", text):
-            assert path in MADE_BY_READERS or list(load.ROOT.glob(path.rstrip("/"))), f"{page} names {path}"
+    for path in re.findall(
+        rf"`((?:{folders})/[\w./*-]+)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    ):
+        assert path in MADE_BY_READERS or list(load.ROOT.glob(path.rstrip("/"))), f"{page.name} names {path}"
 
 
 def test_the_readme_stays_short_and_every_decision_shorter() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from functools import cache
-from importlib.machinery import SourceFileLoader
-from modulefinder import ModuleFinder
 from pathlib import PurePath
-from types import CodeType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,15 +45,12 @@ def sources() -> dict[str, set[str]]:
 
 def imported(file: Path) -> set[str]:
     modules: set[str] = set()
-    loader = SourceFileLoader(file.stem, str(file))  # compiled files of an earlier run serve it
-    codes = [loader.get_code(file.stem)]
-    for code in codes:
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        for kind, details in ModuleFinder().scan_opcodes(code):
-            assert kind != "relative_import", f"{file}: relative imports hide their direction"
-            if kind == "absolute_import":
-                names, module = details
-                modules |= {f"{module}.{name}" for name in names} if names else {module}
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide their direction"
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 
 

@@ -11,7 +11,6 @@ import inspect
 import textwrap
 import typing
 from enum import Enum
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -273,7 +272,6 @@ def field_documentation(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
     return {name: texts for base in bases for name, texts in _own_documentation(base).items()}
 
 
-@cache
 def _own_documentation(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
     body = typing.cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]).body
     documentation = {}

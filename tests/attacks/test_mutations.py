@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from policies.rules import RULES
 from tests.attacks import bench, report
 from tests.attacks.attacks import ATTACKS
@@ -17,9 +19,9 @@ def test_no_two_mutations_share_a_name() -> None:
     assert len(BY_NAME) == len(MUTATIONS)
 
 
-def test_every_attack_has_a_mutation() -> None:
-    unseen = [attack for attack in ATTACKS if not report.of_attack(attack)]
-    assert unseen == [], "no mutation opens them, or no rule is expected to see it"
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack_has_a_mutation(attack: str) -> None:
+    assert report.of_attack(attack), f"no mutation opens {attack}, or no rule is expected to see it"
 
 
 def test_every_mutation_names_a_listed_attack_or_no_attack() -> None:
@@ -30,8 +32,9 @@ def test_every_mutation_expects_existing_rules() -> None:
     assert not [mutation.name for mutation in MUTATIONS if not mutation.rules or mutation.rules - IDS]
 
 
-def test_every_rule_has_a_mutation_that_needs_it() -> None:
-    assert [rule.id for rule in RULES if bench.witness_of(rule.id) is None] == []
+@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+def test_every_rule_has_a_mutation_that_needs_it(rule: str) -> None:
+    assert bench.witness_of(rule) is not None
 
 
 def test_every_attack_that_a_rule_claims_to_stop_has_a_mutation_for_the_rule() -> None:

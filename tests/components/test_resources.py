@@ -35,13 +35,13 @@ ARGS = [
 ]
 
 
-def test_inputs_of_a_component_are_frozen_keyword_only_and_described() -> None:
-    for args in ARGS:
-        assert is_dataclass(args), args
-        parameters: Any = args.__dataclass_params__
-        assert parameters.frozen, f"{args}: what was validated stays as it was"
-        assert all(field.kw_only for field in fields(args)), f"{args}: a call says what it means"
-        assert args.__doc__, args
+@pytest.mark.parametrize("args", ARGS, ids=lambda args_class: args_class.__name__)
+def test_inputs_of_a_component_are_frozen_keyword_only_and_described(args: Any) -> None:
+    assert is_dataclass(args)
+    parameters = args.__dataclass_params__
+    assert parameters.frozen, "what was validated stays as it was"
+    assert all(field.kw_only for field in fields(args)), "a call says what it means"
+    assert args.__doc__
 
 
 def delegated(**changes: Any) -> DelegatedRoleArgs:

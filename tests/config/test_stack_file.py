@@ -12,7 +12,6 @@ from config.errors import SettingsError
 from tests.support.yaml_answers import FILES_READ_ALIKE, FILES_REFUSED, READ_ALIKE, READ_DIFFERENTLY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PROJECT = "runner-platform"
@@ -42,12 +41,9 @@ def complaint(folder: Path, content: str | bytes, stack: str = "dev") -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of stack files; what was read from it is forgotten afterwards, so that no later test takes it for the project's."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(load, "ROOT", tmp_path)
-    yield tmp_path
-    load.of_stack.cache_clear()
-    load.of_foundation.cache_clear()
+    return tmp_path
 
 
 @pytest.mark.parametrize(("text", "answer"), READ_ALIKE.items())

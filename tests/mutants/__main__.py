@@ -23,8 +23,6 @@ FIRST = "config.checks.x_stack_name__mutmut_1"
 KILLED = frozenset({"killed", "timeout", "segfault", "suspicious"})
 NEEDED = 0.95
 """Share of the sample that must be killed or accepted."""
-PROGRESS = re.compile(r"^[\u2800-\u28ff] .*$\n?", re.MULTILINE)
-"""What mutmut prints many times a second while it works."""
 RESULT = re.compile(r"^\s*(?P<name>\S+): (?P<verdict>[a-z ]+)$", re.MULTILINE)
 
 
@@ -43,13 +41,8 @@ def mutmut(*arguments: str) -> str:
     program = str(Path(sys.executable).with_name("mutmut"))
     done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"mutmut {arguments[0]} failed:\n{messages(done.stdout)[-4000:]}{messages(done.stderr)[-4000:]}")
+        sys.exit(f"mutmut {arguments[0]} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return done.stdout
-
-
-def messages(output: str) -> str:
-    """Return an output without the signs of progress."""
-    return PROGRESS.sub("", output.replace("\r", "\n"))
 
 
 def verdicts() -> dict[str, str]:

@@ -25,11 +25,6 @@ def test_a_mutant_is_named_by_its_function(mutant: str, function: str) -> None:
     assert mutants.function(mutant) == function
 
 
-def test_a_failure_is_shown_without_the_signs_of_progress() -> None:
-    output = "\u280b Running clean tests\r\u2819 Running clean tests\rE   assert 1 == 2\n1 failed\n"
-    assert mutants.messages(output) == "E   assert 1 == 2\n1 failed\n"
-
-
 def test_an_accepted_survivor_has_a_reason_and_a_function_that_exists() -> None:
     for (function, change), reason in mutants.accepted().items():
         module, _, name = function.rpartition(".")

@@ -53,8 +53,7 @@ def account(aws: Cloud, settings: Any) -> Caller:
     )
     for runner_class in ("medium", "small"):
         parameter = names.token_parameter(runner_class)
-        token = {"Name": parameter, "Type": "SecureString", "Value": f"token of {runner_class}"}
-        root.client("ssm").put_parameter(**token, Overwrite=True)  # other tests of the server have it, too
+        root.client("ssm").put_parameter(Name=parameter, Type="SecureString", Value=f"token of {runner_class}")
     return root
 
 

@@ -81,10 +81,10 @@ CODE = [
 ]
 
 
-def test_a_type_that_nobody_judges_is_a_finding() -> None:
-    for token in UNJUDGED:
-        stranger = new_resource(resource_named("prod", "small-runner-jobs"), "stranger", token)
-        assert report("H05", stranger) == [f"VIOLATION: undecided: nobody judges {token}"]
+@pytest.mark.parametrize("token", UNJUDGED)
+def test_a_type_that_nobody_judges_is_a_finding(token: str) -> None:
+    stranger = new_resource(resource_named("prod", "small-runner-jobs"), "stranger", token)
+    assert report("H05", stranger) == [f"VIOLATION: undecided: nobody judges {token}"]
 
 
 @pytest.mark.parametrize("token", CODE)

@@ -66,6 +66,9 @@ def config_document(runner_class: MachineClassSettings) -> dict[str, Any]:
             # Jobs on one host have networks of their own, and do not see each other.
             "FF_NETWORK_PER_BUILD": True,
             "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION": True,
+            # Would run jobs in other containers than the ones that the platform's rules and tests know.
+            "FF_CONCRETE": False,
+            "FF_SUSPENDABLE_ENVIRONMENTS": False,
         }
         entry["cache"] = cache_table(runner_class)
         entry["docker"] = _docker(runner_class, runner)
@@ -109,6 +112,8 @@ def _docker(runner_class: MachineClassSettings, runner: DockerRunner | Autoscale
         "image": runner_image(runner_class.names, runner_class.platform_account_id),
         "privileged": False,
         "security_opt": ["no-new-privileges:true"],
+        # The runner gives services neither of the two others: they keep NET_RAW, in a network of their job alone.
+        "services_security_opt": ["no-new-privileges:true"],
         "cap_drop": ["NET_RAW"],
         "volumes": [f"{HOST_IDENTITY}:{IDENTITY_FOLDER}:ro"],
         # Without it, folders of a job stay on the host for later jobs.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 RANGE = range(20_000, 32_000)
 """Below the kernel's range for outgoing connections: such a connection could hold a kept port at a restart."""
-CANDIDATES = 500
-"""Number of ports to draw; to draw all of the range would take ten times as long as to start a small server."""
 
 
 def choose() -> Ports:
@@ -34,7 +32,7 @@ def free() -> int:
 
 
 def _all_free() -> Iterator[int]:
-    return (port for port in random.SystemRandom().sample(RANGE, CANDIDATES) if is_free(port))
+    return (port for port in random.SystemRandom().sample(RANGE, len(RANGE)) if is_free(port))
 
 
 def require_free(ports: Ports) -> None:

@@ -74,7 +74,9 @@ def test_docker_names_the_registry_as_the_host_of_its_request(connection: HTTPCo
     ],
 )
 def test_what_no_layout_has_is_not_found(connection: HTTPConnection, path: str) -> None:
-    assert get(connection, path)[0] == 404
+    status, body = get(connection, path)
+    assert status == 404
+    assert json.loads(body)["errors"][0]["code"] == "MANIFEST_UNKNOWN"
 
 
 def test_the_head_of_a_manifest_has_no_body(connection: HTTPConnection) -> None:

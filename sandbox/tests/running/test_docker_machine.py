@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from components.documents.config_toml import JOB_USER
 from components.documents.machines.config import HOST_IDENTITY
 from config.names import IDENTITY_FOLDER
 from runner_platform_sandbox.machines import networks
@@ -33,6 +35,7 @@ METADATA_TOKEN = (
 
 
 PORT = 8080
+END = "/tmp/end"  # noqa: S108  # a file of the job's container
 ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 """Template for the address of a container."""
 NET_RAW, SYS_ADMIN = 1 << 13, 1 << 21
@@ -56,8 +59,8 @@ def reached(text: str) -> list[str]:
 
 
 def capabilities(text: str) -> int:
-    """Return the effective capabilities that a status of a process shows."""
-    shown = re.search(r"CapEff:\t(\w+)", text)
+    """Return the largest set of capabilities that a status of a process shows."""
+    shown = re.search(r"CapBnd:\t(\w+)", text)
     assert shown, text
     return int(shown[1], 16)
 
@@ -72,6 +75,30 @@ def test_a_job_is_the_role_of_its_class_and_enters_the_accounts_of_its_profiles(
 def test_a_job_s_own_variables_choose_a_profile_as_on_kubernetes(case: MachineCase) -> None:
     text = case.output(ARN, variables={"AWS_PROFILE": "dev"})
     assert f"arn:aws:sts::{DEV}:assumed-role/delegated-role-open-dev/" in text
+
+
+def test_a_job_runs_as_the_user_of_its_image_and_its_variables_turn_nothing_off(case: MachineCase) -> None:
+    variables = {"FF_NETWORK_PER_BUILD": "false", "FF_CONCRETE": "true", "FF_SUSPENDABLE_ENVIRONMENTS": "true"}
+    text = case.output(
+        "id --user; touch here", "grep --count '^nameserver 127.0.0.11' /etc/resolv.conf", variables=variables
+    )
+    assert re.search(rf"^{JOB_USER}$", text, re.MULTILINE), text
+    assert re.search("^1$", text, re.MULTILINE), "Docker's own name server, which only networks of a job have"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"name": "IMAGE", "pull_policy": "if-not-present"}, "runner_configuration_error"),
+        ({"name": "REGISTRY/dev/protected/../open/apps/x:1"}, "image_pull_failure"),
+        ({"name": "REGISTRY/dev/open/apps/absent:1"}, "runner_configuration_error"),
+    ],
+)
+def test_images_that_the_runner_or_docker_refuse(case: MachineCase, image: dict[str, str], reason: str) -> None:
+    registry = case.image.partition("/")[0]
+    keys = {key: value.replace("IMAGE", case.image).replace("REGISTRY", registry) for key, value in image.items()}
+    job = case.pipeline({"job": {"script": ["id"], "image": keys}})["job"]
+    assert (job.status, job.failure_reason) == ("failed", reason), trace(job)
 
 
 def test_cache_and_artifacts_pass_from_job_to_job(case: MachineCase) -> None:
@@ -92,7 +119,7 @@ def test_cache_and_artifacts_pass_from_job_to_job(case: MachineCase) -> None:
 
 def test_a_job_has_no_more_of_the_machine_than_its_identity(case: MachineCase) -> None:
     text = case.output(
-        "grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status",
+        "grep -E '^(NoNewPrivs|Seccomp|CapBnd):' /proc/self/status",
         "cat /proc/self/uid_map",
         "test ! -e /var/run/docker.sock && test ! -e /run/docker.sock && echo no socket",
         f"touch {IDENTITY_FOLDER}/x 2>&1 || true",
@@ -121,17 +148,34 @@ def test_a_job_reaches_neither_metadata_nor_vpc_nor_the_machine(case: MachineCas
         assert reached(case.output(script)) == [opened]
 
 
-def test_jobs_at_the_same_time_do_not_reach_each_other(case: MachineCase) -> None:
-    tags = list(case.runner_class.tags)
-    serve = [f"{LISTEN.format(port=PORT).removeprefix('exec ')} & sleep 25"]
-    beside = case.gitlab.pipeline(json.dumps({"job": {"tags": tags, "script": serve}}))
+@contextmanager
+def background(case: MachineCase, script: str) -> Iterator[str]:
+    """Run a job until the end of the block, and yield its container."""
+    commands = [f"{script} &", f"until test -e {END}; do sleep 0.1; done"]
+    pipeline = case.gitlab.pipeline(json.dumps({"job": {"tags": list(case.runner_class.tags), "script": commands}}))
     names = ("ps", "--quiet", "--filter", "label=com.gitlab.gitlab-runner.type=build")
-    until(lambda: case.host.docker(*names), "the container of the other job", 30)
-    other = case.host.docker(*names)
-    script = reaches(f"{case.host.docker('inspect', '--format', ADDRESS, other)}/{PORT}")
-    until(lambda: reached(case.host.docker("exec", other, "bash", "-c", script)), "the other job's server", 10)
-    assert reached(case.output(script)) == []
-    assert list(case.gitlab.statuses(beside).values()) == ["running"]
+    until(lambda: case.host.docker(*names), "the container of the job", 30)
+    container = case.host.docker(*names)
+    yield container
+    case.host.docker("exec", container, "touch", END)
+    until(lambda: list(case.gitlab.statuses(pipeline).values()) == ["success"], "the job to end", 30)
+
+
+def test_jobs_at_the_same_time_do_not_reach_each_other(case: MachineCase) -> None:
+    with background(case, LISTEN.format(port=PORT)) as other:
+        script = reaches(f"{case.host.docker('inspect', '--format', ADDRESS, other)}/{PORT}")
+        until(lambda: reached(case.host.docker("exec", other, "bash", "-c", script)), "the other job's server", 10)
+        assert reached(case.output(script)) == []
+
+
+def test_a_renewed_session_reaches_a_job_that_runs(case: MachineCase) -> None:
+    read = ("cat", f"{IDENTITY_FOLDER}/credentials.json")
+    with background(case, "true") as container:
+        before = json.loads(case.host.docker("exec", container, *read))
+        case.host_program("credentials", "--once")
+        after = json.loads(case.host.docker("exec", container, *read))
+    assert before["Version"] == after["Version"] == 1
+    assert before["SessionToken"] != after["SessionToken"]
 
 
 def test_the_hop_limit_alone_keeps_metadata_from_containers(case: MachineCase) -> None:
@@ -157,7 +201,7 @@ def test_other_containers_of_the_machine_have_no_identity(case: MachineCase) -> 
 
 def test_services_see_the_identity_and_keep_capabilities_that_jobs_lose(case: MachineCase) -> None:
     """GitLab Runner mounts `volumes` into services, too, and applies `cap_drop` to the job's container alone."""
-    show = f"ls {IDENTITY_FOLDER}; grep -E '^(NoNewPrivs|CapEff):' /proc/self/status; sleep 30"
+    show = f"ls {IDENTITY_FOLDER}; grep -E '^(NoNewPrivs|CapBnd):' /proc/self/status; sleep 30"
     service = {"name": case.image, "alias": "beside", "entrypoint": ["bash", "-c"], "command": [show]}
     text = case.output("sleep 2", services=[service], variables={"CI_DEBUG_SERVICES": "true"})
     lines = "\n".join(line for line in text.splitlines() if "[service:" in line)

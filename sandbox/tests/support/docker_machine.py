@@ -24,7 +24,7 @@ import tomli_w
 from typing_extensions import override
 
 from components.documents import trust
-from components.documents.config_toml import GITLAB_HELPER_IMAGE, runner_image
+from components.documents.config_toml import GITLAB_HELPER_IMAGE, JOB_USER, runner_image
 from components.documents.machines import launch, roles, user_data
 from components.documents.storage import cache_access
 from runner_platform_sandbox.deployed_stack import job_addresses
@@ -54,7 +54,7 @@ STACK = "dev"
 INTERFACE = "0a:00:00:00:00:01"
 """MAC address of the instance's interface, by which the metadata service names its network."""
 JOB_SECONDS = 120
-LISTEN = "exec python3 -c 'import socket, time; s = socket.create_server((\"\", {port})); time.sleep(600)'"
+LISTEN = "python3 -c 'import socket, time; s = socket.create_server((\"\", {port})); time.sleep(600)'"
 """Answers connections at a port."""
 ENDED = {"success", "failed", "canceled", "skipped"}
 
@@ -162,7 +162,7 @@ class MachineCase:
     @contextmanager
     def answering(self, port: int) -> Iterator[None]:
         """Let the machine itself answer at a port of all its addresses."""
-        with subprocess.Popen(self.host.command("bash", "-c", LISTEN.format(port=port))) as server:
+        with subprocess.Popen(self.host.command("bash", "-c", f"exec {LISTEN.format(port=port)}")) as server:
             try:
                 yield
             finally:
@@ -247,13 +247,12 @@ def add_images(paths: Paths, case: MachineCase) -> None:
     """Let the machine's registry serve the class's job image and GitLab's helper under the names of the configuration."""
     version = (case.program.parents[1] / "share" / "VERSION").read_text().strip()
     helper = f"{GITLAB_HELPER_IMAGE}:{platform.machine()}-v{version}"
-    layouts = {
-        "job": job_image(paths, case.image),
-        "helper": helper_image(paths, case.program.with_name("gitlab-runner-helper"), helper),
-    }
-    case.host.images.mkdir(parents=True, exist_ok=True)
-    for name, layout in layouts.items():
-        with_variables(layout, case.host.images / name, job_addresses(case.aws_address))
+    images, addresses = case.host.images, job_addresses(case.aws_address)
+    images.mkdir(parents=True, exist_ok=True)
+    with_variables(job_image(paths, case.image), images / "job", addresses, User=f"{JOB_USER}:{JOB_USER}")
+    with_variables(
+        helper_image(paths, case.program.with_name("gitlab-runner-helper"), helper), images / "helper", addresses
+    )
 
 
 def boot(case: MachineCase) -> None:

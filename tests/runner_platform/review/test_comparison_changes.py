@@ -104,11 +104,10 @@ def test_components_and_providers_are_not_counted() -> None:
     assert counts(changes([], new)) == Counts(create=1)
 
 
-def test_replacing_properties_agree_with_the_stand_in_of_the_provider() -> None:
-    listed = {token: FIXED[token] - HANDLERS[token].immutable for token in FIXED.keys() & HANDLERS.keys()}
-    changed_in_place = {token: properties for token, properties in listed.items() if properties}
-    assert listed, "the types of both are compared"
-    assert changed_in_place == {}, "a property that the provider changes in place must not be listed as replacing"
+@pytest.mark.parametrize("token", sorted(set(FIXED) & set(HANDLERS)))
+def test_replacing_properties_agree_with_the_stand_in_of_the_provider(token: str) -> None:
+    modelled = HANDLERS[token].immutable
+    assert FIXED[token] <= modelled, "a property that the provider changes in place must not be listed as replacing"
 
 
 def test_every_aws_and_gitlab_type_of_the_programs_has_its_fixed_properties() -> None:

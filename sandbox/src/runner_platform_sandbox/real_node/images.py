@@ -63,13 +63,14 @@ def name_image(layout: Path, names: Sequence[str]) -> None:
     (layout / INDEX).write_text(json.dumps(index))
 
 
-def with_variables(layout: Path, target: Path, variables: Mapping[str, str]) -> None:
-    """Write a copy of an image that has further variables in its environment; layers are linked.
+def with_variables(layout: Path, target: Path, variables: Mapping[str, str], **settings: str) -> None:
+    """Write a copy of an image that has further variables in its environment, and other settings; layers are linked.
 
     Args:
         layout: Layout of the image.
         target: New folder of the copy.
         variables: Variables of every container of the copy.
+        settings: `User`, `WorkingDir` of the specification.
     """
     source, blobs = layout / "blobs" / "sha256", target / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -78,6 +79,7 @@ def with_variables(layout: Path, target: Path, variables: Mapping[str, str]) -> 
     index = json.loads((layout / INDEX).read_text())
     manifest = json.loads((source / _hexadecimal(index["manifests"][0])).read_text())
     configuration = json.loads((source / _hexadecimal(manifest["config"])).read_text())
+    configuration["config"] |= settings
     configuration["config"]["Env"] += [f"{name}={value}" for name, value in variables.items()]
     manifest["config"] = _blob(blobs, manifest["config"]["mediaType"], configuration)
     descriptor = _blob(blobs, manifest["mediaType"], manifest)

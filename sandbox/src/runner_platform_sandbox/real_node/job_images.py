@@ -41,9 +41,10 @@ _SERVICES: Final = ("sts", "s3", "ecr", "iam", "eks", "sdb")
 """Services whose models the image has; the CLI reads the last one at each start."""
 _BUILD: Final = """\
 #!/bin/bash
+umask 0000
 exec /bin/bash
 """
-"""GitLab's helper image has this program, too: a shell that reads its standard input."""
+"""GitLab's helper image has this program, too: a shell that reads its standard input, and whose files every user of the job can write."""
 
 
 def job_image(paths: Paths, *names: str) -> Path:
@@ -77,7 +78,7 @@ def helper_image(paths: Paths, helper: Path, *names: str) -> Path:
         build.write_text(_BUILD)
         build.chmod(0o755)
 
-    return _cached(paths, [str(helper), *HELPER_PACKAGES], names, fill, Cmd=["/bin/bash"])
+    return _cached(paths, [str(helper), _BUILD, *HELPER_PACKAGES], names, fill, Cmd=["/bin/bash"])
 
 
 def _cached(

@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path == "/v2/":
             self._head(HTTPStatus.OK, 0)
         elif file is None:
-            self._head(HTTPStatus.NOT_FOUND, 0)
+            self._refuse(with_body=with_body)
         else:
             self._head(
                 HTTPStatus.OK, file.stat().st_size, {"Content-Type": media_type, "Docker-Content-Digest": digest}
@@ -111,6 +111,14 @@ class _Handler(BaseHTTPRequestHandler):
         if descriptor is None:
             return None, "", ""
         return self.registry.blob(descriptor["digest"]), descriptor["mediaType"], descriptor["digest"]
+
+    def _refuse(self, *, with_body: bool) -> None:
+        """Say that there is no such image, in the form that Docker reads."""
+        errors = [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]
+        body = json.dumps({"errors": errors}).encode()
+        self._head(HTTPStatus.NOT_FOUND, len(body), {"Content-Type": "application/json"})
+        if with_body:
+            self.wfile.write(body)
 
     def _head(self, status: HTTPStatus, length: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -74,9 +74,11 @@ def test_jobs_share_a_machine_but_nothing_on_it(values: dict[str, Any]) -> None:
     docker = runner(values)["docker"]
     assert docker["privileged"] is False
     assert docker["disable_cache"] is True
-    assert docker["security_opt"] == ["no-new-privileges:true"]
+    assert docker["security_opt"] == docker["services_security_opt"] == ["no-new-privileges:true"]
     assert not [volume for volume in docker.get("volumes", ()) if "docker.sock" in volume]
-    assert runner(values)["feature_flags"]["FF_NETWORK_PER_BUILD"] is True
+    flags = runner(values)["feature_flags"]
+    assert flags["FF_NETWORK_PER_BUILD"] is True
+    assert flags["FF_CONCRETE"] is flags["FF_SUSPENDABLE_ENVIRONMENTS"] is False, "else a job's variables turn them on"
 
 
 def mib(text: str) -> int:
