@@ -13,6 +13,7 @@ It is part of the instance's user data and runs as root with Ubuntu's Python and
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import http
 import http.client
 import ipaddress
@@ -84,7 +85,7 @@ def write(path: pathlib.Path, text: str, mode: int) -> None:
 
 
 def configure() -> None:
-    """Fetch the runner's token, and write the runner's configuration into memory, for root alone."""
+    """Fetch the runner's token, and write the runner's configuration and its name into memory, for root alone."""
     wait_for_predecessor()
     parameter = client("ssm").get_parameter(Name=settings()["token_parameter"], WithDecryption=True)
     token = parameter["Parameter"]["Value"]
@@ -95,6 +96,15 @@ def configure() -> None:
     template = (FOLDER / "config.toml").read_text()
     text = template.replace("[[runners]]\n", f'[[runners]]\ntoken = "{token}"\n', 1)
     write(RUN / "gitlab-runner/config.toml", text, 0o600)
+    write(RUN / "gitlab-runner/.runner_system_id", system_id(metadata("instance-id")), 0o600)
+
+
+def system_id(instance: str) -> str:
+    """Return how the manager calls itself in GitLab: the same name after each start of an instance, so that GitLab lists it once.
+
+    The runner takes `r_` and twelve letters or digits, else it makes a name of its own.
+    """
+    return f"r_{hashlib.sha256(instance.encode()).hexdigest()[:12]}"
 
 
 def wait_for_predecessor() -> None:

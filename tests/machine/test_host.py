@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import socket
 import subprocess
 from functools import cache
@@ -129,6 +130,7 @@ def test_an_error_of_the_metadata_service_is_no_answer(monkeypatch: pytest.Monke
             host.metadata("instance-id")
 
 
+@pytest.mark.usefixtures("metadata")
 def test_the_configuration_gets_the_token_and_is_for_root_alone(etc: Path, stub: Callable[[str], Stubber]) -> None:
     with stub("ssm") as ssm:
         ssm.add_response(
@@ -139,6 +141,9 @@ def test_the_configuration_gets_the_token_and_is_for_root_alone(etc: Path, stub:
     assert file.read_text() == f'concurrent = 1\n\n[[runners]]\ntoken = "{TOKEN}"\nname = "medium"\n'
     assert file.stat().st_mode & 0o777 == 0o600
     assert etc.is_dir()
+    name = (host.RUN / "gitlab-runner/.runner_system_id").read_text()
+    assert re.fullmatch(r"r_[0-9a-zA-Z]{12}", name), "the runner takes no other name (its system_id_state.go)"
+    assert name == host.system_id(INSTANCE) != host.system_id("i-1"), "a restart of the instance keeps the name"
 
 
 @pytest.mark.parametrize("value", ['x"\nexecutor = "shell', "", "pending", "a b" * 5, "t" * 300, "glrt-ü123456789"])
