@@ -173,3 +173,18 @@ def test_a_promotion_of_another_or_an_uncommitted_program_is_refused(stack: Proj
 def test_a_proof_without_a_recorded_deployment_is_not_recorded(stack: Project) -> None:
     promotion.record_proof(stack, passed=True)
     assert promotion.read(stack) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0123456789abcdef" * 4, "0123456789ab"),
+        ("a" * 40, "a" * 12),
+        ("a" * 39, "a" * 39),
+        ("a sentence of more than forty characters stays", "a sentence of more than forty characters stays"),
+        ({"pulumi": "3.272.0", "aws": "7.51.1"}, "pulumi 3.272.0, aws 7.51.1"),
+        (None, "None"),
+    ],
+)
+def test_a_value_of_the_binding_is_shown_short(value: object, text: str) -> None:
+    assert update_plans._short(value) == text
