@@ -126,5 +126,12 @@ def test_the_search_uses_the_providers_gitlab(api: gitlab.Gitlab, monkeypatch: p
     assert repair.find_all([repair.search_for(pending, [provider])]) == [identifier]
 
 
+@pytest.mark.parametrize(
+    "changed", [{"runnerType": "instance_type"}, {"runnerType": None}, {"description": ""}, {"description": None}]
+)
+def test_without_an_owner_or_a_description_gitlab_is_not_asked(changed: dict[str, Any]) -> None:
+    assert repair.find_runners("https://127.0.0.1:1", {**INPUTS, **changed}) == []
+
+
 def test_the_inputs_of_a_runner_exist_in_the_sdk() -> None:
     assert set(INPUTS) | set(PROJECT_INPUTS) <= set(schema.package("gitlab").resource(RUNNER).inputs)
