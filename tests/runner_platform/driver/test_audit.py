@@ -223,3 +223,47 @@ def test_runners_that_somebody_else_makes_are_not_searched(monkeypatch: pytest.M
     assert runner.id == "7 (small-dev of runner-platform-dev, generation 1)", owners
     assert (runner.account, runner.kind) == ("", "runner")
     assert runner.command.endswith(f"{settings.gitlab.url}/api/v4/runners/7")
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [
+        (
+            "dev",
+            {
+                "profile": "platform-cicd",
+                "role_path": "/cicd-dev/",
+                "cluster": "runner-platform-dev",
+                "buckets": {load.of_stack("dev").names.cache_bucket("222222222222"): ""},
+                "repositories": "dev/",
+            },
+        ),
+        (
+            "prod",
+            {
+                "profile": "platform-cicd",
+                "role_path": "/cicd/",
+                "cluster": "runner-platform",
+                "buckets": {load.of_stack("prod").names.cache_bucket("222222222222"): ""},
+                "repositories": "",
+            },
+        ),
+        (
+            "foundation",
+            {
+                "profile": "foundation-cicd",
+                "role_path": "/cicd-platform/",
+                "cluster": "",
+                "buckets": {
+                    "o-senncloud01-state-222222222222-eu-central-1": (
+                        "a state store: it outlives every stack, and its versions are the backup of the states"
+                    )
+                },
+                "repositories": "",
+            },
+        ),
+    ],
+)
+def test_an_account_is_searched_by_the_names_that_the_stack_gives(stack: str, expected: dict[str, Any]) -> None:
+    project: Any = SimpleNamespace(stack=stack, settings=None if stack == "foundation" else load.of_stack(stack))
+    assert audit._names_in(project, "cicd") == AccountNames(stack=stack, account="cicd", **expected)
