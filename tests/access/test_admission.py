@@ -69,6 +69,23 @@ def test_a_statement_admits_nobody_beyond_the_account(statement: dict[str, Any])
     assert admits(statement) == {}
 
 
+@pytest.mark.parametrize(
+    ("principal", "name", "account", "whole", "action"),
+    [
+        ({"AWS": DEV}, "account dev", DEV, True, "sqs:SendMessage"),
+        ({"AWS": JOB}, JOB, HOME, False, "sqs:SendMessage"),
+        ("*", "anybody", "", False, "sqs:SendMessage"),
+    ],
+)
+def test_what_is_admitted_names_account_action_and_who_decides(
+    principal: Any, name: str, account: str, whole: bool, action: str
+) -> None:
+    document = document_of({"Principal": principal})
+    cells = admitted(document, QUEUE, principals_for(document, HOME, INVENTORY, [JOB]), lambda *_: ())
+    (cell,) = [cell for cell in cells if cell.principal == name]
+    assert (cell.account, cell.whole_account, dict(cell.effects)) == (account, whole, {Effect.WRITE: action})
+
+
 def test_a_service_for_our_own_account_is_told_from_a_confused_deputy() -> None:
     own = {"Principal": {"Service": "sns.amazonaws.com"}, "Condition": {"StringEquals": {"aws:SourceAccount": HOME}}}
     assert admits(own) == {"sns.amazonaws.com for account cicd": {Effect.WRITE}}
