@@ -266,4 +266,6 @@ def test_runners_that_somebody_else_makes_are_not_searched(monkeypatch: pytest.M
 )
 def test_an_account_is_searched_by_the_names_that_the_stack_gives(stack: str, expected: dict[str, Any]) -> None:
     project: Any = SimpleNamespace(stack=stack, settings=None if stack == "foundation" else load.of_stack(stack))
-    assert audit._names_in(project, "cicd") == AccountNames(stack=stack, account="cicd", **expected)
+    searched = audit._names_in(project, "cicd")
+    assert {name: getattr(searched, name) for name in expected} == expected
+    assert (searched.stack, searched.account) == (stack, "cicd")
