@@ -55,7 +55,7 @@ def test_every_component_s_token_is_a_literal_with_its_name() -> None:
     )
 
 
-OPTIONAL = ("GitLabRole", "Alarms", "MachineRunner", "MachineGroup", "FargateTasks")
+OPTIONAL = ("GitLabRole", "Alarms", "FargateTasks")
 
 
 def test_each_component_is_used_by_some_program() -> None:

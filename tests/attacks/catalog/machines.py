@@ -28,7 +28,7 @@ SMALL, MEDIUM, WORKERS, DEPLOY = (
 )  # fmt: skip
 POOL, MANAGER_GROUP = "medium-machines-workers-group", "small-machines-manager-group"
 MANAGER_POLICY, WORKER_POLICY = "small-identity-manager-machine", "medium-machines-worker-jobs"
-SSH, OUT = "medium-machines-workers-ssh", "small-machines-manager-out"
+SSH, OUT = "medium-machines-manager-ssh", "small-machines-manager-out"
 DEFINITION, TASK_GROUP = "tasks-machines-tasks-definition", "tasks-machines-tasks-security-group"
 TOKEN = 'token = "glrt-fabricated_0123456789"'
 

@@ -86,13 +86,13 @@ MUTATIONS = [
         granting("iam:putrolepolicy", f"arn:aws:iam::{DEV}:role/deploy/*"),
     ),
     seen_by(
-        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 T11",
+        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 P13 T11",
         "A11",
         "everything but billing, by NotAction",
         in_dev(adding_statement({"NotAction": "billing:*", "Resource": "*"})),
     ),
     seen_by(
-        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 T11",
+        "I01 I02 P01 P02 P03 P05 P06 P07 P10 P11 P13 T11",
         "A11",
         "an administrator's policy inside the role, in lower-case elements",
         inline(ADMIN),

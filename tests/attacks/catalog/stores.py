@@ -400,7 +400,13 @@ MUTATIONS += [
     )
 ]
 MUTATIONS += [
-    seen_by("P11", "A29", f"the open level in dev and keys: {action}", edit=granting("delegated-dev-open-ecs", action))
+    seen_by(
+        # What reads every parameter reads the runners' tokens, too.
+        "P11 P13" if action.startswith("ssm:") else "P11",
+        "A29",
+        f"the open level in dev and keys: {action}",
+        edit=granting("delegated-dev-open-ecs", action),
+    )
     for action in (
         *("kms:PutKeyPolicy", "kms:CreateGrant", "kms:ScheduleKeyDeletion", "kms:UpdateAlias", "kms:ReEncrypt*"),
         *("kms:Decrypt", "secretsmanager:GetSecretValue", "ssm:GetParameter*"),

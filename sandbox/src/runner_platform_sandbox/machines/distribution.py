@@ -56,7 +56,7 @@ system_info: {{default_user: {{name: {USER}, groups: [adm, sudo], shell: /bin/ba
 """
 _ENTER: Final = """\
 set -eu
-root=$1; shift
+root=$1
 mount --make-rprivate /
 if [ -n "$WORK" ]; then
     mount -t tmpfs tmpfs "$WORK"
@@ -67,9 +67,10 @@ fi
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/dev"
-for device in null zero full random urandom tty; do
-    touch "$root/dev/$device"
-    mount --bind "/dev/$device" "$root/dev/$device"
+# Nodes of its own: a package that changes the mode of a device must not change it for this whole machine.
+for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
+    numbers=${device#*:}
+    mknod --mode 666 "$root/dev/${device%%:*}" c "${numbers%:*}" "${numbers#*:}"
 done
 ln -s /proc/self/fd "$root/dev/fd"
 ip link set lo up
