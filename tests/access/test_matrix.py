@@ -48,7 +48,19 @@ def test_the_deployed_documents_grant_exactly_the_declared_access() -> None:
 
 def test_the_matrix_covers_every_kind_of_principal() -> None:
     kinds = {name.partition(":")[0] for name in principals(whole())}
-    assert kinds == {"job", "manager", "node", "root", "deployer", "reader", "sa", "gitlab", "pipeline", "arn"}
+    assert kinds == {
+        "job",
+        "manager",
+        "node",
+        "root",
+        "deployer",
+        "reader",
+        "sa",
+        "gitlab",
+        "pipeline",
+        "arn",
+        "worker",
+    }
     names = set(principals(whole()))
     assert {f"job:{stack}/{name}" for stack in ALL_STACKS for name in load.of_stack(stack).runners} <= names
     assert {"root:cicd", "root:stranger", "sa:jobs-small/default", "sa:stranger/stranger", "gitlab:stranger"} <= names

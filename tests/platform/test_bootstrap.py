@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from config import load
 from tests.support.small_repository import git
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ["tests.support.company"]
+PLACES = 1 + len(load.stacks())
+"""Places that a bootstrap makes in the bucket: one a program stack, and the foundation's."""
 BUCKET = "o-senncloud01-state-111111111111-eu-central-1"
 STATE = f"s3://{BUCKET}/platform/.pulumi/stacks/runner-platform-foundation/foundation.json"
 
@@ -39,7 +42,7 @@ def test_a_dry_run_makes_every_check_and_changes_nothing(company: Company) -> No
     assert "fine     organisation: o-senncloud01" in output
     assert "warning  organisation trail: there is no trail of all regions" in output
     assert "unknown  quota L-1216C47A" in output, "the sandbox has no quotas, and says so instead of inventing some"
-    assert output.count("to do ") == 3
+    assert output.count("to do ") == PLACES
     assert "nothing was changed (--dry-run)" in output
 
 
@@ -89,7 +92,7 @@ def test_the_stack_files_name_the_key_and_keep_everything_else(company: Company)
 def test_another_run_finds_everything_done(company: Company) -> None:
     again = company.runs["again"]
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("  done     ") == 3
+    assert again.stderr.count("  done     ") == PLACES
     assert "  now " not in again.stderr
 
 
@@ -102,13 +105,14 @@ def test_a_trail_of_the_organisation_is_found(company: Company) -> None:
 
 
 def test_a_wrong_account_id_stops_everything(company: Company) -> None:
-    for file in ("foundation/Pulumi.foundation.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
+    files = ["foundation/Pulumi.foundation.yaml", *(f"Pulumi.{stack}.yaml" for stack in load.stacks())]
+    for file in files:
         path = company.clone / file
         path.write_text(path.read_text().replace('"333333333333"', '"333333333330"'))
     try:
         done = company.bootstrap()
     finally:
-        for file in ("foundation/Pulumi.foundation.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
+        for file in files:
             path = company.clone / file
             path.write_text(path.read_text().replace('"333333333330"', '"333333333333"'))
     assert done.returncode == 1

@@ -193,7 +193,8 @@ def test_newer_values_count_from_the_version_that_brought_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("stack", "runner_class"), [(stack, name) for stack in load.stacks() for name in load.of_stack(stack).runners]
+    ("stack", "runner_class"),
+    [(stack, name) for stack in load.stacks() for name in load.of_stack(stack).kubernetes_classes],
 )
 def test_the_packaged_chart_takes_the_values_of_every_class(stack: str, runner_class: str, tmp_path: Path) -> None:
     settings = load.of_stack(stack)

@@ -66,9 +66,14 @@ def cluster_request(aws: Cloud, account: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+REPORTED_BY_TEST = "reported"
+"""Beginning of the names of clusters that `ControlPlanes`, which another module of the same session may have started, leaves alone."""
+
+
 def make_cluster(aws: Cloud, *, active: bool = True, **fields: Any) -> tuple[Any, EksCluster]:
-    """Make a cluster and return the client with what its keepers see."""
-    eks, request = aws.root(CICD).client("eks"), cluster_request(aws, CICD, **fields)
+    """Make a cluster and return the client with what its keepers see; nobody but the test reports its control plane."""
+    eks = aws.root(CICD).client("eks")
+    request = cluster_request(aws, CICD, **{"name": unique(REPORTED_BY_TEST), **fields})
     eks.create_cluster(**request)
     cluster = next(cluster for cluster in aws.admin.clusters() if cluster.name == request["name"])
     if active:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner_platform_sandbox.aws.client import AwsAdminError
 from runner_platform_sandbox.providers.aws.provider import AwsStandIn
+from sandbox.tests.support.aws_network import REPORTED_BY_TEST
 from tests.support.aws_cases import CICD, REGION
 
 if TYPE_CHECKING:
@@ -198,5 +199,6 @@ class ControlPlanes(threading.Thread):
         certificate = base64.b64encode(b"a certificate").decode()
         answer = {"status": "ACTIVE", "endpoint": "https://127.0.0.1:6443", "certificate_authority": certificate}
         for cluster in self._cloud.admin.clusters():
-            if cluster.status == "CREATING" and not self.paused.is_set():
+            own = not cluster.name.startswith(REPORTED_BY_TEST)
+            if own and cluster.status == "CREATING" and not self.paused.is_set():
                 self._cloud.admin.report(cluster, answer)
