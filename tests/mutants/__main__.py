@@ -20,7 +20,9 @@ import yaml
 ACCEPTED = Path(__file__).with_name("accepted.yaml")
 FIRST = "config.checks.x_reserved__mutmut_1"
 """The mutant of the run that makes all the others; few tests reach it."""
-KILLED = frozenset({"killed", "timeout", "segfault", "suspicious"})
+KILLED = frozenset({"killed"})
+"""Verdicts that a test has given. A run whose every mutant ended with code 255, which mutmut calls a timeout, was once counted as 100 % killed: a
+mutant without the answer of a test is shown with the survivors."""
 NEEDED = 0.95
 """Share of the sample that must be killed or accepted."""
 RESULT = re.compile(r"^\s*(?P<name>\S+): (?P<verdict>[a-z ]+)$", re.MULTILINE)
