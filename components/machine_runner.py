@@ -18,8 +18,7 @@ from components.documents.disruption import disruption
 from components.documents.machines import launch, roles, user_data
 from components.fargate_tasks import FargateTasks, FargateTasksArgs
 from components.machine_group import MachineGroup, MachineGroupArgs
-from config.machine_types import machine_type
-from config.runners import AutoscalerRunner, FargateRunner
+from config.runners import AutoscalerRunner, FargateRunner, arch_of
 from config.tags import class_tags
 
 if TYPE_CHECKING:
@@ -136,11 +135,10 @@ class MachineRunner(pulumi.ComponentResource):
         **more: Any,
     ) -> MachineGroup:
         args, settings = self._args, self._class
-        machine = machine_type(instance_type)
         template = launch.launch_template(
             settings,
             instance_type=instance_type,
-            arch=machine.arch if machine is not None else "amd64",
+            arch=arch_of(instance_type),
             disk=launch.disk_gib(settings, worker=kind == "workers"),
             user_data=user_data,
         )

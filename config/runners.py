@@ -160,11 +160,6 @@ class Runner(Section):
         """Jobs that the class runs at the same time at most."""
         raise NotImplementedError
 
-    @property
-    def job_arch(self) -> Arch:
-        """Processor that the image of a job must be built for."""
-        raise NotImplementedError
-
 
 class KubernetesRunner(Runner):
     """A class whose jobs are pods of the cluster."""
@@ -201,11 +196,6 @@ class KubernetesRunner(Runner):
         """Jobs that the class runs at the same time at most."""
         return self.concurrent
 
-    @property
-    def job_arch(self) -> Arch:
-        """Processor of the nodes."""
-        return self.arch
-
 
 class DockerRunner(Runner):
     """A class whose jobs are containers on one EC2 instance, which is replaced when it ends."""
@@ -236,11 +226,6 @@ class DockerRunner(Runner):
     def jobs_at_once(self) -> int:
         """Jobs that the class runs at the same time at most."""
         return self.concurrent
-
-    @property
-    def job_arch(self) -> Arch:
-        """Processor of the instance."""
-        return arch_of(self.instance)
 
 
 class Instances(Section):
@@ -304,11 +289,6 @@ class AutoscalerRunner(Runner):
         """Jobs that the class runs at the same time at most."""
         return self.max_instances * self.capacity
 
-    @property
-    def job_arch(self) -> Arch:
-        """Processor of the instances."""
-        return arch_of(self.instances.types[0])
-
 
 class FargateRunner(Runner):
     """A class whose jobs are Fargate tasks; one EC2 instance, the manager, starts them."""
@@ -349,11 +329,6 @@ class FargateRunner(Runner):
     def jobs_at_once(self) -> int:
         """Jobs that the class runs at the same time at most."""
         return self.concurrent
-
-    @property
-    def job_arch(self) -> Arch:
-        """Processor of the tasks."""
-        return "amd64"
 
 
 MACHINE_RUNNERS = (DockerRunner, AutoscalerRunner, FargateRunner)

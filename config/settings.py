@@ -156,7 +156,6 @@ class Settings:
                 **self._class_parts(name),
                 runner=runner,
                 chart=self.chart,
-                endpoint_cidrs=self.network.endpoint_cidrs,
             )
             for name, runner in of_kubernetes(self.runners).items()
             if self.chart is not None
@@ -171,7 +170,6 @@ class Settings:
                 runner=runner,
                 machines=self.machines,
                 public=self.network.nat == "none",
-                endpoint_cidrs=self.network.endpoint_cidrs,
             )
             for name, runner in self.runners.items()
             if isinstance(runner, MACHINE_RUNNERS)
@@ -189,6 +187,7 @@ class Settings:
             "platform_account_id": self.platform_account.id,
             "accounts": self.accounts_of(name),
             "gitlab": self.gitlab,
+            "endpoint_cidrs": self.network.endpoint_cidrs,
         }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.documents.machines import user_data
-from config.machine_types import machine_type
-from config.runners import AutoscalerRunner, DockerRunner, FargateRunner
+from config.runners import AutoscalerRunner, DockerRunner, FargateRunner, arch_of
 from config.versions import MACHINE_IMAGE
 
 if TYPE_CHECKING:
@@ -54,9 +53,8 @@ class MachineKind(NamedTuple):
     @property
     def image(self) -> str:
         """The machine's image, as its launch template names it."""
-        machine = machine_type(self.instance_types[0])
         path = self.runner_class.machines.image or MACHINE_IMAGE
-        return f"resolve:ssm:{path.replace('{arch}', machine.arch if machine is not None else 'amd64')}"
+        return f"resolve:ssm:{path.replace('{arch}', arch_of(self.instance_types[0]))}"
 
     @property
     def user_data(self) -> str:

@@ -39,7 +39,6 @@ SLACK_SECONDS = 10 * MINUTE
 STOP_SECONDS = 10
 """Seconds from the first signal to the end of a task: what it runs is over by then."""
 DISK_OF_EVERY_TASK = 20 * GIBIBYTE
-ARCHITECTURES = {"amd64": "X86_64", "arm64": "ARM64"}
 
 
 def task_image(runner_class: MachineClassSettings) -> str:
@@ -58,7 +57,7 @@ def task_definition(runner_class: MachineClassSettings, runner: FargateRunner) -
         "ephemeral_storage": {"size_in_gib": runner.disk // GIBIBYTE} if runner.disk > DISK_OF_EVERY_TASK else None,
         "runtime_platform": {
             "operating_system_family": "LINUX",
-            "cpu_architecture": ARCHITECTURES[runner.job_arch],
+            "cpu_architecture": "X86_64",
         },
         "container_definitions": json.dumps([container(runner_class)]),
     }
